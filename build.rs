@@ -1,0 +1,45 @@
+//! Compiles the protos, without `protoc`: messages and clients, the servers, and the description of the
+//! API that reflection serves.
+
+use std::env;
+use std::error::Error;
+use std::fs;
+use std::path::PathBuf;
+
+use prost::Message as _;
+
+/// Every file; what they import is found from here.
+const ROOT: &str = "proto";
+const FILES: [&str; 2] = ["proto/disputes/v1/order_service.proto", "proto/disputes/v1/dispute_service.proto"];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed={ROOT}");
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
+    let files = protox::compile(FILES, [ROOT])?;
+
+    let mut description = files.clone();
+    for file in &mut description.file {
+        file.source_code_info = None;
+    }
+    fs::write(out.join("disputes.v1.bin"), description.encode_to_vec())?;
+
+    tonic_prost_build::configure()
+        .build_server(false)
+        .build_transport(false)
+        .out_dir(&out)
+        .compile_fds(files.clone())?;
+
+    // The servers send events that were encoded once, as bytes: see grpc/encoded.rs.
+    let servers = out.join("server");
+    fs::create_dir_all(&servers)?;
+    tonic_prost_build::configure()
+        .build_client(false)
+        .build_transport(false)
+        .extern_path(".disputes.v1.WatchDisputesResponse", "crate::grpc::encoded::WatchDisputesResponse")
+        .extern_path(".disputes.v1.ListDisputeEventsResponse", "crate::grpc::encoded::ListDisputeEventsResponse")
+        .extern_path(".disputes.v1", "crate::proto::v1")
+        .extern_path(".google.type", "crate::proto::google::r#type")
+        .out_dir(servers)
+        .compile_fds(files)?;
+    Ok(())
+}

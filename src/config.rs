@@ -1,0 +1,133 @@
+//! What can be set from outside: the flags, their environment twins, and the policy file.
+
+mod policy_file;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use policy_file::{PolicyFileError, load_policy};
+
+/// A resolution centre: the buyer and the seller of a marketplace order settle their disputes by themselves.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "dispute-service", version)]
+pub struct CommandLine {
+    /// What to do; `serve` if nothing is said.
+    #[command(subcommand)]
+    pub action: Option<Action>,
+    /// The flags.
+    #[command(flatten)]
+    pub config: Config,
+}
+
+/// What the program does.
+#[derive(Subcommand, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Run the service (the default).
+    Serve,
+    /// Apply the database schema and exit.
+    Migrate,
+}
+
+/// The flags. The first sentence of each is its line in `--help` and in the README.
+#[derive(Args, Clone, Debug)]
+pub struct Config {
+    /// Address to listen on; port 0 takes a free one.
+    #[arg(long, global = true, env = "DISPUTES_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:50051")]
+    pub listen: SocketAddr,
+    /// The database: `sqlite://FILE?mode=rwc` or `postgres://…`.
+    #[arg(
+        long,
+        global = true,
+        env = "DISPUTES_DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        default_value = "sqlite://disputes.db?mode=rwc"
+    )]
+    pub database_url: String,
+    /// How callers say who they are; `dev` on a loopback address if nothing is said.
+    #[arg(long, global = true, env = "DISPUTES_AUTH", value_name = "MODE")]
+    pub auth: Option<AuthMode>,
+    /// A TOML file over the default policy.
+    #[arg(long, global = true, env = "DISPUTES_POLICY", value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// How log lines are written; `RUST_LOG` filters them.
+    #[arg(long, global = true, env = "DISPUTES_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// How callers say who they are.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AuthMode {
+    /// They just say so, in `x-user-id` and `x-scope`: only on a loopback address.
+    Dev,
+}
+
+/// How log lines are written.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+/// Why the flags do not go together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Nobody may be believed unseen over a network.
+    #[error("--auth dev is allowed only on a loopback address, and {listen} is none")]
+    DevAuthOffLoopback {
+        /// The address asked for.
+        listen: SocketAddr,
+    },
+    /// Off loopback there is no default.
+    #[error("--auth must be given with {listen}, which is not a loopback address")]
+    AuthMissing {
+        /// The address asked for.
+        listen: SocketAddr,
+    },
+}
+
+impl Config {
+    /// How callers say who they are at the address to listen on.
+    pub fn auth_mode(&self) -> Result<AuthMode, ConfigError> {
+        let listen = self.listen;
+        match (self.auth, listen.ip().is_loopback()) {
+            (Some(AuthMode::Dev) | None, true) => Ok(AuthMode::Dev),
+            (Some(AuthMode::Dev), false) => Err(ConfigError::DevAuthOffLoopback { listen }),
+            (None, false) => Err(ConfigError::AuthMissing { listen }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Config {
+        CommandLine::parse_from(["dispute-service"].iter().chain(arguments)).config
+    }
+
+    #[test]
+    fn dev_auth_is_the_default_on_loopback_and_refused_elsewhere() {
+        let everywhere: SocketAddr = "0.0.0.0:1".parse().unwrap();
+        assert_eq!(parse(&[]).auth_mode(), Ok(AuthMode::Dev));
+        assert_eq!(parse(&["--listen", "[::1]:0"]).auth_mode(), Ok(AuthMode::Dev));
+        assert_eq!(parse(&["--listen", "0.0.0.0:1"]).auth_mode(), Err(ConfigError::AuthMissing { listen: everywhere }));
+        assert_eq!(
+            parse(&["--listen", "0.0.0.0:1", "--auth", "dev"]).auth_mode(),
+            Err(ConfigError::DevAuthOffLoopback { listen: everywhere })
+        );
+    }
+
+    #[test]
+    fn flags_may_stand_before_or_after_the_action() {
+        for arguments in [["--listen", "127.0.0.1:7", "serve"], ["serve", "--listen", "127.0.0.1:7"]] {
+            let line = CommandLine::parse_from(["dispute-service"].iter().chain(&arguments));
+            assert_eq!(line.action, Some(Action::Serve));
+            assert_eq!(line.config.listen.port(), 7);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Who asks, and who did it.
+
+use super::ids::UserId;
+
+/// A right beyond being a party: what a scope in the caller's credential gives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// An agent of the marketplace, who sees everything.
+    Support,
+    /// Another service of the marketplace: feeds orders in and watches everything.
+    Platform,
+}
+
+/// Who asks, as the credential says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Caller {
+    /// The user or service.
+    pub user: UserId,
+    /// With a scope the caller is never a party, whatever its id.
+    pub scope: Option<Scope>,
+}
+
+/// One of the two parties of an order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum PartyRole {
+    /// Who pays.
+    Buyer,
+    /// Who delivers.
+    Seller,
+}
+
+impl PartyRole {
+    /// Both, the buyer first.
+    pub const ALL: [Self; 2] = [Self::Buyer, Self::Seller];
+
+    /// The other party.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Buyer => Self::Seller,
+            Self::Seller => Self::Buyer,
+        }
+    }
+}
+
+/// The two parties of an order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Parties {
+    /// Who pays.
+    pub buyer: UserId,
+    /// Who delivers.
+    pub seller: UserId,
+}
+
+impl Parties {
+    /// The caller's role; `None` for a stranger and for a caller with a scope.
+    pub fn role_of(&self, caller: &Caller) -> Option<PartyRole> {
+        if caller.scope.is_some() {
+            None
+        } else if caller.user == self.buyer {
+            Some(PartyRole::Buyer)
+        } else if caller.user == self.seller {
+            Some(PartyRole::Seller)
+        } else {
+            None
+        }
+    }
+
+    /// Whether the caller may see what is between these two: a party, support or the platform.
+    pub fn may_be_seen_by(&self, caller: &Caller) -> bool {
+        caller.scope.is_some() || self.role_of(caller).is_some()
+    }
+}
+
+/// Who did something. What passes by time is done by the system.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Actor {
+    /// A party of the order.
+    Party(PartyRole, UserId),
+    /// Another service of the marketplace.
+    Platform(UserId),
+    /// The service itself, when a deadline passes.
+    System,
+}

@@ -1,0 +1,71 @@
+//! What callers ask for.
+
+use super::dispute::Terms;
+use super::ids::{DisputeId, OrderId};
+use super::order::OrderReport;
+use super::reason::Reason;
+
+/// A command about one order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// The order system says how an order stands.
+    UpsertOrder(Box<OrderReport>),
+    /// A party raises a dispute.
+    Open(Box<Opening>),
+    /// The responder accepts.
+    Accept(Answer),
+    /// The responder declines; the message may be empty.
+    Decline(Answer),
+    /// The responder answers a request for an update; the message is there.
+    AnswerOrderUpdate(Answer),
+    /// The opener withdraws.
+    Withdraw(Answer),
+}
+
+/// A dispute that is to be opened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Opening {
+    /// The order that it is about.
+    pub order: OrderId,
+    /// The id that it will have.
+    pub dispute: DisputeId,
+    /// What is asked for.
+    pub terms: Terms,
+    /// The opener's text, normalised.
+    pub message: String,
+    /// Why; `None` for the kinds that know no reasons.
+    pub reason: Option<Reason>,
+}
+
+/// What a party does with an open dispute.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answer {
+    /// The dispute.
+    pub dispute: DisputeId,
+    /// The party's text, normalised; empty where none is given.
+    pub message: String,
+    /// The version of the dispute that the party has seen, if it says so.
+    pub etag: Option<String>,
+}
+
+/// What a command is about.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Subject {
+    /// An order by its id.
+    Order(OrderId),
+    /// The order of this dispute.
+    Dispute(DisputeId),
+}
+
+impl Command {
+    /// What the command is about.
+    pub fn subject(&self) -> Subject {
+        match self {
+            Self::UpsertOrder(report) => Subject::Order(report.id.clone()),
+            Self::Open(opening) => Subject::Order(opening.order.clone()),
+            Self::Accept(answer) | Self::Decline(answer) | Self::AnswerOrderUpdate(answer) | Self::Withdraw(answer) => {
+                Subject::Dispute(answer.dispute)
+            }
+        }
+    }
+}

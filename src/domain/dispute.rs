@@ -1,0 +1,267 @@
+//! A dispute: one request that a party raises on an order and that the other party answers.
+
+use super::actor::{Caller, Parties, PartyRole, Scope};
+use super::ids::{DisputeId, OrderId};
+use super::money::Money;
+use super::reason::{self, Reason};
+use super::refusal::Refusal;
+use super::time::Timestamp;
+
+/// What is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum DisputeKind {
+    /// A seller offers to pay a part of the price back.
+    PartialRefund,
+    /// A party asks to cancel the order.
+    Cancellation,
+    /// A buyer asks how the work is going.
+    OrderUpdate,
+}
+
+impl DisputeKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::PartialRefund, Self::Cancellation, Self::OrderUpdate];
+
+    /// Whether it moves money: of these, at most one is open per order.
+    pub fn is_money(self) -> bool {
+        match self {
+            Self::PartialRefund | Self::Cancellation => true,
+            Self::OrderUpdate => false,
+        }
+    }
+
+    /// Whether two disputes of these kinds stand in each other's way: at most one open money dispute
+    /// per order, and at most one open dispute of each other kind.
+    pub fn excludes(self, other: Self) -> bool {
+        self == other || (self.is_money() && other.is_money())
+    }
+
+    /// Whether this role may open a dispute of this kind.
+    pub fn may_be_opened_by(self, role: PartyRole) -> bool {
+        match self {
+            Self::PartialRefund => role == PartyRole::Seller,
+            Self::Cancellation => true,
+            Self::OrderUpdate => role == PartyRole::Buyer,
+        }
+    }
+
+    /// Whether a text must come with a dispute of this kind: all but a seller's cancellation, whose
+    /// personal note is optional.
+    pub fn requires_message(self, opener: PartyRole) -> bool {
+        match (self, opener) {
+            (Self::Cancellation, PartyRole::Seller) => false,
+            (Self::Cancellation, PartyRole::Buyer) => true,
+            (Self::PartialRefund | Self::OrderUpdate, _) => true,
+        }
+    }
+}
+
+/// What a kind asks for beyond its text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Terms {
+    /// Pay `amount` back.
+    PartialRefund {
+        /// At least one minor unit.
+        amount: Money,
+    },
+    /// Cancel the order.
+    Cancellation,
+    /// Say how the work is going.
+    OrderUpdate,
+}
+
+impl Terms {
+    /// The kind that has these terms.
+    pub fn kind(self) -> DisputeKind {
+        match self {
+            Self::PartialRefund { .. } => DisputeKind::PartialRefund,
+            Self::Cancellation => DisputeKind::Cancellation,
+            Self::OrderUpdate => DisputeKind::OrderUpdate,
+        }
+    }
+}
+
+/// What happens when the response window closes with no answer.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum SilenceRule {
+    /// Nothing.
+    NoEffect,
+    /// The same as accepting.
+    Accept,
+}
+
+/// What silence does, fixed when the dispute is opened: a change of policy never alters it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Silence {
+    /// The rule, as long as no work was delivered after the opening.
+    pub rule: SilenceRule,
+    /// The rule if the work is delivered when the window closes.
+    pub after_delivery: SilenceRule,
+}
+
+/// Where a dispute stands.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[expect(missing_docs, reason = "each status is explained by the way into it, see ResolvedBy and transitions.md")]
+pub enum DisputeStatus {
+    Pending,
+    Accepted,
+    Declined,
+    Answered,
+    Withdrawn,
+    Expired,
+    Superseded,
+}
+
+impl DisputeStatus {
+    /// Every status.
+    pub const ALL: [Self; 7] = [
+        Self::Pending,
+        Self::Accepted,
+        Self::Declined,
+        Self::Answered,
+        Self::Withdrawn,
+        Self::Expired,
+        Self::Superseded,
+    ];
+}
+
+/// What ended a dispute.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ResolvedBy {
+    /// The responder's answer.
+    Responder,
+    /// The opener withdrew.
+    Opener,
+    /// Both parties asked to cancel.
+    Crossed,
+    /// The response window closed.
+    Deadline,
+    /// The order was completed or cancelled by the order system.
+    OrderEnded,
+    /// The order entered a status that does not allow the kind.
+    OrderStatus,
+    /// The outcome of another dispute.
+    OtherDispute,
+}
+
+/// What a resolved dispute does to its order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Nothing.
+    Nothing,
+    /// The order goes on, with so much paid back. Never counts against the completion rate.
+    Refund(Money),
+    /// The order is cancelled.
+    Cancellation {
+        /// What is paid back; above zero.
+        refund: Option<Money>,
+        /// Whether it counts against the seller's completion rate.
+        counts: bool,
+    },
+}
+
+impl Outcome {
+    /// What is paid back, if anything is.
+    pub fn refund(self) -> Option<Money> {
+        match self {
+            Self::Nothing => None,
+            Self::Refund(refund) => Some(refund),
+            Self::Cancellation { refund, .. } => refund,
+        }
+    }
+}
+
+/// How a dispute ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Resolution {
+    /// Any status but [`DisputeStatus::Pending`].
+    pub status: DisputeStatus,
+    /// When.
+    pub time: Timestamp,
+    /// What ended it.
+    pub by: ResolvedBy,
+    /// What it did to the order.
+    pub outcome: Outcome,
+    /// The text of an answer, a decline or a crossed cancellation; else empty.
+    pub answer_message: String,
+}
+
+/// A dispute, with everything that its opener knows about it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Dispute {
+    /// Its id.
+    pub id: DisputeId,
+    /// The order that it is about.
+    pub order: OrderId,
+    /// The parties of that order.
+    pub parties: Parties,
+    /// Who raised it; the other party is the responder.
+    pub opener: PartyRole,
+    /// What is asked for.
+    pub terms: Terms,
+    /// The opener's text, shared with the responder. Empty only where it is optional.
+    pub message: String,
+    /// Why; never shown to others where [`reason::is_confidential`]. `None` for kinds without reasons.
+    pub reason: Option<Reason>,
+    /// The instant at which the response window closes: an answer counts before it, not at it.
+    pub respond_by: Timestamp,
+    /// What silence does.
+    pub silence: Silence,
+    /// When it was opened.
+    pub create_time: Timestamp,
+    /// The time of its last event.
+    pub update_time: Timestamp,
+    /// 1, 2, 3 …: the number of its events.
+    pub revision: i64,
+    /// How it ended; `None` while it is pending.
+    pub resolution: Option<Resolution>,
+}
+
+impl Dispute {
+    /// The kind.
+    pub fn kind(&self) -> DisputeKind {
+        self.terms.kind()
+    }
+
+    /// The status.
+    pub fn status(&self) -> DisputeStatus {
+        self.resolution.as_ref().map_or(DisputeStatus::Pending, |resolution| resolution.status)
+    }
+
+    /// Whether the responder has still to answer.
+    pub fn is_pending(&self) -> bool {
+        self.resolution.is_none()
+    }
+
+    /// The opaque version that a command may name, to be refused if the dispute has changed since.
+    /// The same for every viewer.
+    pub fn etag(&self) -> String {
+        self.revision.to_string()
+    }
+
+    /// Whether the response window is over at `now`.
+    pub fn is_overdue(&self, now: Timestamp) -> bool {
+        self.is_pending() && self.respond_by <= now
+    }
+
+    /// The reason, if the caller may know it: a confidential one is known to its opener and to support.
+    pub fn reason_for(&self, caller: &Caller) -> Option<&Reason> {
+        let entitled = self.parties.role_of(caller) == Some(self.opener) || caller.scope == Some(Scope::Support);
+        if entitled { self.reason.as_ref() } else { self.public_reason() }
+    }
+
+    /// The reason, if everybody who sees the dispute may know it.
+    pub fn public_reason(&self) -> Option<&Reason> {
+        self.reason.as_ref().filter(|_| !reason::is_confidential(self.kind(), self.opener))
+    }
+
+    /// The caller's role in this dispute's order. A stranger cannot tell the dispute from one that does
+    /// not exist; a caller with a scope sees it, but is no party.
+    pub(super) fn party(&self, caller: &Caller) -> Result<PartyRole, Refusal> {
+        match self.parties.role_of(caller) {
+            Some(role) => Ok(role),
+            None if caller.scope.is_some() => Err(Refusal::WrongRole),
+            None => Err(Refusal::DisputeNotFound { dispute: self.id }),
+        }
+    }
+}

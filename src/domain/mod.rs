@@ -1,0 +1,79 @@
+//! The rules, pure: values in, values out. No async, no clock, no ids minted, no database, no gRPC.
+//!
+//! Read [`decide`] first: every rule of the resolution centre is reachable from there. Before each
+//! command comes the clock, [`expire_overdue`]. What the responder and the opener can do in each status:
+#![doc = include_str!("transitions.md")]
+
+mod actor;
+mod answering;
+mod case;
+mod command;
+mod dispute;
+mod event;
+mod expiry;
+mod ids;
+mod money;
+mod opening;
+mod options;
+mod order;
+mod policy;
+mod reason;
+mod refusal;
+pub mod text;
+mod time;
+
+#[cfg(test)]
+mod tests;
+
+pub use actor::{Actor, Caller, Parties, PartyRole, Scope};
+pub use case::{Case, Decision};
+pub use command::{Answer, Command, Opening, Subject};
+pub use dispute::{Dispute, DisputeKind, DisputeStatus, Outcome, Resolution, ResolvedBy, Silence, SilenceRule, Terms};
+pub use event::{Change, Event, EventType, Recorded};
+pub use expiry::expire_overdue;
+pub use ids::{DisputeId, EventId, ID_MAX_CHARACTERS, InvalidId, OrderId, UserId};
+pub use money::{Currency, InvalidMoney, Money};
+pub use options::{DisputeOption, options};
+pub use order::{Order, OrderReport, OrderStatus};
+pub use policy::{CancellationPolicy, PartialRefundPolicy, Policy, RESPONSE_WINDOW, ResponseWindows};
+pub use reason::{Reason, ReasonCode, is_confidential, label, reasons};
+pub use refusal::Refusal;
+pub use time::Timestamp;
+
+use case::Draft;
+
+/// Judges `command` on `case` at `now`. Every rule of the resolution centre is reachable from here.
+///
+/// `case` is the order that the command is about, with its open disputes and the one that the command
+/// names, nothing overdue; `None` if there is no such order.
+pub fn decide(
+    case: Option<&Case>,
+    caller: &Caller,
+    command: &Command,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<Decision, Refusal> {
+    match (command, case) {
+        (Command::UpsertOrder(report), case) => upsert(case, caller, report, now),
+        (Command::Open(opening), Some(case)) => opening::open(case, caller, opening, policy, now),
+        (Command::Accept(answer), Some(case)) => answering::accept(case, caller, answer, now),
+        (Command::Decline(answer), Some(case)) => answering::decline(case, caller, answer, now),
+        (Command::AnswerOrderUpdate(answer), Some(case)) => answering::answer(case, caller, answer, now),
+        (Command::Withdraw(answer), Some(case)) => answering::withdraw(case, caller, answer, now),
+        (_, None) => Err(match command.subject() {
+            Subject::Order(order) => Refusal::OrderNotFound { order },
+            Subject::Dispute(dispute) => Refusal::DisputeNotFound { dispute },
+        }),
+    }
+}
+
+/// Takes what the order system says. Pending disputes whose kind the order's new status does not allow
+/// are superseded.
+fn upsert(case: Option<&Case>, caller: &Caller, report: &OrderReport, now: Timestamp) -> Result<Decision, Refusal> {
+    let order = Order::upsert(case.map(|case| &case.order), report, now)?;
+    let disputes = case.map(|case| case.disputes.clone()).unwrap_or_default();
+    let by = if order.status.is_ended() { ResolvedBy::OrderEnded } else { ResolvedBy::OrderStatus };
+    let mut draft = Draft::new(Case { order, disputes }, Actor::Platform(caller.user.clone()), now);
+    draft.supersede(by);
+    Ok(draft.decided(None))
+}

@@ -1,0 +1,205 @@
+//! An order: what the order system says of it, and what disputes did to it.
+
+use super::actor::{Caller, Parties, PartyRole};
+use super::dispute::DisputeKind;
+use super::ids::{DisputeId, OrderId};
+use super::money::Money;
+use super::refusal::Refusal;
+use super::time::Timestamp;
+
+/// Where an order stands.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum OrderStatus {
+    /// The buyer has still to say what is needed.
+    RequirementsPending,
+    /// The seller works on it.
+    InProgress,
+    /// The seller delivered.
+    Delivered,
+    /// The buyer asked for changes to what was delivered.
+    InRevision,
+    /// Ended: the buyer has what was ordered.
+    Completed,
+    /// Ended: called off.
+    Cancelled,
+}
+
+impl OrderStatus {
+    /// Every status.
+    pub const ALL: [Self; 6] = [
+        Self::RequirementsPending,
+        Self::InProgress,
+        Self::Delivered,
+        Self::InRevision,
+        Self::Completed,
+        Self::Cancelled,
+    ];
+
+    /// Whether the order is over.
+    pub fn is_ended(self) -> bool {
+        matches!(self, Self::Completed | Self::Cancelled)
+    }
+
+    /// Whether work was delivered and the order goes on.
+    pub fn is_delivered(self) -> bool {
+        matches!(self, Self::Delivered | Self::InRevision)
+    }
+
+    /// Whether a dispute of this kind may be open on an order in this status.
+    pub fn allows(self, kind: DisputeKind) -> bool {
+        match self {
+            Self::RequirementsPending => kind != DisputeKind::PartialRefund,
+            Self::InProgress | Self::InRevision | Self::Delivered => true,
+            Self::Completed | Self::Cancelled => false,
+        }
+    }
+}
+
+/// What the order system says of an order. Upserts arrive late, twice and out of order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OrderReport {
+    /// The order.
+    pub id: OrderId,
+    /// Its parties; they differ, and never change.
+    pub parties: Parties,
+    /// 0 to 200 characters.
+    pub title: String,
+    /// The original price, which never changes. All money of an order is in its currency.
+    pub price: Money,
+    /// The price and what was bought later: at least the price.
+    pub paid: Money,
+    /// Paid back by others than this service: at least 0.
+    pub refunded_elsewhere: Money,
+    /// Where it stands.
+    pub status: OrderStatus,
+    /// When it was placed; when it was first heard of, if this is not said.
+    pub create_time: Option<Timestamp>,
+    /// When the delivery is due.
+    pub due_time: Option<Timestamp>,
+    /// When it ended; only with an ended status. When it was first heard of, if this is not said.
+    pub end_time: Option<Timestamp>,
+    /// Whether its cancellation counts against the seller's completion rate.
+    pub cancellation_counts: bool,
+    /// The order system's version, from 1; only a greater one changes anything.
+    pub source_version: i64,
+}
+
+/// An order as it is kept here.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Order {
+    /// The order.
+    pub id: OrderId,
+    /// Its parties.
+    pub parties: Parties,
+    /// 0 to 200 characters.
+    pub title: String,
+    /// The original price.
+    pub price: Money,
+    /// The price and what was bought later.
+    pub paid: Money,
+    /// Paid back by others than this service.
+    pub refunded_elsewhere: Money,
+    /// The sum of the refunds that disputes decided.
+    pub refunded: Money,
+    /// Where it stands.
+    pub status: OrderStatus,
+    /// When it was placed.
+    pub create_time: Timestamp,
+    /// When the delivery is due.
+    pub due_time: Option<Timestamp>,
+    /// When it ended; set if and only if the status is an ended one.
+    pub end_time: Option<Timestamp>,
+    /// Whether its cancellation counts against the seller's completion rate.
+    pub cancellation_counts: bool,
+    /// The dispute that cancelled it. Such an order stays cancelled, whatever arrives.
+    pub cancelled_by: Option<DisputeId>,
+    /// The offer that was accepted on it: there is at most one.
+    pub refund_accepted: Option<DisputeId>,
+    /// The order system's version.
+    pub source_version: i64,
+    /// +1 whenever an upsert or an outcome changes the order.
+    pub revision: i64,
+}
+
+impl Order {
+    /// What can still be paid back: never below 0.
+    pub fn left(&self) -> Money {
+        let gone = i128::from(self.refunded.minor) + i128::from(self.refunded_elsewhere.minor);
+        let left = (i128::from(self.paid.minor) - gone).max(0);
+        // At most `paid`: nothing that is subtracted is negative.
+        Money::new(i64::try_from(left).unwrap_or(self.paid.minor), self.price.currency)
+    }
+
+    /// The caller's role. A stranger cannot tell the order from one that does not exist; a caller with a
+    /// scope sees it, but is no party.
+    pub(super) fn party(&self, caller: &Caller) -> Result<PartyRole, Refusal> {
+        match self.parties.role_of(caller) {
+            Some(role) => Ok(role),
+            None if caller.scope.is_some() => Err(Refusal::WrongRole),
+            None => Err(Refusal::OrderNotFound { order: self.id.clone() }),
+        }
+    }
+
+    /// The order that `report` makes of `stored`: the stored one if the report is not newer.
+    pub(super) fn upsert(stored: Option<&Self>, report: &OrderReport, now: Timestamp) -> Result<Self, Refusal> {
+        let Some(stored) = stored else {
+            return Ok(Self::first_heard_of(report, now));
+        };
+        if report.source_version <= stored.source_version {
+            return Ok(stored.clone());
+        }
+        stored.require_same_identity(report)?;
+        let mut order = Self {
+            title: report.title.clone(),
+            paid: report.paid,
+            refunded_elsewhere: report.refunded_elsewhere,
+            due_time: report.due_time,
+            source_version: report.source_version,
+            revision: stored.revision.saturating_add(1),
+            ..stored.clone()
+        };
+        if stored.cancelled_by.is_none() {
+            order.status = report.status;
+            order.cancellation_counts = report.cancellation_counts;
+            order.end_time = report.status.is_ended().then(|| {
+                let ended_before = stored.end_time.filter(|_| stored.status == report.status);
+                report.end_time.or(ended_before).unwrap_or(now)
+            });
+        }
+        Ok(order)
+    }
+
+    fn first_heard_of(report: &OrderReport, now: Timestamp) -> Self {
+        Self {
+            id: report.id.clone(),
+            parties: report.parties.clone(),
+            title: report.title.clone(),
+            price: report.price,
+            paid: report.paid,
+            refunded_elsewhere: report.refunded_elsewhere,
+            refunded: Money::new(0, report.price.currency),
+            status: report.status,
+            create_time: report.create_time.unwrap_or(now),
+            due_time: report.due_time,
+            end_time: report.status.is_ended().then(|| report.end_time.unwrap_or(now)),
+            cancellation_counts: report.cancellation_counts,
+            cancelled_by: None,
+            refund_accepted: None,
+            source_version: report.source_version,
+            revision: 1,
+        }
+    }
+
+    fn require_same_identity(&self, report: &OrderReport) -> Result<(), Refusal> {
+        let changed = |field| Err(Refusal::OrderIdentityChanged { order: self.id.clone(), field });
+        if report.parties.buyer != self.parties.buyer {
+            changed("buyer_id")
+        } else if report.parties.seller != self.parties.seller {
+            changed("seller_id")
+        } else if report.price != self.price {
+            changed("price")
+        } else {
+            Ok(())
+        }
+    }
+}

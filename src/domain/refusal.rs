@@ -1,0 +1,89 @@
+//! Why a command is refused: a value with the facts, never a text.
+
+use super::dispute::{DisputeKind, DisputeStatus};
+use super::ids::{DisputeId, OrderId};
+use super::money::Money;
+use super::order::OrderStatus;
+use super::time::Timestamp;
+
+/// Why a command is refused. One table, in the gRPC room, gives each its code, reason, metadata and text.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// No such order, or the caller is a stranger to it.
+    OrderNotFound {
+        /// The order that was named.
+        order: OrderId,
+    },
+    /// No such dispute, or the caller is a stranger to it.
+    DisputeNotFound {
+        /// The dispute that was named.
+        dispute: DisputeId,
+    },
+    /// The caller's role does not do this.
+    WrongRole,
+    /// The order's status does not allow the kind.
+    OrderStatusNotAllowed {
+        /// The order's status.
+        status: OrderStatus,
+    },
+    /// An open dispute stands in the way.
+    OpenDisputeExists {
+        /// The open dispute.
+        dispute: DisputeId,
+    },
+    /// A refund was accepted on this order before.
+    RefundAlreadyAccepted {
+        /// The accepted offer.
+        dispute: DisputeId,
+    },
+    /// The most that could be offered is nothing, or less than the policy's smallest.
+    RefundCapBelowMinimum {
+        /// The cap.
+        cap: Money,
+    },
+    /// The amount is not between these two.
+    AmountOutOfRange {
+        /// The least that can be offered.
+        min: Money,
+        /// The most that can be offered; less than `min` if nothing is left.
+        max: Money,
+    },
+    /// The amount is not in the order's currency.
+    CurrencyNotOfOrder {
+        /// The order's currency.
+        expected: &'static str,
+    },
+    /// The message is missing, and must be there for this kind and role.
+    MessageRequired,
+    /// The reason is not one that this kind and role may give.
+    ReasonNotValid,
+    /// The dispute's kind is not answered this way.
+    WrongKind {
+        /// The dispute's kind.
+        kind: DisputeKind,
+    },
+    /// The dispute has changed since.
+    EtagMismatch {
+        /// The current etag.
+        etag: String,
+    },
+    /// The response window is over.
+    DeadlinePassed {
+        /// When it closed.
+        respond_by: Timestamp,
+    },
+    /// The dispute is resolved.
+    StatusNotAllowed {
+        /// Its status.
+        status: DisputeStatus,
+    },
+    /// Buyer, seller and price of an order never change.
+    OrderIdentityChanged {
+        /// The order.
+        order: OrderId,
+        /// The field that would change, by its name in the contract.
+        field: &'static str,
+    },
+    /// The request id was used before, for something else.
+    RequestIdReused,
+}

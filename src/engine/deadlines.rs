@@ -1,0 +1,169 @@
+//! Deadlines: data in the database, not timers in memory.
+//!
+//! Each replica sleeps until the earliest deadline it knows of, then feeds what is overdue through the
+//! committer, a page at a time behind the callers. Nobody leads: replicas skip the orders that another one
+//! has locked, and the rules see what is already done. Correctness never waits for this: every command
+//! expires what is overdue on its order first.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::committer::Committer;
+use super::error::Error;
+use crate::clock::Clock;
+use crate::domain::{DisputeId, OrderId, Timestamp};
+use crate::repository::{Deadline, Repository};
+
+/// How many disputes are fed through the committer at a time: a batch has room for callers beside them.
+const PAGE: usize = 256;
+
+/// The deadlines are looked at afresh this often, for those that other replicas set.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long to leave orders alone that another replica is busy with.
+const BUSY_ELSEWHERE: Duration = Duration::from_millis(20);
+
+/// How long a dispute that cannot be expired is set aside.
+const ASIDE: Duration = Duration::from_secs(60);
+
+/// How often old request ids are forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(10 * 60);
+
+/// Where the committer tells of new deadlines.
+#[derive(Debug)]
+pub struct Deadlines {
+    /// The earliest that is slept for, in microseconds.
+    slept_for: AtomicI64,
+    sooner: Notify,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self { slept_for: AtomicI64::new(i64::MAX), sooner: Notify::new() }
+    }
+}
+
+impl Deadlines {
+    /// Says that there is a deadline at `deadline`, which may be sooner than what is slept for.
+    pub fn poke(&self, deadline: Timestamp) {
+        if deadline.micros() < self.slept_for.load(Ordering::Acquire) {
+            self.sooner.notify_one();
+        }
+    }
+
+    /// Expires disputes for as long as it is polled.
+    pub async fn run(self: Arc<Self>, repository: Arc<Repository>, clock: Clock, committer: Committer) {
+        let mut sweeper = Sweeper { repository, clock, committer, aside: HashMap::new() };
+        loop {
+            // Anything opened from here on is either read below or pokes.
+            self.slept_for.store(i64::MAX, Ordering::Release);
+            let wait = match sweeper.sweep().await {
+                Ok(wait) => wait,
+                Err(error) => {
+                    tracing::warn!(?error, "deadlines wait: they cannot be read or expired now");
+                    Wait::For(LOOK)
+                }
+            };
+            match wait {
+                Wait::For(span) => {
+                    let _ = tokio::time::timeout(span, self.sooner.notified()).await;
+                }
+                Wait::Until(deadline) => {
+                    self.slept_for.store(deadline.micros(), Ordering::Release);
+                    tokio::select! {
+                        () = sweeper.clock.sleep_until(deadline) => {}
+                        () = self.sooner.notified() => {}
+                        () = a_while(LOOK) => {}
+                    }
+                }
+                Wait::No => {}
+            }
+        }
+    }
+}
+
+/// Forgets old request ids for as long as it is polled, in small steps.
+pub async fn forget_requests(clock: Clock, committer: Committer) {
+    loop {
+        clock.sleep(FORGET_EVERY).await;
+        loop {
+            match committer.forget_requests().await {
+                Ok(0) => break,
+                Ok(_) => tokio::task::yield_now().await,
+                Err(error) => {
+                    tracing::warn!(?error, "old request ids could not be forgotten now");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Real time, also with a manual clock: other replicas do not wait for a hand to move.
+async fn a_while(span: Duration) {
+    let _ = tokio::time::timeout(span, std::future::pending::<()>()).await;
+}
+
+/// When to look again.
+enum Wait {
+    No,
+    For(Duration),
+    Until(Timestamp),
+}
+
+struct Sweeper {
+    repository: Arc<Repository>,
+    clock: Clock,
+    committer: Committer,
+    /// Disputes that could not be expired, and when to try again: they never block the rest.
+    aside: HashMap<DisputeId, Timestamp>,
+}
+
+impl Sweeper {
+    /// Expires a page of what is overdue, and says when to look again.
+    async fn sweep(&mut self) -> Result<Wait, Error> {
+        if self.repository.is_postgres() && !self.clock.is_manual() {
+            self.clock.keep_in_step_with(self.repository.database_time().await?);
+        }
+        let now = self.clock.now();
+        self.aside.retain(|_, again| *again > now);
+        let limit = u64::try_from(PAGE.saturating_add(self.aside.len())).unwrap_or(u64::MAX);
+        // What is expired leaves the index that this reads, so that the earliest is always first.
+        let mut next = self.repository.next_deadlines(limit).await?;
+        next.retain(|deadline| !self.aside.contains_key(&deadline.dispute));
+        let Some(earliest) = next.first().map(|first| first.respond_by) else {
+            return Ok(Wait::For(LOOK));
+        };
+        if earliest > now {
+            return Ok(Wait::Until(earliest));
+        }
+        next.retain(|deadline| deadline.respond_by <= now);
+        let expired = self.expire(&next, now).await?;
+        Ok(if expired == 0 { Wait::For(BUSY_ELSEWHERE) } else { Wait::No })
+    }
+
+    /// Expires these together and, if one of them cannot be, one by one.
+    async fn expire(&mut self, overdue: &[Deadline], now: Timestamp) -> Result<usize, Error> {
+        let orders: BTreeSet<OrderId> = overdue.iter().map(|deadline| deadline.order.clone()).collect();
+        match self.committer.expire(orders.into_iter().collect()).await {
+            Err(Error::Internal(_)) => {}
+            result => return result,
+        }
+        let mut expired = 0_usize;
+        for Deadline { dispute, order, .. } in overdue {
+            match self.committer.expire(vec![order.clone()]).await {
+                Ok(count) => expired = expired.saturating_add(count),
+                Err(Error::Internal(what)) => {
+                    tracing::error!(%dispute, %order, what, "a dispute cannot be expired, it is set aside");
+                    self.aside.insert(*dispute, now.plus(ASIDE));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(expired)
+    }
+}

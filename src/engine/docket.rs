@@ -1,0 +1,240 @@
+//! The docket: the cases of one batch, judged in memory, so that two commands of a batch on one order see
+//! each other. What changed is written for the whole batch at once.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use uuid::Uuid;
+
+use super::committer::{RequestKey, Submission};
+use crate::domain::{
+    Caller, Case, Command, Decision, Dispute, DisputeId, EventId, Order, OrderId, OrderReport, Policy, Recorded,
+    Refusal, Subject, Timestamp, decide, expire_overdue,
+};
+use crate::repository::{Changes, IdempotencyRecord, NewEvent, StorageError, Transaction};
+
+/// What comes of a submission, if its batch is committed.
+pub(super) enum Verdict {
+    Dispute(Result<Dispute, Refusal>),
+    Orders(Result<Vec<Order>, Refusal>),
+    Expired(usize),
+    Forgotten(u64),
+}
+
+#[derive(Default)]
+pub(super) struct Docket {
+    cases: HashMap<OrderId, Case>,
+    order_of: HashMap<DisputeId, OrderId>,
+    records: HashMap<Uuid, IdempotencyRecord>,
+    stored_orders: HashSet<OrderId>,
+    stored_disputes: HashSet<DisputeId>,
+    changed_orders: BTreeSet<OrderId>,
+    changed_disputes: BTreeSet<DisputeId>,
+    new_records: Vec<IdempotencyRecord>,
+    events: Vec<Recorded>,
+}
+
+impl Docket {
+    /// Locks what the batch is about, then loads it.
+    pub(super) async fn load(transaction: &Transaction, batch: &[Submission]) -> Result<Self, StorageError> {
+        let mut orders = BTreeSet::new();
+        let mut disputes = BTreeSet::new();
+        let mut overdue = BTreeSet::new();
+        let mut keys = BTreeSet::new();
+        for submission in batch {
+            match submission {
+                Submission::Dispute { command, request, .. } => {
+                    keys.extend(request.map(|request| request.key));
+                    match command.subject() {
+                        Subject::Order(order) => drop(orders.insert(order)),
+                        Subject::Dispute(dispute) => drop(disputes.insert(dispute)),
+                    }
+                }
+                Submission::Orders { reports, .. } => orders.extend(reports.iter().map(|report| report.id.clone())),
+                Submission::Expire { orders, .. } => overdue.extend(orders.iter().cloned()),
+                Submission::Forget { .. } => {}
+            }
+        }
+        let mut docket = Self::default();
+        if !orders.is_empty() || !disputes.is_empty() {
+            let disputes: Vec<_> = disputes.into_iter().collect();
+            let orders: Vec<_> = orders.into_iter().collect();
+            docket.add(transaction.lock_cases(&orders, &disputes).await?);
+        }
+        let overdue: Vec<_> = overdue.into_iter().filter(|order| !docket.cases.contains_key(order)).collect();
+        if !overdue.is_empty() {
+            docket.add(transaction.lock_free_cases(&overdue).await?);
+        }
+        if !keys.is_empty() {
+            let keys: Vec<_> = keys.into_iter().collect();
+            docket.load_records(transaction, &keys).await?;
+        }
+        Ok(docket)
+    }
+
+    fn add(&mut self, cases: Vec<Case>) {
+        for case in cases {
+            let order = case.order.id.clone();
+            for dispute in &case.disputes {
+                self.order_of.insert(dispute.id, order.clone());
+                self.stored_disputes.insert(dispute.id);
+            }
+            self.stored_orders.insert(order.clone());
+            self.cases.insert(order, case);
+        }
+    }
+
+    /// Loads what is remembered of the requests at hand, and the disputes that came of them: they may be
+    /// resolved by now, and then no case holds them yet.
+    async fn load_records(&mut self, transaction: &Transaction, keys: &[Uuid]) -> Result<(), StorageError> {
+        for record in transaction.idempotency_records(keys).await? {
+            self.records.insert(record.key, record);
+        }
+        let unknown: Vec<_> = self
+            .records
+            .values()
+            .map(|record| record.dispute)
+            .filter(|dispute| !self.stored_disputes.contains(dispute))
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        for dispute in transaction.disputes(&unknown).await? {
+            // The same request is about the same order, which is locked; of another request only the
+            // fingerprint is looked at.
+            if let Some(case) = self.cases.get_mut(&dispute.order) {
+                self.order_of.insert(dispute.id, dispute.order.clone());
+                self.stored_disputes.insert(dispute.id);
+                case.disputes.push(dispute);
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges a party's command: first whether it was done before, then the clock, then the rules.
+    pub(super) fn judge(
+        &mut self,
+        caller: &Caller,
+        command: &Command,
+        request: Option<RequestKey>,
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Result<Dispute, Refusal> {
+        let done_before = match request.and_then(|request| Some((request, self.records.get(&request.key)?))) {
+            Some((request, record)) if record.fingerprint != request.fingerprint => {
+                return Err(Refusal::RequestIdReused);
+            }
+            Some((_, record)) => Some(record.dispute),
+            None => None,
+        };
+        let order = match command.subject() {
+            Subject::Order(order) => Some(order),
+            Subject::Dispute(dispute) => self.order_of.get(&dispute).cloned(),
+        };
+        if let Some(order) = &order {
+            self.first_the_clock(order, now);
+        }
+        let dispute = if let Some(dispute) = done_before {
+            dispute
+        } else {
+            let case = order.and_then(|order| self.cases.get(&order));
+            let decision = decide(case, caller, command, policy, now)?;
+            let dispute = decision.dispute;
+            self.adopt(decision);
+            let dispute = dispute.ok_or(Refusal::WrongRole)?;
+            self.remember(request, dispute, now);
+            dispute
+        };
+        self.dispute(dispute).cloned().ok_or(Refusal::DisputeNotFound { dispute })
+    }
+
+    /// Judges orders from the order system, all or nothing. Each id comes once.
+    pub(super) fn judge_orders(
+        &mut self,
+        caller: &Caller,
+        reports: &[OrderReport],
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Result<Vec<Order>, Refusal> {
+        let mut decisions = Vec::with_capacity(reports.len());
+        for report in reports {
+            self.first_the_clock(&report.id, now);
+            let command = Command::UpsertOrder(Box::new(report.clone()));
+            decisions.push(decide(self.cases.get(&report.id), caller, &command, policy, now)?);
+        }
+        let orders = decisions.iter().map(|decision| decision.case.order.clone()).collect();
+        for decision in decisions {
+            self.adopt(decision);
+        }
+        Ok(orders)
+    }
+
+    /// Expires what is overdue on those of the orders that could be locked. Answers how many disputes.
+    pub(super) fn expire(&mut self, orders: &[OrderId], now: Timestamp) -> usize {
+        orders.iter().map(|order| self.first_the_clock(order, now)).sum()
+    }
+
+    fn first_the_clock(&mut self, order: &OrderId, now: Timestamp) -> usize {
+        let Some(decision) = self.cases.get(order).and_then(|case| expire_overdue(case, now)) else {
+            return 0;
+        };
+        let expired = decision.events.len();
+        self.adopt(decision);
+        expired
+    }
+
+    fn adopt(&mut self, decision: Decision) {
+        let order = decision.case.order.id.clone();
+        for recorded in decision.events {
+            self.order_of.insert(recorded.dispute.id, order.clone());
+            self.changed_disputes.insert(recorded.dispute.id);
+            self.events.push(recorded);
+        }
+        if self.cases.get(&order).map(|case| &case.order) != Some(&decision.case.order) {
+            self.changed_orders.insert(order.clone());
+        }
+        self.cases.insert(order, decision.case);
+    }
+
+    fn remember(&mut self, request: Option<RequestKey>, dispute: DisputeId, now: Timestamp) {
+        if let Some(RequestKey { key, fingerprint }) = request {
+            let record = IdempotencyRecord { key, fingerprint, dispute, create_time: now };
+            self.new_records.push(record.clone());
+            self.records.insert(key, record);
+        }
+    }
+
+    fn dispute(&self, id: DisputeId) -> Option<&Dispute> {
+        self.cases.get(self.order_of.get(&id)?)?.dispute(id)
+    }
+
+    /// The earliest deadline of what was opened.
+    pub(super) fn earliest_opened_deadline(&self) -> Option<Timestamp> {
+        let opened = self.events.iter().filter(|recorded| recorded.previous_status.is_none());
+        opened.map(|recorded| recorded.dispute.respond_by).min()
+    }
+
+    /// What is to be written.
+    pub(super) fn into_changes(self, encode: impl Fn(&Recorded) -> (EventId, Vec<u8>)) -> Changes {
+        let mut changes = Changes { idempotency: self.new_records, ..Changes::default() };
+        for recorded in &self.events {
+            let (id, payload) = encode(recorded);
+            changes.events.push(NewEvent::new(id, recorded, payload));
+        }
+        for dispute in &self.changed_disputes {
+            let found = self.order_of.get(dispute).and_then(|order| self.cases.get(order)?.dispute(*dispute));
+            let is_stored = self.stored_disputes.contains(dispute);
+            if let Some(dispute) = found.cloned() {
+                if is_stored { &mut changes.changed_disputes } else { &mut changes.new_disputes }.push(dispute);
+            }
+        }
+        for order in &self.changed_orders {
+            if let Some(case) = self.cases.get(order) {
+                let is_stored = self.stored_orders.contains(order);
+                if is_stored { &mut changes.changed_orders } else { &mut changes.new_orders }.push(case.order.clone());
+            }
+        }
+        changes
+    }
+}

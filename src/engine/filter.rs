@@ -1,0 +1,37 @@
+//! What a subscriber asks to see, and what it may see.
+
+use std::collections::HashSet;
+
+use crate::domain::{Caller, DisputeId, DisputeKind, EventType, OrderId, UserId};
+use crate::repository::LoggedEvent;
+
+/// Which events a subscriber gets: any of each list that is not empty, and all of the lists; and never one
+/// that the caller may not see.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EventFilter {
+    /// Who asks.
+    pub caller: Caller,
+    /// Of these orders.
+    pub orders: HashSet<OrderId>,
+    /// Of these disputes.
+    pub disputes: HashSet<DisputeId>,
+    /// Of orders with this party.
+    pub party: Option<UserId>,
+    /// Of disputes of these kinds.
+    pub kinds: HashSet<DisputeKind>,
+    /// Of these types.
+    pub event_types: HashSet<EventType>,
+}
+
+impl EventFilter {
+    /// Whether the subscriber gets this event.
+    pub fn lets_through(&self, event: &LoggedEvent) -> bool {
+        let parties = &event.parties;
+        parties.may_be_seen_by(&self.caller)
+            && (self.orders.is_empty() || self.orders.contains(&event.order))
+            && (self.disputes.is_empty() || self.disputes.contains(&event.dispute))
+            && self.party.as_ref().is_none_or(|party| *party == parties.buyer || *party == parties.seller)
+            && (self.kinds.is_empty() || self.kinds.contains(&event.kind))
+            && (self.event_types.is_empty() || self.event_types.contains(&event.event_type))
+    }
+}

@@ -1,0 +1,39 @@
+//! Who the caller is.
+
+use http::HeaderMap;
+use tonic::Request;
+
+use super::status::Failure;
+use crate::domain::{Caller, Scope, UserId};
+
+const USER: &str = "x-user-id";
+const SCOPE: &str = "x-scope";
+
+/// Believes the caller: `--auth dev`, which is only allowed on a loopback address.
+pub(super) fn dev(metadata: &HeaderMap) -> Result<Caller, Failure> {
+    let user =
+        metadata.get(USER).ok_or_else(|| Failure::credential_missing("metadata x-user-id must name the user"))?;
+    let user = user.to_str().ok().and_then(|user| UserId::parse(user).ok());
+    let user = user.ok_or_else(|| {
+        Failure::credential_invalid("metadata x-user-id must be 1 to 128 characters of A-Z a-z 0-9 . _ : -")
+    })?;
+    let scope = match metadata.get(SCOPE).map(http::HeaderValue::as_bytes) {
+        None => None,
+        Some(b"support") => Some(Scope::Support),
+        Some(b"platform") => Some(Scope::Platform),
+        Some(_) => return Err(Failure::credential_invalid("metadata x-scope must be support or platform")),
+    };
+    Ok(Caller { user, scope })
+}
+
+/// The caller of this RPC, whom [`super::transport`] has recognised.
+pub(super) fn caller<T>(request: &Request<T>) -> Result<Caller, Failure> {
+    let caller = request.extensions().get::<Caller>().cloned();
+    caller.ok_or_else(|| Failure::internal("an RPC got past the authentication"))
+}
+
+/// The caller of an RPC that needs the scope of the platform.
+pub(super) fn platform<T>(request: &Request<T>) -> Result<Caller, Failure> {
+    let caller = caller(request)?;
+    if caller.scope == Some(Scope::Platform) { Ok(caller) } else { Err(Failure::scope_missing("platform")) }
+}

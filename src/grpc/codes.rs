@@ -1,0 +1,87 @@
+//! The enums of the contract and those of the rules: the same names, one table each, read both ways.
+
+use crate::domain;
+use crate::proto::v1;
+
+/// Declares that the values of a domain enum are those of the contract's enum of that name.
+macro_rules! same_values {
+    ($name:ident, $prefix:literal, [$($value:ident),+ $(,)?]) => {
+        impl From<domain::$name> for v1::$name {
+            fn from(value: domain::$name) -> Self {
+                match value {
+                    $(domain::$name::$value => Self::$value,)+
+                }
+            }
+        }
+
+        impl v1::$name {
+            /// The value in the domain; `None` for UNSPECIFIED.
+            #[allow(dead_code, reason = "not every enum comes in requests")]
+            pub(super) fn known(self) -> Option<domain::$name> {
+                match self {
+                    Self::Unspecified => None,
+                    $(Self::$value => Some(domain::$name::$value),)+
+                }
+            }
+
+            /// The value's name without the enum's, as error metadata shows it.
+            #[allow(dead_code, reason = "not every enum is shown in errors")]
+            pub(super) fn name(self) -> &'static str {
+                self.as_str_name().trim_start_matches($prefix)
+            }
+        }
+    };
+}
+
+same_values!(
+    OrderStatus,
+    "ORDER_STATUS_",
+    [RequirementsPending, InProgress, Delivered, InRevision, Completed, Cancelled]
+);
+same_values!(PartyRole, "PARTY_ROLE_", [Buyer, Seller]);
+same_values!(DisputeKind, "DISPUTE_KIND_", [PartialRefund, Cancellation, OrderUpdate]);
+same_values!(DisputeStatus, "DISPUTE_STATUS_", [Pending, Accepted, Declined, Answered, Withdrawn, Expired, Superseded]);
+same_values!(SilenceRule, "SILENCE_RULE_", [NoEffect, Accept]);
+same_values!(ResolvedBy, "RESOLVED_BY_", [Responder, Opener, Crossed, Deadline, OrderEnded, OrderStatus, OtherDispute]);
+same_values!(EventType, "EVENT_TYPE_", [Opened, Accepted, Declined, Answered, Withdrawn, DeadlineExpired, Superseded]);
+
+impl From<domain::ReasonCode> for v1::Reason {
+    fn from(code: domain::ReasonCode) -> Self {
+        REASONS.iter().find(|(known, _)| *known == code).map_or(Self::Unspecified, |(_, reason)| *reason)
+    }
+}
+
+impl v1::Reason {
+    /// The value in the domain; `None` for UNSPECIFIED.
+    pub(super) fn known(self) -> Option<domain::ReasonCode> {
+        REASONS.iter().find(|(_, reason)| *reason == self).map(|(known, _)| *known)
+    }
+}
+
+const REASONS: [(domain::ReasonCode, v1::Reason); 21] = {
+    use domain::ReasonCode as Known;
+    use v1::Reason;
+    [
+        (Known::Other, Reason::Other),
+        (Known::ScopeChanged, Reason::ScopeChanged),
+        (Known::DelayCompensation, Reason::DelayCompensation),
+        (Known::BuyerPartlyDissatisfied, Reason::BuyerPartlyDissatisfied),
+        (Known::DeliveredPartially, Reason::DeliveredPartially),
+        (Known::QualityBelowAgreed, Reason::QualityBelowAgreed),
+        (Known::Goodwill, Reason::Goodwill),
+        (Known::UnableToComplete, Reason::UnableToComplete),
+        (Known::MutualAgreement, Reason::MutualAgreement),
+        (Known::BuyerUnresponsive, Reason::BuyerUnresponsive),
+        (Known::RequirementsMissing, Reason::RequirementsMissing),
+        (Known::OrderedByMistake, Reason::OrderedByMistake),
+        (Known::DuplicateOrder, Reason::DuplicateOrder),
+        (Known::AbusiveBehaviour, Reason::AbusiveBehaviour),
+        (Known::PolicyViolation, Reason::PolicyViolation),
+        (Known::RequirementsChanged, Reason::RequirementsChanged),
+        (Known::NoLongerNeeded, Reason::NoLongerNeeded),
+        (Known::SellerCannotMeetExpectations, Reason::SellerCannotMeetExpectations),
+        (Known::LateDelivery, Reason::LateDelivery),
+        (Known::SellerUnresponsive, Reason::SellerUnresponsive),
+        (Known::NotAsDescribed, Reason::NotAsDescribed),
+    ]
+};

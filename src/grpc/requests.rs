@@ -1,0 +1,287 @@
+//! Messages in: what each request asks for, or everything that is wrong with it.
+
+use std::collections::HashSet;
+
+use prost::Message;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use super::status::Failure;
+use super::violations::Violations;
+use crate::clock::mint_id;
+use crate::domain::{
+    Answer, Caller, Command, DisputeId, Money, Opening, OrderReport, Parties, Reason, ReasonCode, Scope, Terms, text,
+};
+use crate::engine::{EventFilter, RequestKey, ResumeToken, Start};
+use crate::proto::v1;
+
+/// How many orders one batch can have.
+const BATCH_ORDERS: usize = 500;
+
+/// A command, and what makes it happen once.
+pub(super) type OnceCommand = (Command, Option<RequestKey>);
+
+pub(super) fn upsert_order(request: &v1::UpsertOrderRequest) -> Result<OrderReport, Failure> {
+    let mut violations = Violations::default();
+    let report = order_report(&mut violations, "order", request.order.as_ref());
+    violations.finish(report)
+}
+
+pub(super) fn batch_upsert_orders(request: &v1::BatchUpsertOrdersRequest) -> Result<Vec<OrderReport>, Failure> {
+    let mut violations = Violations::default();
+    if request.orders.len() > BATCH_ORDERS {
+        violations.add("orders", format!("must have at most {BATCH_ORDERS} orders"));
+        return violations.finish(None);
+    }
+    let mut ids = HashSet::new();
+    let mut reports = Vec::with_capacity(request.orders.len());
+    for (index, order) in request.orders.iter().enumerate() {
+        let path = format!("orders[{index}]");
+        if !order.order_id.is_empty() && !ids.insert(&order.order_id) {
+            violations.add(format!("{path}.order_id"), "must come only once in a batch");
+        }
+        reports.extend(order_report(&mut violations, &path, Some(order)));
+    }
+    violations.finish(Some(reports))
+}
+
+fn order_report(violations: &mut Violations, path: &str, order: Option<&v1::Order>) -> Option<OrderReport> {
+    let Some(order) = order else {
+        violations.add(path, "must be set");
+        return None;
+    };
+    let field = |name: &str| format!("{path}.{name}");
+    let id = violations.order_id(&field("order_id"), &order.order_id);
+    let buyer = violations.user_id(&field("buyer_id"), &order.buyer_id);
+    let seller = violations.user_id(&field("seller_id"), &order.seller_id);
+    if buyer.is_some() && buyer == seller {
+        violations.add(field("seller_id"), "must differ from buyer_id");
+    }
+    let title = violations.text(&field("title"), &order.title, &text::TITLE);
+    let price = violations.money(&field("price"), order.price.as_ref());
+    if price.is_some_and(|price| price.minor < 0) {
+        violations.add(field("price"), "must not be negative");
+    }
+    let paid = match &order.paid {
+        None => price,
+        paid => violations.money(&field("paid"), paid.as_ref()),
+    };
+    if let (Some(price), Some(paid)) = (price, paid) {
+        if paid.currency != price.currency {
+            violations.add(field("paid.currency_code"), "must be the currency of the price");
+        } else if paid.minor < price.minor {
+            violations.add(field("paid"), "must not be below the price");
+        }
+    }
+    let refunded_elsewhere = match &order.refunded_elsewhere {
+        None => price.map(|price| Money::new(0, price.currency)),
+        refunded => violations.money(&field("refunded_elsewhere"), refunded.as_ref()),
+    };
+    if let (Some(price), Some(refunded)) = (price, refunded_elsewhere) {
+        if refunded.currency != price.currency {
+            violations.add(field("refunded_elsewhere.currency_code"), "must be the currency of the price");
+        } else if refunded.minor < 0 {
+            violations.add(field("refunded_elsewhere"), "must not be negative");
+        }
+    }
+    let status = violations.value(&field("status"), order.status, v1::OrderStatus::known);
+    let create_time = violations.instant(&field("create_time"), order.create_time.as_ref());
+    let due_time = violations.instant(&field("due_time"), order.due_time.as_ref());
+    let end_time = violations.instant(&field("end_time"), order.end_time.as_ref());
+    if order.end_time.is_some() && status.is_some_and(|status| !status.is_ended()) {
+        violations.add(field("end_time"), "must only be set with a status that ends the order");
+    }
+    if order.source_version < 1 {
+        violations.add(field("source_version"), "must be at least 1");
+    }
+    Some(OrderReport {
+        id: id?,
+        parties: Parties { buyer: buyer?, seller: seller? },
+        title: title?,
+        price: price?,
+        paid: paid?,
+        refunded_elsewhere: refunded_elsewhere?,
+        status: status?,
+        create_time: create_time?,
+        due_time: due_time?,
+        end_time: end_time?,
+        cancellation_counts: order.cancellation_counts.unwrap_or(true),
+        source_version: order.source_version,
+    })
+}
+
+pub(super) fn offer_partial_refund(
+    caller: &Caller,
+    request: &v1::OfferPartialRefundRequest,
+) -> Result<OnceCommand, Failure> {
+    let mut violations = Violations::default();
+    let order = violations.order_id("order_id", &request.order_id);
+    let amount = violations.money("amount", request.amount.as_ref());
+    let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
+    let reason = reason(&mut violations, request.reason, &request.reason_detail);
+    let once = once(&mut violations, caller, "OfferPartialRefund", &request.request_id, request);
+    let opening = || {
+        let terms = Terms::PartialRefund { amount: amount? };
+        Some(Opening { order: order?, dispute: new_dispute(), terms, message: message?, reason: Some(reason?) })
+    };
+    let command = opening().map(|opening| Command::Open(Box::new(opening)));
+    violations.finish(command.zip(once))
+}
+
+pub(super) fn request_cancellation(
+    caller: &Caller,
+    request: &v1::RequestCancellationRequest,
+) -> Result<OnceCommand, Failure> {
+    let mut violations = Violations::default();
+    let order = violations.order_id("order_id", &request.order_id);
+    // A buyer's is required, but who is the buyer only the order knows.
+    let message = violations.text("message", &request.message, &text::OPTIONAL_TEXT);
+    let reason = reason(&mut violations, request.reason, &request.reason_detail);
+    let once = once(&mut violations, caller, "RequestCancellation", &request.request_id, request);
+    let opening = || {
+        let terms = Terms::Cancellation;
+        Some(Opening { order: order?, dispute: new_dispute(), terms, message: message?, reason: Some(reason?) })
+    };
+    let command = opening().map(|opening| Command::Open(Box::new(opening)));
+    violations.finish(command.zip(once))
+}
+
+pub(super) fn request_order_update(
+    caller: &Caller,
+    request: &v1::RequestOrderUpdateRequest,
+) -> Result<OnceCommand, Failure> {
+    let mut violations = Violations::default();
+    let order = violations.order_id("order_id", &request.order_id);
+    let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
+    let once = once(&mut violations, caller, "RequestOrderUpdate", &request.request_id, request);
+    let opening = || {
+        let terms = Terms::OrderUpdate;
+        Some(Opening { order: order?, dispute: new_dispute(), terms, message: message?, reason: None })
+    };
+    let command = opening().map(|opening| Command::Open(Box::new(opening)));
+    violations.finish(command.zip(once))
+}
+
+pub(super) fn accept_dispute(caller: &Caller, request: &v1::AcceptDisputeRequest) -> Result<OnceCommand, Failure> {
+    let mut violations = Violations::default();
+    let answer = answer(&mut violations, &request.dispute_id, &request.etag, Some(String::new()));
+    let once = once(&mut violations, caller, "AcceptDispute", &request.request_id, request);
+    violations.finish(answer.map(Command::Accept).zip(once))
+}
+
+pub(super) fn decline_dispute(caller: &Caller, request: &v1::DeclineDisputeRequest) -> Result<OnceCommand, Failure> {
+    let mut violations = Violations::default();
+    let message = violations.text("message", &request.message, &text::OPTIONAL_TEXT);
+    let answer = answer(&mut violations, &request.dispute_id, &request.etag, message);
+    let once = once(&mut violations, caller, "DeclineDispute", &request.request_id, request);
+    violations.finish(answer.map(Command::Decline).zip(once))
+}
+
+pub(super) fn answer_order_update(
+    caller: &Caller,
+    request: &v1::AnswerOrderUpdateRequest,
+) -> Result<OnceCommand, Failure> {
+    let mut violations = Violations::default();
+    let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
+    let answer = answer(&mut violations, &request.dispute_id, &request.etag, message);
+    let once = once(&mut violations, caller, "AnswerOrderUpdate", &request.request_id, request);
+    violations.finish(answer.map(Command::AnswerOrderUpdate).zip(once))
+}
+
+pub(super) fn withdraw_dispute(caller: &Caller, request: &v1::WithdrawDisputeRequest) -> Result<OnceCommand, Failure> {
+    let mut violations = Violations::default();
+    let answer = answer(&mut violations, &request.dispute_id, &request.etag, Some(String::new()));
+    let once = once(&mut violations, caller, "WithdrawDispute", &request.request_id, request);
+    violations.finish(answer.map(Command::Withdraw).zip(once))
+}
+
+/// The filter of a subscriber and the place it starts from.
+pub(super) fn event_filter(
+    violations: &mut Violations,
+    caller: &Caller,
+    filter: Option<&v1::DisputeEventFilter>,
+) -> Option<EventFilter> {
+    let none = v1::DisputeEventFilter::default();
+    let filter = filter.unwrap_or(&none);
+    let orders = violations.list("filter.order_ids", &filter.order_ids, |v, field, id| v.order_id(field, id));
+    let disputes = violations.list("filter.dispute_ids", &filter.dispute_ids, |v, field, id| v.dispute_id(field, id));
+    let kinds =
+        violations.list("filter.kinds", &filter.kinds, |v, field, kind| v.value(field, *kind, v1::DisputeKind::known));
+    let event_types = violations
+        .list("filter.event_types", &filter.event_types, |v, field, kind| v.value(field, *kind, v1::EventType::known));
+    let party = violations.optional_user_id("filter.party_id", &filter.party_id)?;
+    Some(EventFilter { caller: caller.clone(), orders, disputes, party, kinds, event_types })
+}
+
+/// Where to start: with what comes, with the oldest event, or after a token.
+pub(super) fn start(resume_token: Option<&str>, from_beginning: bool) -> Result<Start, Failure> {
+    match resume_token {
+        Some(token) => ResumeToken::decode(token).map(Start::After).map_err(|_| Failure::resume_token_malformed()),
+        None if from_beginning => Ok(Start::Beginning),
+        None => Ok(Start::Now),
+    }
+}
+
+fn new_dispute() -> DisputeId {
+    DisputeId(mint_id())
+}
+
+/// A reason: a code that is given, and a detail if and only if it is OTHER.
+fn reason(violations: &mut Violations, code: i32, detail: &str) -> Option<Reason> {
+    let code = violations.value("reason", code, v1::Reason::known);
+    match code? {
+        ReasonCode::Other => {
+            let detail = violations.text("reason_detail", detail, &text::REASON_DETAIL)?;
+            Some(Reason { code: ReasonCode::Other, detail })
+        }
+        code => {
+            if !detail.trim().is_empty() {
+                violations.add("reason_detail", "must only be set with REASON_OTHER");
+            }
+            Some(Reason { code, detail: String::new() })
+        }
+    }
+}
+
+fn answer(violations: &mut Violations, dispute: &str, etag: &str, message: Option<String>) -> Option<Answer> {
+    let dispute = violations.dispute_id("dispute_id", dispute);
+    let etag = (!etag.is_empty()).then(|| etag.to_owned());
+    Some(Answer { dispute: dispute?, message: message?, etag })
+}
+
+/// What makes a command happen once: who sends it under which id, and what it says.
+#[expect(clippy::option_option, reason = "wrong, absent, there")]
+fn once(
+    violations: &mut Violations,
+    caller: &Caller,
+    rpc: &str,
+    request_id: &str,
+    request: &impl Message,
+) -> Option<Option<RequestKey>> {
+    let request_id = violations.request_id(request_id)?;
+    Some(request_id.map(|request_id| {
+        let scope: &[u8] = match caller.scope {
+            None => b"party",
+            Some(Scope::Support) => b"support",
+            Some(Scope::Platform) => b"platform",
+        };
+        RequestKey {
+            key: digest(&[scope, caller.user.as_str().as_bytes(), request_id.as_bytes()]),
+            fingerprint: digest(&[rpc.as_bytes(), &request.encode_to_vec()]),
+        }
+    }))
+}
+
+/// 128 bits of the SHA-256 of these parts, each with its length before it.
+pub(super) fn digest(parts: &[&[u8]]) -> Uuid {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hash.update(part);
+    }
+    let mut half = [0; 16];
+    for (to, from) in half.iter_mut().zip(hash.finalize()) {
+        *to = from;
+    }
+    Uuid::from_bytes(half)
+}

@@ -1,0 +1,304 @@
+//! Every error that a client can get, and the only place that names a gRPC code.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
+
+use crate::clock::mint_id;
+use crate::domain::Refusal;
+use crate::engine::{Error, ResumeToken, StartError};
+use crate::proto::v1::{DisputeKind, DisputeStatus, ErrorReason, OrderStatus};
+use crate::repository::StorageError;
+
+/// The `domain` of every ErrorInfo.
+const DOMAIN: &str = "disputes.v1";
+
+/// How many field violations are told apart; the rest are counted.
+const VIOLATIONS: usize = 25;
+
+/// When a client may try again after the service was too busy or away.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// A field that is not as it must be. The value itself is never repeated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Violation {
+    /// Its path in the request.
+    pub(super) field: String,
+    /// What it must be.
+    pub(super) description: String,
+}
+
+/// An error on its way to a client.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    code: Code,
+    pub(super) reason: ErrorReason,
+    pub(super) message: String,
+    metadata: Vec<(&'static str, String)>,
+    violations: Vec<Violation>,
+    retry_after: Option<Duration>,
+}
+
+impl Failure {
+    fn new(code: Code, reason: ErrorReason, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { code, reason, message, metadata: Vec::new(), violations: Vec::new(), retry_after: None }
+    }
+
+    fn with(mut self, key: &'static str, value: impl ToString) -> Self {
+        self.metadata.push((key, value.to_string()));
+        self
+    }
+
+    fn with_retry(mut self) -> Self {
+        self.retry_after = Some(RETRY_AFTER);
+        self
+    }
+
+    /// Fields that are not as they must be; at least one.
+    pub(super) fn invalid_fields(mut violations: Vec<Violation>) -> Self {
+        let all = violations.len();
+        let message = match violations.as_slice() {
+            [only] => format!("{}: {}", only.field, only.description),
+            [first, ..] => format!("{}: {}; and {} more", first.field, first.description, all.saturating_sub(1)),
+            [] => "the request is not valid".to_owned(),
+        };
+        if all > VIOLATIONS {
+            violations.truncate(VIOLATIONS);
+            let description = format!("{} more", all.saturating_sub(VIOLATIONS));
+            violations.push(Violation { field: String::new(), description });
+        }
+        Self { violations, ..Self::new(Code::InvalidArgument, ErrorReason::InvalidField, message) }
+    }
+
+    fn invalid_field(field: &str, description: impl Into<String>) -> Self {
+        Self::invalid_fields(vec![Violation { field: field.to_owned(), description: description.into() }])
+    }
+
+    pub(super) fn page_token_invalid() -> Self {
+        let message = "page_token must be one that was answered to the same request";
+        Self::new(Code::InvalidArgument, ErrorReason::PageTokenInvalid, message)
+    }
+
+    pub(super) fn resume_token_malformed() -> Self {
+        let message = "resume_token must be one that this service has given";
+        Self::new(Code::InvalidArgument, ErrorReason::ResumeTokenMalformed, message)
+    }
+
+    pub(super) fn credential_missing(message: &str) -> Self {
+        Self::new(Code::Unauthenticated, ErrorReason::CredentialMissing, message)
+    }
+
+    pub(super) fn credential_invalid(message: &str) -> Self {
+        Self::new(Code::Unauthenticated, ErrorReason::CredentialInvalid, message)
+    }
+
+    pub(super) fn scope_missing(scope: &str) -> Self {
+        let message = format!("this RPC needs the scope {scope}");
+        Self::new(Code::PermissionDenied, ErrorReason::ScopeMissing, message).with("scope", scope)
+    }
+
+    pub(super) fn deadline_exceeded() -> Self {
+        Self::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, "the client's deadline passed")
+    }
+
+    pub(super) fn draining() -> Self {
+        let message = "this server is shutting down, connect again";
+        Self::new(Code::Unavailable, ErrorReason::ServerDraining, message).with_retry()
+    }
+
+    /// A defect. What it is goes to the log, and the caller gets an id to find it there.
+    pub(super) fn internal(what: &str) -> Self {
+        let correlation = mint_id();
+        tracing::error!(%correlation, what, "internal error");
+        let message = "an internal error, please report the correlation id";
+        Self::new(Code::Internal, ErrorReason::Internal, message).with("correlationId", correlation)
+    }
+
+    fn unavailable() -> Self {
+        let message = "the database is away; a command may or may not have been done, with its request_id it is safe to send again";
+        Self::new(Code::Unavailable, ErrorReason::StorageUnavailable, message).with_retry()
+    }
+
+    fn overloaded() -> Self {
+        let message = "too many commands are waiting; this one was not done";
+        Self::new(Code::ResourceExhausted, ErrorReason::Overloaded, message).with_retry()
+    }
+
+    /// What the transport says of a request that no handler has seen; `None` for what is none of its errors.
+    pub(super) fn of_transport(status: &Status) -> Option<Self> {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "the transport makes no other codes")]
+        match status.code() {
+            Code::Internal | Code::InvalidArgument => {
+                let message = "the message is not a valid protobuf encoding of the request";
+                Some(Self::new(Code::InvalidArgument, ErrorReason::MessageMalformed, message))
+            }
+            Code::OutOfRange | Code::ResourceExhausted => {
+                let message = "the message is larger than this server takes";
+                Some(Self::new(Code::ResourceExhausted, ErrorReason::MessageTooLarge, message))
+            }
+            Code::Unimplemented => {
+                let message = "there is no such method, or no such compression, on this server";
+                Some(Self::new(Code::Unimplemented, ErrorReason::MethodUnknown, message))
+            }
+            Code::Cancelled | Code::DeadlineExceeded => Some(Self::deadline_exceeded()),
+            _ => None,
+        }
+    }
+}
+
+/// The table of refusals: each with its code, reason, text and facts.
+impl From<&Refusal> for Failure {
+    fn from(refusal: &Refusal) -> Self {
+        use Code::{Aborted, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied};
+        match refusal {
+            Refusal::OrderNotFound { order } => {
+                Self::new(NotFound, ErrorReason::OrderNotFound, "there is no such order").with("orderId", order)
+            }
+            Refusal::DisputeNotFound { dispute } => {
+                Self::new(NotFound, ErrorReason::DisputeNotFound, "there is no such dispute").with("disputeId", dispute)
+            }
+            Refusal::WrongRole => {
+                Self::new(PermissionDenied, ErrorReason::WrongRole, "the caller's role may not do this")
+            }
+            Refusal::OrderStatusNotAllowed { status } => {
+                let status = OrderStatus::from(*status).name();
+                let message = format!("an order that is {status} does not allow this");
+                Self::new(FailedPrecondition, ErrorReason::OrderStatusNotAllowed, message).with("status", status)
+            }
+            Refusal::OpenDisputeExists { dispute } => {
+                let message = "another dispute of this order is open and must be resolved first";
+                Self::new(FailedPrecondition, ErrorReason::OpenDisputeExists, message).with("disputeId", dispute)
+            }
+            Refusal::RefundAlreadyAccepted { dispute } => {
+                let message = "a partial refund was already accepted on this order";
+                Self::new(FailedPrecondition, ErrorReason::RefundAlreadyAccepted, message).with("disputeId", dispute)
+            }
+            Refusal::RefundCapBelowMinimum { cap } => {
+                let message = "the order is too small for a partial refund";
+                Self::new(FailedPrecondition, ErrorReason::RefundCapBelowMinimum, message).with("cap", cap.decimal())
+            }
+            Refusal::AmountOutOfRange { min, max } => {
+                let message = if max.minor < min.minor {
+                    "nothing is left that could be refunded".to_owned()
+                } else {
+                    format!("the amount must be from {min} to {max}")
+                };
+                Self::new(InvalidArgument, ErrorReason::AmountOutOfRange, message)
+                    .with("minAmount", min.decimal())
+                    .with("maxAmount", max.decimal())
+                    .with("currency", max.currency.code())
+            }
+            Refusal::CurrencyNotOfOrder { expected } => {
+                Self::invalid_field("amount.currency_code", format!("must be {expected}, the order's currency"))
+            }
+            Refusal::MessageRequired => Self::invalid_field("message", "must not be empty"),
+            Refusal::ReasonNotValid => {
+                let message = "the reason is not one that can be given here, see ListReasons";
+                Self::new(InvalidArgument, ErrorReason::ReasonNotValid, message)
+            }
+            Refusal::WrongKind { kind } => {
+                let kind = DisputeKind::from(*kind).name();
+                let message = format!("a dispute of the kind {kind} is not answered this way");
+                Self::new(FailedPrecondition, ErrorReason::WrongKind, message).with("kind", kind)
+            }
+            Refusal::EtagMismatch { etag } => {
+                let message = "the dispute has changed since; read it again";
+                Self::new(Aborted, ErrorReason::EtagMismatch, message).with("etag", etag)
+            }
+            Refusal::DeadlinePassed { respond_by } => {
+                let message = format!("the time to answer ended at {respond_by}");
+                Self::new(FailedPrecondition, ErrorReason::DeadlinePassed, message).with("respondBy", respond_by)
+            }
+            Refusal::StatusNotAllowed { status } => {
+                let status = DisputeStatus::from(*status).name();
+                let message = format!("the dispute is {status}");
+                Self::new(FailedPrecondition, ErrorReason::StatusNotAllowed, message).with("status", status)
+            }
+            Refusal::OrderIdentityChanged { order, field } => {
+                let message = format!("{field} of an order never changes");
+                Self::new(FailedPrecondition, ErrorReason::OrderIdentityChanged, message)
+                    .with("orderId", order)
+                    .with("field", field)
+            }
+            Refusal::RequestIdReused => {
+                let message = "this request_id was used before for another command";
+                Self::new(InvalidArgument, ErrorReason::RequestIdReused, message)
+            }
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Refused(refusal) => Self::from(&refusal),
+            Error::Overloaded => Self::overloaded(),
+            Error::Draining => Self::draining(),
+            Error::Unavailable => Self::unavailable(),
+            Error::Internal(what) => Self::internal(&what),
+        }
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Expired { oldest } => {
+                let message = "events after this token are no longer kept; start again from the oldest token";
+                Self::new(Code::OutOfRange, ErrorReason::ResumeTokenExpired, message)
+                    .with("oldestToken", ResumeToken::encode(&oldest))
+            }
+            StartError::Unknown => {
+                let message = "this token is of another log, or of another past of this one";
+                Self::new(Code::OutOfRange, ErrorReason::ResumeTokenUnknown, message)
+            }
+            StartError::Failed(error) => error.into(),
+        }
+    }
+}
+
+impl From<Failure> for Status {
+    fn from(failure: Failure) -> Self {
+        let reason = failure.reason.as_str_name().trim_start_matches("ERROR_REASON_");
+        let metadata: HashMap<String, String> =
+            failure.metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let mut details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
+        if !failure.violations.is_empty() {
+            let violations = failure.violations.into_iter();
+            details.set_bad_request(
+                violations
+                    .map(|violation| FieldViolation::new(violation.field, violation.description))
+                    .collect::<Vec<_>>(),
+            );
+        }
+        if failure.code == Code::FailedPrecondition {
+            details.set_precondition_failure(vec![]);
+            details.add_precondition_failure_violation(reason, DOMAIN, failure.message.clone());
+        }
+        if let Some(retry_after) = failure.retry_after {
+            details.set_retry_info(Some(retry_after));
+        }
+        Self::with_error_details(failure.code, failure.message, details)
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        Failure::from(error).into()
+    }
+}
+
+impl From<StorageError> for Failure {
+    fn from(error: StorageError) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::from(&refusal)
+    }
+}

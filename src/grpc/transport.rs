@@ -1,0 +1,184 @@
+//! What every RPC passes through: a span, who calls, how long it may take, and the errors that the
+//! transport makes itself.
+
+use std::convert::Infallible;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt as _};
+use http::{HeaderMap, Request, Response};
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tower::{Layer, Service};
+use tracing::Instrument as _;
+
+use super::auth;
+use super::status::Failure;
+use crate::clock::real_instant_after;
+use crate::config::AuthMode;
+
+/// The RPCs of this service; health and reflection are open and speak for themselves.
+const OURS: &str = "/disputes.v1.";
+
+/// The transport ends an RPC at its deadline with an error that says nothing. We are so much earlier.
+const HEAD_START: Duration = Duration::from_millis(2);
+
+/// Wraps the services: see the module.
+#[derive(Clone, Debug)]
+pub struct RpcLayer {
+    auth: AuthMode,
+}
+
+impl RpcLayer {
+    /// A layer that recognises callers in this way.
+    pub fn new(auth: AuthMode) -> Self {
+        Self { auth }
+    }
+}
+
+impl<S> Layer<S> for RpcLayer {
+    type Service = Rpc<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Rpc { inner, layer: self.clone() }
+    }
+}
+
+/// A service that is wrapped by [`RpcLayer`].
+#[derive(Clone, Debug)]
+pub struct Rpc<S> {
+    inner: S,
+    layer: RpcLayer,
+}
+
+/// When the client gives up on an RPC.
+#[derive(Clone, Debug)]
+pub(super) struct Deadline(tokio::time::Instant);
+
+impl Deadline {
+    fn after(timeout: Duration) -> Option<Self> {
+        let timeout = timeout.saturating_sub(HEAD_START);
+        real_instant_after(timeout).map(Self)
+    }
+
+    /// Returns once the deadline has passed.
+    pub(super) async fn passes(self) {
+        let _ = tokio::time::timeout_at(self.0, std::future::pending::<()>()).await;
+    }
+}
+
+impl<S> Service<Request<Body>> for Rpc<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let span = tracing::info_span!("rpc", method = request.uri().path(), user = tracing::field::Empty);
+        if request.uri().path().starts_with(OURS) {
+            match self.layer.auth {
+                AuthMode::Dev => match auth::dev(request.headers()) {
+                    Ok(caller) => {
+                        span.record("user", caller.user.as_str());
+                        request.extensions_mut().insert(caller);
+                    }
+                    Err(failure) => {
+                        let response = Status::from(failure).into_http();
+                        return async move { Ok(response) }.instrument(span).boxed();
+                    }
+                },
+            }
+        }
+        let deadline = timeout(request.headers()).and_then(Deadline::after);
+        if let Some(deadline) = &deadline {
+            request.extensions_mut().insert(deadline.clone());
+        }
+        async move {
+            let response = match deadline {
+                None => inner.call(request).await?,
+                Some(deadline) => tokio::select! {
+                    response = inner.call(request) => response?,
+                    () = deadline.passes() => Status::from(Failure::deadline_exceeded()).into_http(),
+                },
+            };
+            Ok(explained(response))
+        }
+        .instrument(span)
+        .boxed()
+    }
+}
+
+/// Gives the errors that the transport made the details that all our errors have, and logs what an RPC
+/// came to. Nothing that a party wrote is ever in a status.
+fn explained(response: Response<Body>) -> Response<Body> {
+    let Some(status) = Status::from_header_map(response.headers()) else {
+        return response;
+    };
+    if status.code() == Code::Ok {
+        return response;
+    }
+    tracing::debug!(code = ?status.code(), "refused");
+    match Failure::of_transport(&status) {
+        Some(failure) if status.details().is_empty() => Status::from(failure).into_http(),
+        Some(_) | None => response,
+    }
+}
+
+/// The header `grpc-timeout`: at most eight digits and a unit.
+fn timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let count: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(count.checked_mul(3_600)?)),
+        "M" => Some(Duration::from_secs(count.checked_mul(60)?)),
+        "S" => Some(Duration::from_secs(count)),
+        "m" => Some(Duration::from_millis(count)),
+        "u" => Some(Duration::from_micros(count)),
+        "n" => Some(Duration::from_nanos(count)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_at_most_eight_digits_and_a_unit() {
+        let read = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-timeout", http::HeaderValue::from_static(text));
+            timeout(&headers)
+        };
+        let cases = [
+            ("1S", Some(Duration::from_secs(1))),
+            ("99999999H", Some(Duration::from_secs(99_999_999 * 3_600))),
+            ("250m", Some(Duration::from_millis(250))),
+            ("7u", Some(Duration::from_micros(7))),
+            ("7n", Some(Duration::from_nanos(7))),
+            ("2M", Some(Duration::from_secs(120))),
+            ("999999999S", None),
+            ("S", None),
+            ("", None),
+            ("1", None),
+            ("-1S", None),
+            ("1s", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(read(text), expected, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The program: reads the flags, starts tracing, binds, and serves until it is told to stop.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use dispute_service::clock::Clock;
+use dispute_service::config::{Action, CommandLine, Config, LogFormat};
+use dispute_service::server::{self, ServeError};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let CommandLine { action, config } = CommandLine::parse();
+    start_tracing(config.log_format);
+    let result = match action.unwrap_or(Action::Serve) {
+        Action::Serve => serve(&config).await,
+        Action::Migrate => server::migrate(&config).await,
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("dispute-service: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(config: &Config) -> Result<(), ServeError> {
+    // Before the first line is printed: whoever reads it may send a signal.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let listener = TcpListener::bind(config.listen).await?;
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    server::run(config, listener, Clock::system(), shutdown).await
+}
+
+fn start_tracing(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => lines.init(),
+        LogFormat::Json => lines.json().init(),
+    }
+}

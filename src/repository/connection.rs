@@ -1,0 +1,127 @@
+//! How each database is opened.
+
+use std::time::Duration;
+
+use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbErr, Statement};
+
+use super::Repository;
+use super::error::StorageError;
+
+/// Before this version SQLite could lose commits that it had acknowledged.
+const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
+
+/// How long to wait for a connection before saying that there is none.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long another process may keep SQLite's write lock before we give up on ours.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How many prepared statements a connection keeps: about a dozen texts, each in ten sizes.
+const STATEMENTS: usize = 512;
+
+/// Why a database cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// Neither SQLite nor PostgreSQL.
+    #[error("the database URL must begin with sqlite:// or postgres://")]
+    UnknownScheme,
+    /// Each connection to such a database would have a database of its own.
+    #[error("a SQLite database in memory cannot be used, name a file")]
+    InMemory,
+    /// A SQLite that can lose what it acknowledged.
+    #[error("SQLite {found} can lose acknowledged commits, 3.51.3 or later is needed")]
+    SqliteTooOld {
+        /// The version that was found.
+        found: String,
+    },
+    /// It does not answer, or not as it should.
+    #[error("the database cannot be opened: {0}")]
+    Failed(#[from] StorageError),
+}
+
+impl From<DbErr> for ConnectError {
+    fn from(error: DbErr) -> Self {
+        match StorageError::from(error) {
+            // A URL that cannot be parsed may hold a password: its error is not repeated.
+            StorageError::Failed(_) => {
+                Self::Failed(StorageError::Failed("the URL or the file is not valid".to_owned()))
+            }
+            error => Self::Failed(error),
+        }
+    }
+}
+
+impl Repository {
+    /// Opens the database at `url`: `sqlite://FILE?mode=rwc` or `postgres://…`.
+    pub async fn connect(url: &str) -> Result<Self, ConnectError> {
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            // sqlx pings a connection when it is released: with two, the next batch takes the other one.
+            let writer = Database::connect(postgres(url, 2)).await?;
+            let reader = Database::connect(postgres(url, 8)).await?;
+            Ok(Self { writer, reader })
+        } else if !url.starts_with("sqlite:") {
+            Err(ConnectError::UnknownScheme)
+        } else if url.contains(":memory:") || url.contains("mode=memory") {
+            Err(ConnectError::InMemory)
+        } else {
+            let writer = Database::connect(sqlite(url, 1, false)).await?;
+            require_recent_sqlite(&writer).await?;
+            let reader = Database::connect(sqlite(url, 4, true)).await?;
+            Ok(Self { writer, reader })
+        }
+    }
+}
+
+fn common(url: &str, connections: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_timeout(ACQUIRE_TIMEOUT)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .sqlx_logging(false)
+        .record_stmt_in_spans(false);
+    options
+}
+
+fn postgres(url: &str, connections: u32) -> ConnectOptions {
+    let mut options = common(url, connections);
+    options.set_application_name("dispute-service");
+    options.map_sqlx_postgres_opts(|options| {
+        options
+            .statement_cache_capacity(STATEMENTS)
+            // A statement that is prepared while its table is empty would keep its sequential scan.
+            .options([("plan_cache_mode", "force_custom_plan"), ("lock_timeout", "10s")])
+    });
+    options
+}
+
+fn sqlite(url: &str, connections: u32, only_reads: bool) -> ConnectOptions {
+    let mut options = common(url, connections);
+    options.map_sqlx_sqlite_opts(move |options| {
+        let options = options
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT)
+            .statement_cache_capacity(STATEMENTS);
+        if only_reads { options.pragma("query_only", "ON") } else { options }
+    });
+    options
+}
+
+async fn require_recent_sqlite(connection: &DatabaseConnection) -> Result<(), ConnectError> {
+    let ask = Statement::from_string(connection.get_database_backend(), "SELECT sqlite_version() AS version");
+    let row = connection.query_one_raw(ask).await?;
+    let found: String = row.map(|row| row.try_get("", "version")).transpose()?.unwrap_or_default();
+    let mut parts = found.split('.').map(|part| part.parse().unwrap_or(0));
+    let mut part = || parts.next().unwrap_or(0);
+    if (part(), part(), part()) < OLDEST_SQLITE {
+        return Err(ConnectError::SqliteTooOld { found });
+    }
+    Ok(())
+}

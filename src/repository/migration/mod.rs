@@ -1,0 +1,31 @@
+//! The schema, step by step.
+
+mod m0001_initial;
+
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, SqliteTransactionMode, TransactionTrait as _};
+use sea_orm_migration::{MigrationTrait, MigratorTrait};
+
+use super::error::StorageError;
+use super::transaction::immediate;
+
+struct Migrator;
+
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m0001_initial::Migration)]
+    }
+}
+
+/// The key of the advisory lock that PostgreSQL holds while one process migrates.
+const LOCK: &str = "SELECT pg_advisory_xact_lock(7305794241085369197)";
+
+/// Applies what is not applied yet, in one transaction. Of processes that start at once one migrates; the
+/// others wait for it, on PostgreSQL at the advisory lock and on SQLite at BEGIN IMMEDIATE.
+pub(super) async fn apply(writer: &DatabaseConnection) -> Result<(), StorageError> {
+    let transaction = writer.begin_with_options(immediate(SqliteTransactionMode::Immediate)).await?;
+    if writer.get_database_backend() == DbBackend::Postgres {
+        transaction.execute_unprepared(LOCK).await?;
+    }
+    Migrator::up(&transaction, None).await?;
+    Ok(transaction.commit().await?)
+}

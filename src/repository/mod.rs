@@ -1,0 +1,154 @@
+//! What is kept, on SQLite or on PostgreSQL: the only room that knows SeaORM.
+//!
+//! - [`connection`]: how each database is opened.
+//! - [`migration`]: the tables, [`entity`]: their rows, [`rows`] and [`codes`]: rows to domain values and back.
+//! - [`reads`]: plain reads. [`transaction`]: everything that is read under a lock, or written.
+//! - [`batch`]: many rows in statements whose text does not vary with their number.
+
+mod batch;
+mod codes;
+mod connection;
+mod entity;
+mod error;
+mod migration;
+mod reads;
+mod rows;
+mod transaction;
+
+use bytes::Bytes;
+use sea_orm::{DatabaseConnection, DbBackend};
+use uuid::Uuid;
+
+use crate::domain::{
+    Dispute, DisputeId, DisputeKind, EventId, EventType, Order, OrderId, Parties, Recorded, Timestamp,
+};
+
+pub use connection::ConnectError;
+pub use error::StorageError;
+pub use reads::{DisputeQuery, OrderQuery, Side};
+pub use transaction::Transaction;
+
+/// The database, behind one pool for what is written and one for plain reads.
+#[derive(Debug)]
+pub struct Repository {
+    writer: DatabaseConnection,
+    reader: DatabaseConnection,
+}
+
+impl Repository {
+    /// Whether several replicas can share this database, whose clock then decides.
+    pub fn is_postgres(&self) -> bool {
+        self.reader.get_database_backend() == DbBackend::Postgres
+    }
+
+    /// Applies the schema. Processes that start at once do not race.
+    pub async fn migrate(&self) -> Result<(), StorageError> {
+        migration::apply(&self.writer).await
+    }
+}
+
+/// The event log as a whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Log {
+    /// The random id that it was given when it was made.
+    pub epoch: Uuid,
+    /// The number of the last event; 0 if there is none.
+    pub head: i64,
+    /// The number of the last event that is no longer kept; 0 if all are.
+    pub floor: i64,
+}
+
+/// An event as the log keeps it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LoggedEvent {
+    /// Its number: 1, 2, 3 … in the order in which events were committed.
+    pub seq: i64,
+    /// Its id.
+    pub id: EventId,
+    /// The dispute that it happened to.
+    pub dispute: DisputeId,
+    /// The order of that dispute.
+    pub order: OrderId,
+    /// The parties, who may see it.
+    pub parties: Parties,
+    /// The dispute's kind.
+    pub kind: DisputeKind,
+    /// What happened.
+    pub event_type: EventType,
+    /// What everybody who may see it gets to see, encoded.
+    pub payload: Bytes,
+}
+
+/// An event that the log shall keep.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewEvent {
+    id: EventId,
+    dispute: DisputeId,
+    order: OrderId,
+    parties: Parties,
+    kind: DisputeKind,
+    event_type: EventType,
+    time: Timestamp,
+    payload: Vec<u8>,
+}
+
+impl NewEvent {
+    /// An event with its public payload.
+    pub fn new(id: EventId, recorded: &Recorded, payload: Vec<u8>) -> Self {
+        let dispute = &recorded.dispute;
+        Self {
+            id,
+            dispute: dispute.id,
+            order: dispute.order.clone(),
+            parties: dispute.parties.clone(),
+            kind: dispute.kind(),
+            event_type: recorded.event.change.event_type(),
+            time: recorded.event.time,
+            payload,
+        }
+    }
+}
+
+/// What is remembered of a request, so that it has one effect however often it is sent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IdempotencyRecord {
+    /// The caller and the request id, digested.
+    pub key: Uuid,
+    /// The RPC and its fields, digested.
+    pub fingerprint: Uuid,
+    /// The dispute that came of it.
+    pub dispute: DisputeId,
+    /// When.
+    pub create_time: Timestamp,
+}
+
+/// What a batch writes.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Changes {
+    /// Orders that are not stored yet.
+    pub new_orders: Vec<Order>,
+    /// Orders that are stored, and locked.
+    pub changed_orders: Vec<Order>,
+    /// Disputes that are not stored yet.
+    pub new_disputes: Vec<Dispute>,
+    /// Disputes that are stored.
+    pub changed_disputes: Vec<Dispute>,
+    /// Requests to remember.
+    pub idempotency: Vec<IdempotencyRecord>,
+    /// What happened, in order.
+    pub events: Vec<NewEvent>,
+}
+
+/// A pending dispute and its deadline.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Deadline {
+    /// When its response window closes.
+    pub respond_by: Timestamp,
+    /// The dispute.
+    pub dispute: DisputeId,
+    /// Its order.
+    pub order: OrderId,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,323 @@
+//! Rows to domain values and back. Rows are taken apart without `..`: a column that nobody maps does not
+//! compile. A row that makes no sense is an error that names it, never a panic.
+
+use uuid::Uuid;
+
+use super::codes::{Code, exclusion_group};
+use super::entity::{dispute, event, event_log, idempotency_key, order};
+use super::error::StorageError;
+use super::{IdempotencyRecord, Log, LoggedEvent, NewEvent};
+use crate::domain::{
+    Currency, Dispute, DisputeId, DisputeKind, DisputeStatus, EventId, Money, Order, OrderId, Outcome, Parties, Reason,
+    Resolution, Silence, Terms, Timestamp, UserId,
+};
+
+/// Reads the columns of one row, and says which row it was if one of them makes no sense.
+struct Row {
+    table: &'static str,
+    id: String,
+}
+
+impl Row {
+    fn corrupt(&self, what: &'static str) -> StorageError {
+        StorageError::Corrupt { table: self.table, id: self.id.clone(), what }
+    }
+
+    fn code<C: Code>(&self, code: i16, column: &'static str) -> Result<C, StorageError> {
+        C::of(code).ok_or_else(|| self.corrupt(column))
+    }
+
+    fn instant(&self, micros: i64, column: &'static str) -> Result<Timestamp, StorageError> {
+        Timestamp::from_micros(micros).ok_or_else(|| self.corrupt(column))
+    }
+
+    fn optional_instant(&self, micros: Option<i64>, column: &'static str) -> Result<Option<Timestamp>, StorageError> {
+        micros.map(|micros| self.instant(micros, column)).transpose()
+    }
+
+    fn order_id(&self, id: &str) -> Result<OrderId, StorageError> {
+        OrderId::parse(id).map_err(|_| self.corrupt("order_id"))
+    }
+
+    fn parties(&self, buyer: &str, seller: &str) -> Result<Parties, StorageError> {
+        let user = |id: &str, column| UserId::parse(id).map_err(|_| self.corrupt(column));
+        Ok(Parties { buyer: user(buyer, "buyer_id")?, seller: user(seller, "seller_id")? })
+    }
+
+    fn currency(&self, code: &str, exponent: i16) -> Result<Currency, StorageError> {
+        let exponent = u32::try_from(exponent).map_err(|_| self.corrupt("exponent"))?;
+        Currency::stored(code, exponent).ok_or_else(|| self.corrupt("currency"))
+    }
+}
+
+pub(super) fn order_from(row: order::Model) -> Result<Order, StorageError> {
+    let order::Model {
+        order_id,
+        buyer_id,
+        seller_id,
+        title,
+        currency,
+        exponent,
+        price_minor,
+        paid_minor,
+        refunded_elsewhere_minor,
+        refunded_minor,
+        status,
+        create_time,
+        due_time,
+        end_time,
+        cancellation_counts,
+        cancelled_by,
+        refund_accepted,
+        source_version,
+        revision,
+    } = row;
+    let row = Row { table: "orders", id: order_id };
+    let currency = row.currency(&currency, exponent)?;
+    let money = |minor| Money::new(minor, currency);
+    Ok(Order {
+        id: row.order_id(&row.id)?,
+        parties: row.parties(&buyer_id, &seller_id)?,
+        title,
+        price: money(price_minor),
+        paid: money(paid_minor),
+        refunded_elsewhere: money(refunded_elsewhere_minor),
+        refunded: money(refunded_minor),
+        status: row.code(status, "status")?,
+        create_time: row.instant(create_time, "create_time")?,
+        due_time: row.optional_instant(due_time, "due_time")?,
+        end_time: row.optional_instant(end_time, "end_time")?,
+        cancellation_counts,
+        cancelled_by: cancelled_by.map(DisputeId),
+        refund_accepted: refund_accepted.map(DisputeId),
+        source_version,
+        revision,
+    })
+}
+
+pub(super) fn order_row(order: &Order) -> order::Model {
+    let currency = order.price.currency;
+    order::Model {
+        order_id: order.id.to_string(),
+        buyer_id: order.parties.buyer.to_string(),
+        seller_id: order.parties.seller.to_string(),
+        title: order.title.clone(),
+        currency: currency.code().to_owned(),
+        exponent: exponent(currency),
+        price_minor: order.price.minor,
+        paid_minor: order.paid.minor,
+        refunded_elsewhere_minor: order.refunded_elsewhere.minor,
+        refunded_minor: order.refunded.minor,
+        status: order.status.code(),
+        create_time: order.create_time.micros(),
+        due_time: order.due_time.map(Timestamp::micros),
+        end_time: order.end_time.map(Timestamp::micros),
+        cancellation_counts: order.cancellation_counts,
+        cancelled_by: order.cancelled_by.map(uuid),
+        refund_accepted: order.refund_accepted.map(uuid),
+        source_version: order.source_version,
+        revision: order.revision,
+    }
+}
+
+pub(super) fn dispute_from(row: dispute::Model) -> Result<Dispute, StorageError> {
+    let dispute::Model {
+        dispute_id,
+        order_id,
+        buyer_id,
+        seller_id,
+        opener,
+        kind,
+        exclusion_group: group,
+        status,
+        message,
+        reason,
+        reason_detail,
+        currency,
+        exponent,
+        amount_minor,
+        respond_by,
+        silence_rule,
+        silence_rule_after_delivery,
+        create_time,
+        update_time,
+        revision,
+        resolve_time,
+        resolved_by,
+        outcome_refund_minor,
+        outcome_cancelled,
+        outcome_counts,
+        answer_message,
+    } = row;
+    let row = Row { table: "disputes", id: dispute_id.to_string() };
+    let currency = currency.zip(exponent).map(|(code, exponent)| row.currency(&code, exponent)).transpose()?;
+    let money = |minor: Option<i64>, column| match (minor, currency) {
+        (None, _) => Ok(None),
+        (Some(minor), Some(currency)) => Ok(Some(Money::new(minor, currency))),
+        (Some(_), None) => Err(row.corrupt(column)),
+    };
+    let kind: DisputeKind = row.code(kind, "kind")?;
+    if group != exclusion_group(kind) {
+        return Err(row.corrupt("exclusion_group"));
+    }
+    let terms = match (kind, money(amount_minor, "amount_minor")?) {
+        (DisputeKind::PartialRefund, Some(amount)) => Terms::PartialRefund { amount },
+        (DisputeKind::Cancellation, None) => Terms::Cancellation,
+        (DisputeKind::OrderUpdate, None) => Terms::OrderUpdate,
+        (DisputeKind::PartialRefund, None) | (DisputeKind::Cancellation | DisputeKind::OrderUpdate, Some(_)) => {
+            return Err(row.corrupt("amount_minor"));
+        }
+    };
+    let refund = money(outcome_refund_minor, "outcome_refund_minor")?;
+    let outcome = match (outcome_cancelled, refund) {
+        (true, refund) => Outcome::Cancellation { refund, counts: outcome_counts },
+        (false, Some(refund)) => Outcome::Refund(refund),
+        (false, None) => Outcome::Nothing,
+    };
+    let status: DisputeStatus = row.code(status, "status")?;
+    let resolution = match (status, resolve_time, resolved_by) {
+        (DisputeStatus::Pending, None, None) => None,
+        (DisputeStatus::Pending, _, _) | (_, None, _) | (_, _, None) => return Err(row.corrupt("resolve_time")),
+        (status, Some(time), Some(by)) => Some(Resolution {
+            status,
+            time: row.instant(time, "resolve_time")?,
+            by: row.code(by, "resolved_by")?,
+            outcome,
+            answer_message,
+        }),
+    };
+    Ok(Dispute {
+        id: DisputeId(dispute_id),
+        order: row.order_id(&order_id)?,
+        parties: row.parties(&buyer_id, &seller_id)?,
+        opener: row.code(opener, "opener")?,
+        terms,
+        message,
+        reason: match reason {
+            Some(code) => Some(Reason { code: row.code(code, "reason")?, detail: reason_detail }),
+            None => None,
+        },
+        respond_by: row.instant(respond_by, "respond_by")?,
+        silence: Silence {
+            rule: row.code(silence_rule, "silence_rule")?,
+            after_delivery: row.code(silence_rule_after_delivery, "silence_rule_after_delivery")?,
+        },
+        create_time: row.instant(create_time, "create_time")?,
+        update_time: row.instant(update_time, "update_time")?,
+        revision,
+        resolution,
+    })
+}
+
+pub(super) fn dispute_row(dispute: &Dispute) -> dispute::Model {
+    let amount = match dispute.terms {
+        Terms::PartialRefund { amount } => Some(amount),
+        Terms::Cancellation | Terms::OrderUpdate => None,
+    };
+    let resolution = dispute.resolution.as_ref();
+    let outcome = resolution.map_or(Outcome::Nothing, |resolution| resolution.outcome);
+    let (outcome_cancelled, outcome_counts) = match outcome {
+        Outcome::Nothing | Outcome::Refund(_) => (false, false),
+        Outcome::Cancellation { counts, .. } => (true, counts),
+    };
+    let currency = amount.or(outcome.refund()).map(|money| money.currency);
+    dispute::Model {
+        dispute_id: dispute.id.0,
+        order_id: dispute.order.to_string(),
+        buyer_id: dispute.parties.buyer.to_string(),
+        seller_id: dispute.parties.seller.to_string(),
+        opener: dispute.opener.code(),
+        kind: dispute.kind().code(),
+        exclusion_group: exclusion_group(dispute.kind()),
+        status: dispute.status().code(),
+        message: dispute.message.clone(),
+        reason: dispute.reason.as_ref().map(|reason| reason.code.code()),
+        reason_detail: dispute.reason.as_ref().map(|reason| reason.detail.clone()).unwrap_or_default(),
+        currency: currency.map(|currency| currency.code().to_owned()),
+        exponent: currency.map(exponent),
+        amount_minor: amount.map(|amount| amount.minor),
+        respond_by: dispute.respond_by.micros(),
+        silence_rule: dispute.silence.rule.code(),
+        silence_rule_after_delivery: dispute.silence.after_delivery.code(),
+        create_time: dispute.create_time.micros(),
+        update_time: dispute.update_time.micros(),
+        revision: dispute.revision,
+        resolve_time: resolution.map(|resolution| resolution.time.micros()),
+        resolved_by: resolution.map(|resolution| resolution.by.code()),
+        outcome_refund_minor: outcome.refund().map(|refund| refund.minor),
+        outcome_cancelled,
+        outcome_counts,
+        answer_message: resolution.map(|resolution| resolution.answer_message.clone()).unwrap_or_default(),
+    }
+}
+
+pub(super) fn event_from(row: event::Model) -> Result<LoggedEvent, StorageError> {
+    let event::Model {
+        seq,
+        event_id,
+        dispute_id,
+        order_id,
+        buyer_id,
+        seller_id,
+        kind,
+        event_type,
+        event_time: _,
+        payload,
+    } = row;
+    let row = Row { table: "events", id: seq.to_string() };
+    Ok(LoggedEvent {
+        seq,
+        id: EventId(event_id),
+        dispute: DisputeId(dispute_id),
+        order: row.order_id(&order_id)?,
+        parties: row.parties(&buyer_id, &seller_id)?,
+        kind: row.code(kind, "kind")?,
+        event_type: row.code(event_type, "event_type")?,
+        payload: payload.into(),
+    })
+}
+
+pub(super) fn event_row(seq: i64, event: &NewEvent) -> event::Model {
+    event::Model {
+        seq,
+        event_id: event.id.0,
+        dispute_id: event.dispute.0,
+        order_id: event.order.to_string(),
+        buyer_id: event.parties.buyer.to_string(),
+        seller_id: event.parties.seller.to_string(),
+        kind: event.kind.code(),
+        event_type: event.event_type.code(),
+        event_time: event.time.micros(),
+        payload: event.payload.clone(),
+    }
+}
+
+pub(super) fn log_from(row: event_log::Model) -> Log {
+    let event_log::Model { id: _, epoch, head, floor } = row;
+    Log { epoch, head, floor }
+}
+
+pub(super) fn idempotency_record_from(row: idempotency_key::Model) -> Result<IdempotencyRecord, StorageError> {
+    let idempotency_key::Model { key, fingerprint, dispute_id, create_time } = row;
+    let row = Row { table: "idempotency_keys", id: key.to_string() };
+    let create_time = row.instant(create_time, "create_time")?;
+    Ok(IdempotencyRecord { key, fingerprint, dispute: DisputeId(dispute_id), create_time })
+}
+
+pub(super) fn idempotency_row(record: &IdempotencyRecord) -> idempotency_key::Model {
+    idempotency_key::Model {
+        key: record.key,
+        fingerprint: record.fingerprint,
+        dispute_id: record.dispute.0,
+        create_time: record.create_time.micros(),
+    }
+}
+
+fn exponent(currency: Currency) -> i16 {
+    // At most 9.
+    i16::try_from(currency.exponent()).unwrap_or_default()
+}
+
+fn uuid(dispute: DisputeId) -> Uuid {
+    dispute.0
+}

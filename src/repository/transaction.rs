@@ -1,0 +1,268 @@
+//! A write transaction: what a batch locks, reads under its locks, and writes.
+//!
+//! A transaction that is dropped, or whose COMMIT failed, is rolled back before its connection does anything
+//! else: SeaORM queues the rollback, and sqlx runs it, with a ping, when the connection goes back to its pool;
+//! a connection that cannot do that is closed.
+
+use std::collections::{BTreeSet, HashMap};
+
+use sea_orm::sea_query::{Expr, ExprTrait as _, IntoCondition as _, LockBehavior, LockType, OnConflict, Query};
+use sea_orm::{
+    AccessMode, ColumnTrait as _, ConnectionTrait as _, DatabaseTransaction, DbBackend, EntityTrait as _,
+    IsolationLevel, Iterable as _, Order as Direction, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    QueryTrait as _, SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
+};
+use uuid::Uuid;
+
+use super::batch::{filled_up, insert_all};
+use super::entity::{OPEN, dispute, event, event_log, idempotency_key, order};
+use super::error::StorageError;
+use super::{Changes, IdempotencyRecord, Repository, reads, rows};
+use crate::domain::{Case, Dispute, DisputeId, OrderId, Timestamp};
+
+/// What a write transaction is begun with: on PostgreSQL its default, READ COMMITTED, in which each
+/// statement sees what was committed before it.
+pub(super) fn immediate(mode: SqliteTransactionMode) -> TransactionOptions {
+    TransactionOptions { sqlite_transaction_mode: Some(mode), ..TransactionOptions::default() }
+}
+
+/// What a read of several statements is begun with, so that they see one moment.
+pub(super) fn snapshot() -> TransactionOptions {
+    TransactionOptions {
+        isolation_level: Some(IsolationLevel::RepeatableRead),
+        access_mode: Some(AccessMode::ReadOnly),
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred),
+    }
+}
+
+/// A write transaction. Dropped without a commit, it changes nothing.
+#[derive(Debug)]
+pub struct Transaction {
+    inner: DatabaseTransaction,
+}
+
+/// What to do about an order that somebody else has locked.
+#[derive(Clone, Copy)]
+enum Busy {
+    Wait,
+    Skip,
+}
+
+impl Repository {
+    /// Begins a write transaction; on SQLite it is the only one from here on.
+    pub async fn begin(&self) -> Result<Transaction, StorageError> {
+        let inner = self.writer.begin_with_options(immediate(SqliteTransactionMode::Immediate)).await?;
+        Ok(Transaction { inner })
+    }
+}
+
+impl Transaction {
+    /// Locks the orders named and those of the disputes named, always in the order of their ids. Answers
+    /// those that exist, each with its open disputes and with those named.
+    pub async fn lock_cases(&self, orders: &[OrderId], disputes: &[DisputeId]) -> Result<Vec<Case>, StorageError> {
+        let mut ids: BTreeSet<String> = orders.iter().map(OrderId::to_string).collect();
+        if !disputes.is_empty() {
+            // Before the lock: the order of a dispute never changes.
+            let select = dispute::Entity::find().select_only().column(dispute::Column::OrderId);
+            let named = dispute::Column::DisputeId.is_in(filled_up(disputes.iter().map(|dispute| dispute.0)));
+            ids.extend(select.filter(named).into_tuple::<String>().all(&self.inner).await?);
+        }
+        self.cases(ids, disputes, Busy::Wait).await
+    }
+
+    /// The same without waiting: orders that another replica has locked are left out.
+    pub async fn lock_free_cases(&self, orders: &[OrderId]) -> Result<Vec<Case>, StorageError> {
+        self.cases(orders.iter().map(OrderId::to_string).collect(), &[], Busy::Skip).await
+    }
+
+    async fn cases(&self, ids: BTreeSet<String>, named: &[DisputeId], busy: Busy) -> Result<Vec<Case>, StorageError> {
+        let orders = order::Entity::find()
+            .filter(order::Column::OrderId.is_in(filled_up(ids)))
+            .order_by(order::Column::OrderId, Direction::Asc);
+        // SQLite has no row locks, and needs none: this is the only write transaction.
+        let orders = match busy {
+            Busy::Wait => orders.lock(LockType::Update),
+            Busy::Skip => orders.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked),
+        };
+        let orders = orders.all(&self.inner).await?;
+        let locked: Vec<String> = orders.iter().map(|order| order.order_id.clone()).collect();
+        if locked.is_empty() {
+            return Ok(Vec::new());
+        }
+        // In later statements: what was read before the lock could be out of date.
+        let open = Expr::cust(OPEN).into_condition().add(dispute::Column::OrderId.is_in(filled_up(locked)));
+        let mut disputes = dispute::Entity::find().filter(open).all(&self.inner).await?;
+        let found: BTreeSet<Uuid> = disputes.iter().map(|dispute| dispute.dispute_id).collect();
+        let missing: Vec<Uuid> = named.iter().map(|dispute| dispute.0).filter(|id| !found.contains(id)).collect();
+        if !missing.is_empty() {
+            disputes.extend(self.dispute_rows(&missing).await?);
+        }
+        let mut by_order: HashMap<String, Vec<Dispute>> = HashMap::new();
+        for row in disputes {
+            let order = row.order_id.clone();
+            by_order.entry(order).or_default().push(rows::dispute_from(row)?);
+        }
+        let case = |row: order::Model| {
+            let disputes = by_order.remove(&row.order_id).unwrap_or_default();
+            Ok(Case { order: rows::order_from(row)?, disputes })
+        };
+        orders.into_iter().map(case).collect()
+    }
+
+    async fn dispute_rows(&self, ids: &[Uuid]) -> Result<Vec<dispute::Model>, StorageError> {
+        let named = dispute::Column::DisputeId.is_in(filled_up(ids.iter().copied()));
+        Ok(dispute::Entity::find().filter(named).all(&self.inner).await?)
+    }
+
+    /// The disputes with these ids.
+    pub async fn disputes(&self, ids: &[DisputeId]) -> Result<Vec<Dispute>, StorageError> {
+        let ids: Vec<Uuid> = ids.iter().map(|dispute| dispute.0).collect();
+        self.dispute_rows(&ids).await?.into_iter().map(rows::dispute_from).collect()
+    }
+
+    /// What is remembered of the requests with these keys.
+    pub async fn idempotency_records(&self, keys: &[Uuid]) -> Result<Vec<IdempotencyRecord>, StorageError> {
+        let named = idempotency_key::Column::Key.is_in(filled_up(keys.iter().copied()));
+        let found = idempotency_key::Entity::find().filter(named).all(&self.inner).await?;
+        found.into_iter().map(rows::idempotency_record_from).collect()
+    }
+
+    /// The database's clock, now.
+    pub async fn database_time(&self) -> Result<Timestamp, StorageError> {
+        reads::database_time(&self.inner).await
+    }
+
+    /// Writes what changed, always in this order, in which every replica takes its locks. Answers the new
+    /// head of the log if there are events.
+    pub async fn write(&self, changes: &Changes) -> Result<Option<i64>, StorageError> {
+        let mut new_orders: Vec<_> = changes.new_orders.iter().map(rows::order_row).collect();
+        new_orders.sort_unstable_by(|a, b| a.order_id.cmp(&b.order_id));
+        insert_all::<order::ActiveModel>(&self.inner, new_orders, None).await?;
+        let changed = changes.changed_orders.iter().map(rows::order_row).collect();
+        insert_all::<order::ActiveModel>(&self.inner, changed, Some(&change_orders())).await?;
+        // First those that end: they make room for those that are opened.
+        let changed = changes.changed_disputes.iter().map(rows::dispute_row).collect();
+        insert_all::<dispute::ActiveModel>(&self.inner, changed, Some(&change_disputes())).await?;
+        let new_disputes = changes.new_disputes.iter().map(rows::dispute_row).collect();
+        insert_all::<dispute::ActiveModel>(&self.inner, new_disputes, None).await?;
+        let mut records: Vec<_> = changes.idempotency.iter().map(rows::idempotency_row).collect();
+        records.sort_unstable_by_key(|record| record.key);
+        insert_all::<idempotency_key::ActiveModel>(&self.inner, records, None).await?;
+        if changes.events.is_empty() {
+            return Ok(None);
+        }
+        let count = i64::try_from(changes.events.len()).unwrap_or(i64::MAX);
+        let head = self.advance_head(count).await?;
+        let first = head.saturating_sub(count).saturating_add(1);
+        let events = changes.events.iter().zip(first..).map(|(event, seq)| rows::event_row(seq, event)).collect();
+        insert_all::<event::ActiveModel>(&self.inner, events, None).await?;
+        Ok(Some(head))
+    }
+
+    /// Takes the next numbers of the log. The row stays locked until the commit: so numbers are in commit
+    /// order and without holes, and whoever can see an event can see all before it.
+    async fn advance_head(&self, count: i64) -> Result<i64, StorageError> {
+        use event_log::Column;
+        let advance = Query::update()
+            .table(event_log::Entity)
+            .value(Column::Head, Expr::col(Column::Head).add(count))
+            .and_where(Column::Id.eq(1_i16))
+            .returning_col(Column::Head)
+            .to_owned();
+        let row = self.inner.query_one(&advance).await?;
+        let head = row.map(|row| row.try_get("", "head")).transpose()?;
+        head.ok_or(StorageError::Corrupt { table: "event_log", id: "1".to_owned(), what: "missing" })
+    }
+
+    /// Forgets up to `limit` requests that were remembered before an instant. Answers how many.
+    pub async fn forget_idempotency_records(&self, before: Timestamp, limit: u64) -> Result<u64, StorageError> {
+        use idempotency_key::Column;
+        let oldest = idempotency_key::Entity::find()
+            .select_only()
+            .column(Column::Key)
+            .filter(Column::CreateTime.lt(before.micros()))
+            .order_by(Column::CreateTime, Direction::Asc)
+            .limit(limit);
+        // Of two replicas that forget at once, each takes what the other has not.
+        let oldest = match self.inner.get_database_backend() {
+            DbBackend::Postgres => oldest.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked),
+            _ => oldest,
+        };
+        let forget = idempotency_key::Entity::delete_many().filter(Column::Key.in_subquery(oldest.into_query()));
+        Ok(forget.exec(&self.inner).await?.rows_affected)
+    }
+
+    /// Commits. After an error it is not known whether anything was written, unless it is a conflict.
+    pub async fn commit(self) -> Result<(), StorageError> {
+        match self.inner.commit().await.map_err(StorageError::from) {
+            Err(StorageError::Failed(what)) => Err(StorageError::Unavailable(format!("the commit failed: {what}"))),
+            result => result,
+        }
+    }
+
+    /// Undoes everything.
+    pub async fn rollback(self) -> Result<(), StorageError> {
+        Ok(self.inner.rollback().await?)
+    }
+}
+
+/// Of a stored order everything can change but its key, its identity and when it was created.
+fn change_orders() -> OnConflict {
+    use order::Column;
+    let changes = |column: &Column| match column {
+        Column::OrderId
+        | Column::BuyerId
+        | Column::SellerId
+        | Column::Currency
+        | Column::Exponent
+        | Column::PriceMinor
+        | Column::CreateTime => false,
+        Column::Title
+        | Column::PaidMinor
+        | Column::RefundedElsewhereMinor
+        | Column::RefundedMinor
+        | Column::Status
+        | Column::DueTime
+        | Column::EndTime
+        | Column::CancellationCounts
+        | Column::CancelledBy
+        | Column::RefundAccepted
+        | Column::SourceVersion
+        | Column::Revision => true,
+    };
+    OnConflict::column(Column::OrderId).update_columns(Column::iter().filter(changes)).to_owned()
+}
+
+/// Of a stored dispute only how it stands can change.
+fn change_disputes() -> OnConflict {
+    use dispute::Column;
+    let changes = |column: &Column| match column {
+        Column::DisputeId
+        | Column::OrderId
+        | Column::BuyerId
+        | Column::SellerId
+        | Column::Opener
+        | Column::Kind
+        | Column::ExclusionGroup
+        | Column::Message
+        | Column::Reason
+        | Column::ReasonDetail
+        | Column::AmountMinor
+        | Column::RespondBy
+        | Column::SilenceRule
+        | Column::SilenceRuleAfterDelivery
+        | Column::CreateTime => false,
+        Column::Status
+        | Column::Currency
+        | Column::Exponent
+        | Column::UpdateTime
+        | Column::Revision
+        | Column::ResolveTime
+        | Column::ResolvedBy
+        | Column::OutcomeRefundMinor
+        | Column::OutcomeCancelled
+        | Column::OutcomeCounts
+        | Column::AnswerMessage => true,
+    };
+    OnConflict::column(Column::DisputeId).update_columns(Column::iter().filter(changes)).to_owned()
+}
