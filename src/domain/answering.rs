@@ -30,7 +30,7 @@ pub(super) fn withdraw(case: &Case, caller: &Caller, answer: &Answer, now: Times
 }
 
 /// Which party may do it.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Side {
     Opener,
     Responder,

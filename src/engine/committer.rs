@@ -225,7 +225,7 @@ impl Task {
         match error {
             StorageError::Corrupt { .. } | StorageError::Failed(_) => tracing::error!(%error, "a command failed"),
             StorageError::Unavailable(_) | StorageError::Conflict => {
-                tracing::warn!(%error, "commands were not committed")
+                tracing::warn!(%error, "commands were not committed");
             }
         }
         let error = Error::from(error);

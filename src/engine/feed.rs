@@ -190,7 +190,7 @@ impl Feed {
             Some((events, head)) => page(events, after, head, filter, PAGE_EVENTS),
             None => {
                 let head = *self.head.borrow();
-                page(self.from_log(after).await?, after, head, filter, PAGE_EVENTS)
+                page(self.read_log(after).await?, after, head, filter, PAGE_EVENTS)
             }
         }
     }
@@ -199,10 +199,10 @@ impl Feed {
     /// At most `most` events, 500 or less.
     pub async fn list(&self, after: Position, filter: &EventFilter, most: usize) -> Result<Page, Error> {
         let head = self.repository.log().await?.head;
-        page(self.from_log(after).await?, after, head, filter, most)
+        page(self.read_log(after).await?, after, head, filter, most)
     }
 
-    async fn from_log(&self, after: Position) -> Result<Vec<Arc<LoggedEvent>>, StorageError> {
+    async fn read_log(&self, after: Position) -> Result<Vec<Arc<LoggedEvent>>, StorageError> {
         let events = self.repository.events_after(after.seq, READ_EVENTS as u64).await?;
         Ok(events.into_iter().map(Arc::new).collect())
     }

@@ -136,9 +136,10 @@ fn option_label(kind: DisputeKind, role: PartyRole) -> &'static str {
 }
 
 fn blocker(refusal: &Refusal) -> v1::DisputeBlocker {
-    let dispute = match refusal {
-        Refusal::OpenDisputeExists { dispute } | Refusal::RefundAlreadyAccepted { dispute } => Some(dispute),
-        _ => None,
+    let dispute = if let Refusal::OpenDisputeExists { dispute } | Refusal::RefundAlreadyAccepted { dispute } = refusal {
+        Some(dispute)
+    } else {
+        None
     };
     let Failure { reason, message, .. } = Failure::from(refusal);
     v1::DisputeBlocker {

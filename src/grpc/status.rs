@@ -129,7 +129,6 @@ impl Failure {
 
     /// What the transport says of a request that no handler has seen; `None` for what is none of its errors.
     pub(super) fn of_transport(status: &Status) -> Option<Self> {
-        #[expect(clippy::wildcard_enum_match_arm, reason = "the transport makes no other codes")]
         match status.code() {
             Code::Internal | Code::InvalidArgument => {
                 let message = "the message is not a valid protobuf encoding of the request";

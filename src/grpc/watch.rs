@@ -84,10 +84,10 @@ enum State {
 
 /// What a subscriber that has seen everything waits for.
 enum Woken {
-    ByEvents,
-    ByHeartbeat,
-    ByDrain,
-    ByDeadline,
+    Events,
+    Heartbeat,
+    Drain,
+    Deadline,
 }
 
 impl Subscriber {
@@ -135,10 +135,10 @@ impl Subscriber {
                 Err(_) => wait = Some(READ_AGAIN),
             }
             match self.woken(wait).await {
-                Woken::ByEvents => {}
-                Woken::ByHeartbeat => return Ok(self.checkpoint(false)),
-                Woken::ByDrain => return Ok(self.last_checkpoint()),
-                Woken::ByDeadline => return Err(Failure::deadline_exceeded()),
+                Woken::Events => {}
+                Woken::Heartbeat => return Ok(self.checkpoint(false)),
+                Woken::Drain => return Ok(self.last_checkpoint()),
+                Woken::Deadline => return Err(Failure::deadline_exceeded()),
             }
         }
     }
@@ -154,10 +154,10 @@ impl Subscriber {
         };
         tokio::select! {
             biased;
-            () = self.shared.drain.cancelled() => Woken::ByDrain,
-            () = &mut self.end => Woken::ByDeadline,
-            () = &mut self.next_heartbeat => Woken::ByHeartbeat,
-            () = changed => Woken::ByEvents,
+            () = self.shared.drain.cancelled() => Woken::Drain,
+            () = &mut self.end => Woken::Deadline,
+            () = &mut self.next_heartbeat => Woken::Heartbeat,
+            () = changed => Woken::Events,
         }
     }
 

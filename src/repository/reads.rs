@@ -163,7 +163,7 @@ impl Repository {
             match (query.side, role) {
                 (Some(Side::Opener), Some(role)) => condition = condition.add(Column::Opener.eq(role.code())),
                 (Some(Side::Responder), Some(role)) => {
-                    condition = condition.add(Column::Opener.eq(role.other().code()))
+                    condition = condition.add(Column::Opener.eq(role.other().code()));
                 }
                 (Some(_) | None, None) | (None, Some(_)) => {}
             }

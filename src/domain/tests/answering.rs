@@ -1,0 +1,237 @@
+//! Answering: who first, then what, then when.
+
+use super::fixtures::*;
+use crate::domain::PartyRole::{Buyer, Seller};
+use crate::domain::*;
+
+/// A pending offer 1, and a request for an update 2.
+fn story() -> Story {
+    let mut story = Story::new(OrderStatus::InProgress);
+    story.done(&seller(), &offer(1, 2_500));
+    story.done(&buyer(), &update(2));
+    story
+}
+
+#[test]
+fn each_answer_does_what_it_says() {
+    use DisputeStatus::*;
+    let refund = Outcome::Refund(usd(2_500));
+    let cases: [(&str, Caller, Command, u128, DisputeStatus, ResolvedBy, Outcome, &str); 5] = [
+        ("the buyer accepts the offer", buyer(), accept(1), 1, Accepted, ResolvedBy::Responder, refund, ""),
+        (
+            "the buyer declines the offer",
+            buyer(),
+            decline(1),
+            1,
+            Declined,
+            ResolvedBy::Responder,
+            Outcome::Nothing,
+            "Answer.",
+        ),
+        (
+            "the seller withdraws the offer",
+            seller(),
+            withdraw(1),
+            1,
+            Withdrawn,
+            ResolvedBy::Opener,
+            Outcome::Nothing,
+            "",
+        ),
+        (
+            "the seller answers the request",
+            seller(),
+            reply(2),
+            2,
+            Answered,
+            ResolvedBy::Responder,
+            Outcome::Nothing,
+            "Answer.",
+        ),
+        (
+            "the buyer withdraws the request",
+            buyer(),
+            withdraw(2),
+            2,
+            Withdrawn,
+            ResolvedBy::Opener,
+            Outcome::Nothing,
+            "",
+        ),
+    ];
+    for (name, caller, command, dispute, status, by, outcome, answer_message) in cases {
+        let mut story = story();
+        story.now = at(5);
+        let before = story.dispute(dispute).clone();
+        let answered = story.done(&caller, &command);
+        let resolution = Resolution { status, time: at(5), by, outcome, answer_message: answer_message.to_owned() };
+        let expected = Dispute { update_time: at(5), revision: 2, resolution: Some(resolution), ..before };
+        assert_eq!(answered, expected, "{name}");
+        assert_eq!(story.events.last().unwrap().previous_status, Some(Pending), "{name}");
+    }
+}
+
+#[test]
+fn an_accepted_refund_grows_refunded_and_the_order_goes_on() {
+    let mut story = story();
+    let before = story.order().clone();
+    story.done(&buyer(), &accept(1));
+    let expected =
+        Order { refunded: usd(2_500), refund_accepted: Some(dispute_id(1)), revision: before.revision + 1, ..before };
+    assert_eq!(*story.order(), expected, "and the completion rate is not affected");
+}
+
+#[test]
+fn an_accepted_cancellation_refunds_what_is_left_and_ends_what_is_pending() {
+    let mut story = story();
+    story.done(&buyer(), &accept(1));
+    story.done(&seller(), &cancellation(3, Seller));
+    let before = story.events.len();
+    story.done(&buyer(), &accept(3));
+    assert_eq!(story.ending(3), (DisputeStatus::Accepted, ResolvedBy::Responder, cancelled(7_500)));
+    assert_eq!(story.ending(2), (DisputeStatus::Superseded, ResolvedBy::OtherDispute, Outcome::Nothing));
+    let order = story.order();
+    assert_eq!((order.status, order.refunded, order.left()), (OrderStatus::Cancelled, usd(10_000), usd(0)));
+    assert_eq!(
+        (order.end_time, order.cancelled_by, order.cancellation_counts),
+        (Some(at(0)), Some(dispute_id(3)), true)
+    );
+    let expected = [(EventType::Accepted, dispute_id(3)), (EventType::Superseded, dispute_id(2))];
+    assert_eq!(story.happened(before), expected, "what causes others comes first");
+    assert_eq!(story.events.last().unwrap().event.actor, Actor::Party(Buyer, buyer().user), "by who caused it");
+}
+
+#[test]
+fn a_cancellation_with_nothing_left_refunds_nothing() {
+    let mut story =
+        Story::with_report(OrderReport { refunded_elsewhere: usd(10_000), ..report(OrderStatus::InProgress, 1) });
+    story.done(&buyer(), &cancellation(1, Buyer));
+    story.done(&seller(), &accept(1));
+    assert_eq!(story.ending(1).2, Outcome::Cancellation { refund: None, counts: true });
+}
+
+#[test]
+fn each_guard_of_answering_refuses_in_its_order() {
+    let with_etag = |etag: &str| Command::Accept(Answer { etag: Some(etag.to_owned()), ..answer(1) });
+    let not_found = |dispute| Refusal::DisputeNotFound { dispute: dispute_id(dispute) };
+    let mismatch = Refusal::EtagMismatch { etag: "1".to_owned() };
+    let passed = Refusal::DeadlinePassed { respond_by: at(172_800) };
+    let resolved = |status| Refusal::StatusNotAllowed { status };
+    let later = |seconds| {
+        let mut story = story();
+        story.now = at(seconds);
+        story
+    };
+    let after = |caller: Caller, command: Command| {
+        let mut story = story();
+        story.done(&caller, &command);
+        story
+    };
+    let cases: Vec<(&str, Story, Caller, Command, Refusal)> = vec![
+        ("an unknown dispute", story(), buyer(), accept(9), not_found(9)),
+        ("a stranger finds none", story(), stranger(), accept(1), not_found(1)),
+        ("a stranger who would be the seller if it were not the buyer", story(), stranger(), withdraw(1), not_found(1)),
+        ("a stranger learns nothing of the deadline", later(172_800), stranger(), accept(1), not_found(1)),
+        ("support is no party", story(), support(), accept(1), Refusal::WrongRole),
+        ("the platform is no party", story(), platform(), decline(1), Refusal::WrongRole),
+        ("the opener does not accept", story(), seller(), accept(1), Refusal::WrongRole),
+        ("the opener does not decline", story(), seller(), decline(1), Refusal::WrongRole),
+        ("the opener does not answer", story(), buyer(), reply(2), Refusal::WrongRole),
+        ("the responder does not withdraw", story(), buyer(), withdraw(1), Refusal::WrongRole),
+        ("the role comes before the kind", story(), buyer(), accept(2), Refusal::WrongRole),
+        (
+            "an update is not accepted",
+            story(),
+            seller(),
+            accept(2),
+            Refusal::WrongKind { kind: DisputeKind::OrderUpdate },
+        ),
+        (
+            "an update is not declined",
+            story(),
+            seller(),
+            decline(2),
+            Refusal::WrongKind { kind: DisputeKind::OrderUpdate },
+        ),
+        (
+            "an offer is not answered with a message",
+            story(),
+            buyer(),
+            reply(1),
+            Refusal::WrongKind { kind: DisputeKind::PartialRefund },
+        ),
+        (
+            "the kind comes before the deadline",
+            later(172_800),
+            buyer(),
+            reply(1),
+            Refusal::WrongKind { kind: DisputeKind::PartialRefund },
+        ),
+        ("an old etag", story(), buyer(), with_etag("0"), mismatch),
+        (
+            "the etag comes before the deadline",
+            later(172_800),
+            buyer(),
+            with_etag("1"),
+            Refusal::EtagMismatch { etag: "2".to_owned() },
+        ),
+        ("too late to accept", later(172_800), buyer(), accept(1), passed.clone()),
+        ("too late to decline", later(172_800), buyer(), decline(1), passed.clone()),
+        ("too late to answer", later(172_800), seller(), reply(2), passed.clone()),
+        ("too late to withdraw", later(172_800), seller(), withdraw(1), passed.clone()),
+        ("much too late", later(999_999), buyer(), accept(1), passed),
+        (
+            "what was accepted is not declined",
+            after(buyer(), accept(1)),
+            buyer(),
+            decline(1),
+            resolved(DisputeStatus::Accepted),
+        ),
+        (
+            "what was declined is not accepted",
+            after(buyer(), decline(1)),
+            buyer(),
+            accept(1),
+            resolved(DisputeStatus::Declined),
+        ),
+        (
+            "what was withdrawn is not accepted",
+            after(seller(), withdraw(1)),
+            buyer(),
+            accept(1),
+            resolved(DisputeStatus::Withdrawn),
+        ),
+        (
+            "what was answered is not withdrawn",
+            after(seller(), reply(2)),
+            buyer(),
+            withdraw(2),
+            resolved(DisputeStatus::Answered),
+        ),
+    ];
+    for (name, mut story, caller, command, expected) in cases {
+        assert_eq!(story.refused(&caller, &command), expected, "{name}");
+    }
+    story().done(&buyer(), &with_etag("1"));
+}
+
+#[test]
+fn accepting_judges_again_what_can_have_changed() {
+    let mut story = story();
+    let report = OrderReport { refunded_elsewhere: usd(7_501), ..report(OrderStatus::InProgress, 2) };
+    story.upsert(report).unwrap();
+    let too_much = Refusal::AmountOutOfRange { min: usd(1), max: usd(2_499) };
+    assert_eq!(story.refused(&buyer(), &accept(1)), too_much, "less is left than was offered");
+}
+
+#[test]
+fn an_answer_counts_until_one_microsecond_before_the_deadline() {
+    let respond_by = at(172_800);
+    let mut in_time = story();
+    in_time.now = respond_by.minus(MICROSECOND);
+    in_time.done(&buyer(), &accept(1));
+    let mut late = story();
+    late.now = respond_by;
+    assert_eq!(late.refused(&buyer(), &accept(1)), Refusal::DeadlinePassed { respond_by });
+    assert_eq!(late.dispute(1).status(), DisputeStatus::Expired, "the expiry stands though the command is refused");
+}

@@ -1,0 +1,216 @@
+//! An order of 100.00 USD between `buyer` and `seller`, and everybody who may want something of it.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::domain::*;
+
+pub(super) const WINDOW: Duration = RESPONSE_WINDOW;
+
+pub(super) fn usd(minor: i64) -> Money {
+    Money::new(minor, Currency::from_code("USD").unwrap())
+}
+
+/// So many seconds after the beginning of the story.
+pub(super) fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_micros(1_700_000_000_000_000).unwrap().plus(Duration::from_secs(seconds))
+}
+
+pub(super) const MICROSECOND: Duration = Duration::from_micros(1);
+
+fn caller(id: &str, scope: Option<Scope>) -> Caller {
+    Caller { user: UserId::parse(id).unwrap(), scope }
+}
+
+pub(super) fn buyer() -> Caller {
+    caller("buyer", None)
+}
+
+pub(super) fn seller() -> Caller {
+    caller("seller", None)
+}
+
+pub(super) fn stranger() -> Caller {
+    caller("stranger", None)
+}
+
+/// An agent whose id is that of the buyer: a scoped caller is never a party.
+pub(super) fn support() -> Caller {
+    caller("buyer", Some(Scope::Support))
+}
+
+pub(super) fn platform() -> Caller {
+    caller("shop", Some(Scope::Platform))
+}
+
+pub(super) fn party(role: PartyRole) -> Caller {
+    match role {
+        PartyRole::Buyer => buyer(),
+        PartyRole::Seller => seller(),
+    }
+}
+
+pub(super) fn order_id() -> OrderId {
+    OrderId::parse("order-1").unwrap()
+}
+
+pub(super) fn dispute_id(number: u128) -> DisputeId {
+    DisputeId(Uuid::from_u128(number))
+}
+
+pub(super) fn report(status: OrderStatus, source_version: i64) -> OrderReport {
+    OrderReport {
+        id: order_id(),
+        parties: Parties { buyer: buyer().user, seller: seller().user },
+        title: "A logo".to_owned(),
+        price: usd(10_000),
+        paid: usd(10_000),
+        refunded_elsewhere: usd(0),
+        status,
+        create_time: None,
+        due_time: None,
+        end_time: None,
+        cancellation_counts: true,
+        source_version,
+    }
+}
+
+pub(super) fn opening(dispute: u128, terms: Terms, role: PartyRole) -> Opening {
+    let reason = reasons(terms.kind(), role).first().map(|code| Reason { code: *code, detail: String::new() });
+    Opening { order: order_id(), dispute: dispute_id(dispute), terms, message: "Because.".to_owned(), reason }
+}
+
+pub(super) fn open(opening: Opening) -> Command {
+    Command::Open(Box::new(opening))
+}
+
+pub(super) fn offer(dispute: u128, minor: i64) -> Command {
+    open(opening(dispute, Terms::PartialRefund { amount: usd(minor) }, PartyRole::Seller))
+}
+
+pub(super) fn cancellation(dispute: u128, role: PartyRole) -> Command {
+    open(opening(dispute, Terms::Cancellation, role))
+}
+
+pub(super) fn update(dispute: u128) -> Command {
+    open(opening(dispute, Terms::OrderUpdate, PartyRole::Buyer))
+}
+
+pub(super) fn answer(dispute: u128) -> Answer {
+    Answer { dispute: dispute_id(dispute), message: "Answer.".to_owned(), etag: None }
+}
+
+pub(super) fn accept(dispute: u128) -> Command {
+    Command::Accept(Answer { message: String::new(), ..answer(dispute) })
+}
+
+pub(super) fn decline(dispute: u128) -> Command {
+    Command::Decline(answer(dispute))
+}
+
+pub(super) fn reply(dispute: u128) -> Command {
+    Command::AnswerOrderUpdate(answer(dispute))
+}
+
+pub(super) fn withdraw(dispute: u128) -> Command {
+    Command::Withdraw(Answer { message: String::new(), ..answer(dispute) })
+}
+
+/// One order and its story so far, judged like the engine does: first the clock, then the command.
+#[derive(Clone)]
+pub(super) struct Story {
+    pub(super) case: Option<Case>,
+    pub(super) events: Vec<Recorded>,
+    pub(super) policy: Policy,
+    pub(super) now: Timestamp,
+}
+
+impl Story {
+    pub(super) fn new(status: OrderStatus) -> Self {
+        let mut story = Self { case: None, events: Vec::new(), policy: Policy::default(), now: at(0) };
+        story.upsert(report(status, 1)).unwrap();
+        story
+    }
+
+    pub(super) fn with_report(report: OrderReport) -> Self {
+        let mut story = Self { case: None, ..Self::new(report.status) };
+        story.upsert(report).unwrap();
+        story
+    }
+
+    /// Has a command judged; answers the dispute that it is answered with.
+    pub(super) fn tell(&mut self, caller: &Caller, command: &Command) -> Result<Option<Dispute>, Refusal> {
+        self.first_the_clock();
+        let decision = decide(self.case.as_ref(), caller, command, &self.policy, self.now)?;
+        let dispute = decision.dispute.map(|id| decision.case.dispute(id).unwrap().clone());
+        self.adopt(decision);
+        Ok(dispute)
+    }
+
+    /// The same for a command that is accepted.
+    pub(super) fn done(&mut self, caller: &Caller, command: &Command) -> Dispute {
+        self.tell(caller, command).unwrap().unwrap()
+    }
+
+    pub(super) fn refused(&mut self, caller: &Caller, command: &Command) -> Refusal {
+        let before = self.clone();
+        let refusal = self.tell(caller, command).unwrap_err();
+        let clock = expire_overdue(before.case(), self.now).map_or(before.case().clone(), |decision| decision.case);
+        assert_eq!(*self.case(), clock, "a refused command changes nothing but what the clock did");
+        refusal
+    }
+
+    pub(super) fn upsert(&mut self, report: OrderReport) -> Result<Order, Refusal> {
+        self.tell(&platform(), &Command::UpsertOrder(Box::new(report)))?;
+        Ok(self.order().clone())
+    }
+
+    /// The order system moves the order on.
+    pub(super) fn status(&mut self, status: OrderStatus) -> Order {
+        let version = self.order().source_version + 1;
+        self.upsert(report(status, version)).unwrap()
+    }
+
+    pub(super) fn first_the_clock(&mut self) {
+        if let Some(decision) = self.case.as_ref().and_then(|case| expire_overdue(case, self.now)) {
+            self.adopt(decision);
+        }
+    }
+
+    fn adopt(&mut self, decision: Decision) {
+        self.events.extend(decision.events);
+        self.case = Some(decision.case);
+    }
+
+    pub(super) fn case(&self) -> &Case {
+        self.case.as_ref().unwrap()
+    }
+
+    pub(super) fn order(&self) -> &Order {
+        &self.case().order
+    }
+
+    pub(super) fn dispute(&self, number: u128) -> &Dispute {
+        self.case().dispute(dispute_id(number)).unwrap()
+    }
+
+    /// How a dispute ended.
+    pub(super) fn ending(&self, number: u128) -> (DisputeStatus, ResolvedBy, Outcome) {
+        let resolution = self.dispute(number).resolution.as_ref().unwrap();
+        (resolution.status, resolution.by, resolution.outcome)
+    }
+
+    /// The types of the events from number `from` on, each with its dispute.
+    pub(super) fn happened(&self, from: usize) -> Vec<(EventType, DisputeId)> {
+        self.events[from..]
+            .iter()
+            .map(|recorded| (recorded.event.change.event_type(), recorded.event.dispute))
+            .collect()
+    }
+}
+
+/// The cancellation of an order with so much left.
+pub(super) fn cancelled(left: i64) -> Outcome {
+    Outcome::Cancellation { refund: (left > 0).then(|| usd(left)), counts: true }
+}

@@ -1,0 +1,386 @@
+//! Opening: the guards one by one, their order, and the two exceptions to "one open dispute".
+
+use super::fixtures::*;
+use crate::domain::PartyRole::{Buyer, Seller};
+use crate::domain::*;
+
+#[test]
+fn each_guard_of_opening_refuses_with_its_facts() {
+    use OrderStatus::*;
+    let in_progress = || Story::new(InProgress);
+    let with = |caller: Caller, command: Command| {
+        let mut story = in_progress();
+        story.done(&caller, &command);
+        story
+    };
+    let after_accepted_refund = || {
+        let mut story = with(seller(), offer(1, 100));
+        story.done(&buyer(), &accept(1));
+        story
+    };
+    let not_allowed = |status| Refusal::OrderStatusNotAllowed { status };
+    let exists = |dispute| Refusal::OpenDisputeExists { dispute: dispute_id(dispute) };
+    let not_found = Refusal::OrderNotFound { order: order_id() };
+    let other_reason = |code| {
+        let mut opening = opening(2, Terms::Cancellation, Seller);
+        opening.reason = Some(Reason { code, detail: String::new() });
+        open(opening)
+    };
+    let cases: Vec<(&str, Story, Caller, Command, Refusal)> = vec![
+        ("a stranger finds no order", in_progress(), stranger(), cancellation(2, Buyer), not_found.clone()),
+        ("support is no party, whatever its id", in_progress(), support(), cancellation(2, Buyer), Refusal::WrongRole),
+        ("the platform is no party", in_progress(), platform(), update(2), Refusal::WrongRole),
+        ("a buyer offers no refund", in_progress(), buyer(), offer(2, 100), Refusal::WrongRole),
+        ("a seller asks for no update", in_progress(), seller(), update(2), Refusal::WrongRole),
+        (
+            "no refund before the work has begun",
+            Story::new(RequirementsPending),
+            seller(),
+            offer(2, 100),
+            not_allowed(RequirementsPending),
+        ),
+        ("no refund on a completed order", Story::new(Completed), seller(), offer(2, 100), not_allowed(Completed)),
+        (
+            "no cancellation of a completed order",
+            Story::new(Completed),
+            buyer(),
+            cancellation(2, Buyer),
+            not_allowed(Completed),
+        ),
+        ("no update on a cancelled order", Story::new(Cancelled), buyer(), update(2), not_allowed(Cancelled)),
+        ("one open offer", with(seller(), offer(1, 100)), seller(), offer(2, 100), exists(1)),
+        (
+            "one open money dispute: no offer beside a seller's cancellation",
+            with(seller(), cancellation(1, Seller)),
+            seller(),
+            offer(2, 100),
+            exists(1),
+        ),
+        (
+            "one open money dispute: no offer beside a buyer's cancellation",
+            with(buyer(), cancellation(1, Buyer)),
+            seller(),
+            offer(2, 100),
+            exists(1),
+        ),
+        (
+            "one open money dispute: a seller's offer blocks its own cancellation",
+            with(seller(), offer(1, 100)),
+            seller(),
+            cancellation(2, Seller),
+            exists(1),
+        ),
+        (
+            "the same party cannot ask to cancel twice",
+            with(buyer(), cancellation(1, Buyer)),
+            buyer(),
+            cancellation(2, Buyer),
+            exists(1),
+        ),
+        ("one open request for an update", with(buyer(), update(1)), buyer(), update(2), exists(1)),
+        (
+            "one accepted refund per order",
+            after_accepted_refund(),
+            seller(),
+            offer(2, 100),
+            Refusal::RefundAlreadyAccepted { dispute: dispute_id(1) },
+        ),
+        (
+            "nothing is less than the least",
+            in_progress(),
+            seller(),
+            offer(2, 0),
+            Refusal::AmountOutOfRange { min: usd(1), max: usd(6_000) },
+        ),
+        (
+            "a negative amount is less than the least",
+            in_progress(),
+            seller(),
+            offer(2, -1),
+            Refusal::AmountOutOfRange { min: usd(1), max: usd(6_000) },
+        ),
+        (
+            "one cent above 60 % is too much",
+            in_progress(),
+            seller(),
+            offer(2, 6_001),
+            Refusal::AmountOutOfRange { min: usd(1), max: usd(6_000) },
+        ),
+        (
+            "a reason of the other role",
+            in_progress(),
+            seller(),
+            other_reason(ReasonCode::NoLongerNeeded),
+            Refusal::ReasonNotValid,
+        ),
+        (
+            "a reason of another kind",
+            in_progress(),
+            seller(),
+            other_reason(ReasonCode::Goodwill),
+            Refusal::ReasonNotValid,
+        ),
+    ];
+    for (name, mut story, caller, command, expected) in cases {
+        assert_eq!(story.refused(&caller, &command), expected, "{name}");
+    }
+    let unknown = decide(None, &buyer(), &cancellation(1, Buyer), &Policy::default(), at(0));
+    assert_eq!(unknown, Err(not_found), "an order that does not exist looks like a stranger's");
+}
+
+#[test]
+fn an_order_allows_the_kinds_of_its_status() {
+    use DisputeKind::*;
+    let allowed = |status: OrderStatus| DisputeKind::ALL.map(|kind| status.allows(kind));
+    assert_eq!(DisputeKind::ALL, [PartialRefund, Cancellation, OrderUpdate]);
+    assert_eq!(allowed(OrderStatus::RequirementsPending), [false, true, true]);
+    for status in [OrderStatus::InProgress, OrderStatus::InRevision, OrderStatus::Delivered] {
+        assert_eq!(allowed(status), [true, true, true], "{status:?}");
+    }
+    for status in [OrderStatus::Completed, OrderStatus::Cancelled] {
+        assert_eq!(allowed(status), [false, false, false], "{status:?}");
+    }
+}
+
+#[test]
+fn when_two_guards_fail_the_earlier_one_answers() {
+    let ended_with_accepted_refund = {
+        let mut story = Story::new(OrderStatus::InProgress);
+        story.done(&seller(), &offer(1, 100));
+        story.done(&buyer(), &accept(1));
+        story.status(OrderStatus::Completed);
+        story
+    };
+    let blocked_after_accepted_refund = {
+        let mut story = Story::new(OrderStatus::InProgress);
+        story.done(&seller(), &offer(1, 100));
+        story.done(&buyer(), &accept(1));
+        story.done(&seller(), &cancellation(3, Seller));
+        story
+    };
+    let of_nothing =
+        Story::with_report(OrderReport { price: usd(1), paid: usd(1), ..report(OrderStatus::InProgress, 1) });
+    let foreign = Money::new(100, Currency::from_code("EUR").unwrap());
+    let foreign_with_wrong_reason = {
+        let mut opening = opening(2, Terms::PartialRefund { amount: foreign }, Seller);
+        opening.reason = Some(Reason { code: ReasonCode::LateDelivery, detail: String::new() });
+        open(opening)
+    };
+    let too_much_with_wrong_reason = {
+        let mut opening = opening(2, Terms::PartialRefund { amount: usd(6_001) }, Seller);
+        opening.reason = Some(Reason { code: ReasonCode::LateDelivery, detail: String::new() });
+        open(opening)
+    };
+    let cases: Vec<(&str, Story, Caller, Command, Refusal)> = vec![
+        (
+            "who before what: a stranger's offer",
+            Story::new(OrderStatus::Completed),
+            stranger(),
+            offer(2, 0),
+            Refusal::OrderNotFound { order: order_id() },
+        ),
+        ("role before status", Story::new(OrderStatus::Completed), buyer(), offer(2, 0), Refusal::WrongRole),
+        (
+            "status before an accepted refund",
+            ended_with_accepted_refund,
+            seller(),
+            offer(2, 100),
+            Refusal::OrderStatusNotAllowed { status: OrderStatus::Completed },
+        ),
+        (
+            "an open dispute before an accepted refund",
+            blocked_after_accepted_refund,
+            seller(),
+            offer(2, 100),
+            Refusal::OpenDisputeExists { dispute: dispute_id(3) },
+        ),
+        (
+            "a cap of nothing before the amount",
+            of_nothing,
+            seller(),
+            offer(2, 0),
+            Refusal::RefundCapBelowMinimum { cap: usd(0) },
+        ),
+        (
+            "the currency before the reason",
+            Story::new(OrderStatus::InProgress),
+            seller(),
+            foreign_with_wrong_reason,
+            Refusal::CurrencyNotOfOrder { expected: "USD" },
+        ),
+        (
+            "the amount before the reason",
+            Story::new(OrderStatus::InProgress),
+            seller(),
+            too_much_with_wrong_reason,
+            Refusal::AmountOutOfRange { min: usd(1), max: usd(6_000) },
+        ),
+    ];
+    for (name, mut story, caller, command, expected) in cases {
+        assert_eq!(story.refused(&caller, &command), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_message_is_required_of_a_buyer_and_optional_for_a_sellers_cancellation() {
+    let silent = |role| {
+        let mut opening = opening(1, Terms::Cancellation, role);
+        opening.message = String::new();
+        open(opening)
+    };
+    assert_eq!(Story::new(OrderStatus::InProgress).refused(&buyer(), &silent(Buyer)), Refusal::MessageRequired);
+    assert_eq!(Story::new(OrderStatus::InProgress).done(&seller(), &silent(Seller)).message, "");
+}
+
+#[test]
+fn an_offer_goes_up_to_the_cap_and_never_above_what_is_left() {
+    let offerable = |paid: i64, elsewhere: i64| {
+        let story = Story::with_report(OrderReport {
+            paid: usd(paid),
+            refunded_elsewhere: usd(elsewhere),
+            ..report(OrderStatus::InProgress, 1)
+        });
+        options(story.case(), Seller, &story.policy)[0].amounts
+    };
+    assert_eq!(offerable(10_000, 0), Some((usd(1), usd(6_000))), "60 % of the price");
+    assert_eq!(offerable(50_000, 0), Some((usd(1), usd(6_000))), "extras do not raise the cap");
+    assert_eq!(offerable(10_000, 7_000), Some((usd(1), usd(3_000))), "what is left, if that is less");
+    assert_eq!(offerable(10_000, 20_000), Some((usd(1), usd(0))), "never below nothing");
+
+    let mut story = Story::new(OrderStatus::InProgress);
+    assert_eq!(story.done(&seller(), &offer(1, 6_000)).terms, Terms::PartialRefund { amount: usd(6_000) });
+    let mut spent =
+        Story::with_report(OrderReport { refunded_elsewhere: usd(10_000), ..report(OrderStatus::InProgress, 1) });
+    let nothing_left = Refusal::AmountOutOfRange { min: usd(1), max: usd(0) };
+    assert_eq!(spent.refused(&seller(), &offer(1, 1)), nothing_left, "nothing is left");
+}
+
+#[test]
+fn the_policys_smallest_refund_and_price_bound_an_offer() {
+    let with = |set: fn(&mut PartialRefundPolicy)| {
+        let mut story = Story::new(OrderStatus::InProgress);
+        set(&mut story.policy.partial_refund);
+        story
+    };
+    let smallest_500 = |policy: &mut PartialRefundPolicy| drop(policy.smallest_refund.insert("USD".to_owned(), 500));
+    let range = Refusal::AmountOutOfRange { min: usd(500), max: usd(6_000) };
+    assert_eq!(with(smallest_500).refused(&seller(), &offer(1, 499)), range);
+    with(smallest_500).done(&seller(), &offer(1, 500));
+
+    let below = Refusal::RefundCapBelowMinimum { cap: usd(6_000) };
+    let above_cap = with(|policy| drop(policy.smallest_refund.insert("USD".to_owned(), 6_001)))
+        .refused(&seller(), &offer(1, 6_000));
+    assert_eq!(above_cap, below, "a cap below the smallest refund");
+    let cheap =
+        with(|policy| drop(policy.smallest_price.insert("USD".to_owned(), 10_001))).refused(&seller(), &offer(1, 100));
+    assert_eq!(cheap, below, "a price below the smallest");
+    with(|policy| drop(policy.smallest_price.insert("EUR".to_owned(), 10_001))).done(&seller(), &offer(1, 100));
+}
+
+#[test]
+fn declined_withdrawn_and_expired_offers_do_not_count_as_accepted() {
+    let mut story = Story::new(OrderStatus::InProgress);
+    story.done(&seller(), &offer(1, 100));
+    story.done(&buyer(), &decline(1));
+    story.done(&seller(), &offer(2, 100));
+    story.done(&seller(), &withdraw(2));
+    story.done(&seller(), &offer(3, 100));
+    story.now = story.now.plus(WINDOW);
+    story.done(&seller(), &offer(4, 100));
+    assert_eq!(story.ending(3), (DisputeStatus::Expired, ResolvedBy::Deadline, Outcome::Nothing));
+}
+
+#[test]
+fn crossed_cancellations_merge_either_way() {
+    for (first, second) in [(Buyer, Seller), (Seller, Buyer)] {
+        let mut story = Story::new(OrderStatus::InProgress);
+        story.done(&party(first), &cancellation(1, first));
+        let mut crossing = opening(2, Terms::Cancellation, second);
+        crossing.message = "Me too.".to_owned();
+        let answered = story.done(&party(second), &open(crossing));
+        assert_eq!(answered.id, dispute_id(1), "the answer is the first dispute");
+        assert_eq!(story.ending(1), (DisputeStatus::Accepted, ResolvedBy::Crossed, cancelled(10_000)));
+        let resolution = answered.resolution.clone().unwrap();
+        assert_eq!(resolution.answer_message, "Me too.");
+        let given = reasons(DisputeKind::Cancellation, first)[0];
+        assert_eq!(answered.reason.map(|reason| reason.code), Some(given), "the second reason is dropped");
+        assert_eq!(story.case().disputes.len(), 1, "there is no second dispute");
+        assert_eq!(story.order().status, OrderStatus::Cancelled);
+        assert_eq!(story.order().cancelled_by, Some(dispute_id(1)));
+        assert_eq!(story.events.last().unwrap().event.actor, Actor::Party(second, party(second).user));
+    }
+}
+
+#[test]
+fn a_crossing_cancellation_is_validated_like_any_opening() {
+    let mut story = Story::new(OrderStatus::InProgress);
+    story.done(&seller(), &cancellation(1, Seller));
+    let mut wrong_reason = opening(2, Terms::Cancellation, Buyer);
+    wrong_reason.reason = Some(Reason { code: ReasonCode::UnableToComplete, detail: String::new() });
+    assert_eq!(story.refused(&buyer(), &open(wrong_reason)), Refusal::ReasonNotValid);
+    let mut silent = opening(2, Terms::Cancellation, Buyer);
+    silent.message = String::new();
+    assert_eq!(story.refused(&buyer(), &open(silent)), Refusal::MessageRequired);
+}
+
+#[test]
+fn an_offer_cannot_block_the_buyers_cancellation() {
+    let mut story = Story::new(OrderStatus::InProgress);
+    story.done(&seller(), &offer(1, 100));
+    let opened = story.done(&buyer(), &cancellation(2, Buyer));
+    assert_eq!(opened.id, dispute_id(2));
+    assert_eq!(story.ending(1), (DisputeStatus::Declined, ResolvedBy::Responder, Outcome::Nothing));
+    assert!(story.dispute(2).is_pending());
+    let expected = [(EventType::Declined, dispute_id(1)), (EventType::Opened, dispute_id(2))];
+    assert_eq!(story.happened(1), expected, "the offer is declined, then the cancellation opens");
+}
+
+#[test]
+fn a_new_dispute_is_what_was_asked_for() {
+    let mut story = Story::new(OrderStatus::InProgress);
+    let dispute = story.done(&buyer(), &cancellation(1, Buyer));
+    let expected = Dispute {
+        id: dispute_id(1),
+        order: order_id(),
+        parties: story.order().parties.clone(),
+        opener: Buyer,
+        terms: Terms::Cancellation,
+        message: "Because.".to_owned(),
+        reason: Some(Reason { code: ReasonCode::RequirementsChanged, detail: String::new() }),
+        respond_by: at(172_800),
+        silence: Silence { rule: SilenceRule::Accept, after_delivery: SilenceRule::NoEffect },
+        create_time: at(0),
+        update_time: at(0),
+        revision: 1,
+        resolution: None,
+    };
+    assert_eq!(dispute, expected, "48 hours are 172,800 seconds");
+}
+
+#[test]
+fn a_confidential_reason_is_seen_by_its_opener_and_by_support_alone() {
+    let mut story = Story::new(OrderStatus::InProgress);
+    story.done(&seller(), &offer(1, 100));
+    story.done(&buyer(), &decline(1));
+    story.done(&buyer(), &cancellation(2, Buyer));
+    story.done(&buyer(), &withdraw(2));
+    story.done(&seller(), &cancellation(3, Seller));
+    // Who sees the reason: buyer, seller, support, platform, a stranger, everybody.
+    for (dispute, expected) in [
+        (1, [false, true, true, false, false, false]),
+        (2, [true, false, true, false, false, false]),
+        (3, [true, true, true, true, true, true]),
+    ] {
+        let dispute = story.dispute(dispute);
+        let sees = |caller| dispute.reason_for(&caller).is_some();
+        let seen = [
+            sees(buyer()),
+            sees(seller()),
+            sees(support()),
+            sees(platform()),
+            sees(stranger()),
+            dispute.public_reason().is_some(),
+        ];
+        assert_eq!(seen, expected, "{:?} by {:?}", dispute.kind(), dispute.opener);
+    }
+}
