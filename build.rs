@@ -11,13 +11,15 @@ use prost::Message as _;
 /// Every file; what they import is found from here.
 const ROOT: &str = "proto";
 const FILES: [&str; 2] = ["proto/disputes/v1/order_service.proto", "proto/disputes/v1/dispute_service.proto"];
+const ERROR_DETAILS: &str = "proto/google/rpc/error_details.proto";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed={ROOT}");
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
     let files = protox::compile(FILES, [ROOT])?;
 
-    let mut description = files.clone();
+    // What errors carry is described too: clients that know nothing but reflection can read it.
+    let mut description = protox::compile(FILES.iter().chain([&ERROR_DETAILS]), [ROOT])?;
     for file in &mut description.file {
         file.source_code_info = None;
     }

@@ -17,6 +17,13 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long another process may keep SQLite's write lock before we give up on ours.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How much of the database a SQLite connection keeps in memory at the most. Commands touch indexes all over.
+const SQLITE_CACHE_KIB: u32 = 32 * 1024;
+
+/// After how many pages SQLite moves its log into the database. A page that several batches change is moved
+/// once for all of them.
+const WAL_PAGES: u32 = 8_192;
+
 /// How many prepared statements a connection keeps: about a dozen texts, each in ten sizes.
 const STATEMENTS: usize = 512;
 
@@ -108,7 +115,9 @@ fn sqlite(url: &str, connections: u32, only_reads: bool) -> ConnectOptions {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
-            .statement_cache_capacity(STATEMENTS);
+            .statement_cache_capacity(STATEMENTS)
+            .pragma("cache_size", format!("-{SQLITE_CACHE_KIB}"))
+            .pragma("wal_autocheckpoint", WAL_PAGES.to_string());
         if only_reads { options.pragma("query_only", "ON") } else { options }
     });
     options

@@ -1,0 +1,80 @@
+//! The house keeps its rules: arrows between the rooms point downward, and files stay readable.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test that fails says so by panicking"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push((path.clone(), fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    assert!(!found.is_empty());
+    found
+}
+
+#[test]
+fn arrows_between_the_rooms_point_downward() {
+    // Each room with what it must not know.
+    let rooms: [(&str, &[&str]); 4] = [
+        (
+            "src/domain",
+            &[
+                "crate::repository",
+                "crate::engine",
+                "crate::grpc",
+                "crate::server",
+                "crate::proto",
+                "crate::clock",
+                "crate::config",
+                "sea_orm",
+                "tonic",
+                "tokio",
+                "prost",
+            ],
+        ),
+        (
+            "src/repository",
+            &["crate::engine", "crate::grpc", "crate::server", "crate::proto", "crate::config", "tonic", "prost"],
+        ),
+        ("src/engine", &["crate::grpc", "crate::server", "crate::proto", "crate::config", "sea_orm", "tonic", "prost"]),
+        ("src/grpc", &["crate::server", "sea_orm"]),
+    ];
+    for (room, unknown) in rooms {
+        for (path, text) in sources(room) {
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            for line in code {
+                for word in unknown {
+                    assert!(!line.contains(&format!("{word}::")), "{} knows {word}: {line}", path.display());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is_and_is_at_most_500_lines_long() {
+    for folder in ["src", "tests", "benches"] {
+        for (path, text) in sources(folder) {
+            assert!(text.starts_with("//!"), "{} does not say what it is", path.display());
+            let lines = text.lines().count();
+            assert!(lines <= 500, "{} has {lines} lines", path.display());
+        }
+    }
+}

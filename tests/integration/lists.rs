@@ -1,0 +1,296 @@
+//! Lists: what each caller sees, what filters do, and paging.
+
+use std::time::Duration;
+
+use dispute_service::proto::v1;
+use tonic::Code;
+
+use crate::support::callers::{Party, facts, invalid, refusal};
+use crate::support::messages::*;
+use crate::support::on_both_databases;
+use crate::support::service::Service;
+
+on_both_databases!(
+    filters_narrow_what_a_caller_may_see,
+    pages_follow_each_other_without_gap_or_repetition,
+    a_page_token_is_bound_to_its_request,
+    events_are_listed_page_by_page,
+    reasons_are_listed_for_anyone_signed_in,
+    health_and_reflection_are_open,
+);
+
+/// Orders of `ann` and `bob`, of `ann` and `cid`, and of `bob` (who buys) and `cid`.
+async fn fixture(service: &Service) {
+    let mut platform = service.platform();
+    for (id, buyer, seller) in [("ab", "ann", "bob"), ("ac", "ann", "cid"), ("bc", "bob", "cid")] {
+        let order = v1::Order { buyer_id: buyer.to_owned(), seller_id: seller.to_owned(), ..order(id) };
+        platform.upsert(order).await;
+        service.user(seller).disputes.offer_partial_refund(offer(id, 100)).await.unwrap();
+        service.hand.advance(Duration::from_secs(1));
+        service.user(buyer).disputes.request_order_update(update(id)).await.unwrap();
+        service.hand.advance(Duration::from_secs(1));
+    }
+}
+
+async fn disputes(mut caller: Party, request: v1::ListDisputesRequest) -> String {
+    let page = caller.disputes.list_disputes(request).await.unwrap().into_inner();
+    let name = |dispute: &v1::Dispute| {
+        let kind = match dispute.kind() {
+            v1::DisputeKind::PartialRefund => "refund",
+            v1::DisputeKind::OrderUpdate => "update",
+            v1::DisputeKind::Cancellation | v1::DisputeKind::Unspecified => "other",
+        };
+        format!("{}-{kind}", dispute.order_id)
+    };
+    page.disputes.iter().map(name).collect::<Vec<_>>().join(" ")
+}
+
+async fn filters_narrow_what_a_caller_may_see(service: Service) {
+    use v1::{DisputeKind, DisputeSide, DisputeStatus, ListDisputesRequest as List};
+    fixture(&service).await;
+    let all = "bc-update bc-refund ac-update ac-refund ab-update ab-refund";
+    let side = |side: DisputeSide| List { side: side.into(), ..List::default() };
+    let party = |party: &str| List { party_id: party.to_owned(), ..List::default() };
+    let cases: Vec<(&str, Party, List, &str)> = vec![
+        ("support sees all, newest first", service.support(), List::default(), all),
+        ("the platform sees all", service.platform(), List::default(), all),
+        ("a party sees its own", service.user("ann"), List::default(), "ac-update ac-refund ab-update ab-refund"),
+        ("whatever its role", service.user("bob"), List::default(), "bc-update bc-refund ab-update ab-refund"),
+        ("by another party, what both share", service.user("ann"), party("bob"), "ab-update ab-refund"),
+        ("by itself, its own", service.user("ann"), party("ann"), "ac-update ac-refund ab-update ab-refund"),
+        ("by a stranger, nothing", service.user("ann"), party("eve"), ""),
+        ("by a party, for support", service.support(), party("cid"), "bc-update bc-refund ac-update ac-refund"),
+        ("what it opened", service.user("bob"), side(DisputeSide::Opener), "bc-update ab-refund"),
+        ("what it must answer", service.user("bob"), side(DisputeSide::Responder), "bc-refund ab-update"),
+        (
+            "what a party opened, for support",
+            service.support(),
+            List { party_id: "ann".to_owned(), ..side(DisputeSide::Opener) },
+            "ac-update ab-update",
+        ),
+        (
+            "what the other opened, of what both share",
+            service.user("ann"),
+            List { party_id: "bob".to_owned(), ..side(DisputeSide::Opener) },
+            "ab-refund",
+        ),
+        (
+            "of an order",
+            service.user("ann"),
+            List { order_id: "ac".to_owned(), ..List::default() },
+            "ac-update ac-refund",
+        ),
+        (
+            "of an order that is not its own",
+            service.user("ann"),
+            List { order_id: "bc".to_owned(), ..List::default() },
+            "",
+        ),
+        (
+            "of a kind",
+            service.user("ann"),
+            List { kinds: vec![DisputeKind::OrderUpdate.into()], ..List::default() },
+            "ac-update ab-update",
+        ),
+        (
+            "of several kinds",
+            service.user("ann"),
+            List { kinds: vec![1, 2, 3], ..List::default() },
+            "ac-update ac-refund ab-update ab-refund",
+        ),
+        (
+            "in a status",
+            service.user("ann"),
+            List { statuses: vec![DisputeStatus::Accepted.into()], ..List::default() },
+            "",
+        ),
+        (
+            "in several statuses",
+            service.user("ann"),
+            List { statuses: vec![1, 3, 4], order_id: "ab".to_owned(), ..List::default() },
+            "ab-update ab-refund",
+        ),
+    ];
+    for (name, caller, request, expected) in cases {
+        assert_eq!(disputes(caller, request).await, expected, "{name}");
+    }
+    let aimless = service.support().disputes.list_disputes(side(DisputeSide::Opener)).await.unwrap_err();
+    assert_eq!(facts(&aimless), invalid(&["side"]), "support has no side of its own");
+
+    let orders = async |mut caller: Party, request: v1::ListOrdersRequest| {
+        let page = caller.orders.list_orders(request).await.unwrap().into_inner();
+        page.orders.into_iter().map(|order| order.order_id).collect::<Vec<_>>().join(" ")
+    };
+    let role = |role: v1::PartyRole| v1::ListOrdersRequest { role: role.into(), ..Default::default() };
+    let party = |party: &str| v1::ListOrdersRequest { party_id: party.to_owned(), ..Default::default() };
+    assert_eq!(orders(service.support(), v1::ListOrdersRequest::default()).await, "bc ac ab");
+    assert_eq!(orders(service.user("bob"), v1::ListOrdersRequest::default()).await, "bc ab");
+    assert_eq!(orders(service.user("bob"), role(v1::PartyRole::Buyer)).await, "bc");
+    assert_eq!(orders(service.user("bob"), role(v1::PartyRole::Seller)).await, "ab");
+    assert_eq!(orders(service.user("bob"), party("ann")).await, "ab");
+    let ann_as_seller = v1::ListOrdersRequest { role: v1::PartyRole::Seller.into(), ..party("ann") };
+    assert_eq!(orders(service.user("bob"), ann_as_seller).await, "", "the role is that of the party named");
+    assert_eq!(orders(service.platform(), party("cid")).await, "bc ac");
+    let ended = v1::ListOrdersRequest { statuses: vec![v1::OrderStatus::Completed.into()], ..Default::default() };
+    assert_eq!(orders(service.platform(), ended).await, "");
+    let aimless = service.support().orders.list_orders(role(v1::PartyRole::Buyer)).await.unwrap_err();
+    assert_eq!(facts(&aimless), invalid(&["role"]));
+}
+
+async fn pages_follow_each_other_without_gap_or_repetition(service: Service) {
+    let mut platform = service.platform();
+    // Several share one create_time: the id decides among them.
+    for chunk in 0..4 {
+        let orders = (0..6).map(|number| order(&format!("o{chunk}{number}"))).collect();
+        platform.orders.batch_upsert_orders(v1::BatchUpsertOrdersRequest { orders }).await.unwrap();
+        for number in 0..6 {
+            service.user("ann").disputes.request_order_update(update(&format!("o{chunk}{number}"))).await.unwrap();
+        }
+        service.hand.advance(Duration::from_secs(1));
+    }
+    for mut caller in [service.user("ann"), service.user("bob"), service.support()] {
+        let whole = caller.disputes.list_disputes(v1::ListDisputesRequest::default()).await.unwrap().into_inner();
+        assert_eq!((whole.disputes.len(), whole.next_page_token.as_str()), (24, ""));
+        let whole: Vec<_> = whole.disputes.into_iter().map(|dispute| dispute.dispute_id).collect();
+        for page_size in [1, 5, 6, 24] {
+            let (mut paged, mut page_token) = (Vec::new(), String::new());
+            loop {
+                let request = v1::ListDisputesRequest { page_size, page_token, ..Default::default() };
+                let page = caller.disputes.list_disputes(request).await.unwrap().into_inner();
+                paged.extend(page.disputes.into_iter().map(|dispute| dispute.dispute_id));
+                page_token = page.next_page_token;
+                if page_token.is_empty() {
+                    break;
+                }
+            }
+            assert_eq!(paged, whole, "pages of {page_size}");
+        }
+        let (mut paged, mut page_token) = (Vec::new(), String::new());
+        loop {
+            let request = v1::ListOrdersRequest { page_size: 5, page_token, ..Default::default() };
+            let page = caller.orders.list_orders(request).await.unwrap().into_inner();
+            paged.extend(page.orders.into_iter().map(|order| order.order_id));
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                break;
+            }
+        }
+        let mut expected: Vec<_> =
+            (0..4).flat_map(|chunk| (0..6).map(move |number| format!("o{chunk}{number}"))).collect();
+        expected.reverse();
+        assert_eq!(paged, expected);
+    }
+    let large = v1::ListDisputesRequest { page_size: i32::MAX, ..Default::default() };
+    assert_eq!(platform.disputes.list_disputes(large).await.unwrap().into_inner().disputes.len(), 24);
+}
+
+async fn a_page_token_is_bound_to_its_request(service: Service) {
+    fixture(&service).await;
+    let mut ann = service.user("ann");
+    let first = v1::ListDisputesRequest { page_size: 1, ..Default::default() };
+    let page_token = ann.disputes.list_disputes(first.clone()).await.unwrap().into_inner().next_page_token;
+    let next = v1::ListDisputesRequest { page_token: page_token.clone(), page_size: 2, ..Default::default() };
+    assert_eq!(ann.disputes.list_disputes(next.clone()).await.unwrap().into_inner().disputes.len(), 2);
+    // Rights are judged again: the token shows a stranger nothing.
+    assert_eq!(service.user("eve").disputes.list_disputes(next).await.unwrap().into_inner().disputes, []);
+    let not_valid = refusal(Code::InvalidArgument, "PAGE_TOKEN_INVALID", &[]);
+    let other = v1::ListDisputesRequest { page_token: page_token.clone(), kinds: vec![1], ..Default::default() };
+    assert_eq!(facts(&ann.disputes.list_disputes(other).await.unwrap_err()), not_valid);
+    for page_token in ["nonsense", "", &page_token[1..], &format!("{page_token}A")] {
+        let request = v1::ListDisputesRequest { page_token: page_token.to_owned(), ..first.clone() };
+        match ann.disputes.list_disputes(request).await {
+            Ok(_) => assert_eq!(page_token, ""),
+            Err(status) => assert_eq!(facts(&status), not_valid, "{page_token}"),
+        }
+    }
+    let orders = v1::ListOrdersRequest { page_token, ..Default::default() };
+    assert_eq!(facts(&ann.orders.list_orders(orders).await.unwrap_err()), not_valid);
+}
+
+async fn events_are_listed_page_by_page(service: Service) {
+    use v1::list_dispute_events_request::Start;
+    fixture(&service).await;
+    let mut ann = service.user("ann");
+    let list = |start: Option<Start>, page_size: i32, filter: Option<v1::DisputeEventFilter>| {
+        v1::ListDisputeEventsRequest { filter, start, page_size }
+    };
+    let orders = |page: &v1::ListDisputeEventsResponse| {
+        page.events.iter().map(|event| event.dispute.clone().unwrap().order_id).collect::<Vec<_>>().join(" ")
+    };
+    let first =
+        ann.disputes.list_dispute_events(list(Some(Start::FromBeginning(true)), 3, None)).await.unwrap().into_inner();
+    assert_eq!((orders(&first).as_str(), first.more), ("ab ab ac", true));
+    let rest = list(Some(Start::ResumeToken(first.resume_token)), 3, None);
+    let rest = ann.disputes.list_dispute_events(rest).await.unwrap().into_inner();
+    assert_eq!((orders(&rest).as_str(), rest.more), ("ac", false), "what is not its own is passed over");
+    let end = list(Some(Start::ResumeToken(rest.resume_token)), 3, None);
+    assert_eq!(ann.disputes.list_dispute_events(end).await.unwrap().into_inner().events, []);
+    let now = ann.disputes.list_dispute_events(list(None, 0, None)).await.unwrap().into_inner();
+    assert_eq!((now.events.len(), now.more), (0, false));
+
+    let everything = async |filter: v1::DisputeEventFilter| {
+        let request = list(Some(Start::FromBeginning(true)), 500, Some(filter));
+        orders(&service.platform().disputes.list_dispute_events(request).await.unwrap().into_inner())
+    };
+    let filter = v1::DisputeEventFilter::default;
+    assert_eq!(everything(filter()).await, "ab ab ac ac bc bc");
+    assert_eq!(everything(v1::DisputeEventFilter { party_id: "cid".to_owned(), ..filter() }).await, "ac ac bc bc");
+    let two = vec!["ab".to_owned(), "bc".to_owned()];
+    assert_eq!(everything(v1::DisputeEventFilter { order_ids: two, kinds: vec![1], ..filter() }).await, "ab bc");
+    assert_eq!(
+        everything(v1::DisputeEventFilter { event_types: vec![v1::EventType::Accepted.into()], ..filter() }).await,
+        ""
+    );
+}
+
+async fn reasons_are_listed_for_anyone_signed_in(service: Service) {
+    let reasons = service.user("nobody-yet").disputes.list_reasons(v1::ListReasonsRequest {}).await.unwrap();
+    let reasons = reasons.into_inner().reasons;
+    assert_eq!(reasons.len(), 7 + 10 + 10);
+    for reason in reasons {
+        let confidential = match (reason.kind(), reason.role()) {
+            (v1::DisputeKind::PartialRefund, v1::PartyRole::Seller) => true,
+            (v1::DisputeKind::Cancellation, role) => role == v1::PartyRole::Buyer,
+            other => panic!("no reasons are given for {other:?}"),
+        };
+        assert_eq!(reason.confidential, confidential);
+        assert!(!reason.label.is_empty());
+    }
+}
+
+async fn health_and_reflection_are_open(service: Service) {
+    use tonic_health::pb::health_check_response::ServingStatus;
+    use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+    let mut health = HealthClient::new(service.channel());
+    for name in ["", "disputes.v1.DisputeService", "disputes.v1.OrderService"] {
+        let request = HealthCheckRequest { service: name.to_owned() };
+        assert_eq!(health.check(request).await.unwrap().into_inner().status(), ServingStatus::Serving, "{name}");
+    }
+    use tonic_reflection::pb::{v1 as reflection, v1alpha};
+    let ask = reflection::ServerReflectionRequest {
+        message_request: Some(reflection::server_reflection_request::MessageRequest::FileContainingSymbol(
+            "google.rpc.ErrorInfo".to_owned(),
+        )),
+        ..Default::default()
+    };
+    let mut client = reflection::server_reflection_client::ServerReflectionClient::new(service.channel());
+    let mut answers = client.server_reflection_info(tokio_stream::once(ask)).await.unwrap().into_inner();
+    let answer = answers.message().await.unwrap().unwrap().message_response.unwrap();
+    let is_file = matches!(
+        answer,
+        reflection::server_reflection_response::MessageResponse::FileDescriptorResponse(files)
+            if files.file_descriptor_proto.iter().any(|file| String::from_utf8_lossy(file).contains("error_details.proto"))
+    );
+    assert!(is_file, "what errors carry is described too");
+    let ask = v1alpha::ServerReflectionRequest {
+        message_request: Some(v1alpha::server_reflection_request::MessageRequest::ListServices(String::new())),
+        ..Default::default()
+    };
+    let mut client = v1alpha::server_reflection_client::ServerReflectionClient::new(service.channel());
+    let mut answers = client.server_reflection_info(tokio_stream::once(ask)).await.unwrap().into_inner();
+    let answer = answers.message().await.unwrap().unwrap().message_response.unwrap();
+    let v1alpha::server_reflection_response::MessageResponse::ListServicesResponse(services) = answer else {
+        panic!("not a list of services");
+    };
+    assert!(services.service.iter().any(|service| service.name == "disputes.v1.DisputeService"));
+}

@@ -1,0 +1,23 @@
+//! The whole service over real gRPC, on SQLite and on PostgreSQL.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test that fails says so by panicking"
+)]
+#![allow(unreachable_pub, missing_docs, reason = "modules of one test")]
+
+mod commands;
+mod confidentiality;
+mod crash;
+mod deadlines;
+mod errors;
+mod lists;
+mod orders;
+mod replay;
+mod storage;
+mod support;
+mod watch;

@@ -1,0 +1,158 @@
+//! The service in this process, with a clock that the test moves.
+
+use clap::Parser as _;
+use dispute_service::clock::{Clock, Hand};
+use dispute_service::config::CommandLine;
+use dispute_service::domain::Timestamp;
+use dispute_service::server;
+use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, QueryResult, Statement};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tonic::transport::{Channel, Endpoint};
+
+use super::callers::Party;
+use super::postgres;
+
+/// When the stories begin: 2026-01-01T00:00:00Z.
+pub const BEGINNING: i64 = 1_767_225_600;
+
+/// A running service on a database of its own.
+pub struct Service {
+    /// The database.
+    pub url: String,
+    /// Moves the service's clock.
+    pub hand: Hand,
+    clock: Clock,
+    running: Option<Running>,
+    channel: Channel,
+    policy: Option<String>,
+    folder: TempDir,
+}
+
+struct Running {
+    stop: oneshot::Sender<()>,
+    ended: JoinHandle<()>,
+}
+
+impl Service {
+    /// A service on an empty SQLite database.
+    pub async fn on_sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}?mode=rwc", folder.path().join("disputes.db").display());
+        Self::on(folder, url).await
+    }
+
+    /// A service on an empty PostgreSQL database, if there is a server.
+    pub async fn on_postgres() -> Option<Self> {
+        let url = postgres::new_database().await?;
+        Some(Self::on(tempfile::tempdir().unwrap(), url).await)
+    }
+
+    async fn on(folder: TempDir, url: String) -> Self {
+        let (clock, hand) = Clock::manual(Timestamp::from_micros(BEGINNING * 1_000_000).unwrap());
+        let nowhere = Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
+        let mut service = Self { url, hand, clock, running: None, channel: nowhere, policy: None, folder };
+        service.start().await;
+        service
+    }
+
+    /// Stops the service as SIGTERM does, and waits for it.
+    pub async fn stop(&mut self) {
+        let Running { stop, ended } = self.running.take().unwrap();
+        stop.send(()).unwrap();
+        ended.await.unwrap();
+    }
+
+    /// Tells the service to stop, and does not wait: what is connected drains.
+    pub fn drain(&mut self) -> JoinHandle<()> {
+        let Running { stop, ended } = self.running.take().unwrap();
+        stop.send(()).unwrap();
+        ended
+    }
+
+    /// Starts the service again on the same database and clock.
+    pub async fn start(&mut self) {
+        let mut arguments = vec!["dispute-service".to_owned(), "--database-url".to_owned(), self.url.clone()];
+        if let Some(policy) = &self.policy {
+            let file = self.folder.path().join("policy.toml");
+            std::fs::write(&file, policy).unwrap();
+            arguments.extend(["--policy".to_owned(), file.display().to_string()]);
+        }
+        let config = CommandLine::parse_from(arguments).config;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let clock = self.clock.clone();
+        let ended = tokio::spawn(async move {
+            let shutdown = async { drop(stopped.await) };
+            server::run(&config, listener, clock, shutdown).await.unwrap();
+        });
+        self.running = Some(Running { stop, ended });
+        self.channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+    }
+
+    /// Starts the service again with another policy.
+    pub async fn restart_with_policy(&mut self, policy: &str) {
+        self.stop().await;
+        self.policy = Some(policy.to_owned());
+        self.start().await;
+    }
+
+    /// Stops the service and starts it again.
+    pub async fn restart(&mut self) {
+        self.stop().await;
+        self.start().await;
+    }
+
+    /// A connection to the service.
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// A caller without a scope.
+    pub fn user(&self, id: &str) -> Party {
+        Party::new(self.channel(), id, None)
+    }
+
+    /// The order system.
+    pub fn platform(&self) -> Party {
+        Party::new(self.channel(), "shop", Some("platform"))
+    }
+
+    /// An agent of the marketplace.
+    pub fn support(&self) -> Party {
+        Party::new(self.channel(), "agent", Some("support"))
+    }
+
+    /// The service's time, in seconds after the beginning.
+    pub fn now(&self) -> i64 {
+        self.clock.now().micros() / 1_000_000 - BEGINNING
+    }
+
+    /// The database itself, past the service.
+    pub async fn database(&self) -> DatabaseConnection {
+        Database::connect(&self.url).await.unwrap()
+    }
+
+    /// Changes the database past the service.
+    pub async fn execute(&self, sql: &str) {
+        let database = self.database().await;
+        database.execute_unprepared(sql).await.unwrap();
+        database.close().await.unwrap();
+    }
+
+    /// Reads the database past the service.
+    pub async fn query(&self, sql: &str) -> Vec<QueryResult> {
+        let database = self.database().await;
+        let rows = database.query_all_raw(Statement::from_string(database.get_database_backend(), sql)).await.unwrap();
+        database.close().await.unwrap();
+        rows
+    }
+
+    /// One number out of the database.
+    pub async fn number(&self, sql: &str) -> i64 {
+        self.query(sql).await[0].try_get_by_index(0).unwrap()
+    }
+}
