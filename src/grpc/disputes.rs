@@ -5,8 +5,9 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
+use super::pages::Binding;
 use super::requests::OnceCommand;
-use super::{Shared, auth, encoded, pages, requests, responses, status::Failure, violations::Violations, watch};
+use super::{Shared, auth, encoded, requests, responses, status::Failure, violations::Violations, watch};
 use crate::domain::{Caller, Dispute, DisputeId, Refusal, expire_overdue, options};
 use crate::proto::server::dispute_service_server::DisputeService;
 use crate::proto::v1;
@@ -96,7 +97,8 @@ impl DisputeHandlers {
         let fields = || Some((order?, party?, side?, size?));
         let (order, party, side, size) = violations.finish(fields())?;
         let filter = v1::ListDisputesRequest { page_size: 0, page_token: String::new(), ..request.clone() };
-        let before = pages::decode(&filter, &request.page_token, |id| Uuid::parse_str(id).map(DisputeId).ok())?;
+        let binding = Binding::new("disputes", &filter);
+        let before = binding.key(&request.page_token, |id| Uuid::parse_str(id).map(DisputeId).ok())?;
         let query = DisputeQuery {
             visible_to: caller.scope.is_none().then(|| caller.user.clone()),
             order,
@@ -120,7 +122,7 @@ impl DisputeHandlers {
         }
         let last =
             disputes.len().checked_sub(1).and_then(|last| found.get(last)).filter(|_| found.len() > disputes.len());
-        let next_page_token = last.map(|last| pages::encode(&filter, last.create_time, &last.id.to_string()));
+        let next_page_token = last.map(|last| binding.token(last.create_time, &last.id.to_string()));
         Ok(v1::ListDisputesResponse {
             disputes,
             next_page_token: next_page_token.unwrap_or_default(),

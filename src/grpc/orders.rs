@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::{Shared, auth, pages, requests, responses, status::Failure, violations::Violations};
+use super::pages::Binding;
+use super::{Shared, auth, requests, responses, status::Failure, violations::Violations};
 use crate::domain::{Caller, Order, OrderId, Refusal};
 use crate::proto::server::order_service_server::OrderService;
 use crate::proto::v1;
@@ -43,7 +44,8 @@ impl OrderHandlers {
         let fields = || Some((party?, role?, size?));
         let (party, role, size) = violations.finish(fields())?;
         let filter = v1::ListOrdersRequest { page_size: 0, page_token: String::new(), ..request.clone() };
-        let before = pages::decode(&filter, &request.page_token, |id| OrderId::parse(id).ok())?;
+        let binding = Binding::new("orders", &filter);
+        let before = binding.key(&request.page_token, |id| OrderId::parse(id).ok())?;
         let query = OrderQuery {
             visible_to: caller.scope.is_none().then_some(caller.user),
             party,
@@ -56,7 +58,7 @@ impl OrderHandlers {
         let more = orders.len() > size;
         orders.truncate(size);
         let last = orders.last().filter(|_| more);
-        let next_page_token = last.map(|last| pages::encode(&filter, last.create_time, last.id.as_str()));
+        let next_page_token = last.map(|last| binding.token(last.create_time, last.id.as_str()));
         Ok(v1::ListOrdersResponse {
             orders: orders.iter().map(responses::order).collect(),
             next_page_token: next_page_token.unwrap_or_default(),

@@ -98,7 +98,12 @@ where
                 },
             }
         }
-        let deadline = timeout(request.headers()).and_then(Deadline::after);
+        let timeout = timeout(request.headers());
+        if timeout.is_some_and(|timeout| timeout <= HEAD_START) {
+            let response = Status::from(Failure::deadline_exceeded()).into_http();
+            return async move { Ok(response) }.instrument(span).boxed();
+        }
+        let deadline = timeout.and_then(Deadline::after);
         if let Some(deadline) = &deadline {
             request.extensions_mut().insert(deadline.clone());
         }

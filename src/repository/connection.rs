@@ -101,8 +101,10 @@ fn postgres(url: &str, connections: u32) -> ConnectOptions {
     options.map_sqlx_postgres_opts(|options| {
         options
             .statement_cache_capacity(STATEMENTS)
-            // A statement that is prepared while its table is empty would keep its sequential scan.
-            .options([("plan_cache_mode", "force_custom_plan"), ("lock_timeout", "10s")])
+            // A statement that is prepared while its table is empty would keep the plan for an empty table; and
+            // no statement of ours is better off without an index, whatever the planner makes of a table that
+            // it has no statistics of.
+            .options([("plan_cache_mode", "force_custom_plan"), ("enable_seqscan", "off"), ("lock_timeout", "10s")])
     });
     options
 }

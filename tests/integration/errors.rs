@@ -1,9 +1,9 @@
 //! Errors: each with its code, reason and facts, also those that the transport makes.
 
-use std::time::Duration;
-
 use dispute_service::proto::v1;
 use http::uri::PathAndQuery;
+use prost::Message;
+use sea_orm::{ConnectionTrait as _, TransactionTrait as _};
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Code, Request, Status};
@@ -22,6 +22,7 @@ on_both_databases!(
     a_refusal_has_its_facts,
     more_violations_than_25_are_counted,
     the_transports_errors_have_details_too,
+    a_clients_deadline_ends_what_takes_longer,
     a_full_day_of_texts_keeps_its_bounds,
 );
 
@@ -244,40 +245,69 @@ impl Decoder for Raw {
     }
 }
 
-async fn raw(service: &Service, path: &'static str, message: Vec<u8>, timeout: Option<&str>) -> Status {
+async fn raw(service: &Service, path: &'static str, message: Vec<u8>) -> Status {
     let mut client = Grpc::new(service.channel());
     client.ready().await.unwrap();
     let mut request = Request::new(message);
     request.metadata_mut().insert("x-user-id", "ann".parse().unwrap());
-    if let Some(timeout) = timeout {
-        request.metadata_mut().insert("grpc-timeout", timeout.parse().unwrap());
-    }
     client.unary(request, PathAndQuery::from_static(path), Raw).await.unwrap_err()
 }
 
 async fn the_transports_errors_have_details_too(service: Service) {
     let malformed = refusal(Code::InvalidArgument, "MESSAGE_MALFORMED", &[]);
     let get = "/disputes.v1.DisputeService/GetDispute";
-    assert_eq!(facts(&raw(&service, get, vec![0xff, 0xff, 0xff], None).await), malformed);
+    assert_eq!(facts(&raw(&service, get, vec![0xff, 0xff, 0xff]).await), malformed);
     let watch = "/disputes.v1.DisputeService/WatchDisputes";
-    assert_eq!(facts(&raw(&service, watch, vec![0xff, 0xff, 0xff], None).await), malformed);
+    assert_eq!(facts(&raw(&service, watch, vec![0xff, 0xff, 0xff]).await), malformed);
     let large = refusal(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", &[]);
-    assert_eq!(facts(&raw(&service, get, vec![0; 5 * 1024 * 1024], None).await), large);
+    assert_eq!(facts(&raw(&service, get, vec![0; 5 * 1024 * 1024]).await), large);
     let unknown = refusal(Code::Unimplemented, "METHOD_UNKNOWN", &[]);
-    assert_eq!(facts(&raw(&service, "/disputes.v1.DisputeService/Nonsense", Vec::new(), None).await), unknown);
-    assert_eq!(facts(&raw(&service, "/nonsense.Service/Nonsense", Vec::new(), None).await), unknown);
+    assert_eq!(facts(&raw(&service, "/disputes.v1.DisputeService/Nonsense", Vec::new()).await), unknown);
+    assert_eq!(facts(&raw(&service, "/nonsense.Service/Nonsense", Vec::new()).await), unknown);
+}
+
+/// What the server itself says of an RPC with a deadline: no client library that has a timer of its own.
+async fn with_deadline(service: &Service, path: &str, message: &impl Message, timeout: &str) -> Status {
+    let socket = tokio::net::TcpStream::connect(service.address).await.unwrap();
+    let (client, connection) = h2::client::handshake(socket).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let mut client = client.ready().await.unwrap();
+    let request = http::Request::post(format!("http://{}{path}", service.address))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header("x-user-id", "ann")
+        .header("grpc-timeout", timeout)
+        .body(())
+        .unwrap();
+    let (response, mut body) = client.send_request(request, false).unwrap();
+    let mut frame = vec![0];
+    frame.extend(u32::try_from(message.encoded_len()).unwrap().to_be_bytes());
+    frame.extend(message.encode_to_vec());
+    body.send_data(frame.into(), true).unwrap();
+    let response = response.await.unwrap();
+    let status = Status::from_header_map(response.headers());
+    let mut body = response.into_body();
+    while body.data().await.is_some() {}
+    let trailers = body.trailers().await.unwrap();
+    connection.abort();
+    status.or_else(|| Status::from_header_map(&trailers?)).unwrap()
+}
+
+async fn a_clients_deadline_ends_what_takes_longer(service: Service) {
+    service.platform().upsert(order("o1")).await;
     let late = refusal(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", &[]);
     let list = "/disputes.v1.DisputeService/ListReasons";
-    assert_eq!(facts(&raw(&service, list, Vec::new(), Some("1n")).await), late);
-
+    assert_eq!(facts(&with_deadline(&service, list, &v1::ListReasonsRequest {}, "1n").await), late);
+    // A command that has to wait for somebody else's lock.
+    let database = service.database().await;
+    let blocker = database.begin().await.unwrap();
+    blocker.execute_unprepared("UPDATE orders SET title = title").await.unwrap();
+    let command = "/disputes.v1.DisputeService/RequestOrderUpdate";
+    assert_eq!(facts(&with_deadline(&service, command, &update("o1"), "200m").await), late);
+    blocker.rollback().await.unwrap();
     // A stream's deadline is that of the whole stream.
-    let mut request = Request::new(v1::WatchDisputesRequest::default());
-    request.set_timeout(Duration::from_millis(300));
-    let mut stream = service.user("ann").disputes.watch_disputes(request).await.unwrap().into_inner();
-    assert!(stream.message().await.unwrap().unwrap().checkpoint.unwrap().subscribed);
-    let ended = stream.message().await.unwrap_err();
-    // The client's own timer may be the first to notice.
-    assert!(ended.code() == Code::Cancelled || facts(&ended) == late, "{ended:?}");
+    let watch = "/disputes.v1.DisputeService/WatchDisputes";
+    assert_eq!(facts(&with_deadline(&service, watch, &v1::WatchDisputesRequest::default(), "200m").await), late);
 }
 
 async fn a_full_day_of_texts_keeps_its_bounds(service: Service) {

@@ -1,5 +1,7 @@
 //! The service in this process, with a clock that the test moves.
 
+use std::net::SocketAddr;
+
 use clap::Parser as _;
 use dispute_service::clock::{Clock, Hand};
 use dispute_service::config::CommandLine;
@@ -26,6 +28,8 @@ pub struct Service {
     pub hand: Hand,
     clock: Clock,
     running: Option<Running>,
+    /// Where the service listens.
+    pub address: SocketAddr,
     channel: Channel,
     policy: Option<String>,
     folder: TempDir,
@@ -53,7 +57,16 @@ impl Service {
     async fn on(folder: TempDir, url: String) -> Self {
         let (clock, hand) = Clock::manual(Timestamp::from_micros(BEGINNING * 1_000_000).unwrap());
         let nowhere = Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
-        let mut service = Self { url, hand, clock, running: None, channel: nowhere, policy: None, folder };
+        let mut service = Self {
+            url,
+            hand,
+            clock,
+            running: None,
+            address: ([127, 0, 0, 1], 1).into(),
+            channel: nowhere,
+            policy: None,
+            folder,
+        };
         service.start().await;
         service
     }
@@ -90,6 +103,7 @@ impl Service {
             server::run(&config, listener, clock, shutdown).await.unwrap();
         });
         self.running = Some(Running { stop, ended });
+        self.address = address;
         self.channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
     }
 
