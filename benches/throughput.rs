@@ -15,6 +15,7 @@
 )]
 
 #[path = "../tests/integration/support/binary.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with the tests, which use more of it")]
 mod binary;
 
 use std::time::Instant;
@@ -59,8 +60,8 @@ async fn measure() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut runs = Vec::new();
     for (index, way) in WAYS.into_iter().enumerate() {
-        let server =
-            Binary::start(env!("CARGO_BIN_EXE_dispute-service"), &folder.path().join(format!("{index}.db")), "info");
+        let url = format!("sqlite://{}?mode=rwc", folder.path().join(format!("{index}.db")).display());
+        let server = Binary::start(env!("CARGO_BIN_EXE_dispute-service"), &url, "info");
         let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).expect("an address");
         let mut channels = Vec::new();
         for _ in 0..way.connections {

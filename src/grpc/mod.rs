@@ -1,10 +1,10 @@
 //! The only room that knows gRPC.
 //!
-//! - [`transport`]: what every RPC passes through: who calls, how long it may take, errors of the transport.
-//! - [`orders`], [`disputes`], [`watch`]: the handlers.
-//! - [`requests`], [`violations`], [`pages`]: messages in, with every field violation at once.
-//! - [`responses`] and [`encoded`]: messages out.
-//! - [`status`]: the only place that names a gRPC code.
+//! - `transport`: what every RPC passes through: who calls, how long it may take, errors of the transport.
+//! - `orders`, `disputes`, `watch`: the handlers.
+//! - `requests`, `violations`, `pages`: messages in, with every field violation at once.
+//! - `responses` and `encoded`: messages out.
+//! - `status`: the only place that names a gRPC code.
 
 mod auth;
 mod codes;

@@ -1,9 +1,9 @@
 //! What is kept, on SQLite or on PostgreSQL: the only room that knows SeaORM.
 //!
-//! - [`connection`]: how each database is opened.
-//! - [`migration`]: the tables, [`entity`]: their rows, [`rows`] and [`codes`]: rows to domain values and back.
-//! - [`reads`]: plain reads. [`transaction`]: everything that is read under a lock, or written.
-//! - [`batch`]: many rows in statements whose text does not vary with their number.
+//! - `connection`: how each database is opened.
+//! - `migration`: the tables, `entity`: their rows, `rows` and `codes`: rows to domain values and back.
+//! - `reads`: plain reads. `transaction`: everything that is read under a lock, or written.
+//! - `batch`: many rows in statements whose text does not vary with their number.
 
 mod batch;
 mod codes;

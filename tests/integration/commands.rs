@@ -241,7 +241,7 @@ async fn the_options_say_what_can_be_asked_for(service: Service) {
     assert!(!refund.available);
     assert_eq!(refund.blockers[0].reason(), v1::ErrorReason::OpenDisputeExists);
     assert_eq!(refund.blockers[0].dispute_id, opened.dispute_id);
-    assert_eq!(blocked.open_disputes, [opened.clone()]);
+    assert_eq!(blocked.open_disputes, std::slice::from_ref(&opened));
     let theirs = service.user("ann").disputes.get_dispute_options(request()).await.unwrap().into_inner();
     assert_eq!(theirs.role(), v1::PartyRole::Buyer);
     assert!(theirs.options[0].available, "an offer does not block the buyer's cancellation");

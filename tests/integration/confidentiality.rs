@@ -36,7 +36,7 @@ impl Heard {
 
 async fn search_everywhere(url: &str) {
     let marker = format!("marker{}", mint_id().simple());
-    let server = Binary::start_on(env!("CARGO_BIN_EXE_dispute-service"), url, "trace,h2=info,hyper=info,tower=info");
+    let server = Binary::start(env!("CARGO_BIN_EXE_dispute-service"), url, "trace,h2=info,hyper=info,tower=info");
     let channel = Endpoint::from_shared(format!("http://{}", server.address)).unwrap().connect().await.unwrap();
     let caller = |user: &str, scope| Party::new(channel.clone(), user, scope);
     let (mut ann, mut bob) = (caller("ann", None), caller("bob", None));

@@ -43,7 +43,7 @@ fn command(number: usize) -> v1::RequestOrderUpdateRequest {
 
 async fn kill_and_look(url: &str) {
     let program = env!("CARGO_BIN_EXE_dispute-service");
-    let server = Binary::start_on(program, url, "warn");
+    let server = Binary::start(program, url, "warn");
     let channel = connect(&server).await;
     let mut platform = Party::new(channel.clone(), "shop", Some("platform"));
     for first in (0..ORDERS).step_by(500) {
@@ -94,7 +94,7 @@ async fn kill_and_look(url: &str) {
     subscriber.await.unwrap();
     assert!((ENOUGH..ORDERS).contains(&acknowledged.len()), "killed amid the load: {}", acknowledged.len());
 
-    let server = Binary::start_on(program, url, "warn");
+    let server = Binary::start(program, url, "warn");
     let channel = connect(&server).await;
     let (mut ann, mut platform) =
         (Party::new(channel.clone(), "ann", None), Party::new(channel, "shop", Some("platform")));

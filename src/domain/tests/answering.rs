@@ -16,7 +16,7 @@ fn story() -> Story {
 fn each_answer_does_what_it_says() {
     use DisputeStatus::*;
     let refund = Outcome::Refund(usd(2_500));
-    let cases: [(&str, Caller, Command, u128, DisputeStatus, ResolvedBy, Outcome, &str); 5] = [
+    let cases = [
         ("the buyer accepts the offer", buyer(), accept(1), 1, Accepted, ResolvedBy::Responder, refund, ""),
         (
             "the buyer declines the offer",

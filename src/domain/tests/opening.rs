@@ -257,24 +257,24 @@ fn an_offer_goes_up_to_the_cap_and_never_above_what_is_left() {
 
 #[test]
 fn the_policys_smallest_refund_and_price_bound_an_offer() {
-    let with = |set: fn(&mut PartialRefundPolicy)| {
+    let with = |smallest_refund: &[(&str, i64)], smallest_price: &[(&str, i64)]| {
+        let table =
+            |entries: &[(&str, i64)]| entries.iter().map(|(code, least)| ((*code).to_owned(), *least)).collect();
         let mut story = Story::new(OrderStatus::InProgress);
-        set(&mut story.policy.partial_refund);
+        story.policy.partial_refund.smallest_refund = table(smallest_refund);
+        story.policy.partial_refund.smallest_price = table(smallest_price);
         story
     };
-    let smallest_500 = |policy: &mut PartialRefundPolicy| drop(policy.smallest_refund.insert("USD".to_owned(), 500));
     let range = Refusal::AmountOutOfRange { min: usd(500), max: usd(6_000) };
-    assert_eq!(with(smallest_500).refused(&seller(), &offer(1, 499)), range);
-    with(smallest_500).done(&seller(), &offer(1, 500));
+    assert_eq!(with(&[("USD", 500)], &[]).refused(&seller(), &offer(1, 499)), range);
+    with(&[("USD", 500)], &[]).done(&seller(), &offer(1, 500));
 
     let below = Refusal::RefundCapBelowMinimum { cap: usd(6_000) };
-    let above_cap = with(|policy| drop(policy.smallest_refund.insert("USD".to_owned(), 6_001)))
-        .refused(&seller(), &offer(1, 6_000));
+    let above_cap = with(&[("USD", 6_001)], &[]).refused(&seller(), &offer(1, 6_000));
     assert_eq!(above_cap, below, "a cap below the smallest refund");
-    let cheap =
-        with(|policy| drop(policy.smallest_price.insert("USD".to_owned(), 10_001))).refused(&seller(), &offer(1, 100));
+    let cheap = with(&[], &[("USD", 10_001)]).refused(&seller(), &offer(1, 100));
     assert_eq!(cheap, below, "a price below the smallest");
-    with(|policy| drop(policy.smallest_price.insert("EUR".to_owned(), 10_001))).done(&seller(), &offer(1, 100));
+    with(&[], &[("EUR", 10_001)]).done(&seller(), &offer(1, 100));
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! The real program, as a process of its own.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
@@ -16,13 +15,8 @@ pub struct Binary {
 }
 
 impl Binary {
-    /// Starts the program on a SQLite file and waits until it listens.
-    pub fn start(program: &str, database: &Path, rust_log: &str) -> Self {
-        Self::start_on(program, &format!("sqlite://{}?mode=rwc", database.display()), rust_log)
-    }
-
     /// Starts the program on a database and waits until it listens.
-    pub fn start_on(program: &str, database_url: &str, rust_log: &str) -> Self {
+    pub fn start(program: &str, database_url: &str, rust_log: &str) -> Self {
         let mut child = Command::new(program)
             .args(["--listen", "127.0.0.1:0", "--database-url", database_url])
             .env("RUST_LOG", rust_log)
@@ -52,11 +46,6 @@ impl Binary {
             panic!("the program ended without listening:\n{}", log.lock().unwrap());
         };
         Self { child, address, log, reader: Some(reader) }
-    }
-
-    /// The process.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
     }
 
     /// Ends the process at once, as `kill -9` does. Answers what it logged.

@@ -140,11 +140,6 @@ impl Service {
         Party::new(self.channel(), "agent", Some("support"))
     }
 
-    /// The service's time, in seconds after the beginning.
-    pub fn now(&self) -> i64 {
-        self.clock.now().micros() / 1_000_000 - BEGINNING
-    }
-
     /// The database itself, past the service.
     pub async fn database(&self) -> DatabaseConnection {
         Database::connect(&self.url).await.unwrap()
