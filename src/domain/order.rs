@@ -47,10 +47,11 @@ impl OrderStatus {
 
     /// Whether a dispute of this kind may be open on an order in this status.
     pub fn allows(self, kind: DisputeKind) -> bool {
-        match self {
-            Self::RequirementsPending => kind != DisputeKind::PartialRefund,
-            Self::InProgress | Self::InRevision | Self::Delivered => true,
-            Self::Completed | Self::Cancelled => false,
+        match (self, kind) {
+            (Self::RequirementsPending, DisputeKind::PartialRefund) => false,
+            (Self::RequirementsPending, DisputeKind::Cancellation | DisputeKind::OrderUpdate) => true,
+            (Self::InProgress | Self::InRevision | Self::Delivered, _) => true,
+            (Self::Completed | Self::Cancelled, _) => false,
         }
     }
 }

@@ -140,9 +140,9 @@ impl Docket {
         } else {
             let case = order.and_then(|order| self.cases.get(&order));
             let decision = decide(case, caller, command, policy, now)?;
-            let dispute = decision.dispute;
+            // Only an upsert is answered by no dispute, and upserts are not judged here.
+            let dispute = decision.dispute.ok_or(Refusal::WrongRole)?;
             self.adopt(decision);
-            let dispute = dispute.ok_or(Refusal::WrongRole)?;
             self.remember(request, dispute, now);
             dispute
         };

@@ -84,7 +84,8 @@ where
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let span = tracing::info_span!("rpc", method = request.uri().path(), user = tracing::field::Empty);
-        if request.uri().path().starts_with(OURS) {
+        let is_ours = request.uri().path().starts_with(OURS);
+        if is_ours {
             match self.layer.auth {
                 AuthMode::Dev => match auth::dev(request.headers()) {
                     Ok(caller) => {
@@ -115,7 +116,7 @@ where
                     () = deadline.passes() => Status::from(Failure::deadline_exceeded()).into_http(),
                 },
             };
-            Ok(explained(response))
+            Ok(explained(response, is_ours))
         }
         .instrument(span)
         .boxed()
@@ -124,7 +125,7 @@ where
 
 /// Gives the errors that the transport made the details that all our errors have, and logs what an RPC
 /// came to. Nothing that a party wrote is ever in a status.
-fn explained(response: Response<Body>) -> Response<Body> {
+fn explained(response: Response<Body>, is_ours: bool) -> Response<Body> {
     let Some(status) = Status::from_header_map(response.headers()) else {
         return response;
     };
@@ -132,8 +133,10 @@ fn explained(response: Response<Body>) -> Response<Body> {
         return response;
     }
     tracing::debug!(code = ?status.code(), "refused");
+    // Health and reflection have errors of their own; but what no service has, none of them has.
+    let is_the_transports = status.details().is_empty() && (is_ours || status.code() == Code::Unimplemented);
     match Failure::of_transport(&status) {
-        Some(failure) if status.details().is_empty() => Status::from(failure).into_http(),
+        Some(failure) if is_the_transports => Status::from(failure).into_http(),
         Some(_) | None => response,
     }
 }

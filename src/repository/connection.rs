@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
-use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbErr, Statement};
+use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbErr, RuntimeErr, Statement, sqlx};
 
 use super::Repository;
 use super::error::StorageError;
@@ -49,13 +49,18 @@ pub enum ConnectError {
 
 impl From<DbErr> for ConnectError {
     fn from(error: DbErr) -> Self {
-        match StorageError::from(error) {
-            // A URL that cannot be parsed may hold a password: its error is not repeated.
-            StorageError::Failed(_) => {
-                Self::Failed(StorageError::Failed("the URL or the file is not valid".to_owned()))
-            }
-            error => Self::Failed(error),
-        }
+        use StorageError::{Failed, Unavailable};
+        Self::Failed(match &error {
+            DbErr::Conn(RuntimeErr::SqlxError(error)) => match error.as_ref() {
+                // Nothing was asked yet, so that the database's own words quote nothing that is stored.
+                sqlx::Error::Database(error) => Unavailable(error.message().to_owned()),
+                // A URL that cannot be read may hold a password: it is not repeated, nor is a part of it.
+                sqlx::Error::Configuration(_) => Failed("its URL is not valid".to_owned()),
+                error => Unavailable(error.to_string()),
+            },
+            DbErr::Conn(_) => Failed("its URL is not valid".to_owned()),
+            _ => error.into(),
+        })
     }
 }
 

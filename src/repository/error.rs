@@ -77,8 +77,8 @@ fn of_database(error: &dyn DatabaseError) -> StorageError {
         "40001" | "40P01" => StorageError::Conflict,
         // Connection exceptions, insufficient resources, operator intervention, system errors.
         code if ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)) => StorageError::Unavailable(what),
-        // A standby does not write: the primary has moved.
-        "25006" => StorageError::Unavailable(what),
+        // A standby does not write: the primary has moved. A lock was not to be had in time.
+        "25006" | "55P03" => StorageError::Unavailable(what),
         _ => StorageError::Failed(what),
     }
 }

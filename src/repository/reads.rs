@@ -10,6 +10,7 @@ use super::batch::filled_up;
 use super::codes::Code as _;
 use super::entity::{OPEN, PENDING, dispute, event, event_log, order};
 use super::error::StorageError;
+use super::transaction::snapshot;
 use super::{Deadline, Log, LoggedEvent, Repository, rows};
 use crate::domain::{
     Case, Dispute, DisputeId, DisputeKind, DisputeStatus, EventId, Order, OrderId, OrderStatus, PartyRole, Timestamp,
@@ -181,7 +182,7 @@ impl Repository {
 
     /// An order with its open disputes, as they were at one moment.
     pub async fn case(&self, id: &OrderId) -> Result<Option<Case>, StorageError> {
-        let snapshot = self.reader.begin_with_options(super::transaction::snapshot()).await?;
+        let snapshot = self.reader.begin_with_options(snapshot(self.reader.get_database_backend())).await?;
         let order = order::Entity::find_by_id(id.as_str()).one(&snapshot).await?;
         let open = dispute::Entity::find()
             .filter(Expr::cust(OPEN).into_condition().add(dispute::Column::OrderId.eq(id.as_str())))
@@ -204,17 +205,17 @@ impl Repository {
             .order_by(Column::DisputeId, Direction::Asc)
             .limit(limit);
         let rows: Vec<(i64, uuid::Uuid, String)> = select.into_tuple().all(&self.reader).await?;
-        // A deadline that makes no sense is one that has passed, and a name that makes none finds no order:
-        // what cannot be expired is found out, and set aside, where it is tried.
+        // One row that makes no sense must not hide the others. Of an instant that makes none the deadline has
+        // passed: it is found out where the dispute cannot be expired, and set aside.
         let deadline = |(respond_by, dispute, order): (i64, uuid::Uuid, String)| {
-            let corrupt = |what| StorageError::Corrupt { table: "disputes", id: dispute.to_string(), what };
-            Ok(Deadline {
-                respond_by: Timestamp::from_micros(respond_by).unwrap_or(Timestamp::MIN),
-                dispute: DisputeId(dispute),
-                order: OrderId::parse(&order).map_err(|_| corrupt("order_id"))?,
-            })
+            let Ok(order) = OrderId::parse(&order) else {
+                tracing::error!(%dispute, "the order of a pending dispute has no valid id, the dispute cannot expire");
+                return None;
+            };
+            let respond_by = Timestamp::from_micros(respond_by).unwrap_or(Timestamp::MIN);
+            Some(Deadline { respond_by, dispute: DisputeId(dispute), order })
         };
-        rows.into_iter().map(deadline).collect()
+        Ok(rows.into_iter().filter_map(deadline).collect())
     }
 
     /// The event log as a whole.

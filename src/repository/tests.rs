@@ -1,1 +1,263 @@
-//! Tests of what only a database can show.
+//! What only a database can show, on SQLite; the integration tests try the whole service on both.
+
+use sea_orm::{ConnectionTrait as _, EntityTrait as _, Statement};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::entity::{OPEN, PENDING};
+use super::*;
+use crate::domain::{
+    Actor, Change, Currency, Event, Money, OrderStatus, Outcome, PartyRole, Reason, ReasonCode, Resolution, ResolvedBy,
+    Silence, SilenceRule, Terms, UserId,
+};
+
+async fn repository() -> (TempDir, Repository) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}?mode=rwc", folder.path().join("disputes.db").display());
+    let repository = Repository::connect(&url).await.unwrap();
+    repository.migrate().await.unwrap();
+    (folder, repository)
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_micros(1_700_000_000_000_000 + seconds * 1_000_000).unwrap()
+}
+
+fn yen(minor: i64) -> Money {
+    Money::new(minor, Currency::from_code("JPY").unwrap())
+}
+
+fn parties() -> Parties {
+    Parties { buyer: UserId::parse("ann").unwrap(), seller: UserId::parse("bob").unwrap() }
+}
+
+fn order(id: &str) -> Order {
+    Order {
+        id: OrderId::parse(id).unwrap(),
+        parties: parties(),
+        title: "Ein Logo – “schön”".to_owned(),
+        price: yen(i64::MAX),
+        paid: yen(i64::MAX),
+        refunded_elsewhere: yen(1),
+        refunded: yen(2),
+        status: OrderStatus::InProgress,
+        create_time: at(0),
+        due_time: None,
+        end_time: None,
+        cancellation_counts: true,
+        cancelled_by: None,
+        refund_accepted: None,
+        source_version: i64::MAX,
+        revision: 1,
+    }
+}
+
+fn dispute(number: u128, order: &str) -> Dispute {
+    Dispute {
+        id: DisputeId(Uuid::from_u128(number)),
+        order: OrderId::parse(order).unwrap(),
+        parties: parties(),
+        opener: PartyRole::Buyer,
+        terms: Terms::OrderUpdate,
+        message: "How is it going?\n\t…".to_owned(),
+        reason: None,
+        respond_by: at(100),
+        silence: Silence { rule: SilenceRule::NoEffect, after_delivery: SilenceRule::NoEffect },
+        create_time: at(0),
+        update_time: at(0),
+        revision: 1,
+        resolution: None,
+    }
+}
+
+/// A dispute in each shape that its columns can have.
+fn disputes() -> Vec<Dispute> {
+    let resolved = |outcome| {
+        Some(Resolution {
+            status: crate::domain::DisputeStatus::Accepted,
+            time: at(7),
+            by: ResolvedBy::Crossed,
+            outcome,
+            answer_message: "Me too.".to_owned(),
+        })
+    };
+    let offer = Terms::PartialRefund { amount: yen(5) };
+    let reason = Some(Reason { code: ReasonCode::Other, detail: "A secret.".to_owned() });
+    let silence = Silence { rule: SilenceRule::Accept, after_delivery: SilenceRule::NoEffect };
+    let cancellation = |refund| Outcome::Cancellation { refund, counts: true };
+    let one = |number| dispute(number, "o1");
+    vec![
+        one(1),
+        Dispute { resolution: resolved(Outcome::Nothing), ..one(2) },
+        Dispute { terms: offer, opener: PartyRole::Seller, reason: reason.clone(), ..one(3) },
+        Dispute { terms: offer, reason: reason.clone(), resolution: resolved(Outcome::Refund(yen(5))), ..one(4) },
+        Dispute {
+            terms: Terms::Cancellation,
+            reason,
+            silence,
+            resolution: resolved(cancellation(Some(yen(9)))),
+            ..one(5)
+        },
+        Dispute { terms: Terms::Cancellation, resolution: resolved(cancellation(None)), ..one(6) },
+    ]
+}
+
+fn opened(dispute: &Dispute) -> NewEvent {
+    let event = Event {
+        dispute: dispute.id,
+        actor: Actor::System,
+        time: at(0),
+        change: Change::Opened(Box::new(dispute.clone())),
+    };
+    let recorded = Recorded { event, previous_status: None, dispute: dispute.clone() };
+    NewEvent::new(EventId(dispute.id.0), &recorded, vec![1, 2, 3])
+}
+
+async fn write(repository: &Repository, changes: &Changes) -> Result<Option<i64>, StorageError> {
+    let transaction = repository.begin().await?;
+    let head = transaction.write(changes).await?;
+    transaction.commit().await?;
+    Ok(head)
+}
+
+#[tokio::test]
+async fn each_row_is_read_as_it_was_written() {
+    let (_folder, repository) = repository().await;
+    let ended = Order {
+        status: OrderStatus::Cancelled,
+        due_time: Some(at(1)),
+        end_time: Some(at(2)),
+        cancellation_counts: false,
+        cancelled_by: Some(DisputeId(Uuid::from_u128(5))),
+        refund_accepted: Some(DisputeId(Uuid::from_u128(4))),
+        ..order("o2")
+    };
+    let changes =
+        Changes { new_orders: vec![order("o1"), ended.clone()], new_disputes: disputes(), ..Changes::default() };
+    write(&repository, &changes).await.unwrap();
+    assert_eq!(repository.order(&order("o1").id).await, Ok(Some(order("o1"))));
+    assert_eq!(repository.order(&ended.id).await, Ok(Some(ended)));
+    for dispute in disputes() {
+        assert_eq!(repository.dispute(dispute.id).await, Ok(Some(dispute)));
+    }
+    let case = repository.case(&order("o1").id).await.unwrap().unwrap();
+    assert_eq!(case.disputes.len(), 2, "the open ones");
+    assert_eq!(repository.order(&OrderId::parse("o3").unwrap()).await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_row_that_makes_no_sense_is_named() {
+    let (_folder, repository) = repository().await;
+    let changes = Changes { new_orders: vec![order("o1")], new_disputes: disputes(), ..Changes::default() };
+    write(&repository, &changes).await.unwrap();
+    let cases = [
+        ("status = 77", 1, "status"),
+        ("opener = 0", 1, "opener"),
+        ("respond_by = 9223372036854775807", 1, "respond_by"),
+        ("exclusion_group = 9", 1, "exclusion_group"),
+        ("resolve_time = 5", 1, "resolve_time"),
+        ("resolved_by = NULL", 2, "resolve_time"),
+        ("amount_minor = NULL", 3, "amount_minor"),
+        ("currency = NULL", 3, "amount_minor"),
+        ("currency = 'ABC'", 3, "currency"),
+        ("exponent = -1", 3, "exponent"),
+        ("reason = 99", 3, "reason"),
+        ("buyer_id = ''", 6, "buyer_id"),
+    ];
+    for (change, number, what) in cases {
+        let id = DisputeId(Uuid::from_u128(number));
+        let row = id.0.simple();
+        repository.writer.execute_unprepared("SAVEPOINT before").await.unwrap();
+        let update = format!("UPDATE disputes SET {change} WHERE dispute_id = x'{row}'");
+        repository.writer.execute_unprepared(&update).await.unwrap();
+        // Read on the same connection: nothing of this is committed.
+        let read = read_on_the_writer(&repository, id).await;
+        repository.writer.execute_unprepared("ROLLBACK TO before").await.unwrap();
+        repository.writer.execute_unprepared("RELEASE before").await.unwrap();
+        assert_eq!(read, Err(StorageError::Corrupt { table: "disputes", id: id.to_string(), what }), "{change}");
+    }
+}
+
+async fn read_on_the_writer(repository: &Repository, id: DisputeId) -> Result<Option<Dispute>, StorageError> {
+    let row = entity::dispute::Entity::find_by_id(id.0).one(&repository.writer).await?;
+    row.map(rows::dispute_from).transpose()
+}
+
+#[tokio::test]
+async fn events_are_numbered_without_holes_whatever_is_rolled_back() {
+    let (_folder, repository) = repository().await;
+    write(&repository, &Changes { new_orders: vec![order("o1")], ..Changes::default() }).await.unwrap();
+    let batch = |numbers: std::ops::Range<u128>| Changes {
+        events: numbers.map(|number| opened(&dispute(number, "o1"))).collect(),
+        ..Changes::default()
+    };
+    assert_eq!(write(&repository, &batch(0..3)).await, Ok(Some(3)));
+    assert_eq!(write(&repository, &Changes::default()).await, Ok(None));
+    let dropped = repository.begin().await.unwrap();
+    assert_eq!(dropped.write(&batch(10..20)).await, Ok(Some(13)));
+    drop(dropped);
+    assert_eq!(write(&repository, &batch(3..300)).await, Ok(Some(300)));
+    let log = repository.log().await.unwrap();
+    assert_eq!((log.head, log.floor), (300, 0));
+    let events = repository.events_after(0, 1_000).await.unwrap();
+    assert!(events.iter().map(|event| event.seq).eq(1..=300));
+    assert_eq!(events[299].id, EventId(Uuid::from_u128(299)), "in the order of the batches");
+    assert_eq!(repository.event_id_at(300).await, Ok(Some(events[299].id)));
+    assert_eq!(repository.event_id_at(301).await, Ok(None));
+    assert_eq!(events[0].payload.as_ref(), [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn what_another_writer_was_first_with_is_a_conflict() {
+    let (_folder, repository) = repository().await;
+    let orders = Changes { new_orders: vec![order("o1")], ..Changes::default() };
+    write(&repository, &orders).await.unwrap();
+    assert_eq!(write(&repository, &orders).await, Err(StorageError::Conflict), "the same order");
+    let open = |number| Changes { new_disputes: vec![dispute(number, "o1")], ..Changes::default() };
+    write(&repository, &open(1)).await.unwrap();
+    assert_eq!(write(&repository, &open(2)).await, Err(StorageError::Conflict), "a second open dispute of its group");
+    let record = IdempotencyRecord {
+        key: Uuid::from_u128(1),
+        fingerprint: Uuid::from_u128(2),
+        dispute: DisputeId(Uuid::from_u128(1)),
+        create_time: at(0),
+    };
+    let requests = Changes { idempotency: vec![record], ..Changes::default() };
+    write(&repository, &requests).await.unwrap();
+    assert_eq!(write(&repository, &requests).await, Err(StorageError::Conflict), "the same request");
+    let unknown = Changes { new_disputes: vec![dispute(3, "no-order")], ..Changes::default() };
+    assert!(matches!(write(&repository, &unknown).await, Err(StorageError::Failed(_))), "a dispute about no order");
+}
+
+#[tokio::test]
+async fn the_partial_indexes_are_used() {
+    let (_folder, repository) = repository().await;
+    let plans = [
+        (format!("{OPEN} AND order_id IN (?, ?)"), "disputes_open"),
+        (format!("{PENDING} ORDER BY respond_by, dispute_id LIMIT ?"), "disputes_by_deadline"),
+    ];
+    for (condition, index) in plans {
+        let ask = format!("EXPLAIN QUERY PLAN SELECT * FROM disputes WHERE {condition}");
+        let values = vec![0.into(); condition.matches('?').count()];
+        let ask = Statement::from_sql_and_values(repository.reader.get_database_backend(), ask, values);
+        let plan = repository.reader.query_all_raw(ask).await.unwrap();
+        let plan: Vec<String> = plan.iter().map(|row| row.try_get("", "detail").unwrap()).collect();
+        assert!(plan.iter().any(|step| step.contains(index)), "{plan:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_used_is_refused_with_a_reason() {
+    for url in ["sqlite::memory:", "sqlite://x.db?mode=memory"] {
+        assert_eq!(Repository::connect(url).await.unwrap_err(), ConnectError::InMemory);
+    }
+    for url in ["mysql://localhost/db", "", "disputes.db"] {
+        assert_eq!(Repository::connect(url).await.unwrap_err(), ConnectError::UnknownScheme);
+    }
+    let nowhere = Repository::connect("sqlite:///no/such/folder/disputes.db?mode=rwc").await.unwrap_err();
+    assert_eq!(nowhere.to_string(), "the database cannot be opened: unavailable: unable to open database file");
+    let secret = Repository::connect("postgres://user:secret@127.0.0.1:1/db").await.unwrap_err().to_string();
+    assert!(secret.contains("unavailable") && !secret.contains("secret"), "{secret}");
+    let garbled = Repository::connect("postgres://user:secret@host:port/db").await.unwrap_err().to_string();
+    assert_eq!(garbled, "the database cannot be opened: failed: its URL is not valid");
+}

@@ -20,18 +20,22 @@ use super::error::StorageError;
 use super::{Changes, IdempotencyRecord, Repository, reads, rows};
 use crate::domain::{Case, Dispute, DisputeId, OrderId, Timestamp};
 
-/// What a write transaction is begun with: on PostgreSQL its default, READ COMMITTED, in which each
-/// statement sees what was committed before it.
-pub(super) fn immediate(mode: SqliteTransactionMode) -> TransactionOptions {
-    TransactionOptions { sqlite_transaction_mode: Some(mode), ..TransactionOptions::default() }
+/// What a transaction is begun with: on PostgreSQL its default, READ COMMITTED, in which each statement sees
+/// what was committed before it.
+pub(super) fn begun(sqlite_mode: SqliteTransactionMode) -> TransactionOptions {
+    TransactionOptions { sqlite_transaction_mode: Some(sqlite_mode), ..TransactionOptions::default() }
 }
 
 /// What a read of several statements is begun with, so that they see one moment.
-pub(super) fn snapshot() -> TransactionOptions {
-    TransactionOptions {
-        isolation_level: Some(IsolationLevel::RepeatableRead),
-        access_mode: Some(AccessMode::ReadOnly),
-        sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred),
+pub(super) fn snapshot(backend: DbBackend) -> TransactionOptions {
+    match backend {
+        DbBackend::Postgres => TransactionOptions {
+            isolation_level: Some(IsolationLevel::RepeatableRead),
+            access_mode: Some(AccessMode::ReadOnly),
+            ..TransactionOptions::default()
+        },
+        // On SQLite every transaction is one; SeaORM warns of anything more.
+        _ => begun(SqliteTransactionMode::Deferred),
     }
 }
 
@@ -51,7 +55,7 @@ enum Busy {
 impl Repository {
     /// Begins a write transaction; on SQLite it is the only one from here on.
     pub async fn begin(&self) -> Result<Transaction, StorageError> {
-        let inner = self.writer.begin_with_options(immediate(SqliteTransactionMode::Immediate)).await?;
+        let inner = self.writer.begin_with_options(begun(SqliteTransactionMode::Immediate)).await?;
         Ok(Transaction { inner })
     }
 }

@@ -6,7 +6,7 @@ use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, SqliteTransac
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 
 use super::error::StorageError;
-use super::transaction::immediate;
+use super::transaction::begun;
 
 struct Migrator;
 
@@ -22,7 +22,7 @@ const LOCK: &str = "SELECT pg_advisory_xact_lock(7305794241085369197)";
 /// Applies what is not applied yet, in one transaction. Of processes that start at once one migrates; the
 /// others wait for it, on PostgreSQL at the advisory lock and on SQLite at BEGIN IMMEDIATE.
 pub(super) async fn apply(writer: &DatabaseConnection) -> Result<(), StorageError> {
-    let transaction = writer.begin_with_options(immediate(SqliteTransactionMode::Immediate)).await?;
+    let transaction = writer.begin_with_options(begun(SqliteTransactionMode::Immediate)).await?;
     if writer.get_database_backend() == DbBackend::Postgres {
         transaction.execute_unprepared(LOCK).await?;
     }
