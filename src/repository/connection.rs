@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::Connection as _;
+use sea_orm::sqlx::sqlite::{SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbErr, RuntimeErr, Statement, sqlx};
 
 use super::Repository;
@@ -116,6 +117,7 @@ fn postgres(url: &str, connections: u32) -> ConnectOptions {
 
 fn sqlite(url: &str, connections: u32, only_reads: bool) -> ConnectOptions {
     let mut options = common(url, connections);
+    options.map_sqlx_sqlite_pool_opts(|pool| pool.after_release(|connection, _| Box::pin(has_ended(connection))));
     options.map_sqlx_sqlite_opts(move |options| {
         let options = options
             .journal_mode(SqliteJournalMode::Wal)
@@ -128,6 +130,18 @@ fn sqlite(url: &str, connections: u32, only_reads: bool) -> ConnectOptions {
         if only_reads { options.pragma("query_only", "ON") } else { options }
     });
     options
+}
+
+/// Whether nothing of a transaction is left on a connection that goes back to its pool; if not, it is closed.
+/// After some errors, a full disk among them, SQLite rolls back by itself, and the rollback that follows fails:
+/// sqlx then believes that a transaction is still open, would begin the next one as a savepoint inside of it,
+/// and in the end would only release that savepoint where it should commit.
+async fn has_ended(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    if connection.is_in_transaction() {
+        // A dropped transaction queued its rollback ahead of this.
+        connection.ping().await?;
+    }
+    Ok(!connection.is_in_transaction())
 }
 
 async fn require_recent_sqlite(connection: &DatabaseConnection) -> Result<(), ConnectError> {

@@ -2,6 +2,7 @@
 
 use sea_orm::sqlx::Error as SqlxError;
 use sea_orm::sqlx::error::DatabaseError;
+use sea_orm::sqlx::sqlite::SqliteError;
 use sea_orm::{DbErr, RuntimeErr};
 
 /// What went wrong. The texts never contain a value that was stored or asked for.
@@ -54,25 +55,33 @@ fn of_sqlx(error: &SqlxError) -> StorageError {
     }
 }
 
-/// By SQLSTATE on PostgreSQL, by (extended) result code on SQLite. The database's own message is left out:
-/// it can quote values.
+/// The database's own message is left out: it can quote values.
 fn of_database(error: &dyn DatabaseError) -> StorageError {
-    let code = error.code().unwrap_or_default().into_owned();
-    let what = format!("error {code} of the database, constraint {}", error.constraint().unwrap_or("none"));
     if error.is_unique_violation() {
         return StorageError::Conflict;
     }
-    if let Ok(code) = code.parse::<i32>()
-        && code.to_string().len() < 5
-    {
-        // The low byte of an extended code is the primary one: BUSY, LOCKED; READONLY, IOERR, FULL, CANTOPEN.
-        return match code & 0xff {
-            5 | 6 => StorageError::Conflict,
-            8 | 10 | 13 | 14 => StorageError::Unavailable(what),
-            _ => StorageError::Failed(what),
-        };
+    let code = error.code().unwrap_or_default();
+    let what = format!("error {code} of the database, constraint {}", error.constraint().unwrap_or("none"));
+    match code.parse() {
+        Ok(code) if error.try_downcast_ref::<SqliteError>().is_some() => of_sqlite(code, what),
+        _ => of_postgres(&code, what),
     }
-    match code.as_str() {
+}
+
+/// By the result code. The low byte of an extended one is the primary one.
+fn of_sqlite(code: i32, what: String) -> StorageError {
+    match code & 0xff {
+        // BUSY, LOCKED.
+        5 | 6 => StorageError::Conflict,
+        // READONLY, IOERR, FULL, CANTOPEN.
+        8 | 10 | 13 | 14 => StorageError::Unavailable(what),
+        _ => StorageError::Failed(what),
+    }
+}
+
+/// By the SQLSTATE.
+fn of_postgres(code: &str, what: String) -> StorageError {
+    match code {
         // Serialization failure, deadlock.
         "40001" | "40P01" => StorageError::Conflict,
         // Connection exceptions, insufficient resources, operator intervention, system errors.
@@ -80,5 +89,53 @@ fn of_database(error: &dyn DatabaseError) -> StorageError {
         // A standby does not write: the primary has moved. A lock was not to be had in time.
         "25006" | "55P03" => StorageError::Unavailable(what),
         _ => StorageError::Failed(what),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_database_says_is_sorted_by_its_code() {
+        let what = || "what".to_owned();
+        let unavailable = || StorageError::Unavailable(what());
+        let failed = || StorageError::Failed(what());
+        // 08006 looks like a number, 57014 like a long one.
+        let postgres = [
+            ("40001", StorageError::Conflict),
+            ("40P01", StorageError::Conflict),
+            ("08006", unavailable()),
+            ("08000", unavailable()),
+            ("53300", unavailable()),
+            ("57P01", unavailable()),
+            ("57014", unavailable()),
+            ("58030", unavailable()),
+            ("25006", unavailable()),
+            ("55P03", unavailable()),
+            ("25P02", failed()),
+            ("22001", failed()),
+            ("23503", failed()),
+            ("00005", failed()),
+            ("", failed()),
+        ];
+        for (code, error) in postgres {
+            assert_eq!(of_postgres(code, what()), error, "{code}");
+        }
+        let (busy_snapshot, io_fsync) = (5 | 2 << 8, 10 | 4 << 8);
+        let sqlite = [
+            (5, StorageError::Conflict),
+            (6, StorageError::Conflict),
+            (busy_snapshot, StorageError::Conflict),
+            (8, unavailable()),
+            (io_fsync, unavailable()),
+            (13, unavailable()),
+            (14, unavailable()),
+            (1, failed()),
+            (19, failed()),
+        ];
+        for (code, error) in sqlite {
+            assert_eq!(of_sqlite(code, what()), error, "{code}");
+        }
     }
 }

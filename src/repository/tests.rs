@@ -230,6 +230,24 @@ async fn what_another_writer_was_first_with_is_a_conflict() {
 }
 
 #[tokio::test]
+async fn what_is_committed_after_a_full_disk_is_committed() {
+    let (_folder, repository) = repository().await;
+    let one = |id: &str, title: &str| {
+        let order = Order { title: title.to_owned(), ..order(id) };
+        Changes { new_orders: vec![order], ..Changes::default() }
+    };
+    write(&repository, &one("o1", "")).await.unwrap();
+    repository.writer.execute_unprepared("PRAGMA max_page_count = 1").await.unwrap();
+    let full = write(&repository, &one("o2", &"long ".repeat(100_000))).await;
+    assert!(matches!(full, Err(StorageError::Unavailable(_))), "{full:?}");
+    repository.writer.execute_unprepared("PRAGMA max_page_count = 1000000").await.unwrap();
+    // SQLite has rolled back by itself. Whoever does not notice begins the next transaction inside of another.
+    assert_eq!(write(&repository, &one("o1", "")).await, Err(StorageError::Conflict));
+    write(&repository, &one("o2", "")).await.unwrap();
+    assert!(repository.order(&order("o2").id).await.unwrap().is_some(), "acknowledged, so that others see it");
+}
+
+#[tokio::test]
 async fn the_partial_indexes_are_used() {
     let (_folder, repository) = repository().await;
     let plans = [

@@ -2,7 +2,7 @@
 //!
 //! A transaction that is dropped, or whose COMMIT failed, is rolled back before its connection does anything
 //! else: SeaORM queues the rollback, and sqlx runs it, with a ping, when the connection goes back to its pool;
-//! a connection that cannot do that is closed.
+//! a connection that cannot do that, or that is not sure of it, is closed.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -19,16 +19,17 @@ impl MigrationName for Migration {
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         // What the two databases call the same thing.
-        let (uuid, bytes, random_uuid) = match manager.get_database_backend() {
-            DbBackend::Postgres => ("UUID", "BYTEA", "gen_random_uuid()"),
-            _ => ("BLOB", "BLOB", "randomblob(16)"),
+        // Ids sort by their bytes everywhere, as they do in Rust: so pages merge, and locks are taken in one order.
+        let (id, uuid, bytes, random_uuid) = match manager.get_database_backend() {
+            DbBackend::Postgres => (r#"TEXT COLLATE "C""#, "UUID", "BYTEA", "gen_random_uuid()"),
+            _ => ("TEXT", "BLOB", "BLOB", "randomblob(16)"),
         };
         let statements = [
             format!(
                 "CREATE TABLE orders (
-                    order_id TEXT NOT NULL PRIMARY KEY,
-                    buyer_id TEXT NOT NULL,
-                    seller_id TEXT NOT NULL,
+                    order_id {id} NOT NULL PRIMARY KEY,
+                    buyer_id {id} NOT NULL,
+                    seller_id {id} NOT NULL,
                     title TEXT NOT NULL,
                     currency TEXT NOT NULL,
                     exponent SMALLINT NOT NULL,
@@ -53,9 +54,9 @@ impl MigrationTrait for Migration {
             format!(
                 "CREATE TABLE disputes (
                     dispute_id {uuid} NOT NULL PRIMARY KEY,
-                    order_id TEXT NOT NULL REFERENCES orders (order_id),
-                    buyer_id TEXT NOT NULL,
-                    seller_id TEXT NOT NULL,
+                    order_id {id} NOT NULL REFERENCES orders (order_id),
+                    buyer_id {id} NOT NULL,
+                    seller_id {id} NOT NULL,
                     opener SMALLINT NOT NULL,
                     kind SMALLINT NOT NULL,
                     exclusion_group SMALLINT NOT NULL,
@@ -92,9 +93,9 @@ impl MigrationTrait for Migration {
                     seq BIGINT NOT NULL PRIMARY KEY,
                     event_id {uuid} NOT NULL,
                     dispute_id {uuid} NOT NULL,
-                    order_id TEXT NOT NULL,
-                    buyer_id TEXT NOT NULL,
-                    seller_id TEXT NOT NULL,
+                    order_id {id} NOT NULL,
+                    buyer_id {id} NOT NULL,
+                    seller_id {id} NOT NULL,
                     kind SMALLINT NOT NULL,
                     event_type SMALLINT NOT NULL,
                     event_time BIGINT NOT NULL,
