@@ -71,10 +71,8 @@ fn of_database(error: &dyn DatabaseError) -> StorageError {
 /// By the result code. The low byte of an extended one is the primary one.
 fn of_sqlite(code: i32, what: String) -> StorageError {
     match code & 0xff {
-        // BUSY, LOCKED.
-        5 | 6 => StorageError::Conflict,
-        // READONLY, IOERR, FULL, CANTOPEN.
-        8 | 10 | 13 | 14 => StorageError::Unavailable(what),
+        // BUSY, LOCKED (by another process, for longer than we wait), READONLY, IOERR, FULL, CANTOPEN.
+        5 | 6 | 8 | 10 | 13 | 14 => StorageError::Unavailable(what),
         _ => StorageError::Failed(what),
     }
 }
@@ -122,11 +120,11 @@ mod tests {
         for (code, error) in postgres {
             assert_eq!(of_postgres(code, what()), error, "{code}");
         }
-        let (busy_snapshot, io_fsync) = (5 | 2 << 8, 10 | 4 << 8);
+        let (busy_recovery, io_fsync) = (5 | 1 << 8, 10 | 4 << 8);
         let sqlite = [
-            (5, StorageError::Conflict),
-            (6, StorageError::Conflict),
-            (busy_snapshot, StorageError::Conflict),
+            (5, unavailable()),
+            (6, unavailable()),
+            (busy_recovery, unavailable()),
             (8, unavailable()),
             (io_fsync, unavailable()),
             (13, unavailable()),
