@@ -4,7 +4,7 @@
 //! and under load one fsync and one round of statements serve hundreds of commands.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -128,7 +128,16 @@ impl Committer {
     ) -> (Self, Arc<Totals>, impl Future<Output = ()> + Send) {
         let (queue, waiting) = mpsc::channel(QUEUE_LENGTH);
         let totals = Arc::<Totals>::default();
-        let task = Task { repository, clock, policy, encode, feed, deadlines, totals: totals.clone() };
+        let task = Task {
+            repository,
+            clock,
+            policy,
+            encode,
+            feed,
+            deadlines,
+            totals: totals.clone(),
+            is_away: AtomicBool::new(false),
+        };
         (Self { queue }, totals, task.run(waiting))
     }
 
@@ -185,6 +194,8 @@ struct Task {
     feed: Arc<Feed>,
     deadlines: Arc<Deadlines>,
     totals: Arc<Totals>,
+    /// Whether the last batch found the database away.
+    is_away: AtomicBool,
 }
 
 /// What a committed batch means to the rest of the engine.
@@ -224,9 +235,10 @@ impl Task {
         }
         match error {
             StorageError::Corrupt { .. } | StorageError::Failed(_) => tracing::error!(%error, "a command failed"),
-            StorageError::Unavailable(_) | StorageError::Conflict => {
-                tracing::warn!(%error, "commands were not committed");
-            }
+            StorageError::Conflict => tracing::warn!(%error, "commands were not committed"),
+            // Said once: every batch meets the same until the database is back.
+            StorageError::Unavailable(_) if self.is_away.swap(true, Ordering::Relaxed) => {}
+            StorageError::Unavailable(_) => tracing::warn!(%error, "commands cannot be committed"),
         }
         let error = Error::from(error);
         for submission in batch {
@@ -304,6 +316,9 @@ impl Task {
         let commands = batch.len();
         for (submission, verdict) in batch.into_iter().zip(committed.verdicts) {
             submission.answer(Ok(verdict));
+        }
+        if self.is_away.swap(false, Ordering::Relaxed) {
+            tracing::warn!("commands are committed again");
         }
         if let Some(head) = committed.head {
             self.feed.wake();
