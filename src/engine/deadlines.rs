@@ -58,16 +58,18 @@ impl Deadlines {
     /// Expires disputes for as long as it is polled.
     pub async fn run(self: Arc<Self>, repository: Arc<Repository>, clock: Clock, committer: Committer) {
         let mut sweeper = Sweeper { repository, clock, committer, aside: HashMap::new() };
+        let mut is_away = false;
         loop {
             // Anything opened from here on is either read below or pokes.
             self.slept_for.store(i64::MAX, Ordering::Release);
-            let wait = match sweeper.sweep().await {
-                Ok(wait) => wait,
-                Err(error) => {
+            let swept = sweeper.sweep().await;
+            let was_away = std::mem::replace(&mut is_away, swept.is_err());
+            let wait = swept.unwrap_or_else(|error| {
+                if !was_away {
                     tracing::warn!(?error, "deadlines wait: they cannot be read or expired now");
-                    Wait::For(LOOK)
                 }
-            };
+                Wait::For(LOOK)
+            });
             match wait {
                 Wait::For(span) => {
                     let _ = tokio::time::timeout(span, self.sooner.notified()).await;
