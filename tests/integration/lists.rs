@@ -141,11 +141,17 @@ async fn pages_follow_each_other_without_gap_or_repetition(service: Service) {
     let mut platform = service.platform();
     // Several share one create_time: the id decides among them, in an order that is no language's.
     let ids = |chunk: i32| ["-b", "A", "Z", "a-a", "aB", "z"].map(|suffix| format!("o{chunk}{suffix}"));
+    // And everybody is the buyer of some and the seller of others, in turn.
+    let parties = |id: &str| if id.len() % 2 == 0 { ("ann", "bob") } else { ("bob", "ann") };
+    let between = |id: &String| {
+        let (buyer, seller) = parties(id);
+        v1::Order { buyer_id: buyer.to_owned(), seller_id: seller.to_owned(), ..order(id) }
+    };
     for chunk in 0..4 {
-        let orders = ids(chunk).iter().map(|id| order(id)).collect();
+        let orders = ids(chunk).iter().map(between).collect();
         platform.orders.batch_upsert_orders(v1::BatchUpsertOrdersRequest { orders }).await.unwrap();
         for id in ids(chunk) {
-            service.user("ann").disputes.request_order_update(update(&id)).await.unwrap();
+            service.user(parties(&id).0).disputes.request_order_update(update(&id)).await.unwrap();
         }
         service.hand.advance(Duration::from_secs(1));
     }
@@ -153,6 +159,7 @@ async fn pages_follow_each_other_without_gap_or_repetition(service: Service) {
         let whole = caller.disputes.list_disputes(v1::ListDisputesRequest::default()).await.unwrap().into_inner();
         assert_eq!((whole.disputes.len(), whole.next_page_token.as_str()), (24, ""));
         let whole: Vec<_> = whole.disputes.into_iter().map(|dispute| dispute.dispute_id).collect();
+        assert!(whole.is_sorted_by(|a, b| a > b), "newest first: ids are made of the time");
         for page_size in [1, 5, 6, 24] {
             let (mut paged, mut page_token) = (Vec::new(), String::new());
             loop {

@@ -232,6 +232,8 @@ fn an_answer_counts_until_one_microsecond_before_the_deadline() {
     in_time.done(&buyer(), &accept(1));
     let mut late = story();
     late.now = respond_by;
+    let unrecorded = decide(late.case.as_ref(), &buyer(), &accept(1), &late.policy, late.now);
+    assert_eq!(unrecorded, Err(Refusal::DeadlinePassed { respond_by }), "also before the expiry is recorded");
     assert_eq!(late.refused(&buyer(), &accept(1)), Refusal::DeadlinePassed { respond_by });
     assert_eq!(late.dispute(1).status(), DisputeStatus::Expired, "the expiry stands though the command is refused");
 }
