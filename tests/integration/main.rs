@@ -10,6 +10,7 @@
 )]
 #![allow(unreachable_pub, missing_docs, reason = "modules of one test")]
 
+mod batches;
 mod commands;
 mod confidentiality;
 mod crash;

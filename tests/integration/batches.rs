@@ -1,0 +1,144 @@
+//! What one batch of the committer does: here its submissions are all waiting before it takes the first.
+
+use std::sync::Arc;
+
+use dispute_service::clock::{Clock, mint_id};
+use dispute_service::domain::{
+    Answer, Caller, Command, Dispute, DisputeId, DisputeStatus, EventType, Money, Opening, OrderId, OrderStatus,
+    Policy, Reason, ReasonCode, Refusal, ResolvedBy, Terms, Timestamp, UserId,
+};
+use dispute_service::engine::{Committer, Deadlines, Error, Feed, RequestKey};
+use dispute_service::grpc::encode_event;
+use dispute_service::repository::Repository;
+use futures_util::future::{join, join_all};
+use uuid::Uuid;
+
+use crate::support::messages::*;
+use crate::support::on_both_databases;
+use crate::support::service::{BEGINNING, Service};
+
+on_both_databases!(
+    commands_of_one_batch_on_one_order_see_each_other,
+    one_request_twice_in_one_batch_has_one_effect,
+    a_poisoned_command_fails_alone_in_its_batch,
+);
+
+type Sent = (Caller, Command, Option<RequestKey>);
+
+/// Has these run in one batch. Answers their verdicts, and how many commands were committed in how many
+/// transactions.
+async fn in_one_batch(service: &Service, sent: Vec<Sent>) -> (Vec<Result<Dispute, Error>>, (u64, u64)) {
+    let repository = Arc::new(Repository::connect(&service.url).await.unwrap());
+    let (clock, _hand) = Clock::manual(Timestamp::from_micros(BEGINNING * 1_000_000).unwrap());
+    let feed = Arc::new(Feed::new(repository.clone()).await.unwrap());
+    let (committer, totals, task) =
+        Committer::new(repository, clock, Arc::new(Policy::default()), encode_event, feed, Arc::<Deadlines>::default());
+    let all = async {
+        let answers = sent.into_iter().map(|(caller, command, request)| committer.dispute(caller, command, request));
+        let answers = join_all(answers).await;
+        drop(committer);
+        answers
+    };
+    // Polled in this order: everything is in the queue before the committer looks at it.
+    let (answers, ()) = join(all, task).await;
+    (answers, totals.commands_and_batches())
+}
+
+fn user(id: &str) -> Caller {
+    Caller { user: UserId::parse(id).unwrap(), scope: None }
+}
+
+fn open(user_id: &str, order: &str, terms: Terms) -> (DisputeId, Sent) {
+    let dispute = DisputeId(mint_id());
+    let reason = (terms != Terms::OrderUpdate)
+        .then(|| Reason { code: ReasonCode::Other, detail: "A reason of its own.".to_owned() });
+    let order = OrderId::parse(order).unwrap();
+    let opening = Opening { order, dispute, terms, message: "Please.".to_owned(), reason };
+    (dispute, (user(user_id), Command::Open(Box::new(opening)), None))
+}
+
+fn answer_to(dispute: DisputeId) -> Answer {
+    Answer { dispute, message: String::new(), etag: None }
+}
+
+async fn commands_of_one_batch_on_one_order_see_each_other(service: Service) {
+    service.platform().upsert(order("o1")).await;
+    let currency = dispute_service::domain::Currency::from_code("USD").unwrap();
+    let refund = Terms::PartialRefund { amount: Money::new(2_500, currency) };
+    let (update, asks) = open("ann", "o1", Terms::OrderUpdate);
+    let (offer, offers) = open("bob", "o1", refund);
+    let (_, offers_again) = open("bob", "o1", refund);
+    let (cancellation, cancels) = open("ann", "o1", Terms::Cancellation);
+    let (_, crosses) = open("bob", "o1", Terms::Cancellation);
+    let (_, comes_late) = open("ann", "o1", Terms::OrderUpdate);
+    let accepts = (user("ann"), Command::Accept(answer_to(offer)), None);
+    let sent = vec![asks, offers, offers_again, cancels, accepts, crosses, comes_late];
+    let (answers, totals) = in_one_batch(&service, sent).await;
+    assert_eq!(totals, (7, 1), "seven commands in one transaction");
+
+    let refused = |answer: &Result<Dispute, Error>| match answer {
+        Err(Error::Refused(refusal)) => refusal.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(answers[0].as_ref().unwrap().id, update);
+    assert_eq!(answers[1].as_ref().unwrap().id, offer);
+    assert_eq!(refused(&answers[2]), Refusal::OpenDisputeExists { dispute: offer });
+    assert_eq!(answers[3].as_ref().unwrap().id, cancellation);
+    assert_eq!(refused(&answers[4]), Refusal::StatusNotAllowed { status: DisputeStatus::Declined });
+    let crossed = answers[5].as_ref().unwrap();
+    let resolution = crossed.resolution.as_ref().unwrap();
+    assert_eq!((crossed.id, resolution.by), (cancellation, ResolvedBy::Crossed));
+    assert_eq!(refused(&answers[6]), Refusal::OrderStatusNotAllowed { status: OrderStatus::Cancelled });
+
+    let repository = Repository::connect(&service.url).await.unwrap();
+    let events = repository.events_after(0, 100).await.unwrap();
+    let happened: Vec<_> = events.iter().map(|event| (event.seq, event.event_type, event.dispute)).collect();
+    let expected = [
+        (1, EventType::Opened, update),
+        (2, EventType::Opened, offer),
+        (3, EventType::Declined, offer),
+        (4, EventType::Opened, cancellation),
+        (5, EventType::Accepted, cancellation),
+        (6, EventType::Superseded, update),
+    ];
+    assert_eq!(happened, expected);
+    assert_eq!(repository.dispute(cancellation).await.unwrap().as_ref(), Some(crossed), "as it was answered");
+    let stored = repository.order(&crossed.order).await.unwrap().unwrap();
+    assert_eq!((stored.status, stored.refunded.minor, stored.revision), (OrderStatus::Cancelled, 10_000, 2));
+}
+
+async fn one_request_twice_in_one_batch_has_one_effect(service: Service) {
+    service.platform().upsert(order("o1")).await;
+    let request = |number| RequestKey { key: Uuid::from_u128(1), fingerprint: Uuid::from_u128(number) };
+    let once = |number| {
+        let (_, (caller, command, _)) = open("ann", "o1", Terms::OrderUpdate);
+        (caller, command, Some(request(number)))
+    };
+    let (answers, totals) = in_one_batch(&service, vec![once(1), once(1), once(2)]).await;
+    assert_eq!(totals, (3, 1));
+    assert_eq!(answers[0], answers[1]);
+    assert!(answers[0].is_ok(), "{answers:?}");
+    assert_eq!(answers[2], Err(Error::Refused(Refusal::RequestIdReused)), "the same id for something else");
+    assert_eq!(service.number("SELECT count(*) FROM disputes").await, 1);
+    let (again, _) = in_one_batch(&service, vec![once(1)]).await;
+    assert_eq!(again[0], answers[0], "nor in a later batch");
+}
+
+async fn a_poisoned_command_fails_alone_in_its_batch(service: Service) {
+    for number in 0..5 {
+        service.platform().upsert(order(&format!("o{number}"))).await;
+    }
+    // A row that makes no sense.
+    service.execute("UPDATE orders SET status = 77 WHERE order_id = 'o2'").await;
+    let sent = (0..5).map(|number| open("ann", &format!("o{number}"), Terms::OrderUpdate).1).collect();
+    let (answers, totals) = in_one_batch(&service, sent).await;
+    assert_eq!(totals, (4, 4), "after the batch failed as a whole, its commands ran one by one");
+    for (number, answer) in answers.iter().enumerate() {
+        match answer {
+            Err(Error::Internal(what)) => assert!(number == 2 && what.contains("o2"), "{number}: {what}"),
+            Err(other) => panic!("{number}: {other:?}"),
+            Ok(opened) => assert_eq!(opened.order.as_str(), format!("o{number}")),
+        }
+    }
+    assert!(answers[2].is_err());
+}
