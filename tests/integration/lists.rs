@@ -142,7 +142,7 @@ async fn pages_follow_each_other_without_gap_or_repetition(service: Service) {
     // Several share one create_time: the id decides among them, in an order that is no language's.
     let ids = |chunk: i32| ["-b", "A", "Z", "a-a", "aB", "z"].map(|suffix| format!("o{chunk}{suffix}"));
     // And everybody is the buyer of some and the seller of others, in turn.
-    let parties = |id: &str| if id.len() % 2 == 0 { ("ann", "bob") } else { ("bob", "ann") };
+    let parties = |id: &str| if id.len().is_multiple_of(2) { ("ann", "bob") } else { ("bob", "ann") };
     let between = |id: &String| {
         let (buyer, seller) = parties(id);
         v1::Order { buyer_id: buyer.to_owned(), seller_id: seller.to_owned(), ..order(id) }
