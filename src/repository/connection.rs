@@ -93,6 +93,8 @@ fn common(url: &str, connections: u32) -> ConnectOptions {
         .min_connections(1)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .connect_timeout(ACQUIRE_TIMEOUT)
+        // No connection has an end: what sqlx 0.9.0 runs to look for those that do can loop for ever, and take
+        // a thread of the runtime with it (its issue 3645).
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)

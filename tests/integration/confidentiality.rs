@@ -2,13 +2,13 @@
 
 use dispute_service::clock::mint_id;
 use dispute_service::proto::v1;
-use sea_orm::{ConnectionTrait as _, Database, Statement};
+use sea_orm::{ConnectionTrait as _, Statement};
 use tonic::transport::Endpoint;
 
 use crate::support::binary::Binary;
 use crate::support::callers::Party;
 use crate::support::messages::*;
-use crate::support::postgres;
+use crate::support::{database, postgres};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_confidential_reason_is_nowhere_else_on_sqlite() {
@@ -116,7 +116,7 @@ async fn search_everywhere(url: &str) {
     for written in [marker.as_str(), "Sorry for the delay", "Let us cancel"] {
         assert!(!log.contains(written), "the log repeats what a party wrote");
     }
-    let database = Database::connect(url).await.unwrap();
+    let database = database::open(url).await;
     let count = async |sql: String| {
         let statement = Statement::from_string(database.get_database_backend(), sql);
         database.query_one_raw(statement).await.unwrap().unwrap().try_get_by_index::<i64>(0).unwrap()

@@ -2,6 +2,7 @@
 
 pub mod binary;
 pub mod callers;
+pub mod database;
 pub mod messages;
 pub mod postgres;
 pub mod service;

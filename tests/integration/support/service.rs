@@ -7,7 +7,7 @@ use dispute_service::clock::{Clock, Hand};
 use dispute_service::config::CommandLine;
 use dispute_service::domain::Timestamp;
 use dispute_service::server;
-use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, QueryResult, Statement};
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, QueryResult, Statement};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
 
 use super::callers::Party;
-use super::postgres;
+use super::{database, postgres};
 
 /// When the stories begin: 2026-01-01T00:00:00Z.
 pub const BEGINNING: i64 = 1_767_225_600;
@@ -142,7 +142,7 @@ impl Service {
 
     /// The database itself, past the service.
     pub async fn database(&self) -> DatabaseConnection {
-        Database::connect(&self.url).await.unwrap()
+        database::open(&self.url).await
     }
 
     /// Changes the database past the service.
