@@ -62,14 +62,20 @@ impl Deadlines {
         loop {
             // Anything opened from here on is either read below or pokes.
             self.slept_for.store(i64::MAX, Ordering::Release);
-            let swept = sweeper.sweep().await;
-            let was_away = std::mem::replace(&mut is_away, swept.is_err());
-            let wait = swept.unwrap_or_else(|error| {
-                if !was_away {
-                    tracing::warn!(?error, "deadlines wait: they cannot be read or expired now");
+            let wait = match sweeper.sweep().await {
+                Ok(wait) => {
+                    is_away = false;
+                    wait
                 }
-                Wait::For(LOOK)
-            });
+                Err(error) => {
+                    // Said once: every look meets the same until the database is back.
+                    if !is_away {
+                        tracing::warn!(?error, "deadlines wait: they cannot be read or expired now");
+                    }
+                    is_away = true;
+                    Wait::For(LOOK)
+                }
+            };
             match wait {
                 Wait::For(span) => {
                     let _ = tokio::time::timeout(span, self.sooner.notified()).await;

@@ -2,7 +2,6 @@
 
 use dispute_service::clock::mint_id;
 use dispute_service::proto::v1;
-use sea_orm::{ConnectionTrait as _, Statement};
 use tonic::transport::Endpoint;
 
 use crate::support::binary::Binary;
@@ -116,11 +115,7 @@ async fn search_everywhere(url: &str) {
     for written in [marker.as_str(), "Sorry for the delay", "Let us cancel"] {
         assert!(!log.contains(written), "the log repeats what a party wrote");
     }
-    let database = database::open(url).await;
-    let count = async |sql: String| {
-        let statement = Statement::from_string(database.get_database_backend(), sql);
-        database.query_one_raw(statement).await.unwrap().unwrap().try_get_by_index::<i64>(0).unwrap()
-    };
+    let count = async |sql: String| database::number(url, &sql).await;
     assert_eq!(count(format!("SELECT count(*) FROM disputes WHERE reason_detail = '{marker}'")).await, 2);
     let hex: String = marker.bytes().map(|byte| format!("{byte:02x}")).collect();
     let payload = if url.starts_with("postgres") { "encode(payload, 'hex')" } else { "lower(hex(payload))" };

@@ -72,14 +72,16 @@ async fn on_a_random_walk_the_log_replays_to_what_is_stored(service: Service) {
         };
         accepted += usize::from(is_accepted);
     }
-    println!("{accepted} commands accepted");
     assert!(accepted > STEPS / 20, "a walk of refusals shows nothing: {accepted} accepted");
 
     // Every command expires what is overdue on its order first: after these, the sweep has nothing left to do
     // between what is read below.
     let list = v1::ListOrdersRequest { page_size: 500, ..Default::default() };
-    for stored in platform.orders.list_orders(list.clone()).await.unwrap().into_inner().orders {
-        platform.upsert(v1::Order { source_version: i64::MAX, ..order(&stored.order_id) }).await;
+    let walked = platform.orders.list_orders(list).await.unwrap().into_inner();
+    assert_eq!(walked.next_page_token, "");
+    let ids: Vec<String> = walked.orders.into_iter().map(|order| order.order_id).collect();
+    for id in &ids {
+        platform.upsert(v1::Order { source_version: i64::MAX, ..order(id) }).await;
     }
 
     // The log, replayed: the last event of a dispute is the dispute, and the outcomes are the order's.
@@ -103,14 +105,15 @@ async fn on_a_random_walk_the_log_replays_to_what_is_stored(service: Service) {
         }
         disputes.insert(dispute.dispute_id.clone(), dispute);
     }
-    let all = v1::ListDisputesRequest { page_size: 500, ..Default::default() };
-    let stored = platform.disputes.list_disputes(all).await.unwrap().into_inner();
+    assert!(disputes.len() > 10, "a walk opens disputes");
+    let list = v1::ListDisputesRequest { page_size: 500, ..Default::default() };
+    let stored = platform.disputes.list_disputes(list).await.unwrap().into_inner();
     assert_eq!(stored.next_page_token, "");
     let stored: BTreeMap<_, _> =
         stored.disputes.into_iter().map(|dispute| (dispute.dispute_id.clone(), dispute)).collect();
     assert_eq!(stored, disputes, "the platform sees just what the log shows");
-    for order in platform.orders.list_orders(list).await.unwrap().into_inner().orders {
-        let id = &order.order_id;
+    for id in &ids {
+        let order = platform.order(id).await;
         assert_eq!(order.refunded, Some(usd(refunded.get(id).copied().unwrap_or_default())));
         assert_eq!(order.cancelled_by_dispute_id, cancelled_by.get(id).cloned().unwrap_or_default());
     }

@@ -1,6 +1,6 @@
 //! The database itself, past the service.
 
-use sea_orm::{ConnectOptions, Database, DatabaseConnection};
+use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, Statement};
 
 /// Opens a database. No connection has an end: what sqlx runs to look for those that do can loop for ever
 /// (its issue 3645).
@@ -8,4 +8,20 @@ pub async fn open(url: &str) -> DatabaseConnection {
     let mut options = ConnectOptions::new(url);
     options.max_connections(1).idle_timeout(None).max_lifetime(None).sqlx_logging(false);
     Database::connect(options).await.unwrap()
+}
+
+/// Changes a database.
+pub async fn execute(url: &str, sql: &str) {
+    let database = open(url).await;
+    database.execute_unprepared(sql).await.unwrap();
+    database.close().await.unwrap();
+}
+
+/// One number out of a database.
+pub async fn number(url: &str, sql: &str) -> i64 {
+    let database = open(url).await;
+    let statement = Statement::from_string(database.get_database_backend(), sql);
+    let row = database.query_one_raw(statement).await.unwrap().unwrap();
+    database.close().await.unwrap();
+    row.try_get_by_index(0).unwrap()
 }

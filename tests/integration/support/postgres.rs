@@ -8,8 +8,6 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use sea_orm::ConnectionTrait as _;
-
 use super::database;
 
 /// A server on which databases can be created.
@@ -27,9 +25,7 @@ static DATABASES: AtomicU32 = AtomicU32::new(0);
 pub async fn new_database() -> Option<String> {
     let server = tokio::task::spawn_blocking(|| SERVER.get_or_init(start)).await.unwrap().as_ref()?;
     let name = format!("test_{}_{}", std::process::id(), DATABASES.fetch_add(1, Ordering::Relaxed));
-    let admin = database::open(&format!("{}/postgres", server.url)).await;
-    admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
-    admin.close().await.unwrap();
+    database::execute(&format!("{}/postgres", server.url), &format!("CREATE DATABASE {name}")).await;
     Some(format!("{}/{name}", server.url))
 }
 

@@ -7,7 +7,7 @@ use dispute_service::clock::{Clock, Hand};
 use dispute_service::config::CommandLine;
 use dispute_service::domain::Timestamp;
 use dispute_service::server;
-use sea_orm::{ConnectionTrait as _, DatabaseConnection, QueryResult, Statement};
+use sea_orm::DatabaseConnection;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -147,21 +147,11 @@ impl Service {
 
     /// Changes the database past the service.
     pub async fn execute(&self, sql: &str) {
-        let database = self.database().await;
-        database.execute_unprepared(sql).await.unwrap();
-        database.close().await.unwrap();
-    }
-
-    /// Reads the database past the service.
-    pub async fn query(&self, sql: &str) -> Vec<QueryResult> {
-        let database = self.database().await;
-        let rows = database.query_all_raw(Statement::from_string(database.get_database_backend(), sql)).await.unwrap();
-        database.close().await.unwrap();
-        rows
+        database::execute(&self.url, sql).await;
     }
 
     /// One number out of the database.
     pub async fn number(&self, sql: &str) -> i64 {
-        self.query(sql).await[0].try_get_by_index(0).unwrap()
+        database::number(&self.url, sql).await
     }
 }
