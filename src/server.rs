@@ -101,7 +101,11 @@ pub async fn run(
 
     let drain = CancellationToken::new();
     let (health, health_service) = tonic_health::server::health_reporter();
-    in_background(Box::pin(report_health(health, feed.reachable(), drain.clone())));
+    let reachable = feed.reachable();
+    // Whoever asks as soon as we listen is answered.
+    let is_serving = *reachable.borrow();
+    report_health(&health, is_serving).await;
+    in_background(Box::pin(keep_health_true(health, reachable, drain.clone())));
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
@@ -149,19 +153,20 @@ pub async fn run(
 }
 
 /// Keeps the health service true: serving while the database can be read and the server does not drain.
-async fn report_health(health: HealthReporter, mut reachable: Receiver<bool>, drain: CancellationToken) {
+async fn keep_health_true(health: HealthReporter, mut reachable: Receiver<bool>, drain: CancellationToken) {
     loop {
-        let serving = *reachable.borrow_and_update() && !drain.is_cancelled();
-        let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
-        for name in HEALTH_NAMES {
-            health.set_service_status(name, status).await;
-        }
-        if drain.is_cancelled() {
-            return;
-        }
         tokio::select! {
             changed = reachable.changed() => if changed.is_err() { return },
-            () = drain.cancelled() => {}
+            () = drain.cancelled() => return report_health(&health, false).await,
         }
+        let is_serving = *reachable.borrow_and_update();
+        report_health(&health, is_serving).await;
+    }
+}
+
+async fn report_health(health: &HealthReporter, is_serving: bool) {
+    let status = if is_serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+    for name in HEALTH_NAMES {
+        health.set_service_status(name, status).await;
     }
 }

@@ -20,6 +20,7 @@ on_both_databases!(
     a_silent_stream_has_heartbeats,
     a_token_that_cannot_be_resumed_is_refused,
     a_draining_server_ends_its_streams,
+    a_draining_server_says_that_it_does_not_serve,
     a_subscriber_that_stops_reading_loses_nothing,
 );
 
@@ -205,6 +206,19 @@ async fn a_token_that_cannot_be_resumed_is_refused(service: Service) {
     let epoch = if service.url.starts_with("postgres") { "gen_random_uuid()" } else { "randomblob(16)" };
     service.execute(&format!("UPDATE event_log SET epoch = {epoch}")).await;
     assert_eq!(resume(&token).await, unknown);
+}
+
+async fn a_draining_server_says_that_it_does_not_serve(mut service: Service) {
+    use tonic_health::pb::health_check_response::ServingStatus;
+    use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+    let mut health = HealthClient::new(service.channel());
+    let request = HealthCheckRequest { service: "disputes.v1.DisputeService".to_owned() };
+    let mut said = health.watch(request).await.unwrap().into_inner();
+    assert_eq!(said.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    let ended = service.drain();
+    assert_eq!(said.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    drop(said);
+    ended.await.unwrap();
 }
 
 async fn a_draining_server_ends_its_streams(mut service: Service) {
