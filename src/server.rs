@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError, PolicyFileError};
 use crate::domain::Policy;
 use crate::engine::{Committer, Deadlines, Feed, forget_requests};
-use crate::grpc::{self, RpcLayer, Shared};
+use crate::grpc::{self, RpcLayer, Shared, Translations};
 use crate::proto::DESCRIPTOR_SET;
 use crate::repository::{ConnectError, Repository, StorageError};
 
@@ -44,6 +44,9 @@ pub enum ServeError {
     /// The policy file is not a policy.
     #[error(transparent)]
     Policy(#[from] PolicyFileError),
+    /// A language that is part of the program cannot be read.
+    #[error("a translation is broken: {0}")]
+    Translations(#[from] toml::de::Error),
     /// The database cannot be used.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -77,6 +80,7 @@ pub async fn run(
 ) -> Result<(), ServeError> {
     let auth = config.auth_mode()?;
     let policy = Arc::new(config.policy.as_deref().map_or_else(|| Ok(Policy::default()), config::load_policy)?);
+    let translations = Translations::load()?;
     let repository = Arc::new(Repository::connect(&config.database_url).await?);
     repository.migrate().await?;
 
@@ -111,7 +115,7 @@ pub async fn run(
             .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let shared = Arc::new(Shared { committer, repository, feed, clock, policy, drain: drain.clone() });
+    let shared = Arc::new(Shared { committer, repository, feed, clock, policy, translations, drain: drain.clone() });
     let address = listener.local_addr()?;
     let server = tonic::transport::Server::builder()
         .layer(RpcLayer::new(auth))

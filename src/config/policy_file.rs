@@ -8,7 +8,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
-use crate::domain::{CancellationPolicy, Currency, PartialRefundPolicy, Policy, ResponseWindows, SilenceRule};
+use crate::domain::{
+    self, CancellationPolicy, Currency, DeliveryExtensionPolicy, KindPolicy, PartialRefundPolicy, Policy, SilenceRule,
+};
 
 /// Why there is no policy.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +54,7 @@ struct PolicyFile {
     escalation_window: Window,
     standing_window: Window,
     event_retention: Span,
-    support_url: String,
+    support_url: Url,
     partial_refund: PartialRefundTable,
     cancellation: CancellationTable,
     order_update: OrderUpdateTable,
@@ -102,7 +104,7 @@ struct DeliveryExtensionTable {
     max_extension: Window,
 }
 
-#[derive(Deserialize, Clone, Default, PartialEq, Eq, Debug)]
+#[derive(Deserialize, Clone, Copy, Default, PartialEq, Eq, Debug)]
 #[serde(default, deny_unknown_fields)]
 struct Attempts {
     cool_down: Span,
@@ -117,7 +119,7 @@ impl Default for PolicyFile {
             escalation_window: Window::hours(14 * 24),
             standing_window: Window::hours(60 * 24),
             event_retention: Span::default(),
-            support_url: String::new(),
+            support_url: Url::default(),
             partial_refund: PartialRefundTable::default(),
             cancellation: CancellationTable::default(),
             order_update: OrderUpdateTable::default(),
@@ -175,47 +177,57 @@ impl Default for DeliveryExtensionTable {
 
 impl PolicyFile {
     fn into_policy(self) -> Policy {
-        let window = |own: Option<Window>| own.unwrap_or(self.response_window).0;
+        let kind = |enabled, own: Option<Window>, attempts: Attempts| KindPolicy {
+            enabled,
+            response_window: own.unwrap_or(self.response_window).0,
+            attempts: domain::Attempts { cool_down: attempts.cool_down.0, max: attempts.max },
+        };
         let amounts =
             |table: BTreeMap<Code, MinorUnits>| table.into_iter().map(|(code, least)| (code.0, least.0)).collect();
         Policy {
-            response_windows: ResponseWindows {
-                partial_refund: window(self.partial_refund.response_window),
-                cancellation: window(self.cancellation.response_window),
-                order_update: window(self.order_update.response_window),
-            },
+            reminders: self.reminders.iter().map(|offset| offset.0).collect(),
+            escalation_window: self.escalation_window.0,
+            standing_window: self.standing_window.0,
+            support_url: self.support_url.0,
             partial_refund: PartialRefundPolicy {
+                kind: kind(
+                    self.partial_refund.enabled,
+                    self.partial_refund.response_window,
+                    self.partial_refund.attempts,
+                ),
                 cap_bps: self.partial_refund.cap_bps.0,
                 silence_rule: self.partial_refund.silence_rule.into(),
                 smallest_refund: amounts(self.partial_refund.smallest_refund),
                 smallest_price: amounts(self.partial_refund.smallest_price),
             },
             cancellation: CancellationPolicy {
+                kind: kind(self.cancellation.enabled, self.cancellation.response_window, self.cancellation.attempts),
                 silence_rule: self.cancellation.silence_rule.into(),
                 silence_rule_after_delivery: self.cancellation.silence_rule_after_delivery.into(),
+                immediate_before_start: self.cancellation.immediate_before_start,
+                immediate_when_late: self.cancellation.immediate_when_late.0,
+            },
+            order_update: kind(
+                self.order_update.enabled,
+                self.order_update.response_window,
+                self.order_update.attempts,
+            ),
+            delivery_extension: DeliveryExtensionPolicy {
+                kind: kind(
+                    self.delivery_extension.enabled,
+                    self.delivery_extension.response_window,
+                    self.delivery_extension.attempts,
+                ),
+                silence_rule: self.delivery_extension.silence_rule.into(),
+                silent_grants: self.delivery_extension.silent_grants,
+                max_extension: self.delivery_extension.max_extension.0,
             },
         }
     }
 
     /// The keys that are set to something else than their default, for rules that this version does not have.
     fn keys_without_effect(&self) -> Vec<&'static str> {
-        let default = Self::default();
-        let changed = [
-            ("reminders", self.reminders != default.reminders),
-            ("escalation_window", self.escalation_window != default.escalation_window),
-            ("standing_window", self.standing_window != default.standing_window),
-            ("event_retention", self.event_retention != default.event_retention),
-            ("support_url", self.support_url != default.support_url),
-            ("partial_refund.enabled", !self.partial_refund.enabled),
-            ("partial_refund.attempts", self.partial_refund.attempts != Attempts::default()),
-            ("cancellation.enabled", !self.cancellation.enabled),
-            ("cancellation.attempts", self.cancellation.attempts != Attempts::default()),
-            ("cancellation.immediate_before_start", self.cancellation.immediate_before_start),
-            ("cancellation.immediate_when_late", self.cancellation.immediate_when_late != Span::default()),
-            ("order_update.enabled", !self.order_update.enabled),
-            ("order_update.attempts", self.order_update.attempts != Attempts::default()),
-            ("delivery_extension", self.delivery_extension != default.delivery_extension),
-        ];
+        let changed = [("event_retention", self.event_retention != Span::default())];
         changed.into_iter().filter_map(|(key, is_changed)| is_changed.then_some(key)).collect()
     }
 }
@@ -270,6 +282,22 @@ impl<'de> Deserialize<'de> for Window {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Span(span) = Span::deserialize(deserializer)?;
         if span.is_zero() { Err(D::Error::custom("expected more than nothing")) } else { Ok(Self(span)) }
+    }
+}
+
+/// Where customer support is reached: nothing, or a URL that a front end can make a link of.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+struct Url(String);
+
+impl<'de> Deserialize<'de> for Url {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let url = String::deserialize(deserializer)?;
+        let is_link = ["https://", "http://", "mailto:"].iter().any(|scheme| url.starts_with(scheme));
+        if (url.is_empty() || is_link) && url.chars().all(|character| character.is_ascii_graphic()) {
+            Ok(Self(url))
+        } else {
+            Err(D::Error::custom("expected a URL that begins with https://, http:// or mailto:"))
+        }
     }
 }
 
@@ -336,98 +364,4 @@ impl From<Rule> for SilenceRule {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(text: &str) -> Result<PolicyFile, String> {
-        toml::from_str(text).map_err(|error: toml::de::Error| error.to_string())
-    }
-
-    /// The file of the contract, with its defaults.
-    const DEFAULTS: &str = r#"
-response_window = "48h"
-reminders = ["24h", "2h"]
-escalation_window = "14d"
-standing_window = "60d"
-event_retention = "0s"
-support_url = ""
-[partial_refund]
-enabled = true
-attempts = { cool_down = "0s", max = 0 }
-cap_bps = 6000
-silence_rule = "no_effect"
-smallest_refund = {}
-smallest_price = {}
-[cancellation]
-silence_rule = "accept"
-silence_rule_after_delivery = "no_effect"
-immediate_before_start = false
-immediate_when_late = "0s"
-[order_update]
-[delivery_extension]
-silence_rule = "accept"
-silent_grants = 1
-max_extension = "30d"
-"#;
-
-    #[test]
-    fn a_file_with_every_default_is_the_default_policy() {
-        for text in ["", DEFAULTS] {
-            let file = parse(text).unwrap();
-            assert_eq!(file, PolicyFile::default());
-            assert_eq!(file.keys_without_effect(), Vec::<&str>::new());
-            assert_eq!(file.into_policy(), Policy::default());
-        }
-    }
-
-    #[test]
-    fn each_key_that_decides_something_turns_it() {
-        let policy = |text: &str| parse(text).unwrap().into_policy();
-        let hour = Duration::from_secs(3_600);
-        let windows = policy("response_window = \"1h\"\n[cancellation]\nresponse_window = \"90s\"").response_windows;
-        assert_eq!(windows.partial_refund, hour);
-        assert_eq!(windows.cancellation, Duration::from_secs(90));
-        assert_eq!(windows.order_update, hour);
-        let refund = policy(
-            "[partial_refund]\ncap_bps = 5000\nsilence_rule = \"accept\"\nsmallest_refund = { USD = 500 }\nsmallest_price = { JPY = 7 }",
-        )
-        .partial_refund;
-        assert_eq!(refund.cap_bps, 5_000);
-        assert_eq!(refund.silence_rule, SilenceRule::Accept);
-        assert_eq!(refund.smallest_refund, BTreeMap::from([("USD".to_owned(), 500)]));
-        assert_eq!(refund.smallest_price, BTreeMap::from([("JPY".to_owned(), 7)]));
-        let cancellation =
-            policy("[cancellation]\nsilence_rule = \"no_effect\"\nsilence_rule_after_delivery = \"accept\"")
-                .cancellation;
-        assert_eq!(cancellation.silence_rule, SilenceRule::NoEffect);
-        assert_eq!(cancellation.silence_rule_after_delivery, SilenceRule::Accept);
-    }
-
-    #[test]
-    fn what_cannot_be_is_an_error_that_names_the_line() {
-        let cases = [
-            ("an unknown key", "\nresponce_window = \"1h\"", "line 2", "unknown field `responce_window`"),
-            ("an unknown table", "[refunds]", "line 1", "unknown field `refunds`"),
-            ("a span without a unit", "response_window = \"48\"", "line 1", "s, m, h or d"),
-            ("a span that is a number", "response_window = 48", "line 1", "string"),
-            ("a negative span", "event_retention = \"-1h\"", "line 1", "s, m, h or d"),
-            ("a span beyond reason", "\n\nevent_retention = \"99999999999999999999d\"", "line 3", "s, m, h or d"),
-            ("an empty window", "response_window = \"0s\"", "line 1", "more than nothing"),
-            ("a cap above the price", "[partial_refund]\ncap_bps = 10001", "line 2", "1 to 10000"),
-            ("no cap", "[partial_refund]\ncap_bps = 0", "line 2", "1 to 10000"),
-            ("an unknown rule", "[cancellation]\nsilence_rule = \"perhaps\"", "line 2", "unknown variant"),
-            ("an unknown currency", "[partial_refund]\nsmallest_price = { XYZ = 1 }", "line 2", "ISO 4217"),
-            ("a negative amount", "[partial_refund]\nsmallest_price = { USD = -1 }", "line 2", "at least 0"),
-        ];
-        for (name, text, line, what) in cases {
-            let error = parse(text).unwrap_err();
-            assert!(error.contains(line) && error.contains(what), "{name}: {error}");
-        }
-    }
-
-    #[test]
-    fn keys_for_rules_that_do_not_exist_yet_are_named() {
-        let file = parse("reminders = []\n[delivery_extension]\nsilent_grants = 2").unwrap();
-        assert_eq!(file.keys_without_effect(), ["reminders", "delivery_extension"]);
-    }
-}
+mod tests;

@@ -11,6 +11,19 @@ pub enum Scope {
     Platform,
 }
 
+impl Scope {
+    /// Every scope.
+    pub const ALL: [Self; 2] = [Self::Support, Self::Platform];
+
+    /// Its name in a credential.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Support => "support",
+            Self::Platform => "platform",
+        }
+    }
+}
+
 /// Who asks, as the credential says.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Caller {
@@ -72,13 +85,39 @@ impl Parties {
     }
 }
 
+/// The role in which something is done.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[expect(missing_docs, reason = "explained by Actor")]
+pub enum ActorRole {
+    Buyer,
+    Seller,
+    Support,
+    Platform,
+    System,
+}
+
 /// Who did something. What passes by time is done by the system.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Actor {
     /// A party of the order.
     Party(PartyRole, UserId),
+    /// An agent of the marketplace.
+    Support(UserId),
     /// Another service of the marketplace.
     Platform(UserId),
     /// The service itself, when a deadline passes.
     System,
+}
+
+impl Actor {
+    /// The role in which it was done.
+    pub fn role(&self) -> ActorRole {
+        match self {
+            Self::Party(PartyRole::Buyer, _) => ActorRole::Buyer,
+            Self::Party(PartyRole::Seller, _) => ActorRole::Seller,
+            Self::Support(_) => ActorRole::Support,
+            Self::Platform(_) => ActorRole::Platform,
+            Self::System => ActorRole::System,
+        }
+    }
 }

@@ -1,32 +1,69 @@
 //! Answering a dispute: who first, then what, then when.
 
-use super::actor::{Actor, Caller};
+use super::actor::{Actor, Caller, Scope};
 use super::case::{Case, Decision, Draft};
 use super::command::Answer;
 use super::dispute::{Dispute, DisputeKind, DisputeStatus, Outcome, ResolvedBy, Terms};
+use super::escalation;
 use super::money::Money;
 use super::refusal::Refusal;
 use super::time::Timestamp;
 
 pub(super) fn accept(case: &Case, caller: &Caller, answer: &Answer, now: Timestamp) -> Result<Decision, Refusal> {
-    let (dispute, draft) = admit(case, caller, answer, Side::Responder, Some(takes_yes_or_no), now)?;
-    let outcome = outcome_if_accepted(case, dispute)?;
-    Ok(resolved(draft, dispute, DisputeStatus::Accepted, ResolvedBy::Responder, outcome, answer))
+    let (actor, outcome) = may_accept(case, caller, answer, now)?;
+    Ok(resolved(case, actor, answer, DisputeStatus::Accepted, ResolvedBy::Responder, outcome, now))
 }
 
 pub(super) fn decline(case: &Case, caller: &Caller, answer: &Answer, now: Timestamp) -> Result<Decision, Refusal> {
-    let (dispute, draft) = admit(case, caller, answer, Side::Responder, Some(takes_yes_or_no), now)?;
-    Ok(resolved(draft, dispute, DisputeStatus::Declined, ResolvedBy::Responder, Outcome::Nothing, answer))
+    let actor = may_decline(case, caller, answer, now)?;
+    Ok(resolved(case, actor, answer, DisputeStatus::Declined, ResolvedBy::Responder, Outcome::Nothing, now))
 }
 
 pub(super) fn answer(case: &Case, caller: &Caller, answer: &Answer, now: Timestamp) -> Result<Decision, Refusal> {
-    let (dispute, draft) = admit(case, caller, answer, Side::Responder, Some(takes_a_message), now)?;
-    Ok(resolved(draft, dispute, DisputeStatus::Answered, ResolvedBy::Responder, Outcome::Nothing, answer))
+    let actor = may_answer(case, caller, answer, now)?;
+    Ok(resolved(case, actor, answer, DisputeStatus::Answered, ResolvedBy::Responder, Outcome::Nothing, now))
 }
 
 pub(super) fn withdraw(case: &Case, caller: &Caller, answer: &Answer, now: Timestamp) -> Result<Decision, Refusal> {
-    let (dispute, draft) = admit(case, caller, answer, Side::Opener, None, now)?;
-    Ok(resolved(draft, dispute, DisputeStatus::Withdrawn, ResolvedBy::Opener, Outcome::Nothing, answer))
+    let (actor, by) = may_withdraw(case, caller, answer, now)?;
+    Ok(resolved(case, actor, answer, DisputeStatus::Withdrawn, by, Outcome::Nothing, now))
+}
+
+/// The guards of accepting; answers what it will do.
+pub(super) fn may_accept(
+    case: &Case,
+    caller: &Caller,
+    answer: &Answer,
+    now: Timestamp,
+) -> Result<(Actor, Outcome), Refusal> {
+    let (dispute, actor) = admit(case, caller, answer, Side::Responder, Some(takes_yes_or_no), now)?;
+    Ok((actor, outcome_if_accepted(case, dispute)?))
+}
+
+/// The guards of declining.
+pub(super) fn may_decline(case: &Case, caller: &Caller, answer: &Answer, now: Timestamp) -> Result<Actor, Refusal> {
+    admit(case, caller, answer, Side::Responder, Some(takes_yes_or_no), now).map(|(_, actor)| actor)
+}
+
+/// The guards of answering with a message.
+pub(super) fn may_answer(case: &Case, caller: &Caller, answer: &Answer, now: Timestamp) -> Result<Actor, Refusal> {
+    admit(case, caller, answer, Side::Responder, Some(takes_a_message), now).map(|(_, actor)| actor)
+}
+
+/// The guards of withdrawing: the opener a pending dispute, who escalated it an escalated one.
+pub(super) fn may_withdraw(
+    case: &Case,
+    caller: &Caller,
+    answer: &Answer,
+    now: Timestamp,
+) -> Result<(Actor, ResolvedBy), Refusal> {
+    match &case.named(answer.dispute)?.escalation {
+        Some(escalation) => escalation::may_take_back(case, escalation, caller, answer),
+        None => {
+            let (_, actor) = admit(case, caller, answer, Side::Opener, None, now)?;
+            Ok((actor, ResolvedBy::Opener))
+        }
+    }
 }
 
 /// Which party may do it.
@@ -46,7 +83,7 @@ fn takes_yes_or_no(kind: DisputeKind) -> bool {
     !takes_a_message(kind)
 }
 
-/// The guards that all answers share, in their order, and an empty draft.
+/// The guards that all answers share, in their order.
 fn admit<'a>(
     case: &'a Case,
     caller: &Caller,
@@ -54,8 +91,8 @@ fn admit<'a>(
     side: Side,
     kind: Option<fn(DisputeKind) -> bool>,
     now: Timestamp,
-) -> Result<(&'a Dispute, Draft), Refusal> {
-    let dispute = case.dispute(answer.dispute).ok_or(Refusal::DisputeNotFound { dispute: answer.dispute })?;
+) -> Result<(&'a Dispute, Actor), Refusal> {
+    let dispute = case.named(answer.dispute)?;
     let role = dispute.party(caller)?;
     if (role == dispute.opener) != (side == Side::Opener) {
         return Err(Refusal::WrongRole);
@@ -65,19 +102,21 @@ fn admit<'a>(
     }
     dispute.require_unchanged(answer)?;
     dispute.require_in_time(now)?;
-    Ok((dispute, Draft::new(case.clone(), Actor::Party(role, caller.user.clone()), now)))
+    Ok((dispute, Actor::Party(role, caller.user.clone())))
 }
 
 fn resolved(
-    mut draft: Draft,
-    dispute: &Dispute,
+    case: &Case,
+    actor: Actor,
+    answer: &Answer,
     status: DisputeStatus,
     by: ResolvedBy,
     outcome: Outcome,
-    answer: &Answer,
+    now: Timestamp,
 ) -> Decision {
-    draft.resolve(dispute.id, status, by, outcome, answer.message.clone());
-    draft.decided(Some(dispute.id))
+    let mut draft = Draft::new(case.clone(), actor, now);
+    draft.resolve(answer.dispute, status, by, outcome, answer.message.clone());
+    draft.decided(Some(answer.dispute))
 }
 
 /// What accepting a dispute does to the order now, or what keeps it from being accepted: the guards of
@@ -87,9 +126,9 @@ pub(super) fn outcome_if_accepted(case: &Case, dispute: &Dispute) -> Result<Outc
     if !order.status.allows(dispute.kind()) {
         return Err(Refusal::OrderStatusNotAllowed { status: order.status });
     }
-    let left = order.left();
     match dispute.terms {
         Terms::PartialRefund { amount } => {
+            let left = order.left();
             if let Some(dispute) = order.refund_accepted {
                 return Err(Refusal::RefundAlreadyAccepted { dispute });
             }
@@ -98,16 +137,29 @@ pub(super) fn outcome_if_accepted(case: &Case, dispute: &Dispute) -> Result<Outc
             }
             Ok(Outcome::Refund(amount))
         }
-        Terms::Cancellation => {
-            let refund = (left.minor > 0).then_some(left);
-            Ok(Outcome::Cancellation { refund, counts: true })
-        }
+        Terms::Cancellation => Ok(Outcome::Cancellation { refund: refund_of_cancellation(case), counts: true }),
         Terms::OrderUpdate => Ok(Outcome::Nothing),
+        Terms::DeliveryExtension { new_due_time } => Ok(Outcome::NewDueTime(new_due_time)),
     }
 }
 
+/// A cancellation pays back what is left.
+pub(super) fn refund_of_cancellation(case: &Case) -> Option<Money> {
+    let left = case.order.left();
+    (left.minor > 0).then_some(left)
+}
+
 impl Dispute {
-    fn require_unchanged(&self, answer: &Answer) -> Result<(), Refusal> {
+    /// Support alone may do it.
+    pub(super) fn require_support(&self, caller: &Caller) -> Result<(), Refusal> {
+        match caller.scope {
+            Some(Scope::Support) => Ok(()),
+            Some(Scope::Platform) | None => self.party(caller).and(Err(Refusal::WrongRole)),
+        }
+    }
+
+    /// The dispute is the one that the caller has seen, if it says which.
+    pub(super) fn require_unchanged(&self, answer: &Answer) -> Result<(), Refusal> {
         match &answer.etag {
             Some(etag) if *etag != self.etag() => Err(Refusal::EtagMismatch { etag: self.etag() }),
             Some(_) | None => Ok(()),
@@ -116,7 +168,7 @@ impl Dispute {
 
     /// An answer counts if and only if it comes before `respond_by`, whether or not the expiry has been
     /// recorded yet.
-    fn require_in_time(&self, now: Timestamp) -> Result<(), Refusal> {
+    pub(super) fn require_in_time(&self, now: Timestamp) -> Result<(), Refusal> {
         match self.status() {
             DisputeStatus::Pending if now < self.respond_by => Ok(()),
             DisputeStatus::Pending | DisputeStatus::Expired => {

@@ -5,10 +5,12 @@ use super::actor::Actor;
 use super::dispute::{Dispute, DisputeKind, DisputeStatus, Outcome, Resolution, ResolvedBy};
 use super::event::{Change, Event, Recorded};
 use super::ids::DisputeId;
-use super::order::Order;
+use super::order::{Order, OrderStatus};
+use super::refusal::Refusal;
 use super::time::Timestamp;
 
-/// An order with its disputes: every open one, and those that the commands at hand name.
+/// An order with its disputes: every open one, those that the commands at hand name, and of the kinds of
+/// which attempts are limited those that ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Case {
     /// The order.
@@ -23,9 +25,14 @@ impl Case {
         self.disputes.iter().find(|dispute| dispute.id == id)
     }
 
-    /// The pending dispute that a new one of this kind would meet.
-    pub(super) fn pending_that_excludes(&self, kind: DisputeKind) -> Option<&Dispute> {
-        self.disputes.iter().find(|dispute| dispute.is_pending() && dispute.kind().excludes(kind))
+    /// The dispute that a command names.
+    pub(super) fn named(&self, id: DisputeId) -> Result<&Dispute, Refusal> {
+        self.dispute(id).ok_or(Refusal::DisputeNotFound { dispute: id })
+    }
+
+    /// The open dispute that another one of this kind would meet.
+    pub(super) fn open_that_excludes(&self, kind: DisputeKind) -> Option<&Dispute> {
+        self.disputes.iter().find(|dispute| dispute.is_open() && dispute.kind().excludes(kind))
     }
 }
 
@@ -67,31 +74,26 @@ impl Draft {
         outcome: Outcome,
         answer_message: String,
     ) {
-        let resolution = Resolution { status, time: self.now, by, outcome, answer_message };
-        self.record(dispute, Change::Resolved(resolution));
+        let resolution = Resolution::new(status, self.now, by, outcome);
+        self.record(dispute, Change::Resolved(resolution, answer_message));
         self.supersede(ResolvedBy::OtherDispute);
     }
 
-    /// Ends every pending dispute whose kind the order's status no longer allows, oldest first.
+    /// Ends what cannot go on as the order stands, oldest first: a pending dispute whose kind the order's status
+    /// does not allow, and on a cancelled order also an escalated one.
     pub(super) fn supersede(&mut self, by: ResolvedBy) {
-        let status = self.case.order.status;
-        let mut over: Vec<_> = self
-            .case
-            .disputes
-            .iter()
-            .filter(|dispute| dispute.is_pending() && !status.allows(dispute.kind()))
-            .map(|dispute| (dispute.create_time, dispute.id))
-            .collect();
+        let order = self.case.order.status;
+        let is_over = |dispute: &&Dispute| match dispute.status() {
+            DisputeStatus::Pending => !order.allows(dispute.kind()),
+            DisputeStatus::Escalated => order == OrderStatus::Cancelled,
+            _ => false,
+        };
+        let mut over: Vec<_> =
+            self.case.disputes.iter().filter(is_over).map(|dispute| (dispute.create_time, dispute.id)).collect();
         over.sort_unstable();
         for (_, dispute) in over {
-            let resolution = Resolution {
-                status: DisputeStatus::Superseded,
-                time: self.now,
-                by,
-                outcome: Outcome::Nothing,
-                answer_message: String::new(),
-            };
-            self.record(dispute, Change::Resolved(resolution));
+            let resolution = Resolution::new(DisputeStatus::Superseded, self.now, by, Outcome::Nothing);
+            self.record(dispute, Change::Resolved(resolution, String::new()));
         }
     }
 
@@ -99,12 +101,14 @@ impl Draft {
         Decision { case: self.case, events: self.events, dispute }
     }
 
-    fn record(&mut self, dispute: DisputeId, change: Change) {
+    /// Has something happen to a dispute.
+    pub(super) fn record(&mut self, dispute: DisputeId, change: Change) {
         let event = Event { dispute, actor: self.actor.clone(), time: self.now, change };
         let previous_status = self.case.dispute(dispute).map(Dispute::status);
         self.case.apply(&event);
         if let Some(dispute) = self.case.dispute(dispute).cloned() {
-            self.events.push(Recorded { event, previous_status, dispute });
+            let consequences = self.case.consequences(&dispute);
+            self.events.push(Recorded { event, previous_status, dispute, consequences });
         }
     }
 }

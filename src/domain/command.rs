@@ -3,7 +3,10 @@
 use super::dispute::Terms;
 use super::ids::{DisputeId, OrderId};
 use super::order::OrderReport;
+use super::money::Money;
 use super::reason::Reason;
+use super::settlement::SettlementReport;
+use super::time::Timestamp;
 
 /// A command about one order.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,8 +21,30 @@ pub enum Command {
     Decline(Answer),
     /// The responder answers a request for an update; the message is there.
     AnswerOrderUpdate(Answer),
-    /// The opener withdraws.
+    /// The opener withdraws a pending dispute, or who escalated it an escalated one.
     Withdraw(Answer),
+    /// A party or support hands the dispute to support; the message is there.
+    Escalate(Answer),
+    /// Support decides an escalated dispute; the message is there.
+    Decide(Answer, Ruling),
+    /// Support moves the deadline of a pending dispute to a later instant; the message is there.
+    Postpone(Answer, Timestamp),
+    /// The platform says what became of the money.
+    ReportSettlement(DisputeId, SettlementReport),
+}
+
+/// What support decides.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ruling {
+    /// Everything stays as it is.
+    NoAction,
+    /// So much is paid back.
+    Refund(Money),
+    /// The order is cancelled, and what is left is paid back.
+    CancelOrder {
+        /// Whether it counts against the seller's completion rate.
+        counts: bool,
+    },
 }
 
 /// A dispute that is to be opened.
@@ -37,14 +62,14 @@ pub struct Opening {
     pub reason: Option<Reason>,
 }
 
-/// What a party does with an open dispute.
+/// What somebody says about a dispute.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Answer {
     /// The dispute.
     pub dispute: DisputeId,
-    /// The party's text, normalised; empty where none is given.
+    /// The text, normalised; empty where none is given.
     pub message: String,
-    /// The version of the dispute that the party has seen, if it says so.
+    /// The version of the dispute that the caller has seen, if it says so.
     pub etag: Option<String>,
 }
 
@@ -63,9 +88,14 @@ impl Command {
         match self {
             Self::UpsertOrder(report) => Subject::Order(report.id.clone()),
             Self::Open(opening) => Subject::Order(opening.order.clone()),
-            Self::Accept(answer) | Self::Decline(answer) | Self::AnswerOrderUpdate(answer) | Self::Withdraw(answer) => {
-                Subject::Dispute(answer.dispute)
-            }
+            Self::Accept(answer)
+            | Self::Decline(answer)
+            | Self::AnswerOrderUpdate(answer)
+            | Self::Withdraw(answer)
+            | Self::Escalate(answer)
+            | Self::Decide(answer, _)
+            | Self::Postpone(answer, _) => Subject::Dispute(answer.dispute),
+            Self::ReportSettlement(dispute, _) => Subject::Dispute(*dispute),
         }
     }
 }

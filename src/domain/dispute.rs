@@ -1,10 +1,11 @@
 //! A dispute: one request that a party raises on an order and that the other party answers.
 
-use super::actor::{Caller, Parties, PartyRole, Scope};
-use super::ids::{DisputeId, OrderId};
+use super::actor::{ActorRole, Caller, Parties, PartyRole, Scope};
+use super::ids::{DisputeId, OrderId, UserId};
 use super::money::Money;
 use super::reason::{self, Reason};
 use super::refusal::Refusal;
+use super::settlement::Settlement;
 use super::time::Timestamp;
 
 /// What is asked for.
@@ -16,17 +17,19 @@ pub enum DisputeKind {
     Cancellation,
     /// A buyer asks how the work is going.
     OrderUpdate,
+    /// A seller asks for more time to deliver.
+    DeliveryExtension,
 }
 
 impl DisputeKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::PartialRefund, Self::Cancellation, Self::OrderUpdate];
+    pub const ALL: [Self; 4] = [Self::PartialRefund, Self::Cancellation, Self::OrderUpdate, Self::DeliveryExtension];
 
     /// Whether it moves money: of these, at most one is open per order.
     pub fn is_money(self) -> bool {
         match self {
             Self::PartialRefund | Self::Cancellation => true,
-            Self::OrderUpdate => false,
+            Self::OrderUpdate | Self::DeliveryExtension => false,
         }
     }
 
@@ -39,7 +42,7 @@ impl DisputeKind {
     /// Whether this role may open a dispute of this kind.
     pub fn may_be_opened_by(self, role: PartyRole) -> bool {
         match self {
-            Self::PartialRefund => role == PartyRole::Seller,
+            Self::PartialRefund | Self::DeliveryExtension => role == PartyRole::Seller,
             Self::Cancellation => true,
             Self::OrderUpdate => role == PartyRole::Buyer,
         }
@@ -51,7 +54,7 @@ impl DisputeKind {
         match (self, opener) {
             (Self::Cancellation, PartyRole::Seller) => false,
             (Self::Cancellation, PartyRole::Buyer) => true,
-            (Self::PartialRefund | Self::OrderUpdate, _) => true,
+            (Self::PartialRefund | Self::OrderUpdate | Self::DeliveryExtension, _) => true,
         }
     }
 }
@@ -68,6 +71,11 @@ pub enum Terms {
     Cancellation,
     /// Say how the work is going.
     OrderUpdate,
+    /// Agree on a later due time.
+    DeliveryExtension {
+        /// The new one.
+        new_due_time: Timestamp,
+    },
 }
 
 impl Terms {
@@ -77,6 +85,7 @@ impl Terms {
             Self::PartialRefund { .. } => DisputeKind::PartialRefund,
             Self::Cancellation => DisputeKind::Cancellation,
             Self::OrderUpdate => DisputeKind::OrderUpdate,
+            Self::DeliveryExtension { .. } => DisputeKind::DeliveryExtension,
         }
     }
 }
@@ -104,25 +113,34 @@ pub struct Silence {
 #[expect(missing_docs, reason = "each status is explained by the way into it, see ResolvedBy and transitions.md")]
 pub enum DisputeStatus {
     Pending,
+    Escalated,
     Accepted,
     Declined,
     Answered,
     Withdrawn,
     Expired,
     Superseded,
+    Decided,
 }
 
 impl DisputeStatus {
     /// Every status.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Pending,
+        Self::Escalated,
         Self::Accepted,
         Self::Declined,
         Self::Answered,
         Self::Withdrawn,
         Self::Expired,
         Self::Superseded,
+        Self::Decided,
     ];
+
+    /// Whether the dispute is still to be answered or decided.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Pending | Self::Escalated)
+    }
 }
 
 /// What ended a dispute.
@@ -134,6 +152,8 @@ pub enum ResolvedBy {
     Opener,
     /// Both parties asked to cancel.
     Crossed,
+    /// The buyer could cancel alone.
+    Immediate,
     /// The response window closed.
     Deadline,
     /// The order was completed or cancelled by the order system.
@@ -142,6 +162,8 @@ pub enum ResolvedBy {
     OrderStatus,
     /// The outcome of another dispute.
     OtherDispute,
+    /// Support decided, or withdrew what it had escalated.
+    Support,
 }
 
 /// What a resolved dispute does to its order.
@@ -158,13 +180,15 @@ pub enum Outcome {
         /// Whether it counts against the seller's completion rate.
         counts: bool,
     },
+    /// The delivery is due at this instant.
+    NewDueTime(Timestamp),
 }
 
 impl Outcome {
     /// What is paid back, if anything is.
     pub fn refund(self) -> Option<Money> {
         match self {
-            Self::Nothing => None,
+            Self::Nothing | Self::NewDueTime(_) => None,
             Self::Refund(refund) => Some(refund),
             Self::Cancellation { refund, .. } => refund,
         }
@@ -174,7 +198,7 @@ impl Outcome {
 /// How a dispute ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Resolution {
-    /// Any status but [`DisputeStatus::Pending`].
+    /// A status that is not open.
     pub status: DisputeStatus,
     /// When.
     pub time: Timestamp,
@@ -182,8 +206,35 @@ pub struct Resolution {
     pub by: ResolvedBy,
     /// What it did to the order.
     pub outcome: Outcome,
-    /// The text of an answer, a decline or a crossed cancellation; else empty.
-    pub answer_message: String,
+    /// Whether the money has moved; if and only if the outcome refunds some.
+    pub settlement: Option<Settlement>,
+}
+
+impl Resolution {
+    /// An end of a dispute. What it refunds is due.
+    pub fn new(status: DisputeStatus, time: Timestamp, by: ResolvedBy, outcome: Outcome) -> Self {
+        Self { status, time, by, outcome, settlement: outcome.refund().map(|_| Settlement::Due) }
+    }
+}
+
+/// How a dispute came to support, and what support made of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Escalation {
+    /// Who asked for it: a party or support.
+    pub by: ActorRole,
+    /// Why, shown to both parties.
+    pub message: String,
+    /// What support said when it decided.
+    pub ruling: Option<Ruled>,
+}
+
+/// Support's words on its decision; the decision itself is the outcome.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ruled {
+    /// The agent, known to support alone.
+    pub agent: UserId,
+    /// Shown to both parties.
+    pub message: String,
 }
 
 /// A dispute, with everything that its opener knows about it.
@@ -205,6 +256,12 @@ pub struct Dispute {
     pub reason: Option<Reason>,
     /// The instant at which the response window closes: an answer counts before it, not at it.
     pub respond_by: Timestamp,
+    /// When the responder is reminded next; `None` if never again.
+    pub remind_at: Option<Timestamp>,
+    /// How many of its events were reminders.
+    pub reminders_sent: i64,
+    /// Support's words on moving the deadline; empty if it never did.
+    pub postpone_message: String,
     /// What silence does.
     pub silence: Silence,
     /// When it was opened.
@@ -213,7 +270,11 @@ pub struct Dispute {
     pub update_time: Timestamp,
     /// 1, 2, 3 …: the number of its events.
     pub revision: i64,
-    /// How it ended; `None` while it is pending.
+    /// The text of an answer, a decline or a crossed cancellation; else empty.
+    pub answer_message: String,
+    /// How it came to support; `None` if it never did. That happens at most once.
+    pub escalation: Option<Escalation>,
+    /// How it ended; `None` while it is open.
     pub resolution: Option<Resolution>,
 }
 
@@ -225,18 +286,27 @@ impl Dispute {
 
     /// The status.
     pub fn status(&self) -> DisputeStatus {
-        self.resolution.as_ref().map_or(DisputeStatus::Pending, |resolution| resolution.status)
+        match (&self.resolution, &self.escalation) {
+            (Some(resolution), _) => resolution.status,
+            (None, Some(_)) => DisputeStatus::Escalated,
+            (None, None) => DisputeStatus::Pending,
+        }
+    }
+
+    /// Whether it is still to be answered or decided.
+    pub fn is_open(&self) -> bool {
+        self.resolution.is_none()
     }
 
     /// Whether the responder has still to answer.
     pub fn is_pending(&self) -> bool {
-        self.resolution.is_none()
+        self.status() == DisputeStatus::Pending
     }
 
-    /// The opaque version that a command may name, to be refused if the dispute has changed since.
-    /// The same for every viewer.
+    /// The opaque version that a command may name, to be refused if the dispute has changed since. The same
+    /// for every viewer, and not changed by a reminder.
     pub fn etag(&self) -> String {
-        self.revision.to_string()
+        self.revision.saturating_sub(self.reminders_sent).to_string()
     }
 
     /// Whether the response window is over at `now`.

@@ -26,7 +26,7 @@ fn first_overdue(case: &Case, now: Timestamp) -> Option<&Dispute> {
 
 /// What silence does. Before it takes effect it re-checks what accepting re-checks, and once work was
 /// delivered the rule for that holds.
-fn outcome_of_silence(case: &Case, dispute: &Dispute) -> Outcome {
+pub(super) fn outcome_of_silence(case: &Case, dispute: &Dispute) -> Outcome {
     let delivered = case.order.status.is_delivered();
     let rule = if delivered { dispute.silence.after_delivery } else { dispute.silence.rule };
     match rule {

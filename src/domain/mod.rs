@@ -1,7 +1,7 @@
 //! The rules, pure: values in, values out. No async, no clock, no ids minted, no database, no gRPC.
 //!
 //! Read [`decide`] first: every rule of the resolution centre is reachable from there. Before each
-//! command comes the clock, [`expire_overdue`]. What the responder and the opener can do in each status:
+//! command comes the clock, [`expire_overdue`]. What everybody can do in each status:
 #![doc = include_str!("transitions.md")]
 
 mod actor;
@@ -9,6 +9,7 @@ mod answering;
 mod case;
 mod command;
 mod dispute;
+mod escalation;
 mod event;
 mod expiry;
 mod ids;
@@ -17,28 +18,40 @@ mod opening;
 mod options;
 mod order;
 mod policy;
+mod postponing;
 mod reason;
 mod refusal;
+mod settlement;
+mod standing;
 pub mod text;
 mod time;
+mod view;
 
 #[cfg(test)]
 mod tests;
 
-pub use actor::{Actor, Caller, Parties, PartyRole, Scope};
+pub use actor::{Actor, ActorRole, Caller, Parties, PartyRole, Scope};
 pub use case::{Case, Decision};
-pub use command::{Answer, Command, Opening, Subject};
-pub use dispute::{Dispute, DisputeKind, DisputeStatus, Outcome, Resolution, ResolvedBy, Silence, SilenceRule, Terms};
+pub use command::{Answer, Command, Opening, Ruling, Subject};
+pub use dispute::{
+    Dispute, DisputeKind, DisputeStatus, Escalation, Outcome, Resolution, ResolvedBy, Ruled, Silence, SilenceRule, Terms,
+};
 pub use event::{Change, Event, EventType, Recorded};
 pub use expiry::expire_overdue;
 pub use ids::{DisputeId, EventId, ID_MAX_CHARACTERS, InvalidId, OrderId, UserId};
 pub use money::{Currency, InvalidMoney, Money};
-pub use options::{DisputeOption, options};
+pub use options::{DisputeOption, Effect, options};
 pub use order::{Order, OrderReport, OrderStatus};
-pub use policy::{CancellationPolicy, PartialRefundPolicy, Policy, RESPONSE_WINDOW, ResponseWindows};
-pub use reason::{Reason, ReasonCode, is_confidential, label, reasons};
+pub use policy::{
+    Attempts, CancellationPolicy, DeliveryExtensionPolicy, KindPolicy, PartialRefundPolicy, Policy, RESPONSE_WINDOW,
+};
+pub use postponing::remind;
+pub use reason::{Reason, ReasonCode, is_confidential, reasons};
 pub use refusal::Refusal;
+pub use settlement::{Settlement, SettlementReport, SettlementStatus};
+pub use standing::SellerStanding;
 pub use time::Timestamp;
+pub use view::{Consequences, DisputeAction, DisputeView, OrderView};
 
 use case::Draft;
 
@@ -60,6 +73,14 @@ pub fn decide(
         (Command::Decline(answer), Some(case)) => answering::decline(case, caller, answer, now),
         (Command::AnswerOrderUpdate(answer), Some(case)) => answering::answer(case, caller, answer, now),
         (Command::Withdraw(answer), Some(case)) => answering::withdraw(case, caller, answer, now),
+        (Command::Escalate(answer), Some(case)) => escalation::escalate(case, caller, answer, policy, now),
+        (Command::Decide(answer, ruling), Some(case)) => escalation::rule(case, caller, answer, *ruling, now),
+        (Command::Postpone(answer, respond_by), Some(case)) => {
+            postponing::postpone(case, caller, answer, *respond_by, policy, now)
+        }
+        (Command::ReportSettlement(dispute, report), Some(case)) => {
+            settlement::report(case, caller, *dispute, report, now)
+        }
         (_, None) => Err(match command.subject() {
             Subject::Order(order) => Refusal::OrderNotFound { order },
             Subject::Dispute(dispute) => Refusal::DisputeNotFound { dispute },
@@ -67,8 +88,7 @@ pub fn decide(
     }
 }
 
-/// Takes what the order system says. Pending disputes whose kind the order's new status does not allow
-/// are superseded.
+/// Takes what the order system says. What cannot go on as the order stands then is superseded.
 fn upsert(case: Option<&Case>, caller: &Caller, report: &OrderReport, now: Timestamp) -> Result<Decision, Refusal> {
     let order = Order::upsert(case.map(|case| &case.order), report, now)?;
     let disputes = case.map(|case| case.disputes.clone()).unwrap_or_default();

@@ -7,7 +7,9 @@ use super::command::Opening;
 use super::dispute::{Dispute, DisputeKind, DisputeStatus, Outcome, ResolvedBy, Terms};
 use super::ids::DisputeId;
 use super::money::Money;
-use super::policy::Policy;
+use super::order::OrderStatus;
+use super::policy::{Attempts, Policy};
+use super::postponing::next_reminder;
 use super::reason;
 use super::refusal::Refusal;
 use super::time::Timestamp;
@@ -21,16 +23,21 @@ pub(super) fn open(
 ) -> Result<Decision, Refusal> {
     let kind = opening.terms.kind();
     let role = case.order.party(caller)?;
-    if !kind.may_be_opened_by(role) {
+    if !policy.of(kind).enabled || !kind.may_be_opened_by(role) {
         return Err(Refusal::WrongRole);
     }
-    if let Some(first) = blockers(case, kind, role, policy).into_iter().next() {
+    if let Some(first) = obstacles(case, kind, role, policy, now).into_iter().next() {
         return Err(first);
     }
-    if let Terms::PartialRefund { amount } = opening.terms {
-        require_amount_in_range(case, amount, policy)?;
+    match opening.terms {
+        Terms::PartialRefund { amount } => require_amount_in_range(case, amount, policy)?,
+        Terms::DeliveryExtension { new_due_time } => require_due_time_in_range(case, new_due_time, policy, now)?,
+        Terms::Cancellation | Terms::OrderUpdate => {}
     }
     require_message_and_reason(opening, kind, role)?;
+    if let Some(first) = limits_of_attempts(case, kind, role, policy, now).into_iter().next() {
+        return Err(first);
+    }
 
     let mut draft = Draft::new(case.clone(), Actor::Party(role, caller.user.clone()), now);
     match way(case, kind, role) {
@@ -46,6 +53,7 @@ pub(super) fn open(
         }
         Way::Free | Way::Blocked(_) => {}
     }
+    let respond_by = now.plus(policy.of(kind).response_window);
     draft.open(Dispute {
         id: opening.dispute,
         order: case.order.id.clone(),
@@ -54,19 +62,42 @@ pub(super) fn open(
         terms: opening.terms,
         message: opening.message.clone(),
         reason: opening.reason.clone(),
-        respond_by: now.plus(policy.response_window(kind)),
-        silence: policy.silence(kind, case.order.status),
+        respond_by,
+        remind_at: next_reminder(respond_by, policy, now),
+        reminders_sent: 0,
+        postpone_message: String::new(),
+        silence: policy.silence(kind, &case.order),
         create_time: now,
         update_time: now,
         revision: 1,
+        answer_message: String::new(),
+        escalation: None,
         resolution: None,
     });
+    if is_immediate(case, kind, role, policy, now) {
+        let outcome = Outcome::Cancellation { refund: answering::refund_of_cancellation(case), counts: true };
+        let (status, by) = (DisputeStatus::Accepted, ResolvedBy::Immediate);
+        draft.resolve(opening.dispute, status, by, outcome, String::new());
+    }
     Ok(draft.decided(Some(opening.dispute)))
 }
 
-/// Everything in the case that keeps this role from opening a dispute of this kind, whatever it would
-/// say in it; first what is judged first.
-pub(super) fn blockers(case: &Case, kind: DisputeKind, role: PartyRole, policy: &Policy) -> Vec<Refusal> {
+/// Everything that keeps this role from opening a dispute of this kind now, whatever it would say in it; first
+/// what is judged first.
+pub(super) fn blockers(
+    case: &Case,
+    kind: DisputeKind,
+    role: PartyRole,
+    policy: &Policy,
+    now: Timestamp,
+) -> Vec<Refusal> {
+    let mut blockers = obstacles(case, kind, role, policy, now);
+    blockers.extend(limits_of_attempts(case, kind, role, policy, now));
+    blockers
+}
+
+/// What stands in the way as the order and its disputes are.
+fn obstacles(case: &Case, kind: DisputeKind, role: PartyRole, policy: &Policy, now: Timestamp) -> Vec<Refusal> {
     let mut blockers = Vec::new();
     let order = &case.order;
     if !order.status.allows(kind) {
@@ -88,7 +119,50 @@ pub(super) fn blockers(case: &Case, kind: DisputeKind, role: PartyRole, policy: 
             blockers.push(Refusal::AmountOutOfRange { min, max });
         }
     }
+    if kind == DisputeKind::DeliveryExtension {
+        let (after, latest) = due_time_range(case, policy, now);
+        if latest <= after {
+            blockers.push(Refusal::NewDueTimeOutOfRange { after, latest });
+        }
+    }
     blockers
+}
+
+/// By policy: how soon and how often the same can be tried again on the same order, after it was declined,
+/// withdrawn or left without an answer.
+fn limits_of_attempts(
+    case: &Case,
+    kind: DisputeKind,
+    role: PartyRole,
+    policy: &Policy,
+    now: Timestamp,
+) -> Vec<Refusal> {
+    use DisputeStatus::{Declined, Expired, Withdrawn};
+    let Attempts { cool_down, max } = policy.of(kind).attempts;
+    let same = case.disputes.iter().filter(|dispute| dispute.kind() == kind && dispute.opener == role);
+    let in_vain = same.filter(|dispute| matches!(dispute.status(), Declined | Withdrawn | Expired));
+    let ended: Vec<_> = in_vain.filter_map(|dispute| Some(dispute.resolution.as_ref()?.time)).collect();
+    let mut limits = Vec::new();
+    let retry_time = ended.iter().max().map(|last| last.plus(cool_down));
+    if let Some(retry_time) = retry_time.filter(|retry_time| now < *retry_time) {
+        limits.push(Refusal::CoolDown { retry_time });
+    }
+    let attempts = u32::try_from(ended.len()).unwrap_or(u32::MAX);
+    if max > 0 && attempts >= max {
+        limits.push(Refusal::TooManyAttempts { attempts, max });
+    }
+    limits
+}
+
+/// By policy: whether the buyer cancels alone. Before the work has started, or when the order is late by more
+/// than a given time with nothing delivered.
+pub(super) fn is_immediate(case: &Case, kind: DisputeKind, role: PartyRole, policy: &Policy, now: Timestamp) -> bool {
+    let (order, rules) = (&case.order, &policy.cancellation);
+    let has_not_started = order.status == OrderStatus::RequirementsPending;
+    let is_late = order.effective_due_time().is_some_and(|due| due.plus(rules.immediate_when_late) < now);
+    (kind, role) == (DisputeKind::Cancellation, PartyRole::Buyer)
+        && ((rules.immediate_before_start && has_not_started)
+            || (!rules.immediate_when_late.is_zero() && is_late && !order.status.is_delivered()))
 }
 
 /// What a new dispute meets: at most one money dispute is open per order, and at most one of each other
@@ -105,10 +179,12 @@ pub(super) enum Way<'a> {
 }
 
 pub(super) fn way(case: &Case, kind: DisputeKind, role: PartyRole) -> Way<'_> {
-    let Some(open) = case.pending_that_excludes(kind) else {
+    let Some(open) = case.open_that_excludes(kind) else {
         return Way::Free;
     };
     match (kind, open.kind()) {
+        // What support has to decide is not for the parties to settle.
+        _ if !open.is_pending() => Way::Blocked(open.id),
         (DisputeKind::Cancellation, DisputeKind::Cancellation) if open.opener != role => Way::AcceptsCancellation(open),
         (DisputeKind::Cancellation, DisputeKind::PartialRefund) if role == PartyRole::Buyer => {
             Way::DeclinesOffer(open.id)
@@ -132,12 +208,33 @@ pub(super) fn refund_range(case: &Case, policy: &Policy) -> (Money, Money) {
 fn require_amount_in_range(case: &Case, amount: Money, policy: &Policy) -> Result<(), Refusal> {
     let (min, max) = refund_range(case, policy);
     if amount.currency != max.currency {
-        return Err(Refusal::CurrencyNotOfOrder { expected: max.currency.code() });
+        return Err(Refusal::CurrencyNotOfOrder { field: "amount.currency_code", expected: max.currency.code() });
     }
     if !(min.minor..=max.minor).contains(&amount.minor) {
         return Err(Refusal::AmountOutOfRange { min, max });
     }
     Ok(())
+}
+
+/// A new due time is after the effective one and after now, and at most so much after the effective one; of an
+/// order without one, after now.
+fn due_time_range(case: &Case, policy: &Policy, now: Timestamp) -> (Timestamp, Timestamp) {
+    let due = case.order.effective_due_time().unwrap_or(now);
+    (due.max(now), due.plus(policy.delivery_extension.max_extension))
+}
+
+fn require_due_time_in_range(
+    case: &Case,
+    new_due_time: Timestamp,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let (after, latest) = due_time_range(case, policy, now);
+    if after < new_due_time && new_due_time <= latest {
+        Ok(())
+    } else {
+        Err(Refusal::NewDueTimeOutOfRange { after, latest })
+    }
 }
 
 fn require_message_and_reason(opening: &Opening, kind: DisputeKind, role: PartyRole) -> Result<(), Refusal> {

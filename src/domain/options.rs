@@ -1,15 +1,19 @@
-//! What a party can open on an order now, judged by the guards that will judge it then.
+//! What a party can open on an order now, judged by the guards that will judge it then, and what would come
+//! of it.
 
 use std::time::Duration;
 
 use super::actor::PartyRole;
+use super::answering::refund_of_cancellation;
 use super::case::Case;
-use super::dispute::{DisputeKind, SilenceRule};
+use super::dispute::{DisputeKind, Outcome, SilenceRule};
 use super::ids::DisputeId;
 use super::money::Money;
 use super::opening::{self, Way};
 use super::policy::Policy;
 use super::refusal::Refusal;
+use super::standing::SellerStanding;
+use super::time::Timestamp;
 
 /// One thing that a role can ask for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -22,31 +26,89 @@ pub struct DisputeOption {
     pub accepts: Option<DisputeId>,
     /// The least and the most that can be offered; only for a refund.
     pub amounts: Option<(Money, Money)>,
-    /// How long the other party will have.
-    pub response_window: Duration,
-    /// What silence will do.
-    pub silence_rule: SilenceRule,
+    /// How long the other party will have, and what its silence will do; `None` if choosing this takes effect
+    /// at once.
+    pub waits: Option<(Duration, SilenceRule)>,
+    /// What acceptance will do: without what only the form will say, an amount or a new due time. `None` if it
+    /// cannot be opened, or not be accepted.
+    pub if_accepted: Option<Outcome>,
+    /// What choosing this can bring about beside that.
+    pub effects: Vec<Effect>,
+    /// The seller's completion rate in basis points now …
+    pub rate_before_bps: Option<u32>,
+    /// … and after acceptance. Both are for the seller only, and only if there is a rate.
+    pub rate_after_bps: Option<u32>,
 }
 
-/// The options of a role, on a case in which nothing is overdue.
-pub fn options(case: &Case, role: PartyRole, policy: &Policy) -> Vec<DisputeOption> {
-    DisputeKind::ALL
-        .into_iter()
-        .filter(|kind| kind.may_be_opened_by(role))
-        .map(|kind| {
-            let blockers = opening::blockers(case, kind, role, policy);
-            let accepts = match opening::way(case, kind, role) {
-                Way::AcceptsCancellation(first) if blockers.is_empty() => Some(first.id),
-                Way::AcceptsCancellation(_) | Way::Free | Way::Blocked(_) | Way::DeclinesOffer(_) => None,
-            };
-            DisputeOption {
-                kind,
-                blockers,
-                accepts,
-                amounts: (kind == DisputeKind::PartialRefund).then(|| opening::refund_range(case, policy)),
-                response_window: policy.response_window(kind),
-                silence_rule: policy.silence(kind, case.order.status).rule,
-            }
-        })
-        .collect()
+/// What choosing an option can bring about for the seller.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Effect {
+    /// Less revenue.
+    Revenue,
+    /// Another completion rate.
+    CompletionRate,
+    /// Less visible in search results.
+    SearchVisibility,
+    /// Once accepted, no further refund can be offered on the order.
+    NoFurtherRefund,
+}
+
+/// The options of a role, on a case in which nothing is overdue. `standing` is the seller's, if the role is
+/// that.
+pub fn options(
+    case: &Case,
+    role: PartyRole,
+    standing: Option<&SellerStanding>,
+    policy: &Policy,
+    now: Timestamp,
+) -> Vec<DisputeOption> {
+    let is_offered = |kind: &DisputeKind| policy.of(*kind).enabled && kind.may_be_opened_by(role);
+    DisputeKind::ALL.into_iter().filter(is_offered).map(|kind| option(case, kind, role, standing, policy, now)).collect()
+}
+
+fn option(
+    case: &Case,
+    kind: DisputeKind,
+    role: PartyRole,
+    standing: Option<&SellerStanding>,
+    policy: &Policy,
+    now: Timestamp,
+) -> DisputeOption {
+    let blockers = opening::blockers(case, kind, role, policy, now);
+    let is_available = blockers.is_empty();
+    let accepts = match opening::way(case, kind, role) {
+        Way::AcceptsCancellation(first) if is_available => Some(first.id),
+        Way::AcceptsCancellation(_) | Way::Free | Way::Blocked(_) | Way::DeclinesOffer(_) => None,
+    };
+    let is_at_once = is_available && (accepts.is_some() || opening::is_immediate(case, kind, role, policy, now));
+    let if_accepted = outcome_if_accepted(case, kind).filter(|_| is_available);
+    DisputeOption {
+        kind,
+        blockers,
+        accepts,
+        amounts: (kind == DisputeKind::PartialRefund).then(|| opening::refund_range(case, policy)),
+        waits: (!is_at_once).then(|| (policy.of(kind).response_window, policy.silence(kind, &case.order).rule)),
+        if_accepted,
+        effects: effects(kind),
+        rate_before_bps: standing.and_then(SellerStanding::completion_rate_bps),
+        rate_after_bps: standing
+            .and_then(|standing| standing.completion_rate_bps_after(if_accepted.unwrap_or(Outcome::Nothing))),
+    }
+}
+
+/// What acceptance will do, as far as the kind alone says.
+fn outcome_if_accepted(case: &Case, kind: DisputeKind) -> Option<Outcome> {
+    match kind {
+        DisputeKind::Cancellation => Some(Outcome::Cancellation { refund: refund_of_cancellation(case), counts: true }),
+        DisputeKind::PartialRefund | DisputeKind::DeliveryExtension => Some(Outcome::Nothing),
+        DisputeKind::OrderUpdate => None,
+    }
+}
+
+fn effects(kind: DisputeKind) -> Vec<Effect> {
+    match kind {
+        DisputeKind::PartialRefund => vec![Effect::NoFurtherRefund],
+        DisputeKind::Cancellation => vec![Effect::Revenue, Effect::CompletionRate, Effect::SearchVisibility],
+        DisputeKind::OrderUpdate | DisputeKind::DeliveryExtension => Vec::new(),
+    }
 }

@@ -48,9 +48,10 @@ impl OrderStatus {
     /// Whether a dispute of this kind may be open on an order in this status.
     pub fn allows(self, kind: DisputeKind) -> bool {
         match (self, kind) {
-            (Self::RequirementsPending, DisputeKind::PartialRefund) => false,
+            (Self::RequirementsPending, DisputeKind::PartialRefund | DisputeKind::DeliveryExtension) => false,
             (Self::RequirementsPending, DisputeKind::Cancellation | DisputeKind::OrderUpdate) => true,
-            (Self::InProgress | Self::InRevision | Self::Delivered, _) => true,
+            (Self::InProgress | Self::InRevision, _) => true,
+            (Self::Delivered, kind) => kind != DisputeKind::DeliveryExtension,
             (Self::Completed | Self::Cancelled, _) => false,
         }
     }
@@ -106,8 +107,12 @@ pub struct Order {
     pub status: OrderStatus,
     /// When it was placed.
     pub create_time: Timestamp,
-    /// When the delivery is due.
+    /// When the delivery is due, as the order system says.
     pub due_time: Option<Timestamp>,
+    /// When the delivery is due, as the parties agreed on in a dispute.
+    pub agreed_due_time: Option<Timestamp>,
+    /// How many extensions of the delivery were asked for on it.
+    pub extension_requests: u32,
     /// When it ended; set if and only if the status is an ended one.
     pub end_time: Option<Timestamp>,
     /// Whether its cancellation counts against the seller's completion rate.
@@ -129,6 +134,11 @@ impl Order {
         let left = (i128::from(self.paid.minor) - gone).max(0);
         // At most `paid`: nothing that is subtracted is negative.
         Money::new(i64::try_from(left).unwrap_or(self.paid.minor), self.price.currency)
+    }
+
+    /// When the delivery is really due: the later of what the order system says and what was agreed on.
+    pub fn effective_due_time(&self) -> Option<Timestamp> {
+        self.due_time.max(self.agreed_due_time)
     }
 
     /// The caller's role. A stranger cannot tell the order from one that does not exist; a caller with a
@@ -182,6 +192,8 @@ impl Order {
             status: report.status,
             create_time: report.create_time.unwrap_or(now),
             due_time: report.due_time,
+            agreed_due_time: None,
+            extension_requests: 0,
             end_time: report.status.is_ended().then(|| report.end_time.unwrap_or(now)),
             cancellation_counts: report.cancellation_counts,
             cancelled_by: None,

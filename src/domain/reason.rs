@@ -5,7 +5,7 @@ use super::dispute::DisputeKind;
 
 /// The code of a reason.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[expect(missing_docs, reason = "each code is explained by its label")]
+#[expect(missing_docs, reason = "each code is explained by its label, see the translations")]
 pub enum ReasonCode {
     Other,
     ScopeChanged,
@@ -28,6 +28,41 @@ pub enum ReasonCode {
     LateDelivery,
     SellerUnresponsive,
     NotAsDescribed,
+    UnexpectedEvent,
+    UnclearRequirements,
+    WaitingForBuyer,
+    Workload,
+}
+
+impl ReasonCode {
+    /// Every code.
+    pub const ALL: [Self; 25] = [
+        Self::Other,
+        Self::ScopeChanged,
+        Self::DelayCompensation,
+        Self::BuyerPartlyDissatisfied,
+        Self::DeliveredPartially,
+        Self::QualityBelowAgreed,
+        Self::Goodwill,
+        Self::UnableToComplete,
+        Self::MutualAgreement,
+        Self::BuyerUnresponsive,
+        Self::RequirementsMissing,
+        Self::OrderedByMistake,
+        Self::DuplicateOrder,
+        Self::AbusiveBehaviour,
+        Self::PolicyViolation,
+        Self::RequirementsChanged,
+        Self::NoLongerNeeded,
+        Self::SellerCannotMeetExpectations,
+        Self::LateDelivery,
+        Self::SellerUnresponsive,
+        Self::NotAsDescribed,
+        Self::UnexpectedEvent,
+        Self::UnclearRequirements,
+        Self::WaitingForBuyer,
+        Self::Workload,
+    ];
 }
 
 /// A reason as it was given: a code and, with [`ReasonCode::Other`], a detail of 1 to 500 characters.
@@ -78,7 +113,11 @@ pub fn reasons(kind: DisputeKind, role: PartyRole) -> &'static [ReasonCode] {
             AbusiveBehaviour,
             Other,
         ],
-        (DisputeKind::PartialRefund, PartyRole::Buyer) | (DisputeKind::OrderUpdate, _) => &[],
+        (DisputeKind::DeliveryExtension, PartyRole::Seller) => {
+            &[ScopeChanged, UnexpectedEvent, UnclearRequirements, WaitingForBuyer, Workload, Other]
+        }
+        (DisputeKind::PartialRefund | DisputeKind::DeliveryExtension, PartyRole::Buyer)
+        | (DisputeKind::OrderUpdate, _) => &[],
     }
 }
 
@@ -87,33 +126,7 @@ pub fn reasons(kind: DisputeKind, role: PartyRole) -> &'static [ReasonCode] {
 pub fn is_confidential(kind: DisputeKind, opener: PartyRole) -> bool {
     match (kind, opener) {
         (DisputeKind::PartialRefund, _) | (DisputeKind::Cancellation, PartyRole::Buyer) => true,
-        (DisputeKind::Cancellation, PartyRole::Seller) | (DisputeKind::OrderUpdate, _) => false,
-    }
-}
-
-/// What a person reads when choosing a reason, in English.
-pub fn label(code: ReasonCode) -> &'static str {
-    match code {
-        ReasonCode::Other => "Another reason",
-        ReasonCode::ScopeChanged => "The scope of the work changed",
-        ReasonCode::DelayCompensation => "To make up for a delay",
-        ReasonCode::BuyerPartlyDissatisfied => "The buyer is not satisfied with a part of the work",
-        ReasonCode::DeliveredPartially => "Only a part was delivered",
-        ReasonCode::QualityBelowAgreed => "The quality is below what was agreed",
-        ReasonCode::Goodwill => "A gesture of goodwill",
-        ReasonCode::UnableToComplete => "The seller cannot complete the order",
-        ReasonCode::MutualAgreement => "Both parties agreed to cancel",
-        ReasonCode::BuyerUnresponsive => "The buyer does not respond",
-        ReasonCode::RequirementsMissing => "The buyer did not provide what is needed",
-        ReasonCode::OrderedByMistake => "The order was placed by mistake",
-        ReasonCode::DuplicateOrder => "The order was placed twice",
-        ReasonCode::AbusiveBehaviour => "Abusive behaviour",
-        ReasonCode::PolicyViolation => "The order breaks the rules of the marketplace",
-        ReasonCode::RequirementsChanged => "The requirements changed",
-        ReasonCode::NoLongerNeeded => "The service is no longer needed",
-        ReasonCode::SellerCannotMeetExpectations => "The seller cannot meet the expectations",
-        ReasonCode::LateDelivery => "The delivery is late",
-        ReasonCode::SellerUnresponsive => "The seller does not respond",
-        ReasonCode::NotAsDescribed => "The work is not as described",
+        (DisputeKind::Cancellation, PartyRole::Seller)
+        | (DisputeKind::OrderUpdate | DisputeKind::DeliveryExtension, _) => false,
     }
 }

@@ -50,6 +50,8 @@ pub enum Refusal {
     },
     /// The amount is not in the order's currency.
     CurrencyNotOfOrder {
+        /// The field that says so, by its name in the contract.
+        field: &'static str,
         /// The order's currency.
         expected: &'static str,
     },
@@ -77,6 +79,39 @@ pub enum Refusal {
         /// Its status.
         status: DisputeStatus,
     },
+    /// The new due time is not after the one and at most the other.
+    NewDueTimeOutOfRange {
+        /// It must be after this.
+        after: Timestamp,
+        /// It must not be later than this; not after `after` if nothing can be agreed on any more.
+        latest: Timestamp,
+    },
+    /// The new deadline is not later than the one that it replaces.
+    DeadlineNotLater {
+        /// The deadline as it is.
+        respond_by: Timestamp,
+    },
+    /// A dispute like this ended a short while ago.
+    CoolDown {
+        /// From when on it can be tried again.
+        retry_time: Timestamp,
+    },
+    /// This was tried too often on this order.
+    TooManyAttempts {
+        /// How often.
+        attempts: u32,
+        /// How often it can be tried.
+        max: u32,
+    },
+    /// It is too late to escalate the dispute.
+    EscalationWindowClosed {
+        /// Since when.
+        closed_time: Timestamp,
+    },
+    /// No money is refunded by this dispute.
+    NothingToSettle,
+    /// The money has moved; that is the end of it.
+    AlreadySettled,
     /// Buyer, seller and price of an order never change.
     OrderIdentityChanged {
         /// The order.

@@ -10,6 +10,8 @@ pub const OPTIONAL_TEXT: RangeInclusive<usize> = 0..=MESSAGE_MAX_CHARACTERS;
 pub const REASON_DETAIL: RangeInclusive<usize> = 1..=500;
 /// The length of an order's title.
 pub const TITLE: RangeInclusive<usize> = 0..=200;
+/// The length of what the platform says of a payment.
+pub const SETTLEMENT_TEXT: RangeInclusive<usize> = 0..=200;
 /// The longest message, in Unicode scalar values.
 pub const MESSAGE_MAX_CHARACTERS: usize = 2_000;
 

@@ -15,7 +15,9 @@ use super::docket::{Docket, Verdict};
 use super::error::Error;
 use super::feed::Feed;
 use crate::clock::{Clock, mint_id};
-use crate::domain::{Caller, Command, Dispute, EventId, Order, OrderId, OrderReport, Policy, Recorded, Timestamp};
+use crate::domain::{
+    Caller, Command, DisputeView, EventId, OrderId, OrderReport, OrderView, Policy, Recorded, Timestamp,
+};
 use crate::repository::{Repository, StorageError, Transaction};
 
 /// How many submissions can wait; the next one is refused.
@@ -69,12 +71,12 @@ impl Totals {
 
 /// What waits for the committer, and who waits for the answer.
 pub(super) enum Submission {
-    /// A command of a party.
-    Dispute { caller: Caller, command: Box<Command>, request: Option<RequestKey>, answer: Answer<Dispute> },
+    /// A command about a dispute.
+    Dispute { caller: Caller, command: Box<Command>, request: Option<RequestKey>, answer: Answer<DisputeView> },
     /// Orders from the order system, all or nothing.
-    Orders { caller: Caller, reports: Vec<OrderReport>, answer: Answer<Vec<Order>> },
-    /// Orders on which a deadline has passed. Judging them first by the clock is all there is to do.
-    Expire { orders: Vec<OrderId>, answer: Answer<usize> },
+    Orders { caller: Caller, reports: Vec<OrderReport>, answer: Answer<Vec<OrderView>> },
+    /// Orders on which a deadline has passed, or somebody is to be reminded of one.
+    PassTime { orders: Vec<OrderId>, answer: Answer<usize> },
     /// Time to forget old request ids.
     Forget { answer: Answer<u64> },
 }
@@ -86,7 +88,7 @@ impl Submission {
         match self {
             Self::Dispute { .. } | Self::Forget { .. } => 1,
             Self::Orders { reports, .. } => reports.len(),
-            Self::Expire { orders, .. } => orders.len(),
+            Self::PassTime { orders, .. } => orders.len(),
         }
     }
 
@@ -94,12 +96,12 @@ impl Submission {
     fn answer(self, verdict: Result<Verdict, Error>) {
         match (self, verdict) {
             (Self::Dispute { answer, .. }, Ok(Verdict::Dispute(verdict))) => {
-                drop(answer.send(verdict.map_err(Error::Refused)));
+                drop(answer.send((*verdict).map_err(Error::Refused)));
             }
             (Self::Orders { answer, .. }, Ok(Verdict::Orders(verdict))) => {
                 drop(answer.send(verdict.map_err(Error::Refused)));
             }
-            (Self::Expire { answer, .. }, Ok(Verdict::Expired(count))) => drop(answer.send(Ok(count))),
+            (Self::PassTime { answer, .. }, Ok(Verdict::TimePassed(count))) => drop(answer.send(Ok(count))),
             (Self::Forget { answer }, Ok(Verdict::Forgotten(count))) => drop(answer.send(Ok(count))),
             (submission, Ok(_)) => submission.fail(Error::Internal("a verdict of another kind".to_owned())),
             (submission, Err(error)) => submission.fail(error),
@@ -110,7 +112,7 @@ impl Submission {
         match self {
             Self::Dispute { answer, .. } => drop(answer.send(Err(error))),
             Self::Orders { answer, .. } => drop(answer.send(Err(error))),
-            Self::Expire { answer, .. } => drop(answer.send(Err(error))),
+            Self::PassTime { answer, .. } => drop(answer.send(Err(error))),
             Self::Forget { answer } => drop(answer.send(Err(error))),
         }
     }
@@ -141,27 +143,28 @@ impl Committer {
         (Self { queue }, totals, task.run(waiting))
     }
 
-    /// Has a party's command judged and, if it is accepted, committed. Answers the dispute after it. A
+    /// Has a command judged and, if it is accepted, committed. Answers the dispute after it. A
     /// caller that stops waiting leaves its command to be committed or not, never half.
     pub async fn dispute(
         &self,
         caller: Caller,
         command: Command,
         request: Option<RequestKey>,
-    ) -> Result<Dispute, Error> {
+    ) -> Result<DisputeView, Error> {
         let command = Box::new(command);
         self.submit(|answer| Submission::Dispute { caller, command, request, answer }).await
     }
 
     /// Takes in orders, all or nothing. Answers them as they are stored now, in the same order.
-    pub async fn orders(&self, caller: Caller, reports: Vec<OrderReport>) -> Result<Vec<Order>, Error> {
+    pub async fn orders(&self, caller: Caller, reports: Vec<OrderReport>) -> Result<Vec<OrderView>, Error> {
         self.submit(|answer| Submission::Orders { caller, reports, answer }).await
     }
 
-    /// Expires what is overdue on these orders; skips the orders that another replica is busy with.
-    /// Answers how many disputes expired. Waits for its place in the queue, behind the callers.
-    pub(super) async fn expire(&self, orders: Vec<OrderId>) -> Result<usize, Error> {
-        self.queue_up(|answer| Submission::Expire { orders, answer }).await
+    /// Expires what is overdue on these orders and reminds of what comes due; skips the orders that another
+    /// replica is busy with. Answers how many events that were. Waits for its place in the queue, behind the
+    /// callers.
+    pub(super) async fn pass_time(&self, orders: Vec<OrderId>) -> Result<usize, Error> {
+        self.queue_up(|answer| Submission::PassTime { orders, answer }).await
     }
 
     /// Forgets some of the request ids that are older than they need be kept. Answers how many.
@@ -274,26 +277,28 @@ impl Task {
         transaction: &Transaction,
         batch: &[Submission],
     ) -> Result<Committed, StorageError> {
-        let mut docket = Docket::load(transaction, batch).await?;
+        let mut docket = Docket::load(transaction, batch, &self.policy).await?;
         // After the locks: whoever waited for one must not be judged by an older time.
         let now = self.now(transaction).await?;
         let mut verdicts = Vec::with_capacity(batch.len());
         for submission in batch {
             verdicts.push(match submission {
                 Submission::Dispute { caller, command, request, .. } => {
-                    Verdict::Dispute(docket.judge(caller, command, *request, &self.policy, now))
+                    Verdict::Dispute(Box::new(docket.judge(caller, command, *request, &self.policy, now)))
                 }
                 Submission::Orders { caller, reports, .. } => {
                     Verdict::Orders(docket.judge_orders(caller, reports, &self.policy, now))
                 }
-                Submission::Expire { orders, .. } => Verdict::Expired(docket.expire(orders, now)),
+                Submission::PassTime { orders, .. } => {
+                    Verdict::TimePassed(docket.pass_time(orders, &self.policy, now))
+                }
                 Submission::Forget { .. } => {
                     let before = now.minus(REQUEST_MEMORY);
                     Verdict::Forgotten(transaction.forget_idempotency_records(before, FORGET_STEP).await?)
                 }
             });
         }
-        let earliest_deadline = docket.earliest_opened_deadline();
+        let earliest_deadline = docket.earliest_deadline();
         let changes = docket.into_changes(|recorded| {
             let id = EventId(mint_id());
             (id, (self.encode)(id, recorded))

@@ -1,6 +1,6 @@
 //! Deadlines: data in the database, not timers in memory.
 //!
-//! Each replica sleeps until the earliest deadline it knows of, then feeds what is overdue through the
+//! Each replica sleeps until the earliest deadline or reminder it knows of, then feeds what is overdue through the
 //! committer, a page at a time behind the callers. Nobody leads: replicas skip the orders that another one
 //! has locked, and the rules see what is already done. Correctness never waits for this: every command
 //! expires what is overdue on its order first.
@@ -55,7 +55,7 @@ impl Deadlines {
         }
     }
 
-    /// Expires disputes for as long as it is polled.
+    /// Expires disputes, and reminds of them, for as long as it is polled.
     pub async fn run(self: Arc<Self>, repository: Arc<Repository>, clock: Clock, committer: Committer) {
         let mut sweeper = Sweeper { repository, clock, committer, aside: HashMap::new() };
         let mut is_away = false;
@@ -132,7 +132,7 @@ struct Sweeper {
 }
 
 impl Sweeper {
-    /// Expires a page of what is overdue, and says when to look again.
+    /// Expires a page of what is overdue, reminds of what comes due, and says when to look again.
     async fn sweep(&mut self) -> Result<Wait, Error> {
         if self.repository.is_postgres() && !self.clock.is_manual() {
             self.clock.keep_in_step_with(self.repository.database_time().await?);
@@ -140,31 +140,31 @@ impl Sweeper {
         let now = self.clock.now();
         self.aside.retain(|_, again| *again > now);
         let limit = u64::try_from(PAGE.saturating_add(self.aside.len())).unwrap_or(u64::MAX);
-        // What is expired leaves the index that this reads, so that the earliest is always first.
+        // What is done leaves the indexes that this reads, so that the earliest is always first.
         let mut next = self.repository.next_deadlines(limit).await?;
         next.retain(|deadline| !self.aside.contains_key(&deadline.dispute));
-        let Some(earliest) = next.first().map(|first| first.respond_by) else {
+        let Some(earliest) = next.first().map(|first| first.time) else {
             return Ok(Wait::For(LOOK));
         };
         if earliest > now {
             return Ok(Wait::Until(earliest));
         }
-        next.retain(|deadline| deadline.respond_by <= now);
-        let expired = self.expire(&next, now).await?;
-        Ok(if expired == 0 { Wait::For(BUSY_ELSEWHERE) } else { Wait::No })
+        next.retain(|deadline| deadline.time <= now);
+        let events = self.pass_time(&next, now).await?;
+        Ok(if events == 0 { Wait::For(BUSY_ELSEWHERE) } else { Wait::No })
     }
 
-    /// Expires these together and, if one of them cannot be, one by one.
-    async fn expire(&mut self, overdue: &[Deadline], now: Timestamp) -> Result<usize, Error> {
+    /// Does these together and, if one of them cannot be done, one by one.
+    async fn pass_time(&mut self, overdue: &[Deadline], now: Timestamp) -> Result<usize, Error> {
         let orders: BTreeSet<OrderId> = overdue.iter().map(|deadline| deadline.order.clone()).collect();
-        match self.committer.expire(orders.into_iter().collect()).await {
+        match self.committer.pass_time(orders.into_iter().collect()).await {
             Err(Error::Internal(_)) => {}
             result => return result,
         }
-        let mut expired = 0_usize;
+        let mut events = 0_usize;
         for Deadline { dispute, order, .. } in overdue {
-            match self.committer.expire(vec![order.clone()]).await {
-                Ok(count) => expired = expired.saturating_add(count),
+            match self.committer.pass_time(vec![order.clone()]).await {
+                Ok(count) => events = events.saturating_add(count),
                 Err(Error::Internal(what)) => {
                     tracing::error!(%dispute, %order, what, "a dispute cannot be expired, it is set aside");
                     self.aside.insert(*dispute, now.plus(ASIDE));
@@ -172,6 +172,6 @@ impl Sweeper {
                 Err(error) => return Err(error),
             }
         }
-        Ok(expired)
+        Ok(events)
     }
 }

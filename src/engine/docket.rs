@@ -7,16 +7,16 @@ use uuid::Uuid;
 
 use super::committer::{RequestKey, Submission};
 use crate::domain::{
-    Caller, Case, Command, Decision, Dispute, DisputeId, EventId, Order, OrderId, OrderReport, Policy, Recorded,
-    Refusal, Subject, Timestamp, decide, expire_overdue,
+    Caller, Case, Command, Decision, DisputeId, DisputeKind, DisputeView, EventId, OrderId, OrderReport, OrderView,
+    Policy, Recorded, Refusal, Subject, Timestamp, decide, expire_overdue, remind,
 };
 use crate::repository::{Changes, IdempotencyRecord, NewEvent, StorageError, Transaction};
 
 /// What comes of a submission, if its batch is committed.
 pub(super) enum Verdict {
-    Dispute(Result<Dispute, Refusal>),
-    Orders(Result<Vec<Order>, Refusal>),
-    Expired(usize),
+    Dispute(Box<Result<DisputeView, Refusal>>),
+    Orders(Result<Vec<OrderView>, Refusal>),
+    TimePassed(usize),
     Forgotten(u64),
 }
 
@@ -35,22 +35,28 @@ pub(super) struct Docket {
 
 impl Docket {
     /// Locks what the batch is about, then loads it.
-    pub(super) async fn load(transaction: &Transaction, batch: &[Submission]) -> Result<Self, StorageError> {
+    pub(super) async fn load(
+        transaction: &Transaction,
+        batch: &[Submission],
+        policy: &Policy,
+    ) -> Result<Self, StorageError> {
         let mut orders = BTreeSet::new();
         let mut disputes = BTreeSet::new();
         let mut overdue = BTreeSet::new();
         let mut keys = BTreeSet::new();
+        let mut attempted = BTreeSet::new();
         for submission in batch {
             match submission {
                 Submission::Dispute { command, request, .. } => {
                     keys.extend(request.map(|request| request.key));
+                    attempted.extend(limited_attempt(command, policy));
                     match command.subject() {
                         Subject::Order(order) => drop(orders.insert(order)),
                         Subject::Dispute(dispute) => drop(disputes.insert(dispute)),
                     }
                 }
                 Submission::Orders { reports, .. } => orders.extend(reports.iter().map(|report| report.id.clone())),
-                Submission::Expire { orders, .. } => overdue.extend(orders.iter().cloned()),
+                Submission::PassTime { orders, .. } => overdue.extend(orders.iter().cloned()),
                 Submission::Forget { .. } => {}
             }
         }
@@ -58,7 +64,8 @@ impl Docket {
         if !orders.is_empty() || !disputes.is_empty() {
             let disputes: Vec<_> = disputes.into_iter().collect();
             let orders: Vec<_> = orders.into_iter().collect();
-            docket.add(transaction.lock_cases(&orders, &disputes).await?);
+            let attempted: Vec<_> = attempted.into_iter().collect();
+            docket.add(transaction.lock_cases(&orders, &disputes, &attempted).await?);
         }
         let overdue: Vec<_> = overdue.into_iter().filter(|order| !docket.cases.contains_key(order)).collect();
         if !overdue.is_empty() {
@@ -112,7 +119,7 @@ impl Docket {
         Ok(())
     }
 
-    /// Judges a party's command: first whether it was done before, then the clock, then the rules.
+    /// Judges a command about a dispute: first whether it was done before, then the clock, then the rules.
     pub(super) fn judge(
         &mut self,
         caller: &Caller,
@@ -120,7 +127,7 @@ impl Docket {
         request: Option<RequestKey>,
         policy: &Policy,
         now: Timestamp,
-    ) -> Result<Dispute, Refusal> {
+    ) -> Result<DisputeView, Refusal> {
         let done_before = match request.and_then(|request| Some((request, self.records.get(&request.key)?))) {
             Some((request, record)) if record.fingerprint != request.fingerprint => {
                 return Err(Refusal::RequestIdReused);
@@ -146,7 +153,9 @@ impl Docket {
             self.remember(request, dispute, now);
             dispute
         };
-        self.dispute(dispute).cloned().ok_or(Refusal::DisputeNotFound { dispute })
+        let case = self.order_of.get(&dispute).and_then(|order| self.cases.get(order));
+        let view = case.and_then(|case| Some(case.view(case.dispute(dispute)?, caller, policy, now)));
+        view.ok_or(Refusal::DisputeNotFound { dispute })
     }
 
     /// Judges orders from the order system, all or nothing. Each id comes once.
@@ -156,23 +165,32 @@ impl Docket {
         reports: &[OrderReport],
         policy: &Policy,
         now: Timestamp,
-    ) -> Result<Vec<Order>, Refusal> {
+    ) -> Result<Vec<OrderView>, Refusal> {
         let mut decisions = Vec::with_capacity(reports.len());
         for report in reports {
             self.first_the_clock(&report.id, now);
             let command = Command::UpsertOrder(Box::new(report.clone()));
             decisions.push(decide(self.cases.get(&report.id), caller, &command, policy, now)?);
         }
-        let orders = decisions.iter().map(|decision| decision.case.order.clone()).collect();
+        let orders = decisions.iter().map(|decision| decision.case.order_view()).collect();
         for decision in decisions {
             self.adopt(decision);
         }
         Ok(orders)
     }
 
-    /// Expires what is overdue on those of the orders that could be locked. Answers how many disputes.
-    pub(super) fn expire(&mut self, orders: &[OrderId], now: Timestamp) -> usize {
-        orders.iter().map(|order| self.first_the_clock(order, now)).sum()
+    /// Does what time has brought on those of the orders that could be locked: expires what is overdue, and
+    /// reminds of what comes due. Answers how many events that were.
+    pub(super) fn pass_time(&mut self, orders: &[OrderId], policy: &Policy, now: Timestamp) -> usize {
+        let mut events = 0_usize;
+        for order in orders {
+            events = events.saturating_add(self.first_the_clock(order, now));
+            if let Some(decision) = self.cases.get(order).and_then(|case| remind(case, policy, now)) {
+                events = events.saturating_add(decision.events.len());
+                self.adopt(decision);
+            }
+        }
+        events
     }
 
     fn first_the_clock(&mut self, order: &OrderId, now: Timestamp) -> usize {
@@ -205,14 +223,10 @@ impl Docket {
         }
     }
 
-    fn dispute(&self, id: DisputeId) -> Option<&Dispute> {
-        self.cases.get(self.order_of.get(&id)?)?.dispute(id)
-    }
-
-    /// The earliest deadline of what was opened.
-    pub(super) fn earliest_opened_deadline(&self) -> Option<Timestamp> {
-        let opened = self.events.iter().filter(|recorded| recorded.previous_status.is_none());
-        opened.map(|recorded| recorded.dispute.respond_by).min()
+    /// The earliest instant at which time will bring something on what is pending after this batch.
+    pub(super) fn earliest_deadline(&self) -> Option<Timestamp> {
+        let pending = self.events.iter().map(|recorded| &recorded.dispute).filter(|dispute| dispute.is_pending());
+        pending.map(|dispute| dispute.remind_at.map_or(dispute.respond_by, |time| time.min(dispute.respond_by))).min()
     }
 
     /// What is to be written.
@@ -237,4 +251,10 @@ impl Docket {
         }
         changes
     }
+}
+
+/// The kind that a command attempts to open, if earlier attempts matter.
+fn limited_attempt(command: &Command, policy: &Policy) -> Option<DisputeKind> {
+    let Command::Open(opening) = command else { return None };
+    Some(opening.terms.kind()).filter(|kind| policy.of(*kind).attempts.are_limited())
 }

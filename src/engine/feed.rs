@@ -123,7 +123,7 @@ impl Feed {
 
     /// The token of a place in this log.
     pub fn token(&self, position: Position) -> ResumeToken {
-        ResumeToken { epoch: self.epoch, position }
+        ResumeToken { epoch: self.epoch, position, in_snapshot: false }
     }
 
     /// Tails the log for as long as it is polled.

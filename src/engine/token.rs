@@ -36,6 +36,8 @@ pub struct ResumeToken {
     pub epoch: Uuid,
     /// The place in it.
     pub position: Position,
+    /// Whether it is of a snapshot that was not complete: resuming a stream from it repeats the snapshot.
+    pub in_snapshot: bool,
 }
 
 /// A text that is no token.
@@ -43,14 +45,15 @@ pub struct ResumeToken {
 #[error("is not a resume token")]
 pub struct InvalidToken;
 
-/// The first byte of every token: its layout.
-const VERSION: u8 = 1;
+/// The first byte of a token: its layout, and what it is of.
+const LIVE: u8 = 1;
+const IN_SNAPSHOT: u8 = 2;
 
 impl ResumeToken {
     /// The token as text.
     pub fn encode(&self) -> String {
         let mut bytes = Vec::with_capacity(33);
-        bytes.push(VERSION);
+        bytes.push(if self.in_snapshot { IN_SNAPSHOT } else { LIVE });
         bytes.extend(self.epoch.as_bytes());
         bytes.extend(self.position.seq.to_be_bytes());
         bytes.extend(self.position.check.to_be_bytes());
@@ -65,11 +68,16 @@ impl ResumeToken {
         let (seq, rest) = rest.split_first_chunk::<8>().ok_or(InvalidToken)?;
         let check = <[u8; 8]>::try_from(rest).map_err(|_| InvalidToken)?;
         let seq = i64::from_be_bytes(*seq);
-        if *version != [VERSION] || seq < 0 {
+        let in_snapshot = match *version {
+            [LIVE] => false,
+            [IN_SNAPSHOT] => true,
+            _ => return Err(InvalidToken),
+        };
+        if seq < 0 {
             return Err(InvalidToken);
         }
         let position = Position { seq, check: u64::from_be_bytes(check) };
-        Ok(Self { epoch: Uuid::from_bytes(*epoch), position })
+        Ok(Self { epoch: Uuid::from_bytes(*epoch), position, in_snapshot })
     }
 }
 
@@ -79,14 +87,20 @@ mod tests {
 
     #[test]
     fn a_token_is_read_as_it_was_written() {
-        let token = ResumeToken { epoch: Uuid::from_u128(7), position: Position { seq: i64::MAX, check: u64::MAX } };
-        assert_eq!(ResumeToken::decode(&token.encode()), Ok(token));
+        for in_snapshot in [false, true] {
+            let position = Position { seq: i64::MAX, check: u64::MAX };
+            let token = ResumeToken { epoch: Uuid::from_u128(7), position, in_snapshot };
+            assert_eq!(ResumeToken::decode(&token.encode()), Ok(token));
+        }
     }
 
     #[test]
     fn anything_else_is_no_token() {
-        let token = ResumeToken { epoch: Uuid::from_u128(7), position: Position { seq: 1, check: 2 } }.encode();
-        let negative = ResumeToken { epoch: Uuid::from_u128(7), position: Position { seq: -1, check: 2 } }.encode();
+        let at = |seq| {
+            let position = Position { seq, check: 2 };
+            ResumeToken { epoch: Uuid::from_u128(7), position, in_snapshot: false }.encode()
+        };
+        let (token, negative) = (at(1), at(-1));
         let longer = format!("{token}AAAA");
         for text in ["", "x", "nonsense", "ÿ", &token[1..], &token[..40], &longer, &negative] {
             assert_eq!(ResumeToken::decode(text), Err(InvalidToken), "{text}");

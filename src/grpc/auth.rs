@@ -19,9 +19,10 @@ pub(super) fn dev(metadata: &HeaderMap) -> Result<Caller, Failure> {
     })?;
     let scope = match metadata.get(SCOPE).map(http::HeaderValue::as_bytes) {
         None => None,
-        Some(b"support") => Some(Scope::Support),
-        Some(b"platform") => Some(Scope::Platform),
-        Some(_) => return Err(Failure::credential_invalid("metadata x-scope must be support or platform")),
+        Some(name) => {
+            let scope = Scope::ALL.into_iter().find(|scope| scope.name().as_bytes() == name);
+            Some(scope.ok_or_else(|| Failure::credential_invalid("metadata x-scope must be support or platform"))?)
+        }
     };
     Ok(Caller { user, scope })
 }
@@ -34,6 +35,15 @@ pub(super) fn caller<T>(request: &Request<T>) -> Result<Caller, Failure> {
 
 /// The caller of an RPC that needs the scope of the platform.
 pub(super) fn platform<T>(request: &Request<T>) -> Result<Caller, Failure> {
+    with_scope(request, Scope::Platform)
+}
+
+/// The caller of an RPC that needs the scope of support.
+pub(super) fn support<T>(request: &Request<T>) -> Result<Caller, Failure> {
+    with_scope(request, Scope::Support)
+}
+
+fn with_scope<T>(request: &Request<T>, scope: Scope) -> Result<Caller, Failure> {
     let caller = caller(request)?;
-    if caller.scope == Some(Scope::Platform) { Ok(caller) } else { Err(Failure::scope_missing("platform")) }
+    if caller.scope == Some(scope) { Ok(caller) } else { Err(Failure::scope_missing(scope)) }
 }

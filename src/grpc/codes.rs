@@ -39,11 +39,46 @@ same_values!(
     [RequirementsPending, InProgress, Delivered, InRevision, Completed, Cancelled]
 );
 same_values!(PartyRole, "PARTY_ROLE_", [Buyer, Seller]);
-same_values!(DisputeKind, "DISPUTE_KIND_", [PartialRefund, Cancellation, OrderUpdate]);
-same_values!(DisputeStatus, "DISPUTE_STATUS_", [Pending, Accepted, Declined, Answered, Withdrawn, Expired, Superseded]);
+same_values!(ActorRole, "ACTOR_ROLE_", [Buyer, Seller, Support, Platform, System]);
+same_values!(DisputeKind, "DISPUTE_KIND_", [PartialRefund, Cancellation, OrderUpdate, DeliveryExtension]);
+same_values!(
+    DisputeStatus,
+    "DISPUTE_STATUS_",
+    [Pending, Escalated, Accepted, Declined, Answered, Withdrawn, Expired, Superseded, Decided]
+);
+same_values!(SettlementStatus, "SETTLEMENT_STATUS_", [Due, Settled, Failed]);
+same_values!(
+    DisputeAction,
+    "DISPUTE_ACTION_",
+    [Accept, Decline, Answer, Withdraw, Escalate, Decide, Postpone, ReportSettlement]
+);
+same_values!(Effect, "EFFECT_", [Revenue, CompletionRate, SearchVisibility, NoFurtherRefund]);
 same_values!(SilenceRule, "SILENCE_RULE_", [NoEffect, Accept]);
-same_values!(ResolvedBy, "RESOLVED_BY_", [Responder, Opener, Crossed, Deadline, OrderEnded, OrderStatus, OtherDispute]);
-same_values!(EventType, "EVENT_TYPE_", [Opened, Accepted, Declined, Answered, Withdrawn, DeadlineExpired, Superseded]);
+same_values!(
+    ResolvedBy,
+    "RESOLVED_BY_",
+    [Responder, Opener, Crossed, Immediate, Deadline, OrderEnded, OrderStatus, OtherDispute, Support]
+);
+same_values!(
+    EventType,
+    "EVENT_TYPE_",
+    [
+        Opened,
+        Accepted,
+        Declined,
+        Answered,
+        Withdrawn,
+        DeadlineApproaching,
+        DeadlineMoved,
+        DeadlineExpired,
+        Superseded,
+        Escalated,
+        Decided,
+        Settled,
+        SettlementFailed,
+        Snapshot,
+    ]
+);
 
 impl From<domain::ReasonCode> for v1::Reason {
     fn from(code: domain::ReasonCode) -> Self {
@@ -58,7 +93,7 @@ impl v1::Reason {
     }
 }
 
-const REASONS: [(domain::ReasonCode, v1::Reason); 21] = {
+const REASONS: [(domain::ReasonCode, v1::Reason); 25] = {
     use domain::ReasonCode as Known;
     use v1::Reason;
     [
@@ -83,5 +118,9 @@ const REASONS: [(domain::ReasonCode, v1::Reason); 21] = {
         (Known::LateDelivery, Reason::LateDelivery),
         (Known::SellerUnresponsive, Reason::SellerUnresponsive),
         (Known::NotAsDescribed, Reason::NotAsDescribed),
+        (Known::UnexpectedEvent, Reason::UnexpectedEvent),
+        (Known::UnclearRequirements, Reason::UnclearRequirements),
+        (Known::WaitingForBuyer, Reason::WaitingForBuyer),
+        (Known::Workload, Reason::Workload),
     ]
 };

@@ -3,18 +3,12 @@
 use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
-use uuid::Uuid;
 
-use super::pages::Binding;
 use super::requests::OnceCommand;
-use super::{Shared, auth, encoded, requests, responses, status::Failure, violations::Violations, watch};
-use crate::domain::{Caller, Dispute, DisputeId, Refusal, expire_overdue, options};
+use super::{Shared, auth, encoded, lists, requests, responses, status::Failure, violations::Violations, watch};
+use crate::domain::{Caller, PartyRole, Refusal, expire_overdue, options};
 use crate::proto::server::dispute_service_server::DisputeService;
 use crate::proto::v1;
-use crate::repository::{DisputeQuery, Side};
-
-/// A page of disputes ends before it is too large for clients, whatever its size in rows.
-const PAGE_BYTES: usize = 2 * 1024 * 1024;
 
 /// `disputes.v1.DisputeService`.
 #[derive(Debug)]
@@ -30,128 +24,59 @@ impl DisputeHandlers {
     /// Has a command done. Answers the dispute as the caller may see it.
     async fn command(&self, caller: Caller, command: OnceCommand) -> Result<Option<v1::Dispute>, Status> {
         let (command, once) = command;
-        let dispute = self.shared.committer.dispute(caller.clone(), command, once).await?;
-        Ok(Some(responses::dispute_for(&dispute, &caller)))
+        let view = self.shared.committer.dispute(caller.clone(), command, once).await?;
+        Ok(Some(responses::dispute_for(&view, &caller)))
     }
 
-    async fn get(&self, caller: &Caller, id: &str) -> Result<Dispute, Failure> {
+    async fn get(&self, caller: &Caller, id: &str) -> Result<v1::GetDisputeResponse, Failure> {
         let mut violations = Violations::default();
         let id = violations.dispute_id("dispute_id", id);
         let id = violations.finish(id)?;
-        let dispute = self.shared.repository.dispute(id).await?;
-        let visible = dispute.filter(|dispute| dispute.parties.may_be_seen_by(caller));
-        visible.ok_or_else(|| Refusal::DisputeNotFound { dispute: id }.into())
+        let case = self.shared.repository.dispute(id).await?;
+        let visible = case.filter(|case| case.order.parties.may_be_seen_by(caller));
+        let now = self.shared.clock.now();
+        let view = visible.and_then(|case| Some(case.view(case.dispute(id)?, caller, &self.shared.policy, now)));
+        let view = view.ok_or(Refusal::DisputeNotFound { dispute: id })?;
+        Ok(v1::GetDisputeResponse {
+            dispute: Some(responses::dispute_for(&view, caller)),
+            server_time: Some(responses::timestamp(now)),
+        })
     }
 
-    async fn options(&self, caller: &Caller, id: &str) -> Result<v1::GetDisputeOptionsResponse, Failure> {
+    async fn options(
+        &self,
+        caller: &Caller,
+        request: &v1::GetDisputeOptionsRequest,
+    ) -> Result<v1::GetDisputeOptionsResponse, Failure> {
+        let Shared { repository, policy, clock, translations, .. } = &*self.shared;
         let mut violations = Violations::default();
-        let id = violations.order_id("order_id", id);
+        let id = violations.order_id("order_id", &request.order_id);
         let id = violations.finish(id)?;
-        let case = self.shared.repository.case(&id).await?;
+        let case = repository.case(&id, &policy.kinds_with_limited_attempts()).await?;
         let Some(case) = case.filter(|case| case.order.parties.may_be_seen_by(caller)) else {
             return Err(Refusal::OrderNotFound { order: id }.into());
         };
         let Some(role) = case.order.parties.role_of(caller) else {
             return Err(Refusal::WrongRole.into());
         };
-        let now = self.shared.clock.now();
+        let now = clock.now();
+        let standing = match role {
+            PartyRole::Seller => Some(self.shared.seller_standing(&caller.user, now).await?),
+            PartyRole::Buyer => None,
+        };
         // What is overdue is shown as it will be judged, whether or not that has been recorded yet.
         let case = expire_overdue(&case, now).map_or(case, |decision| decision.case);
-        let open = case.disputes.iter().filter(|dispute| dispute.is_pending());
+        let texts = translations.of(&request.language_code);
+        let options = options(&case, role, standing.as_ref(), policy, now);
+        let open = case.disputes.iter().filter(|dispute| dispute.is_open());
+        let open = open.map(|dispute| responses::dispute_for(&case.view(dispute, caller, policy, now), caller));
         Ok(v1::GetDisputeOptionsResponse {
             role: v1::PartyRole::from(role).into(),
-            options: options(&case, role, &self.shared.policy)
-                .iter()
-                .map(|option| responses::option(option, role))
-                .collect(),
-            open_disputes: open.map(|dispute| responses::dispute_for(dispute, caller)).collect(),
+            options: options.iter().map(|option| responses::option(option, role, texts, policy)).collect(),
+            advice: texts.advice(role).to_owned(),
+            support: Some(v1::SupportContact { url: policy.support_url.clone(), text: texts.support().to_owned() }),
+            open_disputes: open.collect(),
             server_time: Some(responses::timestamp(now)),
-        })
-    }
-
-    async fn list(
-        &self,
-        caller: Caller,
-        request: v1::ListDisputesRequest,
-    ) -> Result<v1::ListDisputesResponse, Failure> {
-        let mut violations = Violations::default();
-        let order = if request.order_id.is_empty() {
-            Some(None)
-        } else {
-            violations.order_id("order_id", &request.order_id).map(Some)
-        };
-        let party = violations.optional_user_id("party_id", &request.party_id);
-        let side = violations.optional_value("side", request.side, |side: v1::DisputeSide| match side {
-            v1::DisputeSide::Unspecified => None,
-            v1::DisputeSide::Opener => Some(Side::Opener),
-            v1::DisputeSide::Responder => Some(Side::Responder),
-        });
-        if caller.scope.is_some() && request.side != 0 && request.party_id.is_empty() {
-            violations.add("side", "needs a party_id");
-        }
-        let kinds =
-            violations.list("kinds", &request.kinds, |v, field, kind| v.value(field, *kind, v1::DisputeKind::known));
-        let statuses = violations
-            .list("statuses", &request.statuses, |v, field, status| v.value(field, *status, v1::DisputeStatus::known));
-        let size = violations.page_size(request.page_size);
-        let fields = || Some((order?, party?, side?, size?));
-        let (order, party, side, size) = violations.finish(fields())?;
-        let filter = v1::ListDisputesRequest { page_size: 0, page_token: String::new(), ..request.clone() };
-        let binding = Binding::new("disputes", &filter);
-        let before = binding.key(&request.page_token, |id| Uuid::parse_str(id).map(DisputeId).ok())?;
-        let query = DisputeQuery {
-            visible_to: caller.scope.is_none().then(|| caller.user.clone()),
-            order,
-            party,
-            side,
-            kinds: kinds.into_iter().collect(),
-            statuses: statuses.into_iter().collect(),
-            before,
-            limit: size.saturating_add(1) as u64,
-        };
-        let found = self.shared.repository.disputes(&query).await?;
-        let mut disputes = Vec::with_capacity(found.len().min(size));
-        let mut bytes = 0_usize;
-        for dispute in found.iter().take(size) {
-            let message = responses::dispute_for(dispute, &caller);
-            bytes = bytes.saturating_add(prost::Message::encoded_len(&message));
-            if bytes > PAGE_BYTES && !disputes.is_empty() {
-                break;
-            }
-            disputes.push(message);
-        }
-        let last =
-            disputes.len().checked_sub(1).and_then(|last| found.get(last)).filter(|_| found.len() > disputes.len());
-        let next_page_token = last.map(|last| binding.token(last.create_time, &last.id.to_string()));
-        Ok(v1::ListDisputesResponse {
-            disputes,
-            next_page_token: next_page_token.unwrap_or_default(),
-            server_time: Some(responses::timestamp(self.shared.clock.now())),
-        })
-    }
-
-    async fn list_events(
-        &self,
-        caller: &Caller,
-        request: &v1::ListDisputeEventsRequest,
-    ) -> Result<encoded::ListDisputeEventsResponse, Failure> {
-        use v1::list_dispute_events_request::Start;
-        let mut violations = Violations::default();
-        let filter = requests::event_filter(&mut violations, caller, request.filter.as_ref());
-        let size = violations.page_size(request.page_size);
-        let (filter, size) = violations.finish(filter.zip(size))?;
-        let (token, from_beginning) = match &request.start {
-            Some(Start::ResumeToken(token)) => (Some(token.as_str()), false),
-            Some(Start::FromBeginning(from_beginning)) => (None, *from_beginning),
-            None => (None, false),
-        };
-        let feed = &self.shared.feed;
-        let start = feed.start(requests::start(token, from_beginning)?).await?;
-        let page = feed.list(start, &filter, size).await?;
-        Ok(encoded::ListDisputeEventsResponse {
-            events: page.events.iter().map(|event| event.payload.clone()).collect(),
-            resume_token: feed.token(page.position).encode(),
-            more: page.more,
         })
     }
 }
@@ -163,7 +88,7 @@ impl DisputeService for DisputeHandlers {
         request: Request<v1::GetDisputeOptionsRequest>,
     ) -> Result<Response<v1::GetDisputeOptionsResponse>, Status> {
         let caller = auth::caller(&request)?;
-        Ok(Response::new(self.options(&caller, &request.get_ref().order_id).await?))
+        Ok(Response::new(self.options(&caller, request.get_ref()).await?))
     }
 
     async fn list_reasons(
@@ -171,7 +96,8 @@ impl DisputeService for DisputeHandlers {
         request: Request<v1::ListReasonsRequest>,
     ) -> Result<Response<v1::ListReasonsResponse>, Status> {
         auth::caller(&request)?;
-        Ok(Response::new(v1::ListReasonsResponse { reasons: responses::all_reasons() }))
+        let texts = self.shared.translations.of(&request.get_ref().language_code);
+        Ok(Response::new(v1::ListReasonsResponse { reasons: responses::all_reasons(texts) }))
     }
 
     async fn offer_partial_refund(
@@ -202,6 +128,16 @@ impl DisputeService for DisputeHandlers {
         let command = requests::request_order_update(&caller, request.get_ref())?;
         let dispute = self.command(caller, command).await?;
         Ok(Response::new(v1::RequestOrderUpdateResponse { dispute }))
+    }
+
+    async fn request_delivery_extension(
+        &self,
+        request: Request<v1::RequestDeliveryExtensionRequest>,
+    ) -> Result<Response<v1::RequestDeliveryExtensionResponse>, Status> {
+        let caller = auth::caller(&request)?;
+        let command = requests::request_delivery_extension(&caller, request.get_ref())?;
+        let dispute = self.command(caller, command).await?;
+        Ok(Response::new(v1::RequestDeliveryExtensionResponse { dispute }))
     }
 
     async fn accept_dispute(
@@ -244,16 +180,52 @@ impl DisputeService for DisputeHandlers {
         Ok(Response::new(v1::WithdrawDisputeResponse { dispute }))
     }
 
+    async fn escalate_dispute(
+        &self,
+        request: Request<v1::EscalateDisputeRequest>,
+    ) -> Result<Response<v1::EscalateDisputeResponse>, Status> {
+        let caller = auth::caller(&request)?;
+        let command = requests::escalate_dispute(&caller, request.get_ref())?;
+        let dispute = self.command(caller, command).await?;
+        Ok(Response::new(v1::EscalateDisputeResponse { dispute }))
+    }
+
+    async fn decide_dispute(
+        &self,
+        request: Request<v1::DecideDisputeRequest>,
+    ) -> Result<Response<v1::DecideDisputeResponse>, Status> {
+        let caller = auth::support(&request)?;
+        let command = requests::decide_dispute(&caller, request.get_ref())?;
+        let dispute = self.command(caller, command).await?;
+        Ok(Response::new(v1::DecideDisputeResponse { dispute }))
+    }
+
+    async fn postpone_deadline(
+        &self,
+        request: Request<v1::PostponeDeadlineRequest>,
+    ) -> Result<Response<v1::PostponeDeadlineResponse>, Status> {
+        let caller = auth::support(&request)?;
+        let command = requests::postpone_deadline(&caller, request.get_ref())?;
+        let dispute = self.command(caller, command).await?;
+        Ok(Response::new(v1::PostponeDeadlineResponse { dispute }))
+    }
+
+    async fn report_settlement(
+        &self,
+        request: Request<v1::ReportSettlementRequest>,
+    ) -> Result<Response<v1::ReportSettlementResponse>, Status> {
+        let caller = auth::platform(&request)?;
+        let command = requests::report_settlement(&caller, request.get_ref())?;
+        let dispute = self.command(caller, command).await?;
+        Ok(Response::new(v1::ReportSettlementResponse { dispute }))
+    }
+
     async fn get_dispute(
         &self,
         request: Request<v1::GetDisputeRequest>,
     ) -> Result<Response<v1::GetDisputeResponse>, Status> {
         let caller = auth::caller(&request)?;
-        let dispute = self.get(&caller, &request.get_ref().dispute_id).await?;
-        Ok(Response::new(v1::GetDisputeResponse {
-            dispute: Some(responses::dispute_for(&dispute, &caller)),
-            server_time: Some(responses::timestamp(self.shared.clock.now())),
-        }))
+        Ok(Response::new(self.get(&caller, &request.get_ref().dispute_id).await?))
     }
 
     async fn list_disputes(
@@ -261,7 +233,7 @@ impl DisputeService for DisputeHandlers {
         request: Request<v1::ListDisputesRequest>,
     ) -> Result<Response<v1::ListDisputesResponse>, Status> {
         let caller = auth::caller(&request)?;
-        Ok(Response::new(self.list(caller, request.into_inner()).await?))
+        Ok(Response::new(lists::disputes(&self.shared, &caller, &request.into_inner()).await?))
     }
 
     async fn list_dispute_events(
@@ -269,7 +241,7 @@ impl DisputeService for DisputeHandlers {
         request: Request<v1::ListDisputeEventsRequest>,
     ) -> Result<Response<encoded::ListDisputeEventsResponse>, Status> {
         let caller = auth::caller(&request)?;
-        Ok(Response::new(self.list_events(&caller, request.get_ref()).await?))
+        Ok(Response::new(lists::events(&self.shared.feed, &caller, request.get_ref()).await?))
     }
 
     type WatchDisputesStream = watch::Events;

@@ -1,20 +1,22 @@
 //! The only room that knows gRPC.
 //!
 //! - `transport`: what every RPC passes through: who calls, how long it may take, errors of the transport.
-//! - `orders`, `disputes`, `watch`: the handlers.
+//! - `orders`, `disputes`, `lists`, `watch`: the handlers.
 //! - `requests`, `violations`, `pages`: messages in, with every field violation at once.
-//! - `responses` and `encoded`: messages out.
+//! - `responses` and `encoded`: messages out. `translations`: what people read in them.
 //! - `status`: the only place that names a gRPC code.
 
 mod auth;
 mod codes;
 mod disputes;
 pub mod encoded;
+mod lists;
 mod orders;
 mod pages;
 mod requests;
 mod responses;
 mod status;
+mod translations;
 mod transport;
 mod violations;
 mod watch;
@@ -24,15 +26,16 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::domain::Policy;
+use crate::domain::{Policy, SellerStanding, Timestamp, UserId};
 use crate::engine::{Committer, Feed};
 use crate::proto::server::dispute_service_server::DisputeServiceServer;
 use crate::proto::server::order_service_server::OrderServiceServer;
-use crate::repository::Repository;
+use crate::repository::{Repository, StorageError};
 
 pub use disputes::DisputeHandlers;
 pub use orders::OrderHandlers;
 pub use responses::encode_event;
+pub use translations::Translations;
 pub use transport::RpcLayer;
 
 /// What the handlers work with.
@@ -48,8 +51,17 @@ pub struct Shared {
     pub clock: Clock,
     /// What an operator has set.
     pub policy: Arc<Policy>,
+    /// What people read.
+    pub translations: Translations,
     /// Cancelled when the service shuts down: streams end.
     pub drain: CancellationToken,
+}
+
+impl Shared {
+    /// How a seller stands at `now`.
+    async fn seller_standing(&self, seller: &UserId, now: Timestamp) -> Result<SellerStanding, StorageError> {
+        self.repository.seller_standing(seller, now.minus(self.policy.standing_window), now).await
+    }
 }
 
 /// `disputes.v1.OrderService`.

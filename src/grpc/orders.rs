@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 
 use super::pages::Binding;
 use super::{Shared, auth, requests, responses, status::Failure, violations::Violations};
-use crate::domain::{Caller, Order, OrderId, Refusal};
+use crate::domain::{Caller, OrderId, OrderView, Refusal, Scope};
 use crate::proto::server::order_service_server::OrderService;
 use crate::proto::v1;
 use crate::repository::OrderQuery;
@@ -22,12 +22,12 @@ impl OrderHandlers {
         Self { shared }
     }
 
-    async fn get(&self, caller: &Caller, id: &str) -> Result<Order, Failure> {
+    async fn get(&self, caller: &Caller, id: &str) -> Result<OrderView, Failure> {
         let mut violations = Violations::default();
         let id = violations.order_id("order_id", id);
         let id = violations.finish(id)?;
-        let order = self.shared.repository.order(&id).await?;
-        let visible = order.filter(|order| order.parties.may_be_seen_by(caller));
+        let case = self.shared.repository.case(&id, &[]).await?;
+        let visible = case.filter(|case| case.order.parties.may_be_seen_by(caller)).map(|case| case.order_view());
         visible.ok_or_else(|| Refusal::OrderNotFound { order: id }.into())
     }
 
@@ -45,25 +45,41 @@ impl OrderHandlers {
         let (party, role, size) = violations.finish(fields())?;
         let filter = v1::ListOrdersRequest { page_size: 0, page_token: String::new(), ..request.clone() };
         let binding = Binding::new("orders", &filter);
-        let before = binding.key(&request.page_token, |id| OrderId::parse(id).ok())?;
+        let page = binding.page(&request.page_token, |id| OrderId::parse(id).ok())?;
         let query = OrderQuery {
             visible_to: caller.scope.is_none().then_some(caller.user),
             party,
             role,
             statuses: statuses.into_iter().collect(),
-            before,
+            has_open_dispute: request.has_open_dispute,
+            after: page.map(|page| page.after),
             limit: size.saturating_add(1) as u64,
         };
         let mut orders = self.shared.repository.orders(&query).await?;
         let more = orders.len() > size;
         orders.truncate(size);
-        let last = orders.last().filter(|_| more);
-        let next_page_token = last.map(|last| binding.token(last.create_time, last.id.as_str()));
+        let last = orders.last().map(|case| &case.order).filter(|_| more);
+        let next_page_token = last.map(|last| binding.token(last.create_time, last.id.as_str(), ""));
         Ok(v1::ListOrdersResponse {
-            orders: orders.iter().map(responses::order).collect(),
+            orders: orders.iter().map(|case| responses::order(&case.order_view())).collect(),
             next_page_token: next_page_token.unwrap_or_default(),
         })
     }
+}
+
+/// How a seller stands: for that seller, and for whoever has a scope.
+async fn standing(
+    shared: &Shared,
+    caller: &Caller,
+    request: &v1::GetSellerStandingRequest,
+) -> Result<v1::SellerStanding, Failure> {
+    let mut violations = Violations::default();
+    let seller = violations.user_id("seller_id", &request.seller_id);
+    let seller = violations.finish(seller)?;
+    if caller.scope.is_none() && caller.user != seller {
+        return Err(Failure::scope_missing(Scope::Support));
+    }
+    Ok(responses::standing(&shared.seller_standing(&seller, shared.clock.now()).await?))
 }
 
 #[tonic::async_trait]
@@ -100,5 +116,14 @@ impl OrderService for OrderHandlers {
     ) -> Result<Response<v1::ListOrdersResponse>, Status> {
         let caller = auth::caller(&request)?;
         Ok(Response::new(self.list(caller, request.into_inner()).await?))
+    }
+
+    async fn get_seller_standing(
+        &self,
+        request: Request<v1::GetSellerStandingRequest>,
+    ) -> Result<Response<v1::GetSellerStandingResponse>, Status> {
+        let caller = auth::caller(&request)?;
+        let standing = standing(&self.shared, &caller, request.get_ref()).await?;
+        Ok(Response::new(v1::GetSellerStandingResponse { standing: Some(standing) }))
     }
 }

@@ -10,7 +10,8 @@ use super::status::Failure;
 use super::violations::Violations;
 use crate::clock::mint_id;
 use crate::domain::{
-    Answer, Caller, Command, DisputeId, Money, Opening, OrderReport, Parties, Reason, ReasonCode, Scope, Terms, text,
+    Answer, Caller, Command, DisputeId, Money, Opening, OrderReport, Parties, Reason, ReasonCode, Ruling, Scope,
+    SettlementReport, Terms, text,
 };
 use crate::engine::{EventFilter, RequestKey, ResumeToken, Start};
 use crate::proto::v1;
@@ -162,6 +163,24 @@ pub(super) fn request_order_update(
     violations.finish(command.zip(once))
 }
 
+pub(super) fn request_delivery_extension(
+    caller: &Caller,
+    request: &v1::RequestDeliveryExtensionRequest,
+) -> Result<OnceCommand, Failure> {
+    let mut violations = Violations::default();
+    let order = violations.order_id("order_id", &request.order_id);
+    let new_due_time = violations.required_instant("new_due_time", request.new_due_time.as_ref());
+    let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
+    let reason = reason(&mut violations, request.reason, &request.reason_detail);
+    let once = once(&mut violations, caller, "RequestDeliveryExtension", &request.request_id, request);
+    let opening = || {
+        let terms = Terms::DeliveryExtension { new_due_time: new_due_time? };
+        Some(Opening { order: order?, dispute: new_dispute(), terms, message: message?, reason: Some(reason?) })
+    };
+    let command = opening().map(|opening| Command::Open(Box::new(opening)));
+    violations.finish(command.zip(once))
+}
+
 pub(super) fn accept_dispute(caller: &Caller, request: &v1::AcceptDisputeRequest) -> Result<OnceCommand, Failure> {
     let mut violations = Violations::default();
     let answer = answer(&mut violations, &request.dispute_id, &request.etag, Some(String::new()));
@@ -193,6 +212,74 @@ pub(super) fn withdraw_dispute(caller: &Caller, request: &v1::WithdrawDisputeReq
     let answer = answer(&mut violations, &request.dispute_id, &request.etag, Some(String::new()));
     let once = once(&mut violations, caller, "WithdrawDispute", &request.request_id, request);
     violations.finish(answer.map(Command::Withdraw).zip(once))
+}
+
+pub(super) fn escalate_dispute(caller: &Caller, request: &v1::EscalateDisputeRequest) -> Result<OnceCommand, Failure> {
+    let mut violations = Violations::default();
+    let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
+    let answer = answer(&mut violations, &request.dispute_id, &request.etag, message);
+    let once = once(&mut violations, caller, "EscalateDispute", &request.request_id, request);
+    violations.finish(answer.map(Command::Escalate).zip(once))
+}
+
+pub(super) fn decide_dispute(caller: &Caller, request: &v1::DecideDisputeRequest) -> Result<OnceCommand, Failure> {
+    use v1::decide_dispute_request::Decision;
+    let mut violations = Violations::default();
+    let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
+    let answer = answer(&mut violations, &request.dispute_id, &request.etag, message);
+    let counts = request.counts_against_completion_rate;
+    let ruling = match &request.decision {
+        Some(Decision::NoAction(v1::NoAction {})) => Some(Ruling::NoAction),
+        Some(Decision::Refund(refund)) => violations.money("refund", Some(refund)).map(Ruling::Refund),
+        Some(Decision::CancelOrder(v1::CancelOrder {})) => Some(Ruling::CancelOrder { counts: counts.unwrap_or(true) }),
+        None => {
+            violations.add("decision", "must be set");
+            None
+        }
+    };
+    if counts.is_some() && !matches!(request.decision, Some(Decision::CancelOrder(_))) {
+        violations.add("counts_against_completion_rate", "must only be set with cancel_order");
+    }
+    let once = once(&mut violations, caller, "DecideDispute", &request.request_id, request);
+    let command = answer.zip(ruling).map(|(answer, ruling)| Command::Decide(answer, ruling));
+    violations.finish(command.zip(once))
+}
+
+pub(super) fn postpone_deadline(
+    caller: &Caller,
+    request: &v1::PostponeDeadlineRequest,
+) -> Result<OnceCommand, Failure> {
+    let mut violations = Violations::default();
+    let respond_by = violations.required_instant("respond_by", request.respond_by.as_ref());
+    let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
+    let answer = answer(&mut violations, &request.dispute_id, &request.etag, message);
+    let once = once(&mut violations, caller, "PostponeDeadline", &request.request_id, request);
+    let command = answer.zip(respond_by).map(|(answer, respond_by)| Command::Postpone(answer, respond_by));
+    violations.finish(command.zip(once))
+}
+
+pub(super) fn report_settlement(
+    caller: &Caller,
+    request: &v1::ReportSettlementRequest,
+) -> Result<OnceCommand, Failure> {
+    use v1::report_settlement_request::Result as Report;
+    let mut violations = Violations::default();
+    let dispute = violations.dispute_id("dispute_id", &request.dispute_id);
+    let report = match &request.result {
+        Some(Report::Settled(v1::Settled { reference })) => violations
+            .text("settled.reference", reference, &text::SETTLEMENT_TEXT)
+            .map(|reference| SettlementReport::Settled { reference }),
+        Some(Report::Failed(v1::Failed { detail })) => violations
+            .text("failed.detail", detail, &text::SETTLEMENT_TEXT)
+            .map(|detail| SettlementReport::Failed { detail }),
+        None => {
+            violations.add("result", "must be set");
+            None
+        }
+    };
+    let once = once(&mut violations, caller, "ReportSettlement", &request.request_id, request);
+    let command = dispute.zip(report).map(|(dispute, report)| Command::ReportSettlement(dispute, report));
+    violations.finish(command.zip(once))
 }
 
 /// The filter of a subscriber and the place it starts from.
@@ -260,13 +347,9 @@ fn once(
 ) -> Option<Option<RequestKey>> {
     let request_id = violations.request_id(request_id)?;
     Some(request_id.map(|request_id| {
-        let scope: &[u8] = match caller.scope {
-            None => b"party",
-            Some(Scope::Support) => b"support",
-            Some(Scope::Platform) => b"platform",
-        };
+        let scope = caller.scope.map_or("party", Scope::name);
         RequestKey {
-            key: digest(&[scope, caller.user.as_str().as_bytes(), request_id.as_bytes()]),
+            key: digest(&[scope.as_bytes(), caller.user.as_str().as_bytes(), request_id.as_bytes()]),
             fingerprint: digest(&[rpc.as_bytes(), &request.encode_to_vec()]),
         }
     }))

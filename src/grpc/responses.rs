@@ -4,13 +4,16 @@ use prost::Message as _;
 use prost_types::Timestamp as ProtoTimestamp;
 
 use super::status::Failure;
+use super::translations::Texts;
 use crate::domain::{
-    Actor, Caller, Dispute, DisputeKind, DisputeOption, EventId, Money, Order, Outcome, PartyRole, Reason, Recorded,
-    Refusal, Terms, Timestamp, is_confidential, label, reasons, text,
+    Actor, Caller, Case, Consequences, Dispute, DisputeKind, DisputeOption, DisputeView, EventId, Money, OrderView,
+    Outcome, PartyRole, Policy, Reason, Recorded, Refusal, Scope, SellerStanding, Settlement, SettlementReport, Terms,
+    Timestamp, is_confidential, reasons, text,
 };
 use crate::proto::{Money as ProtoMoney, v1};
 
-pub(super) fn order(order: &Order) -> v1::Order {
+pub(super) fn order(view: &OrderView) -> v1::Order {
+    let order = &view.order;
     v1::Order {
         order_id: order.id.to_string(),
         buyer_id: order.parties.buyer.to_string(),
@@ -26,23 +29,48 @@ pub(super) fn order(order: &Order) -> v1::Order {
         cancellation_counts: Some(order.cancellation_counts),
         source_version: order.source_version,
         refunded: Some(money(order.refunded)),
+        agreed_due_time: order.agreed_due_time.map(timestamp),
+        open_dispute_ids: view.open_disputes.iter().map(ToString::to_string).collect(),
+        completion_hold: view.completion_hold,
         cancelled_by_dispute_id: order.cancelled_by.map(|dispute| dispute.to_string()).unwrap_or_default(),
         revision: order.revision,
     }
 }
 
 /// The dispute as this caller may see it.
-pub(super) fn dispute_for(dispute: &Dispute, caller: &Caller) -> v1::Dispute {
-    dispute_with(dispute, dispute.reason_for(caller))
+pub(super) fn dispute_for(view: &DisputeView, caller: &Caller) -> v1::Dispute {
+    let dispute = &view.dispute;
+    let mut message = dispute_with(dispute, view.consequences, dispute.reason_for(caller));
+    message.allowed_actions =
+        view.allowed_actions.iter().map(|action| v1::DisputeAction::from(*action).into()).collect();
+    let ruling = dispute.escalation.as_ref().and_then(|escalation| escalation.ruling.as_ref());
+    if let Some(ruling) = ruling.filter(|_| caller.scope == Some(Scope::Support)) {
+        message.decided_by = ruling.agent.to_string();
+    }
+    let settlement = dispute.resolution.as_ref().and_then(|resolution| resolution.settlement.as_ref());
+    if let (Some(Settlement::Reported(SettlementReport::Failed { detail })), Some(shown), Some(_)) =
+        (settlement, &mut message.settlement, caller.scope)
+    {
+        shown.detail.clone_from(detail);
+    }
+    message
 }
 
 /// The dispute as everybody who sees it may: for what is shared by all, the log above all.
-fn public_dispute(dispute: &Dispute) -> v1::Dispute {
-    dispute_with(dispute, dispute.public_reason())
+fn public_dispute(dispute: &Dispute, consequences: Consequences) -> v1::Dispute {
+    dispute_with(dispute, consequences, dispute.public_reason())
 }
 
-fn dispute_with(dispute: &Dispute, reason: Option<&Reason>) -> v1::Dispute {
+/// The dispute without anything that depends on the viewer but the reason.
+fn dispute_with(dispute: &Dispute, consequences: Consequences, reason: Option<&Reason>) -> v1::Dispute {
     let resolution = dispute.resolution.as_ref();
+    let escalation = dispute.escalation.as_ref();
+    let ruling = escalation.and_then(|escalation| escalation.ruling.as_ref());
+    let (refund_amount, new_due_time) = match dispute.terms {
+        Terms::PartialRefund { amount } => (Some(money(amount)), None),
+        Terms::DeliveryExtension { new_due_time } => (None, Some(timestamp(new_due_time))),
+        Terms::Cancellation | Terms::OrderUpdate => (None, None),
+    };
     v1::Dispute {
         dispute_id: dispute.id.to_string(),
         order_id: dispute.order.to_string(),
@@ -54,103 +82,147 @@ fn dispute_with(dispute: &Dispute, reason: Option<&Reason>) -> v1::Dispute {
         message: dispute.message.clone(),
         reason: reason.map_or(v1::Reason::Unspecified, |reason| reason.code.into()).into(),
         reason_detail: reason.map(|reason| reason.detail.clone()).unwrap_or_default(),
-        refund_amount: match dispute.terms {
-            Terms::PartialRefund { amount } => Some(money(amount)),
-            Terms::Cancellation | Terms::OrderUpdate => None,
-        },
+        refund_amount,
+        new_due_time,
         respond_by: Some(timestamp(dispute.respond_by)),
         silence_rule: v1::SilenceRule::from(dispute.silence.rule).into(),
         create_time: Some(timestamp(dispute.create_time)),
         update_time: Some(timestamp(dispute.update_time)),
         resolve_time: resolution.map(|resolution| timestamp(resolution.time)),
         resolved_by: resolution.map_or(v1::ResolvedBy::Unspecified, |resolution| resolution.by.into()).into(),
-        answer_message: resolution.map(|resolution| resolution.answer_message.clone()).unwrap_or_default(),
+        answer_message: dispute.answer_message.clone(),
         outcome: resolution.map(|resolution| outcome(resolution.outcome)),
+        if_accepted: consequences.if_accepted.map(outcome),
+        if_silent: consequences.if_silent.map(outcome),
+        escalated_by: escalation.map_or(v1::ActorRole::Unspecified, |escalation| escalation.by.into()).into(),
+        escalation_message: escalation.map(|escalation| escalation.message.clone()).unwrap_or_default(),
+        decided_by: String::new(),
+        decision_message: ruling.map(|ruling| ruling.message.clone()).unwrap_or_default(),
+        postpone_message: dispute.postpone_message.clone(),
+        settlement: settlement(dispute),
         revision: dispute.revision,
         etag: dispute.etag(),
+        allowed_actions: Vec::new(),
     }
 }
 
-fn outcome(outcome: Outcome) -> v1::DisputeOutcome {
-    let (order_cancelled, counts_against_completion_rate) = match outcome {
-        Outcome::Nothing | Outcome::Refund(_) => (false, false),
-        Outcome::Cancellation { counts, .. } => (true, counts),
+/// How the money stands, without what is for support and the platform only.
+fn settlement(dispute: &Dispute) -> Option<v1::Settlement> {
+    let resolution = dispute.resolution.as_ref()?;
+    let settlement = resolution.settlement.as_ref()?;
+    let reference = match settlement {
+        Settlement::Reported(SettlementReport::Settled { reference }) => reference.clone(),
+        Settlement::Reported(SettlementReport::Failed { .. }) | Settlement::Due => String::new(),
     };
-    v1::DisputeOutcome { refund: outcome.refund().map(money), order_cancelled, counts_against_completion_rate }
+    Some(v1::Settlement {
+        status: v1::SettlementStatus::from(settlement.status()).into(),
+        amount: resolution.outcome.refund().map(money),
+        reference,
+        detail: String::new(),
+        idempotency_key: dispute.settlement_key(),
+    })
+}
+
+fn outcome(outcome: Outcome) -> v1::DisputeOutcome {
+    let mut message = v1::DisputeOutcome { refund: outcome.refund().map(money), ..v1::DisputeOutcome::default() };
+    match outcome {
+        Outcome::Nothing | Outcome::Refund(_) => {}
+        Outcome::Cancellation { counts, .. } => {
+            message.order_cancelled = true;
+            message.counts_against_completion_rate = counts;
+        }
+        Outcome::NewDueTime(new_due_time) => message.new_due_time = Some(timestamp(new_due_time)),
+    }
+    message
 }
 
 /// The public payload of an event, as it is kept in the log and sent to every subscriber.
 pub fn encode_event(id: EventId, recorded: &Recorded) -> Vec<u8> {
     let event = &recorded.event;
-    let (role, actor) = match &event.actor {
-        Actor::Party(PartyRole::Buyer, user) => (v1::ActorRole::Buyer, user.to_string()),
-        Actor::Party(PartyRole::Seller, user) => (v1::ActorRole::Seller, user.to_string()),
-        Actor::Platform(user) => (v1::ActorRole::Platform, user.to_string()),
-        Actor::System => (v1::ActorRole::System, String::new()),
+    let actor = match &event.actor {
+        Actor::Party(_, user) | Actor::Platform(user) => user.to_string(),
+        // Which agent it was is for support only, who reads it in the dispute.
+        Actor::Support(_) | Actor::System => String::new(),
     };
     let previous_status = recorded.previous_status.map_or(v1::DisputeStatus::Unspecified, v1::DisputeStatus::from);
     v1::DisputeEvent {
         event_id: id.to_string(),
         r#type: v1::EventType::from(event.change.event_type()).into(),
-        dispute: Some(public_dispute(&recorded.dispute)),
+        dispute: Some(public_dispute(&recorded.dispute, recorded.consequences)),
         previous_status: previous_status.into(),
         event_time: Some(timestamp(event.time)),
-        actor: Some(v1::Actor { role: role.into(), id: actor }),
+        actor: Some(v1::Actor { role: v1::ActorRole::from(event.actor.role()).into(), id: actor }),
         revision: recorded.dispute.revision,
     }
     .encode_to_vec()
 }
 
-pub(super) fn option(option: &DisputeOption, role: PartyRole) -> v1::DisputeOption {
+/// What a subscriber who asked for a snapshot is sent of an open dispute.
+pub(super) fn encode_snapshot(id: EventId, case: &Case, dispute: &Dispute, now: Timestamp) -> Vec<u8> {
+    v1::DisputeEvent {
+        event_id: id.to_string(),
+        r#type: v1::EventType::Snapshot.into(),
+        dispute: Some(public_dispute(dispute, case.consequences(dispute))),
+        previous_status: v1::DisputeStatus::Unspecified.into(),
+        event_time: Some(timestamp(now)),
+        actor: Some(v1::Actor { role: v1::ActorRole::System.into(), id: String::new() }),
+        revision: dispute.revision,
+    }
+    .encode_to_vec()
+}
+
+pub(super) fn option(option: &DisputeOption, role: PartyRole, texts: &Texts, policy: &Policy) -> v1::DisputeOption {
     let kind = option.kind;
+    let words = texts.option(kind, role);
+    let rate = |bps: Option<u32>| bps.and_then(|bps| i32::try_from(bps).ok());
     v1::DisputeOption {
         kind: v1::DisputeKind::from(kind).into(),
-        label: option_label(kind, role).to_owned(),
+        label: words.label.clone(),
+        when_to_use: words.when_to_use.clone(),
+        advice: texts.option_advice(kind, role, policy.partial_refund.cap_bps),
         available: option.blockers.is_empty(),
-        blockers: option.blockers.iter().map(blocker).collect(),
+        blockers: option.blockers.iter().map(|refusal| blocker(refusal, texts)).collect(),
         accepts_dispute_id: option.accepts.map(|dispute| dispute.to_string()).unwrap_or_default(),
         min_amount: option.amounts.map(|(min, _)| money(min)),
         max_amount: option.amounts.map(|(_, max)| money(max)),
+        message_label: words.message_label.clone(),
         message_required: kind.requires_message(role),
         message_max_characters: i32::try_from(text::MESSAGE_MAX_CHARACTERS).unwrap_or(i32::MAX),
         reasons: reasons(kind, role)
             .iter()
             .map(|code| v1::ReasonChoice {
                 reason: v1::Reason::from(*code).into(),
-                label: label(*code).to_owned(),
+                label: texts.reason(*code).to_owned(),
                 confidential: is_confidential(kind, role),
             })
             .collect(),
-        response_window: prost_types::Duration::try_from(option.response_window).ok(),
-        silence_rule: v1::SilenceRule::from(option.silence_rule).into(),
+        response_window: option.waits.and_then(|(window, _)| prost_types::Duration::try_from(window).ok()),
+        silence_rule: option.waits.map_or(v1::SilenceRule::Unspecified, |(_, rule)| rule.into()).into(),
+        if_accepted: option.if_accepted.map(outcome),
+        effects: option.effects.iter().map(|effect| v1::Effect::from(*effect).into()).collect(),
+        rate_before_bps: rate(option.rate_before_bps),
+        rate_after_bps: rate(option.rate_after_bps),
     }
 }
 
-fn option_label(kind: DisputeKind, role: PartyRole) -> &'static str {
-    match (kind, role) {
-        (DisputeKind::PartialRefund, _) => "Offer a partial refund",
-        (DisputeKind::Cancellation, PartyRole::Seller) => "Ask the buyer to cancel this order",
-        (DisputeKind::Cancellation, PartyRole::Buyer) => "Ask the seller to cancel this order",
-        (DisputeKind::OrderUpdate, _) => "Get an order update",
-    }
-}
-
-fn blocker(refusal: &Refusal) -> v1::DisputeBlocker {
+fn blocker(refusal: &Refusal, texts: &Texts) -> v1::DisputeBlocker {
     let dispute = if let Refusal::OpenDisputeExists { dispute } | Refusal::RefundAlreadyAccepted { dispute } = refusal {
         Some(dispute)
     } else {
         None
     };
+    let available_time = if let Refusal::CoolDown { retry_time } = refusal { Some(*retry_time) } else { None };
     let Failure { reason, message, .. } = Failure::from(refusal);
     v1::DisputeBlocker {
         reason: reason.into(),
-        text: message,
+        text: texts.blocker(refusal, message),
         dispute_id: dispute.map(ToString::to_string).unwrap_or_default(),
+        available_time: available_time.map(timestamp),
     }
 }
 
 /// Every reason that can be given, for which kind and by whom.
-pub(super) fn all_reasons() -> Vec<v1::DisputeReason> {
+pub(super) fn all_reasons(texts: &Texts) -> Vec<v1::DisputeReason> {
     let kinds = DisputeKind::ALL.into_iter().flat_map(|kind| PartyRole::ALL.map(|role| (kind, role)));
     kinds
         .flat_map(|(kind, role)| {
@@ -158,11 +230,24 @@ pub(super) fn all_reasons() -> Vec<v1::DisputeReason> {
                 kind: v1::DisputeKind::from(kind).into(),
                 role: v1::PartyRole::from(role).into(),
                 reason: v1::Reason::from(*code).into(),
-                label: label(*code).to_owned(),
+                label: texts.reason(*code).to_owned(),
                 confidential: is_confidential(kind, role),
             })
         })
         .collect()
+}
+
+pub(super) fn standing(standing: &SellerStanding) -> v1::SellerStanding {
+    let count = |orders: u64| i64::try_from(orders).unwrap_or(i64::MAX);
+    v1::SellerStanding {
+        seller_id: standing.seller.to_string(),
+        completed: count(standing.completed),
+        cancelled: count(standing.cancelled),
+        cancelled_not_counted: count(standing.cancelled_not_counted),
+        completion_rate_bps: standing.completion_rate_bps().and_then(|bps| i32::try_from(bps).ok()),
+        window_start_time: Some(timestamp(standing.window_start)),
+        window_end_time: Some(timestamp(standing.window_end)),
+    }
 }
 
 pub(super) fn money(money: Money) -> ProtoMoney {

@@ -7,9 +7,9 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
 use crate::clock::mint_id;
-use crate::domain::Refusal;
+use crate::domain::{Refusal, Scope};
 use crate::engine::{Error, ResumeToken, StartError};
-use crate::proto::v1::{DisputeKind, DisputeStatus, ErrorReason, OrderStatus};
+use crate::proto::v1::{DisputeKind, DisputeStatus, ErrorReason, OrderStatus, SettlementStatus};
 use crate::repository::StorageError;
 
 /// The `domain` of every ErrorInfo.
@@ -95,7 +95,8 @@ impl Failure {
         Self::new(Code::Unauthenticated, ErrorReason::CredentialInvalid, message)
     }
 
-    pub(super) fn scope_missing(scope: &str) -> Self {
+    pub(super) fn scope_missing(scope: Scope) -> Self {
+        let scope = scope.name();
         let message = format!("this RPC needs the scope {scope}");
         Self::new(Code::PermissionDenied, ErrorReason::ScopeMissing, message).with("scope", scope)
     }
@@ -190,8 +191,8 @@ impl From<&Refusal> for Failure {
                     .with("maxAmount", max.decimal())
                     .with("currency", max.currency.code())
             }
-            Refusal::CurrencyNotOfOrder { expected } => {
-                Self::invalid_field("amount.currency_code", format!("must be {expected}, the order's currency"))
+            Refusal::CurrencyNotOfOrder { field, expected } => {
+                Self::invalid_field(field, format!("must be {expected}, the order's currency"))
             }
             Refusal::MessageRequired => Self::invalid_field("message", "must not be empty"),
             Refusal::ReasonNotValid => {
@@ -214,6 +215,40 @@ impl From<&Refusal> for Failure {
             Refusal::StatusNotAllowed { status } => {
                 let status = DisputeStatus::from(*status).name();
                 let message = format!("the dispute is {status}");
+                Self::new(FailedPrecondition, ErrorReason::StatusNotAllowed, message).with("status", status)
+            }
+            Refusal::NewDueTimeOutOfRange { after, latest } => {
+                let description = if latest <= after {
+                    "the order is too late for a new due time".to_owned()
+                } else {
+                    format!("must be after {after} and at most {latest}")
+                };
+                Self::invalid_field("new_due_time", description)
+            }
+            Refusal::DeadlineNotLater { respond_by } => {
+                Self::invalid_field("respond_by", format!("must be later than the deadline that holds, {respond_by}"))
+            }
+            Refusal::CoolDown { retry_time } => {
+                let message = format!("the same was asked for a short while ago; it can be tried again at {retry_time}");
+                Self::new(FailedPrecondition, ErrorReason::CoolDown, message).with("retryTime", retry_time)
+            }
+            Refusal::TooManyAttempts { attempts, max } => {
+                let message = format!("the same was asked for {attempts} times on this order, {max} is the most");
+                Self::new(FailedPrecondition, ErrorReason::TooManyAttempts, message)
+                    .with("attempts", attempts)
+                    .with("max", max)
+            }
+            Refusal::EscalationWindowClosed { closed_time } => {
+                let message = format!("the time to escalate ended at {closed_time}");
+                Self::new(FailedPrecondition, ErrorReason::EscalationWindowClosed, message)
+                    .with("closedTime", closed_time)
+            }
+            Refusal::NothingToSettle => {
+                Self::new(FailedPrecondition, ErrorReason::NothingToSettle, "this dispute refunds nothing")
+            }
+            Refusal::AlreadySettled => {
+                let status = SettlementStatus::Settled.name();
+                let message = "the refund is settled, nothing else can be reported of it";
                 Self::new(FailedPrecondition, ErrorReason::StatusNotAllowed, message).with("status", status)
             }
             Refusal::OrderIdentityChanged { order, field } => {

@@ -90,6 +90,14 @@ impl Violations {
         self.check(field, instant.map(Some).ok_or("must be a valid instant within the years 0001 to 9999"))
     }
 
+    /// An instant that must be there.
+    pub(super) fn required_instant(&mut self, field: &str, instant: Option<&ProtoTimestamp>) -> Option<Timestamp> {
+        if instant.is_none() {
+            self.add(field, "must be set");
+        }
+        self.instant(field, instant)?
+    }
+
     /// A value of an enum; UNSPECIFIED and unknown numbers are wrong.
     pub(super) fn value<P: TryFrom<i32>, D>(
         &mut self,

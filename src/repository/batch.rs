@@ -6,7 +6,7 @@ use sea_orm::{ActiveModelTrait, ConnectionTrait, EntityTrait, IntoActiveModel};
 
 use super::error::StorageError;
 
-/// The most rows in one statement. With 26 columns, far below the 32,766 values that SQLite can bind.
+/// The most rows in one statement. With 39 columns, far below the 32,766 values that SQLite can bind.
 const ROWS: usize = 256;
 
 /// The same keys and, by repeating the last one, a power of two of them.

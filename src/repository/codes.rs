@@ -1,7 +1,8 @@
 //! The numbers under which the values of enums are stored: those of the contract. They never change.
 
 use crate::domain::{
-    DisputeKind, DisputeStatus, EventType, OrderStatus, PartyRole, ReasonCode, ResolvedBy, SilenceRule,
+    ActorRole, DisputeKind, DisputeStatus, EventType, OrderStatus, PartyRole, ReasonCode, ResolvedBy, SettlementStatus,
+    SilenceRule,
 };
 
 /// A value that is stored as a number.
@@ -43,25 +44,31 @@ codes!(OrderStatus {
     Cancelled = 6,
 });
 codes!(PartyRole { Buyer = 1, Seller = 2 });
-codes!(DisputeKind { PartialRefund = 1, Cancellation = 2, OrderUpdate = 3 });
+codes!(ActorRole { Buyer = 1, Seller = 2, Support = 3, Platform = 4, System = 5 });
+codes!(DisputeKind { PartialRefund = 1, Cancellation = 2, OrderUpdate = 3, DeliveryExtension = 4 });
 codes!(DisputeStatus {
     Pending = 1,
+    Escalated = 2,
     Accepted = 3,
     Declined = 4,
     Answered = 5,
     Withdrawn = 6,
     Expired = 7,
     Superseded = 8,
+    Decided = 9,
 });
+codes!(SettlementStatus { Due = 1, Settled = 2, Failed = 3 });
 codes!(SilenceRule { NoEffect = 1, Accept = 2 });
 codes!(ResolvedBy {
     Responder = 1,
     Opener = 2,
     Crossed = 3,
+    Immediate = 4,
     Deadline = 5,
     OrderEnded = 6,
     OrderStatus = 7,
     OtherDispute = 8,
+    Support = 9,
 });
 codes!(EventType {
     Opened = 1,
@@ -69,8 +76,15 @@ codes!(EventType {
     Declined = 3,
     Answered = 4,
     Withdrawn = 5,
+    DeadlineApproaching = 6,
+    DeadlineMoved = 7,
     DeadlineExpired = 8,
     Superseded = 9,
+    Escalated = 10,
+    Decided = 11,
+    Settled = 12,
+    SettlementFailed = 13,
+    Snapshot = 14,
 });
 codes!(ReasonCode {
     Other = 1,
@@ -94,6 +108,10 @@ codes!(ReasonCode {
     LateDelivery = 19,
     SellerUnresponsive = 20,
     NotAsDescribed = 21,
+    UnexpectedEvent = 22,
+    UnclearRequirements = 23,
+    WaitingForBuyer = 24,
+    Workload = 25,
 });
 
 /// The group of which one dispute may be open per order: one for all money disputes, one for each other kind.
@@ -123,6 +141,8 @@ mod tests {
     fn each_value_has_a_number_of_its_own() {
         check::<OrderStatus>();
         check::<PartyRole>();
+        check::<ActorRole>();
+        check::<SettlementStatus>();
         check::<DisputeKind>();
         check::<DisputeStatus>();
         check::<SilenceRule>();

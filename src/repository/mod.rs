@@ -2,7 +2,7 @@
 //!
 //! - `connection`: how each database is opened.
 //! - `migration`: the tables, `entity`: their rows, `rows` and `codes`: rows to domain values and back.
-//! - `reads`: plain reads. `transaction`: everything that is read under a lock, or written.
+//! - `reads`: plain reads. `lists`: queries with filters and pages, and the index behind each. `transaction`: everything that is read under a lock, or written.
 //! - `batch`: many rows in statements whose text does not vary with their number.
 
 mod batch;
@@ -10,6 +10,7 @@ mod codes;
 mod connection;
 mod entity;
 mod error;
+mod lists;
 mod migration;
 mod reads;
 mod rows;
@@ -25,7 +26,7 @@ use crate::domain::{
 
 pub use connection::ConnectError;
 pub use error::StorageError;
-pub use reads::{DisputeQuery, OrderQuery, Side};
+pub use lists::{DisputeQuery, OrderQuery, Side, Sort};
 pub use transaction::Transaction;
 
 /// The database, behind one pool for what is written and one for plain reads.
@@ -139,11 +140,11 @@ pub struct Changes {
     pub events: Vec<NewEvent>,
 }
 
-/// A pending dispute and its deadline.
+/// An instant at which something is to be done about a pending dispute.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Deadline {
-    /// When its response window closes.
-    pub respond_by: Timestamp,
+    /// When its response window closes, or its responder is to be reminded.
+    pub time: Timestamp,
     /// The dispute.
     pub dispute: DisputeId,
     /// Its order.

@@ -1,9 +1,9 @@
 //! Plain reads, which lock nothing.
 
-use sea_orm::sea_query::{Expr, ExprTrait as _, IntoCondition as _};
+use sea_orm::sea_query::Expr;
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, Order as Direction, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Statement, TransactionTrait as _,
+    QueryOrder as _, QuerySelect as _, Select, Statement, TransactionTrait as _,
 };
 
 use super::batch::filled_up;
@@ -13,80 +13,8 @@ use super::error::StorageError;
 use super::transaction::snapshot;
 use super::{Deadline, Log, LoggedEvent, Repository, rows};
 use crate::domain::{
-    Case, Dispute, DisputeId, DisputeKind, DisputeStatus, EventId, Order, OrderId, OrderStatus, PartyRole, Timestamp,
-    UserId,
+    Case, DisputeId, DisputeKind, EventId, Order, OrderId, OrderStatus, SellerStanding, Timestamp, UserId,
 };
-
-/// Which orders, newest first by (`create_time`, id).
-#[derive(Clone, Default, PartialEq, Eq, Debug)]
-pub struct OrderQuery {
-    /// Only those of which this user is a party: what a party may see.
-    pub visible_to: Option<UserId>,
-    /// Only those of which this user is a party.
-    pub party: Option<UserId>,
-    /// The role that `party`, or else `visible_to`, has in them.
-    pub role: Option<PartyRole>,
-    /// In one of these statuses; all if empty.
-    pub statuses: Vec<OrderStatus>,
-    /// After this one.
-    pub before: Option<(Timestamp, OrderId)>,
-    /// How many at the most.
-    pub limit: u64,
-}
-
-/// Which part in a dispute.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Side {
-    /// Raised it.
-    Opener,
-    /// Must answer it.
-    Responder,
-}
-
-/// Which disputes, newest first by (`create_time`, id).
-#[derive(Clone, Default, PartialEq, Eq, Debug)]
-pub struct DisputeQuery {
-    /// Only those of which this user is a party: what a party may see.
-    pub visible_to: Option<UserId>,
-    /// Only those of this order.
-    pub order: Option<OrderId>,
-    /// Only those of which this user is a party.
-    pub party: Option<UserId>,
-    /// The part that `party`, or else `visible_to`, has in them.
-    pub side: Option<Side>,
-    /// Of these kinds; all if empty.
-    pub kinds: Vec<DisputeKind>,
-    /// In one of these statuses; all if empty.
-    pub statuses: Vec<DisputeStatus>,
-    /// After this one.
-    pub before: Option<(Timestamp, DisputeId)>,
-    /// How many at the most.
-    pub limit: u64,
-}
-
-/// The roles in which the person of a query can be a party, each with the condition that says so. Each role
-/// has an index of its own, so each is read by a statement of its own: of an OR of both, neither database
-/// makes a scan that stops at the limit. `None` is everybody.
-fn by_role(
-    visible_to: Option<&UserId>,
-    party: Option<&UserId>,
-    role: Option<PartyRole>,
-    column: impl Fn(PartyRole, &UserId) -> Expr,
-) -> Vec<(Option<PartyRole>, Condition)> {
-    let Some(person) = party.or(visible_to) else {
-        return vec![(None, Condition::all())];
-    };
-    let roles = PartyRole::ALL.into_iter().filter(|each| role.is_none_or(|role| role == *each));
-    roles
-        .map(|role| {
-            let mut condition = Condition::all().add(column(role, person));
-            if let Some(viewer) = visible_to.filter(|viewer| *viewer != person) {
-                condition = condition.add(column(role.other(), viewer));
-            }
-            (Some(role), condition)
-        })
-        .collect()
-}
 
 impl Repository {
     /// Whether the database answers.
@@ -104,116 +32,77 @@ impl Repository {
         order::Entity::find_by_id(id.as_str()).one(&self.reader).await?.map(rows::order_from).transpose()
     }
 
-    /// The orders that a query finds.
-    pub async fn orders(&self, query: &OrderQuery) -> Result<Vec<Order>, StorageError> {
-        use order::Column;
-        let column = |role, user: &UserId| match role {
-            PartyRole::Buyer => Column::BuyerId.eq(user.as_str()),
-            PartyRole::Seller => Column::SellerId.eq(user.as_str()),
-        };
-        let mut shared = Condition::all();
-        if !query.statuses.is_empty() {
-            shared = shared.add(Column::Status.is_in(filled_up(query.statuses.iter().map(|status| status.code()))));
-        }
-        if let Some((time, id)) = &query.before {
-            let key = Expr::tuple([Expr::col(Column::CreateTime), Expr::col(Column::OrderId)]);
-            shared = shared.add(key.lt(Expr::tuple([Expr::value(time.micros()), Expr::value(id.as_str())])));
-        }
-        let mut found = Vec::new();
-        for (_, condition) in by_role(query.visible_to.as_ref(), query.party.as_ref(), query.role, column) {
-            let select = order::Entity::find()
-                .filter(condition.add(shared.clone()))
-                .order_by(Column::CreateTime, Direction::Desc)
-                .order_by(Column::OrderId, Direction::Desc)
-                .limit(query.limit);
-            found.extend(select.all(&self.reader).await?);
-        }
-        found.sort_unstable_by(|a, b| (b.create_time, &b.order_id).cmp(&(a.create_time, &a.order_id)));
-        found.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
-        found.into_iter().map(rows::order_from).collect()
-    }
-
-    /// The dispute with this id.
-    pub async fn dispute(&self, id: DisputeId) -> Result<Option<Dispute>, StorageError> {
-        dispute::Entity::find_by_id(id.0).one(&self.reader).await?.map(rows::dispute_from).transpose()
-    }
-
-    /// The disputes that a query finds.
-    pub async fn disputes(&self, query: &DisputeQuery) -> Result<Vec<Dispute>, StorageError> {
-        use dispute::Column;
-        let column = |role, user: &UserId| match role {
-            PartyRole::Buyer => Column::BuyerId.eq(user.as_str()),
-            PartyRole::Seller => Column::SellerId.eq(user.as_str()),
-        };
-        let mut shared = Condition::all();
-        if let Some(order) = &query.order {
-            shared = shared.add(Column::OrderId.eq(order.as_str()));
-        }
-        if !query.kinds.is_empty() {
-            shared = shared.add(Column::Kind.is_in(filled_up(query.kinds.iter().map(|kind| kind.code()))));
-        }
-        if !query.statuses.is_empty() {
-            shared = shared.add(Column::Status.is_in(filled_up(query.statuses.iter().map(|status| status.code()))));
-        }
-        if let Some((time, id)) = query.before {
-            let key = Expr::tuple([Expr::col(Column::CreateTime), Expr::col(Column::DisputeId)]);
-            shared = shared.add(key.lt(Expr::tuple([Expr::value(time.micros()), Expr::value(id.0)])));
-        }
-        let mut found = Vec::new();
-        for (role, mut condition) in by_role(query.visible_to.as_ref(), query.party.as_ref(), None, column) {
-            match (query.side, role) {
-                (Some(Side::Opener), Some(role)) => condition = condition.add(Column::Opener.eq(role.code())),
-                (Some(Side::Responder), Some(role)) => {
-                    condition = condition.add(Column::Opener.eq(role.other().code()));
-                }
-                (Some(_) | None, None) | (None, Some(_)) => {}
-            }
-            let select = dispute::Entity::find()
-                .filter(condition.add(shared.clone()))
-                .order_by(Column::CreateTime, Direction::Desc)
-                .order_by(Column::DisputeId, Direction::Desc)
-                .limit(query.limit);
-            found.extend(select.all(&self.reader).await?);
-        }
-        found.sort_unstable_by_key(|row| std::cmp::Reverse((row.create_time, row.dispute_id)));
-        found.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
-        found.into_iter().map(rows::dispute_from).collect()
-    }
-
-    /// An order with its open disputes, as they were at one moment.
-    pub async fn case(&self, id: &OrderId) -> Result<Option<Case>, StorageError> {
+    /// An order with its open disputes and with those of `ended_too` that ended, as they were at one moment.
+    pub async fn case(&self, id: &OrderId, ended_too: &[DisputeKind]) -> Result<Option<Case>, StorageError> {
         let snapshot = self.reader.begin_with_options(snapshot(self.reader.get_database_backend())).await?;
         let order = order::Entity::find_by_id(id.as_str()).one(&snapshot).await?;
-        let open = dispute::Entity::find()
-            .filter(Expr::cust(OPEN).into_condition().add(dispute::Column::OrderId.eq(id.as_str())))
-            .all(&snapshot)
-            .await?;
+        let disputes = disputes_of(vec![id.to_string()], ended_too).all(&snapshot).await?;
         snapshot.commit().await?;
         let Some(order) = order.map(rows::order_from).transpose()? else { return Ok(None) };
-        let disputes = open.into_iter().map(rows::dispute_from).collect::<Result<_, _>>()?;
+        let disputes = disputes.into_iter().map(rows::dispute_from).collect::<Result<_, _>>()?;
         Ok(Some(Case { order, disputes }))
     }
 
-    /// The deadlines that come first, or are overdue.
+    /// How many orders of a seller ended, and how, after `window_start` and up to `window_end`.
+    pub async fn seller_standing(
+        &self,
+        seller: &UserId,
+        window_start: Timestamp,
+        window_end: Timestamp,
+    ) -> Result<SellerStanding, StorageError> {
+        use order::Column;
+        let select = order::Entity::find()
+            .select_only()
+            .columns([Column::Status, Column::CancellationCounts])
+            .column_as(Column::OrderId.count(), "orders")
+            .filter(Column::SellerId.eq(seller.as_str()))
+            .filter(Column::EndTime.gt(window_start.micros()))
+            .filter(Column::EndTime.lte(window_end.micros()))
+            .group_by(Column::Status)
+            .group_by(Column::CancellationCounts);
+        let counts: Vec<(i16, bool, i64)> = select.into_tuple().all(&self.reader).await?;
+        let orders = |ended: OrderStatus, counted: &[bool]| {
+            let those = counts.iter().filter(|(status, counts, _)| *status == ended.code() && counted.contains(counts));
+            those.map(|(_, _, orders)| u64::try_from(*orders).unwrap_or_default()).sum()
+        };
+        Ok(SellerStanding {
+            seller: seller.clone(),
+            completed: orders(OrderStatus::Completed, &[true, false]),
+            cancelled: orders(OrderStatus::Cancelled, &[true]),
+            cancelled_not_counted: orders(OrderStatus::Cancelled, &[false]),
+            window_start,
+            window_end,
+        })
+    }
+
+    /// The deadlines and reminders that come first, or are overdue.
     pub async fn next_deadlines(&self, limit: u64) -> Result<Vec<Deadline>, StorageError> {
+        let mut next = self.next_by(dispute::Column::RespondBy, PENDING, limit).await?;
+        next.extend(self.next_by(dispute::Column::RemindAt, "disputes.remind_at IS NOT NULL", limit).await?);
+        next.sort_unstable_by_key(|deadline| (deadline.time, deadline.dispute));
+        next.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(next)
+    }
+
+    async fn next_by(&self, time: dispute::Column, set: &'static str, limit: u64) -> Result<Vec<Deadline>, StorageError> {
         use dispute::Column;
         let select = dispute::Entity::find()
             .select_only()
-            .columns([Column::RespondBy, Column::DisputeId, Column::OrderId])
-            .filter(Expr::cust(PENDING))
-            .order_by(Column::RespondBy, Direction::Asc)
+            .columns([time, Column::DisputeId, Column::OrderId])
+            .filter(Expr::cust(set))
+            .order_by(time, Direction::Asc)
             .order_by(Column::DisputeId, Direction::Asc)
             .limit(limit);
         let rows: Vec<(i64, uuid::Uuid, String)> = select.into_tuple().all(&self.reader).await?;
         // One row that makes no sense must not hide the others. Of an instant that makes none the deadline has
         // passed: it is found out where the dispute cannot be expired, and set aside.
-        let deadline = |(respond_by, dispute, order): (i64, uuid::Uuid, String)| {
+        let deadline = |(time, dispute, order): (i64, uuid::Uuid, String)| {
             let Ok(order) = OrderId::parse(&order) else {
                 tracing::error!(%dispute, "the order of a pending dispute has no valid id, the dispute cannot expire");
                 return None;
             };
-            let respond_by = Timestamp::from_micros(respond_by).unwrap_or(Timestamp::MIN);
-            Some(Deadline { respond_by, dispute: DisputeId(dispute), order })
+            let time = Timestamp::from_micros(time).unwrap_or(Timestamp::MIN);
+            Some(Deadline { time, dispute: DisputeId(dispute), order })
         };
         Ok(rows.into_iter().filter_map(deadline).collect())
     }
@@ -240,6 +129,16 @@ impl Repository {
         let id = select.filter(event::Column::Seq.eq(seq)).into_tuple().one(&self.reader).await?;
         Ok(id.map(EventId))
     }
+}
+
+/// The open disputes of these orders, and those of `ended_too` that ended.
+pub(super) fn disputes_of(orders: Vec<String>, ended_too: &[DisputeKind]) -> Select<dispute::Entity> {
+    use dispute::Column;
+    let mut wanted = Condition::any().add(Expr::cust(OPEN));
+    if !ended_too.is_empty() {
+        wanted = wanted.add(Column::Kind.is_in(filled_up(ended_too.iter().map(|kind| kind.code()))));
+    }
+    dispute::Entity::find().filter(wanted).filter(Column::OrderId.is_in(filled_up(orders)))
 }
 
 /// PostgreSQL's clock, now and not at the beginning of the transaction.

@@ -1,6 +1,8 @@
 //! Rows to domain values and back. Rows are taken apart without `..`: a column that nobody maps does not
 //! compile. A row that makes no sense is an error that names it, never a panic.
 
+use std::collections::HashMap;
+
 use uuid::Uuid;
 
 use super::codes::{Code, exclusion_group};
@@ -8,8 +10,8 @@ use super::entity::{dispute, event, event_log, idempotency_key, order};
 use super::error::StorageError;
 use super::{IdempotencyRecord, Log, LoggedEvent, NewEvent};
 use crate::domain::{
-    Currency, Dispute, DisputeId, DisputeKind, DisputeStatus, EventId, Money, Order, OrderId, Outcome, Parties, Reason,
-    Resolution, Silence, Terms, Timestamp, UserId,
+    Case, Currency, Dispute, DisputeId, DisputeKind, DisputeStatus, Escalation, EventId, Money, Order, OrderId, Outcome,
+    Parties, Reason, Resolution, Ruled, Settlement, SettlementReport, SettlementStatus, Silence, Terms, Timestamp, UserId,
 };
 
 /// Reads the columns of one row, and says which row it was if one of them makes no sense.
@@ -65,6 +67,8 @@ pub(super) fn order_from(row: order::Model) -> Result<Order, StorageError> {
         status,
         create_time,
         due_time,
+        agreed_due_time,
+        extension_requests,
         end_time,
         cancellation_counts,
         cancelled_by,
@@ -86,6 +90,8 @@ pub(super) fn order_from(row: order::Model) -> Result<Order, StorageError> {
         status: row.code(status, "status")?,
         create_time: row.instant(create_time, "create_time")?,
         due_time: row.optional_instant(due_time, "due_time")?,
+        agreed_due_time: row.optional_instant(agreed_due_time, "agreed_due_time")?,
+        extension_requests: u32::try_from(extension_requests).map_err(|_| row.corrupt("extension_requests"))?,
         end_time: row.optional_instant(end_time, "end_time")?,
         cancellation_counts,
         cancelled_by: cancelled_by.map(DisputeId),
@@ -111,6 +117,8 @@ pub(super) fn order_row(order: &Order) -> order::Model {
         status: order.status.code(),
         create_time: order.create_time.micros(),
         due_time: order.due_time.map(Timestamp::micros),
+        agreed_due_time: order.agreed_due_time.map(Timestamp::micros),
+        extension_requests: order.extension_requests.into(),
         end_time: order.end_time.map(Timestamp::micros),
         cancellation_counts: order.cancellation_counts,
         cancelled_by: order.cancelled_by.map(uuid),
@@ -136,7 +144,11 @@ pub(super) fn dispute_from(row: dispute::Model) -> Result<Dispute, StorageError>
         currency,
         exponent,
         amount_minor,
+        new_due_time,
         respond_by,
+        remind_at,
+        reminders_sent,
+        postpone_message,
         silence_rule,
         silence_rule_after_delivery,
         create_time,
@@ -147,7 +159,15 @@ pub(super) fn dispute_from(row: dispute::Model) -> Result<Dispute, StorageError>
         outcome_refund_minor,
         outcome_cancelled,
         outcome_counts,
+        outcome_new_due_time,
         answer_message,
+        escalated_by,
+        escalation_message,
+        decided_by,
+        decision_message,
+        settlement_status,
+        settlement_reference,
+        settlement_detail,
     } = row;
     let row = Row { table: "disputes", id: dispute_id.to_string() };
     let currency = currency.zip(exponent).map(|(code, exponent)| row.currency(&code, exponent)).transpose()?;
@@ -160,30 +180,66 @@ pub(super) fn dispute_from(row: dispute::Model) -> Result<Dispute, StorageError>
     if group != exclusion_group(kind) {
         return Err(row.corrupt("exclusion_group"));
     }
-    let terms = match (kind, money(amount_minor, "amount_minor")?) {
-        (DisputeKind::PartialRefund, Some(amount)) => Terms::PartialRefund { amount },
-        (DisputeKind::Cancellation, None) => Terms::Cancellation,
-        (DisputeKind::OrderUpdate, None) => Terms::OrderUpdate,
-        (DisputeKind::PartialRefund, None) | (DisputeKind::Cancellation | DisputeKind::OrderUpdate, Some(_)) => {
-            return Err(row.corrupt("amount_minor"));
-        }
+    let asked_for =
+        (kind, money(amount_minor, "amount_minor")?, row.optional_instant(new_due_time, "new_due_time")?);
+    let terms = match asked_for {
+        (DisputeKind::PartialRefund, Some(amount), None) => Terms::PartialRefund { amount },
+        (DisputeKind::Cancellation, None, None) => Terms::Cancellation,
+        (DisputeKind::OrderUpdate, None, None) => Terms::OrderUpdate,
+        (DisputeKind::DeliveryExtension, None, Some(new_due_time)) => Terms::DeliveryExtension { new_due_time },
+        (_, _, None) => return Err(row.corrupt("amount_minor")),
+        (_, _, Some(_)) => return Err(row.corrupt("new_due_time")),
     };
     let refund = money(outcome_refund_minor, "outcome_refund_minor")?;
-    let outcome = match (outcome_cancelled, refund) {
-        (true, refund) => Outcome::Cancellation { refund, counts: outcome_counts },
-        (false, Some(refund)) => Outcome::Refund(refund),
-        (false, None) => Outcome::Nothing,
+    let agreed = row.optional_instant(outcome_new_due_time, "outcome_new_due_time")?;
+    let outcome = match (outcome_cancelled, refund, agreed) {
+        (true, refund, None) => Outcome::Cancellation { refund, counts: outcome_counts },
+        (false, Some(refund), None) => Outcome::Refund(refund),
+        (false, None, Some(new_due_time)) => Outcome::NewDueTime(new_due_time),
+        (false, None, None) => Outcome::Nothing,
+        (_, _, Some(_)) => return Err(row.corrupt("outcome_new_due_time")),
+    };
+    let settlement = match settlement_status.map(|status| row.code(status, "settlement_status")).transpose()? {
+        None => None,
+        Some(SettlementStatus::Due) => Some(Settlement::Due),
+        Some(SettlementStatus::Settled) => {
+            Some(Settlement::Reported(SettlementReport::Settled { reference: settlement_reference }))
+        }
+        Some(SettlementStatus::Failed) => {
+            Some(Settlement::Reported(SettlementReport::Failed { detail: settlement_detail }))
+        }
+    };
+    if settlement.is_some() != outcome.refund().is_some() {
+        return Err(row.corrupt("settlement_status"));
+    }
+    let ruling = match decided_by {
+        Some(agent) => {
+            let agent = UserId::parse(&agent).map_err(|_| row.corrupt("decided_by"))?;
+            Some(Ruled { agent, message: decision_message })
+        }
+        None => None,
+    };
+    let escalation = match escalated_by.map(|by| row.code(by, "escalated_by")).transpose()? {
+        Some(by) => Some(Escalation { by, message: escalation_message, ruling }),
+        None if ruling.is_some() => return Err(row.corrupt("escalated_by")),
+        None => None,
     };
     let status: DisputeStatus = row.code(status, "status")?;
     let resolution = match (status, resolve_time, resolved_by) {
-        (DisputeStatus::Pending, None, None) => None,
-        (DisputeStatus::Pending, _, _) | (_, None, _) | (_, _, None) => return Err(row.corrupt("resolve_time")),
+        (open, None, None) if open.is_open() => {
+            if (open == DisputeStatus::Escalated) != escalation.is_some() {
+                return Err(row.corrupt("escalated_by"));
+            }
+            None
+        }
+        (open, _, _) if open.is_open() => return Err(row.corrupt("resolve_time")),
+        (_, None, _) | (_, _, None) => return Err(row.corrupt("resolve_time")),
         (status, Some(time), Some(by)) => Some(Resolution {
             status,
             time: row.instant(time, "resolve_time")?,
             by: row.code(by, "resolved_by")?,
             outcome,
-            answer_message,
+            settlement,
         }),
     };
     Ok(Dispute {
@@ -198,6 +254,9 @@ pub(super) fn dispute_from(row: dispute::Model) -> Result<Dispute, StorageError>
             None => None,
         },
         respond_by: row.instant(respond_by, "respond_by")?,
+        remind_at: row.optional_instant(remind_at, "remind_at")?,
+        reminders_sent,
+        postpone_message,
         silence: Silence {
             rule: row.code(silence_rule, "silence_rule")?,
             after_delivery: row.code(silence_rule_after_delivery, "silence_rule_after_delivery")?,
@@ -205,20 +264,32 @@ pub(super) fn dispute_from(row: dispute::Model) -> Result<Dispute, StorageError>
         create_time: row.instant(create_time, "create_time")?,
         update_time: row.instant(update_time, "update_time")?,
         revision,
+        answer_message,
+        escalation,
         resolution,
     })
 }
 
 pub(super) fn dispute_row(dispute: &Dispute) -> dispute::Model {
-    let amount = match dispute.terms {
-        Terms::PartialRefund { amount } => Some(amount),
-        Terms::Cancellation | Terms::OrderUpdate => None,
+    let (amount, new_due_time) = match dispute.terms {
+        Terms::PartialRefund { amount } => (Some(amount), None),
+        Terms::DeliveryExtension { new_due_time } => (None, Some(new_due_time)),
+        Terms::Cancellation | Terms::OrderUpdate => (None, None),
     };
     let resolution = dispute.resolution.as_ref();
     let outcome = resolution.map_or(Outcome::Nothing, |resolution| resolution.outcome);
-    let (outcome_cancelled, outcome_counts) = match outcome {
-        Outcome::Nothing | Outcome::Refund(_) => (false, false),
-        Outcome::Cancellation { counts, .. } => (true, counts),
+    let (outcome_cancelled, outcome_counts, agreed) = match outcome {
+        Outcome::Nothing | Outcome::Refund(_) => (false, false, None),
+        Outcome::Cancellation { counts, .. } => (true, counts, None),
+        Outcome::NewDueTime(new_due_time) => (false, false, Some(new_due_time)),
+    };
+    let escalation = dispute.escalation.as_ref();
+    let ruling = escalation.and_then(|escalation| escalation.ruling.as_ref());
+    let settlement = resolution.and_then(|resolution| resolution.settlement.as_ref());
+    let (settlement_reference, settlement_detail) = match settlement {
+        Some(Settlement::Reported(SettlementReport::Settled { reference })) => (reference.clone(), String::new()),
+        Some(Settlement::Reported(SettlementReport::Failed { detail })) => (String::new(), detail.clone()),
+        Some(Settlement::Due) | None => (String::new(), String::new()),
     };
     let currency = amount.or(outcome.refund()).map(|money| money.currency);
     dispute::Model {
@@ -236,7 +307,11 @@ pub(super) fn dispute_row(dispute: &Dispute) -> dispute::Model {
         currency: currency.map(|currency| currency.code().to_owned()),
         exponent: currency.map(exponent),
         amount_minor: amount.map(|amount| amount.minor),
+        new_due_time: new_due_time.map(Timestamp::micros),
         respond_by: dispute.respond_by.micros(),
+        remind_at: dispute.remind_at.map(Timestamp::micros),
+        reminders_sent: dispute.reminders_sent,
+        postpone_message: dispute.postpone_message.clone(),
         silence_rule: dispute.silence.rule.code(),
         silence_rule_after_delivery: dispute.silence.after_delivery.code(),
         create_time: dispute.create_time.micros(),
@@ -247,8 +322,29 @@ pub(super) fn dispute_row(dispute: &Dispute) -> dispute::Model {
         outcome_refund_minor: outcome.refund().map(|refund| refund.minor),
         outcome_cancelled,
         outcome_counts,
-        answer_message: resolution.map(|resolution| resolution.answer_message.clone()).unwrap_or_default(),
+        outcome_new_due_time: agreed.map(Timestamp::micros),
+        answer_message: dispute.answer_message.clone(),
+        escalated_by: escalation.map(|escalation| escalation.by.code()),
+        escalation_message: escalation.map(|escalation| escalation.message.clone()).unwrap_or_default(),
+        decided_by: ruling.map(|ruling| ruling.agent.to_string()),
+        decision_message: ruling.map(|ruling| ruling.message.clone()).unwrap_or_default(),
+        settlement_status: settlement.map(|settlement| settlement.status().code()),
+        settlement_reference,
+        settlement_detail,
     }
+}
+
+/// Orders, each with those of the disputes that are about it.
+pub(super) fn cases_from(orders: Vec<order::Model>, disputes: Vec<dispute::Model>) -> Result<Vec<Case>, StorageError> {
+    let mut by_order: HashMap<String, Vec<Dispute>> = HashMap::new();
+    for row in disputes {
+        by_order.entry(row.order_id.clone()).or_default().push(dispute_from(row)?);
+    }
+    let case = |row: order::Model| {
+        let disputes = by_order.remove(&row.order_id).unwrap_or_default();
+        Ok(Case { order: order_from(row)?, disputes })
+    };
+    orders.into_iter().map(case).collect()
 }
 
 pub(super) fn event_from(row: event::Model) -> Result<LoggedEvent, StorageError> {

@@ -4,9 +4,9 @@
 //! else: SeaORM queues the rollback, and sqlx runs it, with a ping, when the connection goes back to its pool;
 //! a connection that cannot do that, or that is not sure of it, is closed.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
-use sea_orm::sea_query::{Expr, ExprTrait as _, IntoCondition as _, LockBehavior, LockType, OnConflict, Query};
+use sea_orm::sea_query::{Expr, ExprTrait as _, LockBehavior, LockType, OnConflict, Query};
 use sea_orm::{
     AccessMode, ColumnTrait as _, ConnectionTrait as _, DatabaseTransaction, DbBackend, EntityTrait as _,
     IsolationLevel, Iterable as _, Order as Direction, QueryFilter as _, QueryOrder as _, QuerySelect as _,
@@ -15,10 +15,10 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::batch::{filled_up, insert_all};
-use super::entity::{OPEN, dispute, event, event_log, idempotency_key, order};
+use super::entity::{dispute, event, event_log, idempotency_key, order};
 use super::error::StorageError;
 use super::{Changes, IdempotencyRecord, Repository, reads, rows};
-use crate::domain::{Case, Dispute, DisputeId, OrderId, Timestamp};
+use crate::domain::{Case, Dispute, DisputeId, DisputeKind, OrderId, Timestamp};
 
 /// What a transaction is begun with: on PostgreSQL its default, READ COMMITTED, in which each statement sees
 /// what was committed before it.
@@ -62,8 +62,13 @@ impl Repository {
 
 impl Transaction {
     /// Locks the orders named and those of the disputes named, always in the order of their ids. Answers
-    /// those that exist, each with its open disputes and with those named.
-    pub async fn lock_cases(&self, orders: &[OrderId], disputes: &[DisputeId]) -> Result<Vec<Case>, StorageError> {
+    /// those that exist, each with its open disputes, with those named, and with those of `ended_too` that ended.
+    pub async fn lock_cases(
+        &self,
+        orders: &[OrderId],
+        disputes: &[DisputeId],
+        ended_too: &[DisputeKind],
+    ) -> Result<Vec<Case>, StorageError> {
         let mut ids: BTreeSet<String> = orders.iter().map(OrderId::to_string).collect();
         if !disputes.is_empty() {
             // Before the lock: the order of a dispute never changes.
@@ -71,15 +76,21 @@ impl Transaction {
             let named = dispute::Column::DisputeId.is_in(filled_up(disputes.iter().map(|dispute| dispute.0)));
             ids.extend(select.filter(named).into_tuple::<String>().all(&self.inner).await?);
         }
-        self.cases(ids, disputes, Busy::Wait).await
+        self.cases(ids, disputes, ended_too, Busy::Wait).await
     }
 
     /// The same without waiting: orders that another replica has locked are left out.
     pub async fn lock_free_cases(&self, orders: &[OrderId]) -> Result<Vec<Case>, StorageError> {
-        self.cases(orders.iter().map(OrderId::to_string).collect(), &[], Busy::Skip).await
+        self.cases(orders.iter().map(OrderId::to_string).collect(), &[], &[], Busy::Skip).await
     }
 
-    async fn cases(&self, ids: BTreeSet<String>, named: &[DisputeId], busy: Busy) -> Result<Vec<Case>, StorageError> {
+    async fn cases(
+        &self,
+        ids: BTreeSet<String>,
+        named: &[DisputeId],
+        ended_too: &[DisputeKind],
+        busy: Busy,
+    ) -> Result<Vec<Case>, StorageError> {
         let orders = order::Entity::find()
             .filter(order::Column::OrderId.is_in(filled_up(ids)))
             .order_by(order::Column::OrderId, Direction::Asc);
@@ -94,23 +105,13 @@ impl Transaction {
             return Ok(Vec::new());
         }
         // In later statements: what was read before the lock could be out of date.
-        let open = Expr::cust(OPEN).into_condition().add(dispute::Column::OrderId.is_in(filled_up(locked)));
-        let mut disputes = dispute::Entity::find().filter(open).all(&self.inner).await?;
+        let mut disputes = reads::disputes_of(locked, ended_too).all(&self.inner).await?;
         let found: BTreeSet<Uuid> = disputes.iter().map(|dispute| dispute.dispute_id).collect();
         let missing: Vec<Uuid> = named.iter().map(|dispute| dispute.0).filter(|id| !found.contains(id)).collect();
         if !missing.is_empty() {
             disputes.extend(self.dispute_rows(&missing).await?);
         }
-        let mut by_order: HashMap<String, Vec<Dispute>> = HashMap::new();
-        for row in disputes {
-            let order = row.order_id.clone();
-            by_order.entry(order).or_default().push(rows::dispute_from(row)?);
-        }
-        let case = |row: order::Model| {
-            let disputes = by_order.remove(&row.order_id).unwrap_or_default();
-            Ok(Case { order: rows::order_from(row)?, disputes })
-        };
-        orders.into_iter().map(case).collect()
+        rows::cases_from(orders, disputes)
     }
 
     async fn dispute_rows(&self, ids: &[Uuid]) -> Result<Vec<dispute::Model>, StorageError> {
@@ -144,8 +145,9 @@ impl Transaction {
         insert_all::<order::ActiveModel>(&self.inner, new_orders, None).await?;
         let changed = changes.changed_orders.iter().map(rows::order_row).collect();
         insert_all::<order::ActiveModel>(&self.inner, changed, Some(&change_orders())).await?;
-        // First those that end: they make room for those that are opened.
-        let changed = changes.changed_disputes.iter().map(rows::dispute_row).collect();
+        // First those that end: they make room for those that are opened, or escalated.
+        let (open, ended): (Vec<_>, Vec<_>) = changes.changed_disputes.iter().partition(|dispute| dispute.is_open());
+        let changed = ended.into_iter().chain(open).map(rows::dispute_row).collect();
         insert_all::<dispute::ActiveModel>(&self.inner, changed, Some(&change_disputes())).await?;
         let new_disputes = changes.new_disputes.iter().map(rows::dispute_row).collect();
         insert_all::<dispute::ActiveModel>(&self.inner, new_disputes, None).await?;
@@ -227,6 +229,8 @@ fn change_orders() -> OnConflict {
         | Column::RefundedMinor
         | Column::Status
         | Column::DueTime
+        | Column::AgreedDueTime
+        | Column::ExtensionRequests
         | Column::EndTime
         | Column::CancellationCounts
         | Column::CancelledBy
@@ -252,7 +256,7 @@ fn change_disputes() -> OnConflict {
         | Column::Reason
         | Column::ReasonDetail
         | Column::AmountMinor
-        | Column::RespondBy
+        | Column::NewDueTime
         | Column::SilenceRule
         | Column::SilenceRuleAfterDelivery
         | Column::CreateTime => false,
@@ -266,7 +270,19 @@ fn change_disputes() -> OnConflict {
         | Column::OutcomeRefundMinor
         | Column::OutcomeCancelled
         | Column::OutcomeCounts
-        | Column::AnswerMessage => true,
+        | Column::OutcomeNewDueTime
+        | Column::RespondBy
+        | Column::RemindAt
+        | Column::RemindersSent
+        | Column::PostponeMessage
+        | Column::AnswerMessage
+        | Column::EscalatedBy
+        | Column::EscalationMessage
+        | Column::DecidedBy
+        | Column::DecisionMessage
+        | Column::SettlementStatus
+        | Column::SettlementReference
+        | Column::SettlementDetail => true,
     };
     OnConflict::column(Column::DisputeId).update_columns(Column::iter().filter(changes)).to_owned()
 }

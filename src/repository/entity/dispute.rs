@@ -21,7 +21,11 @@ pub struct Model {
     pub currency: Option<String>,
     pub exponent: Option<i16>,
     pub amount_minor: Option<i64>,
+    pub new_due_time: Option<i64>,
     pub respond_by: i64,
+    pub remind_at: Option<i64>,
+    pub reminders_sent: i64,
+    pub postpone_message: String,
     pub silence_rule: i16,
     pub silence_rule_after_delivery: i16,
     pub create_time: i64,
@@ -32,10 +36,27 @@ pub struct Model {
     pub outcome_refund_minor: Option<i64>,
     pub outcome_cancelled: bool,
     pub outcome_counts: bool,
+    pub outcome_new_due_time: Option<i64>,
     pub answer_message: String,
+    pub escalated_by: Option<i16>,
+    pub escalation_message: String,
+    pub decided_by: Option<String>,
+    pub decision_message: String,
+    pub settlement_status: Option<i16>,
+    pub settlement_reference: String,
+    pub settlement_detail: String,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
+pub enum Relation {
+    #[sea_orm(belongs_to = "super::order::Entity", from = "Column::OrderId", to = "super::order::Column::OrderId")]
+    Order,
+}
+
+impl Related<super::order::Entity> for Entity {
+    fn to() -> RelationDef {
+        Relation::Order.def()
+    }
+}
 
 impl ActiveModelBehavior for ActiveModel {}

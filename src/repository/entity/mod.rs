@@ -9,7 +9,7 @@ pub(super) mod event_log;
 pub(super) mod idempotency_key;
 pub(super) mod order;
 
-/// The statuses of an open dispute, literally: with bound values SQLite would not use its partial index.
-pub(super) const OPEN: &str = "status IN (1, 2)";
+/// The statuses of an open dispute, literally: with bound values SQLite would not use its partial indexes.
+pub(super) const OPEN: &str = "disputes.status IN (1, 2)";
 /// The status of a pending dispute, literally, for the same reason.
-pub(super) const PENDING: &str = "status = 1";
+pub(super) const PENDING: &str = "disputes.status = 1";

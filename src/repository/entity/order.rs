@@ -20,6 +20,8 @@ pub struct Model {
     pub status: i16,
     pub create_time: i64,
     pub due_time: Option<i64>,
+    pub agreed_due_time: Option<i64>,
+    pub extension_requests: i64,
     pub end_time: Option<i64>,
     pub cancellation_counts: bool,
     pub cancelled_by: Option<Uuid>,

@@ -5,8 +5,6 @@
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
 
-use crate::repository::entity::{OPEN, PENDING};
-
 pub(super) struct Migration;
 
 impl MigrationName for Migration {
@@ -82,8 +80,8 @@ impl MigrationTrait for Migration {
                 )"
             ),
             // The last line of defence: one open money dispute per order, and one of each other kind.
-            format!("CREATE UNIQUE INDEX disputes_open ON disputes (order_id, exclusion_group) WHERE {OPEN}"),
-            format!("CREATE INDEX disputes_by_deadline ON disputes (respond_by, dispute_id) WHERE {PENDING}"),
+            "CREATE UNIQUE INDEX disputes_open ON disputes (order_id, exclusion_group) WHERE status IN (1, 2)".to_owned(),
+            "CREATE INDEX disputes_by_deadline ON disputes (respond_by, dispute_id) WHERE status = 1".to_owned(),
             "CREATE INDEX disputes_by_order ON disputes (order_id, create_time, dispute_id)".to_owned(),
             "CREATE INDEX disputes_by_buyer ON disputes (buyer_id, create_time, dispute_id)".to_owned(),
             "CREATE INDEX disputes_by_seller ON disputes (seller_id, create_time, dispute_id)".to_owned(),

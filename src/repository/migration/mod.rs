@@ -1,6 +1,7 @@
 //! The schema, step by step.
 
 mod m0001_initial;
+mod m0002_whole_rulebook;
 
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, SqliteTransactionMode, TransactionTrait as _};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -12,7 +13,7 @@ struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_initial::Migration)]
+        vec![Box::new(m0001_initial::Migration), Box::new(m0002_whole_rulebook::Migration)]
     }
 }
 

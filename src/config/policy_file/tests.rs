@@ -1,0 +1,95 @@
+//! The policy file: every key, and everything that it cannot say.
+
+use super::*;
+
+fn parse(text: &str) -> Result<PolicyFile, String> {
+    toml::from_str(text).map_err(|error: toml::de::Error| error.to_string())
+}
+
+/// The file of the contract, with its defaults.
+const DEFAULTS: &str = r#"
+response_window = "48h"
+reminders = ["24h", "2h"]
+escalation_window = "14d"
+standing_window = "60d"
+event_retention = "0s"
+support_url = ""
+[partial_refund]
+enabled = true
+attempts = { cool_down = "0s", max = 0 }
+cap_bps = 6000
+silence_rule = "no_effect"
+smallest_refund = {}
+smallest_price = {}
+[cancellation]
+silence_rule = "accept"
+silence_rule_after_delivery = "no_effect"
+immediate_before_start = false
+immediate_when_late = "0s"
+[order_update]
+[delivery_extension]
+silence_rule = "accept"
+silent_grants = 1
+max_extension = "30d"
+"#;
+
+#[test]
+fn a_file_with_every_default_is_the_default_policy() {
+    for text in ["", DEFAULTS] {
+        let file = parse(text).unwrap();
+        assert_eq!(file, PolicyFile::default());
+        assert_eq!(file.keys_without_effect(), Vec::<&str>::new());
+        assert_eq!(file.into_policy(), Policy::default());
+    }
+}
+
+#[test]
+fn each_key_that_decides_something_turns_it() {
+    let policy = |text: &str| parse(text).unwrap().into_policy();
+    let hour = Duration::from_secs(3_600);
+    let windows = policy("response_window = \"1h\"\n[cancellation]\nresponse_window = \"90s\"").response_windows;
+    assert_eq!(windows.partial_refund, hour);
+    assert_eq!(windows.cancellation, Duration::from_secs(90));
+    assert_eq!(windows.order_update, hour);
+    let refund = policy(
+        "[partial_refund]\ncap_bps = 5000\nsilence_rule = \"accept\"\nsmallest_refund = { USD = 500 }\nsmallest_price = { JPY = 7 }",
+    )
+    .partial_refund;
+    assert_eq!(refund.cap_bps, 5_000);
+    assert_eq!(refund.silence_rule, SilenceRule::Accept);
+    assert_eq!(refund.smallest_refund, BTreeMap::from([("USD".to_owned(), 500)]));
+    assert_eq!(refund.smallest_price, BTreeMap::from([("JPY".to_owned(), 7)]));
+    let cancellation =
+        policy("[cancellation]\nsilence_rule = \"no_effect\"\nsilence_rule_after_delivery = \"accept\"")
+            .cancellation;
+    assert_eq!(cancellation.silence_rule, SilenceRule::NoEffect);
+    assert_eq!(cancellation.silence_rule_after_delivery, SilenceRule::Accept);
+}
+
+#[test]
+fn what_cannot_be_is_an_error_that_names_the_line() {
+    let cases = [
+        ("an unknown key", "\nresponce_window = \"1h\"", "line 2", "unknown field `responce_window`"),
+        ("an unknown table", "[refunds]", "line 1", "unknown field `refunds`"),
+        ("a span without a unit", "response_window = \"48\"", "line 1", "s, m, h or d"),
+        ("a span that is a number", "response_window = 48", "line 1", "string"),
+        ("a negative span", "event_retention = \"-1h\"", "line 1", "s, m, h or d"),
+        ("a span beyond reason", "\n\nevent_retention = \"99999999999999999999d\"", "line 3", "s, m, h or d"),
+        ("an empty window", "response_window = \"0s\"", "line 1", "more than nothing"),
+        ("a cap above the price", "[partial_refund]\ncap_bps = 10001", "line 2", "1 to 10000"),
+        ("no cap", "[partial_refund]\ncap_bps = 0", "line 2", "1 to 10000"),
+        ("an unknown rule", "[cancellation]\nsilence_rule = \"perhaps\"", "line 2", "unknown variant"),
+        ("an unknown currency", "[partial_refund]\nsmallest_price = { XYZ = 1 }", "line 2", "ISO 4217"),
+        ("a negative amount", "[partial_refund]\nsmallest_price = { USD = -1 }", "line 2", "at least 0"),
+    ];
+    for (name, text, line, what) in cases {
+        let error = parse(text).unwrap_err();
+        assert!(error.contains(line) && error.contains(what), "{name}: {error}");
+    }
+}
+
+#[test]
+fn keys_for_rules_that_do_not_exist_yet_are_named() {
+    let file = parse("reminders = []\n[delivery_extension]\nsilent_grants = 2").unwrap();
+    assert_eq!(file.keys_without_effect(), ["reminders", "delivery_extension"]);
+}

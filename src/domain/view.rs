@@ -1,0 +1,128 @@
+//! What somebody is shown beside the facts: what would come of a dispute, and what this caller can do with
+//! it now. Judged by the guards that will judge the command, so that nothing is promised that a command
+//! would refuse.
+
+use super::actor::{Caller, PartyRole};
+use super::answering::{self, outcome_if_accepted};
+use super::case::Case;
+use super::command::Answer;
+use super::dispute::{Dispute, DisputeKind, DisputeStatus, Outcome};
+use super::escalation;
+use super::expiry::{expire_overdue, outcome_of_silence};
+use super::ids::DisputeId;
+use super::order::Order;
+use super::policy::Policy;
+use super::postponing;
+use super::settlement;
+use super::time::Timestamp;
+
+/// Something that a caller can do with a dispute.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[expect(missing_docs, reason = "named after the commands")]
+pub enum DisputeAction {
+    Accept,
+    Decline,
+    Answer,
+    Withdraw,
+    Escalate,
+    Decide,
+    Postpone,
+    ReportSettlement,
+}
+
+/// What would come of a pending dispute, as its order stands.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Consequences {
+    /// What accepting would do; `None` if it cannot be accepted.
+    pub if_accepted: Option<Outcome>,
+    /// What silence would do; `None` if it is not pending.
+    pub if_silent: Option<Outcome>,
+}
+
+/// A dispute as a caller is answered it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DisputeView {
+    /// The dispute.
+    pub dispute: Dispute,
+    /// What would come of it.
+    pub consequences: Consequences,
+    /// What this caller can do with it now.
+    pub allowed_actions: Vec<DisputeAction>,
+}
+
+/// An order as it is answered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OrderView {
+    /// The order.
+    pub order: Order,
+    /// Its open disputes, oldest first.
+    pub open_disputes: Vec<DisputeId>,
+    /// Whether the order system should not complete the order by a timer: a buyer's cancellation is pending,
+    /// or support has to decide.
+    pub completion_hold: bool,
+}
+
+impl Case {
+    /// What would come of a dispute, as the order stands.
+    pub fn consequences(&self, dispute: &Dispute) -> Consequences {
+        if !dispute.is_pending() {
+            return Consequences::default();
+        }
+        let if_accepted = match dispute.kind() {
+            DisputeKind::OrderUpdate => None,
+            DisputeKind::PartialRefund | DisputeKind::Cancellation | DisputeKind::DeliveryExtension => {
+                outcome_if_accepted(self, dispute).ok()
+            }
+        };
+        Consequences { if_accepted, if_silent: Some(outcome_of_silence(self, dispute)) }
+    }
+
+    /// A dispute of the case, as this caller is answered it. The case holds every open dispute of the order.
+    /// What is overdue can still be shown as it was stored; what can be done with it is judged by the clock.
+    pub fn view(&self, dispute: &Dispute, caller: &Caller, policy: &Policy, now: Timestamp) -> DisputeView {
+        let after_the_clock = expire_overdue(self, now).map(|decision| decision.case);
+        let case = after_the_clock.as_ref().unwrap_or(self);
+        DisputeView {
+            dispute: dispute.clone(),
+            consequences: self.consequences(dispute),
+            allowed_actions: allowed_actions(case, dispute.id, caller, policy, now),
+        }
+    }
+
+    /// The order as it is answered. The case holds every open dispute of the order.
+    pub fn order_view(&self) -> OrderView {
+        let mut open: Vec<&Dispute> = self.disputes.iter().filter(|dispute| dispute.is_open()).collect();
+        open.sort_unstable_by_key(|dispute| (dispute.create_time, dispute.id));
+        let holds = |dispute: &&Dispute| match dispute.status() {
+            DisputeStatus::Escalated => true,
+            _ => dispute.kind() == DisputeKind::Cancellation && dispute.opener == PartyRole::Buyer,
+        };
+        OrderView {
+            order: self.order.clone(),
+            completion_hold: open.iter().any(holds),
+            open_disputes: open.into_iter().map(|dispute| dispute.id).collect(),
+        }
+    }
+}
+
+/// What the caller can do with a dispute now, in the order of the commands.
+fn allowed_actions(
+    case: &Case,
+    dispute: DisputeId,
+    caller: &Caller,
+    policy: &Policy,
+    now: Timestamp,
+) -> Vec<DisputeAction> {
+    let answer = Answer { dispute, message: String::new(), etag: None };
+    let judged = [
+        (DisputeAction::Accept, answering::may_accept(case, caller, &answer, now).is_ok()),
+        (DisputeAction::Decline, answering::may_decline(case, caller, &answer, now).is_ok()),
+        (DisputeAction::Answer, answering::may_answer(case, caller, &answer, now).is_ok()),
+        (DisputeAction::Withdraw, answering::may_withdraw(case, caller, &answer, now).is_ok()),
+        (DisputeAction::Escalate, escalation::may_escalate(case, caller, &answer, policy, now).is_ok()),
+        (DisputeAction::Decide, escalation::may_rule(case, caller, &answer).is_ok()),
+        (DisputeAction::Postpone, postponing::may_postpone(case, caller, &answer, now).is_ok()),
+        (DisputeAction::ReportSettlement, settlement::unsettled_or_same(case, caller, dispute, None).is_ok()),
+    ];
+    judged.into_iter().filter_map(|(action, is_allowed)| is_allowed.then_some(action)).collect()
+}

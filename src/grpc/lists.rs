@@ -1,0 +1,129 @@
+//! The lists of disputes and of their events: pages out, and where they go on.
+
+use uuid::Uuid;
+
+use super::pages::Binding;
+use super::{Shared, encoded, requests, responses, status::Failure, violations::Violations};
+use crate::domain::{Caller, DisputeId};
+use crate::engine::{Feed, ResumeToken, Start as Place};
+use crate::proto::v1;
+use crate::repository::{DisputeQuery, Side, Sort};
+
+/// A page of disputes ends before it is too large for clients, whatever its size in rows.
+const PAGE_BYTES: usize = 2 * 1024 * 1024;
+
+/// What a request for disputes looks for, and how many are wanted.
+fn query(caller: &Caller, request: &v1::ListDisputesRequest) -> Result<(DisputeQuery, usize), Failure> {
+    let mut violations = Violations::default();
+    let order = if request.order_id.is_empty() {
+        Some(None)
+    } else {
+        violations.order_id("order_id", &request.order_id).map(Some)
+    };
+    let party = violations.optional_user_id("party_id", &request.party_id);
+    let side = violations.optional_value("side", request.side, |side: v1::DisputeSide| match side {
+        v1::DisputeSide::Unspecified => None,
+        v1::DisputeSide::Opener => Some(Side::Opener),
+        v1::DisputeSide::Responder => Some(Side::Responder),
+    });
+    if caller.scope.is_some() && request.side != 0 && request.party_id.is_empty() {
+        violations.add("side", "needs a party_id");
+    }
+    let kinds =
+        violations.list("kinds", &request.kinds, |v, field, kind| v.value(field, *kind, v1::DisputeKind::known));
+    let statuses = violations
+        .list("statuses", &request.statuses, |v, field, status| v.value(field, *status, v1::DisputeStatus::known));
+    let settlement_statuses =
+        violations.list("settlement_statuses", &request.settlement_statuses, |v, field, status| {
+            v.value(field, *status, v1::SettlementStatus::known)
+        });
+    let updated_after = violations.instant("updated_after", request.updated_after.as_ref());
+    let size = violations.page_size(request.page_size);
+    let fields = || Some((order?, party?, side?, updated_after?, size?));
+    let (order, party, side, updated_after, size) = violations.finish(fields())?;
+    let query = DisputeQuery {
+        visible_to: caller.scope.is_none().then(|| caller.user.clone()),
+        disputes: Vec::new(),
+        orders: order.into_iter().collect(),
+        party,
+        side,
+        kinds: kinds.into_iter().collect(),
+        statuses: statuses.into_iter().collect(),
+        settlement_statuses: settlement_statuses.into_iter().collect(),
+        updated_after,
+        sort: if request.order_by_respond_by { Sort::MostUrgentFirst } else { Sort::NewestFirst },
+        after: None,
+        limit: size.saturating_add(1) as u64,
+    };
+    Ok((query, size))
+}
+
+/// A page of disputes.
+pub(super) async fn disputes(
+    shared: &Shared,
+    caller: &Caller,
+    request: &v1::ListDisputesRequest,
+) -> Result<v1::ListDisputesResponse, Failure> {
+    let (mut query, size) = query(caller, request)?;
+    let filter = v1::ListDisputesRequest { page_size: 0, page_token: String::new(), ..request.clone() };
+    let binding = Binding::new("disputes", &filter);
+    let page = binding.page(&request.page_token, |id| Uuid::parse_str(id).map(DisputeId).ok())?;
+    let resume_token = match page {
+        Some(page) => {
+            query.after = Some(page.after);
+            ResumeToken::decode(&page.memo).map_err(|_| Failure::page_token_invalid())?.encode()
+        }
+        // Before the first page is read, so that whatever it does not show comes after it.
+        None => shared.feed.token(shared.feed.start(Place::Now).await?).encode(),
+    };
+    let found = shared.repository.disputes(&query).await?;
+    let now = shared.clock.now();
+    let mut disputes = Vec::with_capacity(found.len().min(size));
+    let mut bytes = 0_usize;
+    let mut last = None;
+    for (id, case) in found.iter().take(size) {
+        let Some(dispute) = case.dispute(*id) else { continue };
+        let view = case.view(dispute, caller, &shared.policy, now);
+        let message = responses::dispute_for(&view, caller);
+        bytes = bytes.saturating_add(prost::Message::encoded_len(&message));
+        if bytes > PAGE_BYTES && !disputes.is_empty() {
+            break;
+        }
+        disputes.push(message);
+        let time = if query.sort == Sort::MostUrgentFirst { dispute.respond_by } else { dispute.create_time };
+        last = Some((time, *id));
+    }
+    let last = last.filter(|_| found.len() > disputes.len());
+    let next_page_token = last.map(|(time, id)| binding.token(time, &id.to_string(), &resume_token));
+    Ok(v1::ListDisputesResponse {
+        disputes,
+        next_page_token: next_page_token.unwrap_or_default(),
+        resume_token,
+        server_time: Some(responses::timestamp(now)),
+    })
+}
+
+/// A page of events.
+pub(super) async fn events(
+    feed: &Feed,
+    caller: &Caller,
+    request: &v1::ListDisputeEventsRequest,
+) -> Result<encoded::ListDisputeEventsResponse, Failure> {
+    use v1::list_dispute_events_request::Start;
+    let mut violations = Violations::default();
+    let filter = requests::event_filter(&mut violations, caller, request.filter.as_ref());
+    let size = violations.page_size(request.page_size);
+    let (filter, size) = violations.finish(filter.zip(size))?;
+    let (token, from_beginning) = match &request.start {
+        Some(Start::ResumeToken(token)) => (Some(token.as_str()), false),
+        Some(Start::FromBeginning(from_beginning)) => (None, *from_beginning),
+        None => (None, false),
+    };
+    let start = feed.start(requests::start(token, from_beginning)?).await?;
+    let page = feed.list(start, &filter, size).await?;
+    Ok(encoded::ListDisputeEventsResponse {
+        events: page.events.iter().map(|event| event.payload.clone()).collect(),
+        resume_token: feed.token(page.position).encode(),
+        more: page.more,
+    })
+}

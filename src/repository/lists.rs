@@ -1,0 +1,321 @@
+//! Lists: which index each filter is read by.
+//!
+//! A query is cut into scans, each of which one index reads in order and stops at the limit; what they find is
+//! merged. Of an OR, or of several values of an indexed column, neither database makes such a scan by itself.
+
+use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
+use sea_orm::{
+    ColumnTrait as _, Condition, EntityTrait as _, Order as Direction, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, TransactionTrait as _,
+};
+
+use super::batch::filled_up;
+use super::codes::Code as _;
+use super::entity::{OPEN, PENDING, dispute, order};
+use super::error::StorageError;
+use super::reads::disputes_of;
+use super::transaction::snapshot;
+use super::{Repository, rows};
+use crate::domain::{
+    Case, DisputeId, DisputeKind, DisputeStatus, OrderId, OrderStatus, PartyRole, SettlementStatus, Timestamp, UserId,
+};
+
+/// Which orders, newest first by (`create_time`, id).
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct OrderQuery {
+    /// Only those of which this user is a party: what a party may see.
+    pub visible_to: Option<UserId>,
+    /// Only those of which this user is a party.
+    pub party: Option<UserId>,
+    /// The role that `party`, or else `visible_to`, has in them.
+    pub role: Option<PartyRole>,
+    /// In one of these statuses; all if empty.
+    pub statuses: Vec<OrderStatus>,
+    /// Only those with an open dispute.
+    pub has_open_dispute: bool,
+    /// After this one.
+    pub after: Option<(Timestamp, OrderId)>,
+    /// How many at the most.
+    pub limit: u64,
+}
+
+/// Which part in a dispute.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// Raised it.
+    Opener,
+    /// Must answer it.
+    Responder,
+}
+
+/// The order of a list of disputes.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub enum Sort {
+    /// By (`create_time`, id), the newest first.
+    #[default]
+    NewestFirst,
+    /// By (`create_time`, id), the oldest first.
+    OldestFirst,
+    /// Pending ones only, by (`respond_by`, id), the earliest first.
+    MostUrgentFirst,
+}
+
+/// Which disputes.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct DisputeQuery {
+    /// Only those of which this user is a party: what a party may see.
+    pub visible_to: Option<UserId>,
+    /// Only these; all if empty.
+    pub disputes: Vec<DisputeId>,
+    /// Only those of these orders; all if empty.
+    pub orders: Vec<OrderId>,
+    /// Only those of which this user is a party.
+    pub party: Option<UserId>,
+    /// The part that `party`, or else `visible_to`, has in them.
+    pub side: Option<Side>,
+    /// Of these kinds; all if empty.
+    pub kinds: Vec<DisputeKind>,
+    /// In one of these statuses; all if empty.
+    pub statuses: Vec<DisputeStatus>,
+    /// With a settlement in one of these statuses; all if empty.
+    pub settlement_statuses: Vec<SettlementStatus>,
+    /// With an event after this instant.
+    pub updated_after: Option<Timestamp>,
+    /// In which order.
+    pub sort: Sort,
+    /// After the one with this instant, of the kind that is sorted by, and id.
+    pub after: Option<(Timestamp, DisputeId)>,
+    /// How many at the most.
+    pub limit: u64,
+}
+
+/// A part of a query that one index reads.
+struct Scan {
+    condition: Condition,
+    /// What is sorted by. With something added to it, no index is taken for the sake of its order.
+    time: Expr,
+}
+
+/// The roles in which the person of a query can be a party, each with the condition that says so: each has an
+/// index of its own. `None` is everybody.
+fn by_role(
+    visible_to: Option<&UserId>,
+    party: Option<&UserId>,
+    role: Option<PartyRole>,
+    column: impl Fn(PartyRole, &UserId) -> Expr,
+) -> Option<Vec<(PartyRole, Condition)>> {
+    let person = party.or(visible_to)?;
+    let roles = PartyRole::ALL.into_iter().filter(|each| role.is_none_or(|role| role == *each));
+    let condition = |role: PartyRole| {
+        let condition = Condition::all().add(column(role, person));
+        let viewer = visible_to.filter(|viewer| *viewer != person);
+        (role, condition.add_option(viewer.map(|viewer| column(role.other(), viewer))))
+    };
+    Some(roles.map(condition).collect())
+}
+
+fn dispute_time(column: dispute::Column) -> Expr {
+    Expr::col((dispute::Entity, column))
+}
+
+impl DisputeQuery {
+    fn scans(&self) -> Vec<Scan> {
+        use dispute::Column;
+        let time = match self.sort {
+            Sort::NewestFirst | Sort::OldestFirst => dispute_time(Column::CreateTime),
+            Sort::MostUrgentFirst => dispute_time(Column::RespondBy),
+        };
+        let scan = |condition| Scan { condition, time: time.clone() };
+        let people = self.people();
+        if !self.disputes.is_empty() || !self.orders.is_empty() {
+            // The named are read by their keys; that the person is a party of them is only looked at.
+            let parties = people.map(|roles| roles.into_iter().fold(Condition::any(), |any, (_, role)| any.add(role)));
+            return vec![scan(Condition::all().add_option(parties))];
+        }
+        if let Some(roles) = people {
+            let literally_open = self.wants_open_only().then(|| Expr::cust(OPEN));
+            return roles.into_iter().map(|(_, role)| scan(role.add_option(literally_open.clone()))).collect();
+        }
+        let each_settlement = |status: &SettlementStatus| scan(Column::SettlementStatus.eq(status.code()).into());
+        let each_status = |status: &DisputeStatus| scan(Column::Status.eq(status.code()).into());
+        let unsettled = |status: &SettlementStatus| *status != SettlementStatus::Settled;
+        // First what leaves few: neither database knows that there are few of these.
+        if self.sort == Sort::MostUrgentFirst {
+            vec![scan(Condition::all())]
+        } else if !self.settlement_statuses.is_empty() && self.settlement_statuses.iter().all(unsettled) {
+            self.settlement_statuses.iter().map(each_settlement).collect()
+        } else if self.wants_open_only() {
+            self.statuses.iter().map(each_status).collect()
+        } else if let Some(updated_after) = self.updated_after {
+            // What was created since was also updated since. The rest is found by its last event.
+            let since = updated_after.micros();
+            let created_before = dispute_time(Column::CreateTime).add(0);
+            vec![
+                scan(Column::CreateTime.gt(since).into()),
+                Scan { condition: created_before.clone().lte(since).into(), time: created_before },
+            ]
+        } else if !self.settlement_statuses.is_empty() {
+            self.settlement_statuses.iter().map(each_settlement).collect()
+        } else if !self.statuses.is_empty() {
+            self.statuses.iter().map(each_status).collect()
+        } else {
+            vec![scan(Condition::all())]
+        }
+    }
+
+    fn people(&self) -> Option<Vec<(PartyRole, Condition)>> {
+        use dispute::Column;
+        let column = |role, user: &UserId| match role {
+            PartyRole::Buyer => Column::BuyerId.eq(user.as_str()),
+            PartyRole::Seller => Column::SellerId.eq(user.as_str()),
+        };
+        let mut roles = by_role(self.visible_to.as_ref(), self.party.as_ref(), None, column)?;
+        for (role, condition) in &mut roles {
+            let opener = match self.side {
+                Some(Side::Opener) => Some(*role),
+                Some(Side::Responder) => Some(role.other()),
+                None => None,
+            };
+            *condition = condition.clone().add_option(opener.map(|opener| Column::Opener.eq(opener.code())));
+        }
+        Some(roles)
+    }
+
+    fn wants_open_only(&self) -> bool {
+        let only_open = !self.statuses.is_empty() && self.statuses.iter().all(|status| status.is_open());
+        only_open || self.sort == Sort::MostUrgentFirst
+    }
+
+    /// What every scan looks for.
+    fn shared(&self) -> Condition {
+        use dispute::Column;
+        let mut shared = Condition::all();
+        if self.sort == Sort::MostUrgentFirst {
+            shared = shared.add(Expr::cust(PENDING));
+        }
+        if !self.disputes.is_empty() {
+            shared = shared.add(Column::DisputeId.is_in(filled_up(self.disputes.iter().map(|dispute| dispute.0))));
+        }
+        if !self.orders.is_empty() {
+            shared = shared.add(Column::OrderId.is_in(filled_up(self.orders.iter().map(OrderId::to_string))));
+        }
+        if !self.kinds.is_empty() {
+            shared = shared.add(Column::Kind.is_in(filled_up(self.kinds.iter().map(|kind| kind.code()))));
+        }
+        if !self.statuses.is_empty() {
+            shared = shared.add(Column::Status.is_in(filled_up(self.statuses.iter().map(|status| status.code()))));
+        }
+        if !self.settlement_statuses.is_empty() {
+            let codes = filled_up(self.settlement_statuses.iter().map(|status| status.code()));
+            shared = shared.add(Column::SettlementStatus.is_in(codes));
+        }
+        shared.add_option(self.updated_after.map(|time| Column::UpdateTime.gt(time.micros())))
+    }
+}
+
+impl Repository {
+    /// The orders that a query finds, each with its open disputes, as they were at one moment.
+    pub async fn orders(&self, query: &OrderQuery) -> Result<Vec<Case>, StorageError> {
+        use order::Column;
+        let column = |role, user: &UserId| match role {
+            PartyRole::Buyer => Column::BuyerId.eq(user.as_str()),
+            PartyRole::Seller => Column::SellerId.eq(user.as_str()),
+        };
+        let mut shared = Condition::all();
+        if !query.statuses.is_empty() {
+            shared = shared.add(Column::Status.is_in(filled_up(query.statuses.iter().map(|status| status.code()))));
+        }
+        if query.has_open_dispute {
+            let of_the_order = Expr::col((dispute::Entity, dispute::Column::OrderId)).equals((order::Entity, Column::OrderId));
+            let open = Query::select()
+                .expr(Expr::val(1))
+                .from(dispute::Entity)
+                .and_where(of_the_order)
+                .and_where(Expr::cust(OPEN))
+                .to_owned();
+            shared = shared.add(Expr::exists(open));
+        }
+        if let Some((time, id)) = &query.after {
+            let key = Expr::tuple([Expr::col(Column::CreateTime), Expr::col(Column::OrderId)]);
+            shared = shared.add(key.lt(Expr::tuple([Expr::value(time.micros()), Expr::value(id.as_str())])));
+        }
+        let roles = by_role(query.visible_to.as_ref(), query.party.as_ref(), query.role, column);
+        let scans = roles.map_or_else(
+            || vec![Condition::all()],
+            |roles| roles.into_iter().map(|(_, condition)| condition).collect(),
+        );
+        let snapshot = self.reader.begin_with_options(snapshot(self.reader.get_database_backend())).await?;
+        let mut found = Vec::new();
+        for scan in scans {
+            let select = order::Entity::find()
+                .filter(scan.add(shared.clone()))
+                .order_by(Column::CreateTime, Direction::Desc)
+                .order_by(Column::OrderId, Direction::Desc)
+                .limit(query.limit);
+            found.extend(select.all(&snapshot).await?);
+        }
+        found.sort_unstable_by(|a, b| (b.create_time, &b.order_id).cmp(&(a.create_time, &a.order_id)));
+        found.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
+        let ids: Vec<String> = found.iter().map(|order| order.order_id.clone()).collect();
+        let open = if ids.is_empty() { Vec::new() } else { disputes_of(ids, &[]).all(&snapshot).await? };
+        snapshot.commit().await?;
+        rows::cases_from(found, open)
+    }
+
+    /// The dispute with this id, in its case: with its order, and with the open disputes of that.
+    pub async fn dispute(&self, id: DisputeId) -> Result<Option<Case>, StorageError> {
+        let query = DisputeQuery { disputes: vec![id], limit: 1, ..DisputeQuery::default() };
+        Ok(self.disputes(&query).await?.pop().map(|(_, case)| case))
+    }
+
+    /// The disputes that a query finds, each in its case: with its order, as both were at one moment, and with
+    /// the open disputes of that.
+    pub async fn disputes(&self, query: &DisputeQuery) -> Result<Vec<(DisputeId, Case)>, StorageError> {
+        use dispute::Column;
+        let direction = match query.sort {
+            Sort::NewestFirst => Direction::Desc,
+            Sort::OldestFirst | Sort::MostUrgentFirst => Direction::Asc,
+        };
+        let shared = query.shared();
+        let mut found = Vec::new();
+        for Scan { condition, time } in query.scans() {
+            let mut condition = condition.add(shared.clone());
+            if let Some((after, id)) = query.after {
+                let key = Expr::tuple([time.clone(), dispute_time(Column::DisputeId)]);
+                let after = Expr::tuple([Expr::value(after.micros()), Expr::value(id.0)]);
+                condition = condition.add(if direction == Direction::Desc { key.lt(after) } else { key.gt(after) });
+            }
+            let select = dispute::Entity::find()
+                .find_also_related(order::Entity)
+                .filter(condition)
+                .order_by(time, direction.clone())
+                .order_by(Column::DisputeId, direction.clone())
+                .limit(query.limit);
+            found.extend(select.all(&self.reader).await?);
+        }
+        found.sort_unstable_by_key(|(dispute, _)| {
+            let time = if query.sort == Sort::MostUrgentFirst { dispute.respond_by } else { dispute.create_time };
+            (time, dispute.dispute_id)
+        });
+        if direction == Direction::Desc {
+            found.reverse();
+        }
+        found.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
+        // What ended can perhaps be escalated, unless another dispute of its order is open.
+        let ended = found.iter().filter(|(dispute, _)| dispute.resolve_time.is_some() && dispute.escalated_by.is_none());
+        let orders: Vec<String> = ended.map(|(dispute, _)| dispute.order_id.clone()).collect();
+        let open = if orders.is_empty() { Vec::new() } else { disputes_of(orders, &[]).all(&self.reader).await? };
+        let open = open.into_iter().map(rows::dispute_from).collect::<Result<Vec<_>, _>>()?;
+        let case = |(dispute, order): (dispute::Model, Option<order::Model>)| {
+            let dispute = rows::dispute_from(dispute)?;
+            let id = dispute.id;
+            let what = "its order is missing";
+            let missing = || StorageError::Corrupt { table: "disputes", id: id.to_string(), what };
+            let order = rows::order_from(order.ok_or_else(missing)?)?;
+            let others = open.iter().filter(|other| other.order == order.id && other.id != id);
+            let disputes = std::iter::once(dispute).chain(others.cloned()).collect();
+            Ok((id, Case { order, disputes }))
+        };
+        found.into_iter().map(case).collect()
+    }
+}

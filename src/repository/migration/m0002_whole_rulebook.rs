@@ -1,0 +1,54 @@
+//! Extensions, escalation, settlement, reminders; and an index behind each filter of the lists.
+
+use sea_orm_migration::prelude::*;
+
+pub(super) struct Migration;
+
+impl MigrationName for Migration {
+    fn name(&self) -> &str {
+        "m0002_whole_rulebook"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let columns = [
+            ("orders", "agreed_due_time BIGINT"),
+            ("orders", "extension_requests BIGINT NOT NULL DEFAULT 0"),
+            ("disputes", "new_due_time BIGINT"),
+            ("disputes", "remind_at BIGINT"),
+            ("disputes", "reminders_sent BIGINT NOT NULL DEFAULT 0"),
+            ("disputes", "postpone_message TEXT NOT NULL DEFAULT ''"),
+            ("disputes", "outcome_new_due_time BIGINT"),
+            ("disputes", "escalated_by SMALLINT"),
+            ("disputes", "escalation_message TEXT NOT NULL DEFAULT ''"),
+            ("disputes", "decided_by TEXT"),
+            ("disputes", "decision_message TEXT NOT NULL DEFAULT ''"),
+            ("disputes", "settlement_status SMALLINT"),
+            ("disputes", "settlement_reference TEXT NOT NULL DEFAULT ''"),
+            ("disputes", "settlement_detail TEXT NOT NULL DEFAULT ''"),
+        ];
+        let columns = columns.map(|(table, column)| format!("ALTER TABLE {table} ADD COLUMN {column}"));
+        let others = [
+            // What was refunded before anybody reported a settlement is due.
+            "UPDATE disputes SET settlement_status = 1 WHERE outcome_refund_minor IS NOT NULL",
+            // A seller's standing is read from this index alone.
+            "CREATE INDEX orders_by_end ON orders (seller_id, end_time, status, cancellation_counts)
+                WHERE end_time IS NOT NULL",
+            // Open disputes of a party, most urgent first: few, whatever the party has behind it.
+            "CREATE INDEX disputes_open_by_buyer ON disputes (buyer_id, respond_by, dispute_id) WHERE status IN (1, 2)",
+            "CREATE INDEX disputes_open_by_seller ON disputes (seller_id, respond_by, dispute_id)
+                WHERE status IN (1, 2)",
+            "CREATE INDEX disputes_by_status ON disputes (status, create_time, dispute_id)",
+            "CREATE INDEX disputes_by_settlement ON disputes (settlement_status, create_time, dispute_id)
+                WHERE settlement_status IS NOT NULL",
+            "CREATE INDEX disputes_by_update ON disputes (update_time, create_time, dispute_id)",
+            "CREATE INDEX disputes_by_reminder ON disputes (remind_at, dispute_id) WHERE remind_at IS NOT NULL",
+        ];
+        for statement in columns.iter().map(String::as_str).chain(others) {
+            manager.get_connection().execute_unprepared(statement).await?;
+        }
+        Ok(())
+    }
+}
