@@ -6,7 +6,7 @@
 use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
 use sea_orm::{
     ColumnTrait as _, Condition, EntityTrait as _, Order as Direction, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, TransactionTrait as _,
+    QueryOrder as _, QuerySelect as _, Select, SelectTwo, TransactionTrait as _,
 };
 
 use super::batch::filled_up;
@@ -92,7 +92,7 @@ pub struct DisputeQuery {
 /// A part of a query that one index reads.
 struct Scan {
     condition: Condition,
-    /// What is sorted by. With something added to it, no index is taken for the sake of its order.
+    /// What is sorted by.
     time: Expr,
 }
 
@@ -114,16 +114,21 @@ fn by_role(
     Some(roles.map(condition).collect())
 }
 
-fn dispute_time(column: dispute::Column) -> Expr {
+fn dispute_column(column: dispute::Column) -> Expr {
     Expr::col((dispute::Entity, column))
+}
+
+/// The same, so that no index is taken for the sake of its order.
+fn unindexed(time: &Expr) -> Expr {
+    time.clone().add(0)
 }
 
 impl DisputeQuery {
     fn scans(&self) -> Vec<Scan> {
         use dispute::Column;
         let time = match self.sort {
-            Sort::NewestFirst | Sort::OldestFirst => dispute_time(Column::CreateTime),
-            Sort::MostUrgentFirst => dispute_time(Column::RespondBy),
+            Sort::NewestFirst | Sort::OldestFirst => dispute_column(Column::CreateTime),
+            Sort::MostUrgentFirst => dispute_column(Column::RespondBy),
         };
         let scan = |condition| Scan { condition, time: time.clone() };
         let people = self.people();
@@ -133,8 +138,16 @@ impl DisputeQuery {
             return vec![scan(Condition::all().add_option(parties))];
         }
         if let Some(roles) = people {
-            let literally_open = self.wants_open_only().then(|| Expr::cust(OPEN));
-            return roles.into_iter().map(|(_, role)| scan(role.add_option(literally_open.clone()))).collect();
+            if !self.wants_open_only() {
+                return roles.into_iter().map(|(_, role)| scan(role)).collect();
+            }
+            // A party has few open ones, and much behind it: these are sorted, rather than found among all.
+            let time = match self.sort {
+                Sort::MostUrgentFirst => time,
+                Sort::NewestFirst | Sort::OldestFirst => unindexed(&time),
+            };
+            let open = |(_, role): (_, Condition)| Scan { condition: role.add(Expr::cust(OPEN)), time: time.clone() };
+            return roles.into_iter().map(open).collect();
         }
         let each_settlement = |status: &SettlementStatus| scan(Column::SettlementStatus.eq(status.code()).into());
         let each_status = |status: &DisputeStatus| scan(Column::Status.eq(status.code()).into());
@@ -149,7 +162,7 @@ impl DisputeQuery {
         } else if let Some(updated_after) = self.updated_after {
             // What was created since was also updated since. The rest is found by its last event.
             let since = updated_after.micros();
-            let created_before = dispute_time(Column::CreateTime).add(0);
+            let created_before = unindexed(&dispute_column(Column::CreateTime));
             vec![
                 scan(Column::CreateTime.gt(since).into()),
                 Scan { condition: created_before.clone().lte(since).into(), time: created_before },
@@ -186,6 +199,33 @@ impl DisputeQuery {
         only_open || self.sort == Sort::MostUrgentFirst
     }
 
+    fn direction(&self) -> Direction {
+        match self.sort {
+            Sort::NewestFirst => Direction::Desc,
+            Sort::OldestFirst | Sort::MostUrgentFirst => Direction::Asc,
+        }
+    }
+
+    /// A statement for each scan.
+    pub(super) fn selects(&self) -> Vec<SelectTwo<dispute::Entity, order::Entity>> {
+        use dispute::Column;
+        let (shared, direction) = (self.shared(), self.direction());
+        let select = |Scan { condition, time }| {
+            let beyond = self.after.map(|(after, id)| {
+                let key = Expr::tuple([time.clone(), dispute_column(Column::DisputeId)]);
+                let after = Expr::tuple([Expr::value(after.micros()), Expr::value(id.0)]);
+                if direction == Direction::Desc { key.lt(after) } else { key.gt(after) }
+            });
+            dispute::Entity::find()
+                .find_also_related(order::Entity)
+                .filter(condition.add(shared.clone()).add_option(beyond))
+                .order_by(time, direction.clone())
+                .order_by(Column::DisputeId, direction.clone())
+                .limit(self.limit)
+        };
+        self.scans().into_iter().map(select).collect()
+    }
+
     /// What every scan looks for.
     fn shared(&self) -> Condition {
         use dispute::Column;
@@ -213,45 +253,51 @@ impl DisputeQuery {
     }
 }
 
-impl Repository {
-    /// The orders that a query finds, each with its open disputes, as they were at one moment.
-    pub async fn orders(&self, query: &OrderQuery) -> Result<Vec<Case>, StorageError> {
+impl OrderQuery {
+    /// A statement for each role that the person can have.
+    pub(super) fn selects(&self) -> Vec<Select<order::Entity>> {
         use order::Column;
         let column = |role, user: &UserId| match role {
             PartyRole::Buyer => Column::BuyerId.eq(user.as_str()),
             PartyRole::Seller => Column::SellerId.eq(user.as_str()),
         };
         let mut shared = Condition::all();
-        if !query.statuses.is_empty() {
-            shared = shared.add(Column::Status.is_in(filled_up(query.statuses.iter().map(|status| status.code()))));
+        if !self.statuses.is_empty() {
+            shared = shared.add(Column::Status.is_in(filled_up(self.statuses.iter().map(|status| status.code()))));
         }
-        if query.has_open_dispute {
-            let of_the_order = Expr::col((dispute::Entity, dispute::Column::OrderId)).equals((order::Entity, Column::OrderId));
+        if self.has_open_dispute {
             let open = Query::select()
                 .expr(Expr::val(1))
                 .from(dispute::Entity)
-                .and_where(of_the_order)
+                .and_where(dispute_column(dispute::Column::OrderId).equals((order::Entity, Column::OrderId)))
                 .and_where(Expr::cust(OPEN))
                 .to_owned();
             shared = shared.add(Expr::exists(open));
         }
-        if let Some((time, id)) = &query.after {
+        if let Some((time, id)) = &self.after {
             let key = Expr::tuple([Expr::col(Column::CreateTime), Expr::col(Column::OrderId)]);
             shared = shared.add(key.lt(Expr::tuple([Expr::value(time.micros()), Expr::value(id.as_str())])));
         }
-        let roles = by_role(query.visible_to.as_ref(), query.party.as_ref(), query.role, column);
-        let scans = roles.map_or_else(
-            || vec![Condition::all()],
-            |roles| roles.into_iter().map(|(_, condition)| condition).collect(),
-        );
-        let snapshot = self.reader.begin_with_options(snapshot(self.reader.get_database_backend())).await?;
-        let mut found = Vec::new();
-        for scan in scans {
-            let select = order::Entity::find()
+        let roles = by_role(self.visible_to.as_ref(), self.party.as_ref(), self.role, column);
+        let everybody = || vec![Condition::all()];
+        let scans = roles.map_or_else(everybody, |roles| roles.into_iter().map(|(_, condition)| condition).collect());
+        let select = |scan: Condition| {
+            order::Entity::find()
                 .filter(scan.add(shared.clone()))
                 .order_by(Column::CreateTime, Direction::Desc)
                 .order_by(Column::OrderId, Direction::Desc)
-                .limit(query.limit);
+                .limit(self.limit)
+        };
+        scans.into_iter().map(select).collect()
+    }
+}
+
+impl Repository {
+    /// The orders that a query finds, each with its open disputes, as they were at one moment.
+    pub async fn orders(&self, query: &OrderQuery) -> Result<Vec<Case>, StorageError> {
+        let snapshot = self.reader.begin_with_options(snapshot(self.reader.get_database_backend())).await?;
+        let mut found = Vec::new();
+        for select in query.selects() {
             found.extend(select.all(&snapshot).await?);
         }
         found.sort_unstable_by(|a, b| (b.create_time, &b.order_id).cmp(&(a.create_time, &a.order_id)));
@@ -271,33 +317,15 @@ impl Repository {
     /// The disputes that a query finds, each in its case: with its order, as both were at one moment, and with
     /// the open disputes of that.
     pub async fn disputes(&self, query: &DisputeQuery) -> Result<Vec<(DisputeId, Case)>, StorageError> {
-        use dispute::Column;
-        let direction = match query.sort {
-            Sort::NewestFirst => Direction::Desc,
-            Sort::OldestFirst | Sort::MostUrgentFirst => Direction::Asc,
-        };
-        let shared = query.shared();
         let mut found = Vec::new();
-        for Scan { condition, time } in query.scans() {
-            let mut condition = condition.add(shared.clone());
-            if let Some((after, id)) = query.after {
-                let key = Expr::tuple([time.clone(), dispute_time(Column::DisputeId)]);
-                let after = Expr::tuple([Expr::value(after.micros()), Expr::value(id.0)]);
-                condition = condition.add(if direction == Direction::Desc { key.lt(after) } else { key.gt(after) });
-            }
-            let select = dispute::Entity::find()
-                .find_also_related(order::Entity)
-                .filter(condition)
-                .order_by(time, direction.clone())
-                .order_by(Column::DisputeId, direction.clone())
-                .limit(query.limit);
+        for select in query.selects() {
             found.extend(select.all(&self.reader).await?);
         }
         found.sort_unstable_by_key(|(dispute, _)| {
             let time = if query.sort == Sort::MostUrgentFirst { dispute.respond_by } else { dispute.create_time };
             (time, dispute.dispute_id)
         });
-        if direction == Direction::Desc {
+        if query.direction() == Direction::Desc {
             found.reverse();
         }
         found.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));

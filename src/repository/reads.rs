@@ -77,22 +77,16 @@ impl Repository {
 
     /// The deadlines and reminders that come first, or are overdue.
     pub async fn next_deadlines(&self, limit: u64) -> Result<Vec<Deadline>, StorageError> {
-        let mut next = self.next_by(dispute::Column::RespondBy, PENDING, limit).await?;
-        next.extend(self.next_by(dispute::Column::RemindAt, "disputes.remind_at IS NOT NULL", limit).await?);
+        let mut next = Vec::new();
+        for select in next_deadlines(limit) {
+            next.extend(self.deadlines(select).await?);
+        }
         next.sort_unstable_by_key(|deadline| (deadline.time, deadline.dispute));
         next.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         Ok(next)
     }
 
-    async fn next_by(&self, time: dispute::Column, set: &'static str, limit: u64) -> Result<Vec<Deadline>, StorageError> {
-        use dispute::Column;
-        let select = dispute::Entity::find()
-            .select_only()
-            .columns([time, Column::DisputeId, Column::OrderId])
-            .filter(Expr::cust(set))
-            .order_by(time, Direction::Asc)
-            .order_by(Column::DisputeId, Direction::Asc)
-            .limit(limit);
+    async fn deadlines(&self, select: Select<dispute::Entity>) -> Result<Vec<Deadline>, StorageError> {
         let rows: Vec<(i64, uuid::Uuid, String)> = select.into_tuple().all(&self.reader).await?;
         // One row that makes no sense must not hide the others. Of an instant that makes none the deadline has
         // passed: it is found out where the dispute cannot be expired, and set aside.
@@ -129,6 +123,21 @@ impl Repository {
         let id = select.filter(event::Column::Seq.eq(seq)).into_tuple().one(&self.reader).await?;
         Ok(id.map(EventId))
     }
+}
+
+/// What comes first of the deadlines, and of the reminders.
+pub(super) fn next_deadlines(limit: u64) -> [Select<dispute::Entity>; 2] {
+    use dispute::Column;
+    let reminders = "disputes.remind_at IS NOT NULL";
+    [(Column::RespondBy, PENDING), (Column::RemindAt, reminders)].map(|(time, some)| {
+        dispute::Entity::find()
+            .select_only()
+            .columns([time, Column::DisputeId, Column::OrderId])
+            .filter(Expr::cust(some))
+            .order_by(time, Direction::Asc)
+            .order_by(Column::DisputeId, Direction::Asc)
+            .limit(limit)
+    })
 }
 
 /// The open disputes of these orders, and those of `ended_too` that ended.

@@ -1,14 +1,16 @@
 //! What only a database can show, on SQLite; the integration tests try the whole service on both.
 
-use sea_orm::{ConnectionTrait as _, EntityTrait as _, Statement};
+use std::collections::BTreeSet;
+
+use sea_orm::{ConnectionTrait as _, EntityTrait as _, QueryTrait, Statement};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::entity::{OPEN, PENDING};
 use super::*;
 use crate::domain::{
-    Actor, Change, Currency, Event, Money, OrderStatus, Outcome, PartyRole, Reason, ReasonCode, Resolution, ResolvedBy,
-    Silence, SilenceRule, Terms, UserId,
+    Actor, ActorRole, Change, Consequences, Currency, DisputeStatus, Escalation, Event, Money, OrderStatus, Outcome,
+    PartyRole, Reason, ReasonCode, Resolution, ResolvedBy, Ruled, Settlement, SettlementReport, SettlementStatus, Silence,
+    SilenceRule, Terms, UserId,
 };
 
 async fn repository() -> (TempDir, Repository) {
@@ -43,6 +45,8 @@ fn order(id: &str) -> Order {
         status: OrderStatus::InProgress,
         create_time: at(0),
         due_time: None,
+        agreed_due_time: None,
+        extension_requests: 0,
         end_time: None,
         cancellation_counts: true,
         cancelled_by: None,
@@ -62,25 +66,30 @@ fn dispute(number: u128, order: &str) -> Dispute {
         message: "How is it going?\n\t…".to_owned(),
         reason: None,
         respond_by: at(100),
+        remind_at: None,
+        reminders_sent: 0,
+        postpone_message: String::new(),
         silence: Silence { rule: SilenceRule::NoEffect, after_delivery: SilenceRule::NoEffect },
         create_time: at(0),
         update_time: at(0),
         revision: 1,
+        answer_message: String::new(),
+        escalation: None,
         resolution: None,
     }
 }
 
 /// A dispute in each shape that its columns can have.
 fn disputes() -> Vec<Dispute> {
-    let resolved = |outcome| {
-        Some(Resolution {
-            status: crate::domain::DisputeStatus::Accepted,
-            time: at(7),
-            by: ResolvedBy::Crossed,
-            outcome,
-            answer_message: "Me too.".to_owned(),
-        })
+    let resolved = |outcome| Some(Resolution::new(DisputeStatus::Accepted, at(7), ResolvedBy::Crossed, outcome));
+    let reported = |report| {
+        let refund = Resolution::new(DisputeStatus::Decided, at(7), ResolvedBy::Support, Outcome::Refund(yen(5)));
+        Some(Resolution { settlement: Some(Settlement::Reported(report)), ..refund })
     };
+    let message = "She said so.".to_owned();
+    let escalation = |ruling| Some(Escalation { by: ActorRole::Seller, message: message.clone(), ruling });
+    let ruled = || Some(Ruled { agent: UserId::parse("agent").unwrap(), message: "We looked into it.".to_owned() });
+    let extension = Terms::DeliveryExtension { new_due_time: at(1_000) };
     let offer = Terms::PartialRefund { amount: yen(5) };
     let reason = Some(Reason { code: ReasonCode::Other, detail: "A secret.".to_owned() });
     let silence = Silence { rule: SilenceRule::Accept, after_delivery: SilenceRule::NoEffect };
@@ -88,7 +97,7 @@ fn disputes() -> Vec<Dispute> {
     let one = |number| dispute(number, "o1");
     vec![
         one(1),
-        Dispute { resolution: resolved(Outcome::Nothing), ..one(2) },
+        Dispute { resolution: resolved(Outcome::Nothing), answer_message: "Me too.".to_owned(), ..one(2) },
         Dispute { terms: offer, opener: PartyRole::Seller, reason: reason.clone(), ..one(3) },
         Dispute { terms: offer, reason: reason.clone(), resolution: resolved(Outcome::Refund(yen(5))), ..one(4) },
         Dispute {
@@ -99,6 +108,20 @@ fn disputes() -> Vec<Dispute> {
             ..one(5)
         },
         Dispute { terms: Terms::Cancellation, resolution: resolved(cancellation(None)), ..one(6) },
+        Dispute { terms: extension, remind_at: Some(at(50)), reminders_sent: 1, revision: 3, ..one(7) },
+        Dispute { terms: extension, resolution: resolved(Outcome::NewDueTime(at(1_000))), ..one(8) },
+        Dispute { order: OrderId::parse("o2").unwrap(), escalation: escalation(None), ..one(9) },
+        Dispute {
+            escalation: escalation(ruled()),
+            postpone_message: "Take your time.".to_owned(),
+            resolution: reported(SettlementReport::Settled { reference: "pay-1".to_owned() }),
+            ..one(10)
+        },
+        Dispute {
+            escalation: escalation(ruled()),
+            resolution: reported(SettlementReport::Failed { detail: "The card expired.".to_owned() }),
+            ..one(11)
+        },
     ]
 }
 
@@ -109,7 +132,7 @@ fn opened(dispute: &Dispute) -> NewEvent {
         time: at(0),
         change: Change::Opened(Box::new(dispute.clone())),
     };
-    let recorded = Recorded { event, previous_status: None, dispute: dispute.clone() };
+    let recorded = Recorded { event, previous_status: None, dispute: dispute.clone(), consequences: Consequences::default() };
     NewEvent::new(EventId(dispute.id.0), &recorded, vec![1, 2, 3])
 }
 
@@ -126,6 +149,8 @@ async fn each_row_is_read_as_it_was_written() {
     let ended = Order {
         status: OrderStatus::Cancelled,
         due_time: Some(at(1)),
+        agreed_due_time: Some(at(3)),
+        extension_requests: 2,
         end_time: Some(at(2)),
         cancellation_counts: false,
         cancelled_by: Some(DisputeId(Uuid::from_u128(5))),
@@ -135,20 +160,32 @@ async fn each_row_is_read_as_it_was_written() {
     let changes =
         Changes { new_orders: vec![order("o1"), ended.clone()], new_disputes: disputes(), ..Changes::default() };
     write(&repository, &changes).await.unwrap();
-    assert_eq!(repository.order(&order("o1").id).await, Ok(Some(order("o1"))));
-    assert_eq!(repository.order(&ended.id).await, Ok(Some(ended)));
-    for dispute in disputes() {
-        assert_eq!(repository.dispute(dispute.id).await, Ok(Some(dispute)));
+    for order in [order("o1"), ended] {
+        assert_eq!(read_order(&repository, order.id.as_str()).await, Some(order));
     }
-    let case = repository.case(&order("o1").id).await.unwrap().unwrap();
-    assert_eq!(case.disputes.len(), 2, "the open ones");
-    assert_eq!(repository.order(&OrderId::parse("o3").unwrap()).await, Ok(None));
+    for dispute in disputes() {
+        let case = repository.dispute(dispute.id).await.unwrap().unwrap();
+        assert_eq!(case.dispute(dispute.id), Some(&dispute));
+    }
+    let held = async |ended_too: &[DisputeKind]| {
+        let case = repository.case(&order("o1").id, ended_too).await.unwrap().unwrap();
+        case.disputes.iter().map(|dispute| dispute.id.0.as_u128()).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(held(&[]).await, BTreeSet::from([1, 3, 7]), "the open ones");
+    let with_cancellations = held(&[DisputeKind::Cancellation]).await;
+    assert_eq!(with_cancellations, BTreeSet::from([1, 3, 5, 6, 7]), "and those of a kind that ended");
+    assert_eq!(read_order(&repository, "o3").await, None);
+}
+
+async fn read_order(repository: &Repository, id: &str) -> Option<Order> {
+    let case = repository.case(&OrderId::parse(id).unwrap(), &[]).await.unwrap();
+    case.map(|case| case.order)
 }
 
 #[tokio::test]
 async fn a_row_that_makes_no_sense_is_named() {
     let (_folder, repository) = repository().await;
-    let changes = Changes { new_orders: vec![order("o1")], new_disputes: disputes(), ..Changes::default() };
+    let changes = Changes { new_orders: vec![order("o1"), order("o2")], new_disputes: disputes(), ..Changes::default() };
     write(&repository, &changes).await.unwrap();
     let cases = [
         ("status = 77", 1, "status"),
@@ -163,6 +200,15 @@ async fn a_row_that_makes_no_sense_is_named() {
         ("exponent = -1", 3, "exponent"),
         ("reason = 99", 3, "reason"),
         ("buyer_id = ''", 6, "buyer_id"),
+        ("new_due_time = NULL", 7, "amount_minor"),
+        ("new_due_time = 5", 1, "new_due_time"),
+        ("outcome_new_due_time = 5", 4, "outcome_new_due_time"),
+        ("settlement_status = NULL", 4, "settlement_status"),
+        ("settlement_status = 1", 2, "settlement_status"),
+        ("settlement_status = 9", 10, "settlement_status"),
+        ("escalated_by = NULL", 9, "escalated_by"),
+        ("escalated_by = NULL", 10, "escalated_by"),
+        ("decided_by = 'a b'", 10, "decided_by"),
     ];
     for (change, number, what) in cases {
         let id = DisputeId(Uuid::from_u128(number));
@@ -244,23 +290,129 @@ async fn what_is_committed_after_a_full_disk_is_committed() {
     // SQLite has rolled back by itself. Whoever does not notice begins the next transaction inside of another.
     assert_eq!(write(&repository, &one("o1", "")).await, Err(StorageError::Conflict));
     write(&repository, &one("o2", "")).await.unwrap();
-    assert!(repository.order(&order("o2").id).await.unwrap().is_some(), "acknowledged, so that others see it");
+    assert!(read_order(&repository, "o2").await.is_some(), "acknowledged, so that others see it");
+}
+
+/// How SQLite reads what a statement asks for: which table by which index, and what it sorts by itself.
+async fn plan(repository: &Repository, select: &impl QueryTrait) -> Vec<String> {
+    let backend = repository.reader.get_database_backend();
+    let Statement { sql, values, .. } = select.build(backend);
+    let ask = Statement { sql: format!("EXPLAIN QUERY PLAN {sql}"), values, db_backend: backend };
+    let rows = repository.reader.query_all_raw(ask).await.unwrap();
+    rows.iter().map(|row| row.try_get("", "detail").unwrap()).collect()
 }
 
 #[tokio::test]
-async fn the_partial_indexes_are_used() {
+async fn each_filter_of_the_disputes_has_an_index_behind_it() {
     let (_folder, repository) = repository().await;
-    let plans = [
-        (format!("{OPEN} AND order_id IN (?, ?)"), "disputes_open"),
-        (format!("{PENDING} ORDER BY respond_by, dispute_id LIMIT ?"), "disputes_by_deadline"),
+    let all = || DisputeQuery { limit: 51, ..DisputeQuery::default() };
+    let ann = || DisputeQuery { visible_to: Some(parties().buyer), ..all() };
+    let after = Some((at(5), DisputeId(Uuid::from_u128(1))));
+    // Of each query, the index that each of its scans uses, and whether what that finds has to be sorted.
+    let time = [("disputes_by_time", false)];
+    let own = [("disputes_by_buyer", false), ("disputes_by_seller", false)];
+    let own_open = [("disputes_open_by_buyer", false), ("disputes_open_by_seller", false)];
+    let own_open_sorted = [("disputes_open_by_buyer", true), ("disputes_open_by_seller", true)];
+    let pending = vec![DisputeStatus::Pending];
+    let open = vec![DisputeStatus::Pending, DisputeStatus::Escalated];
+    let cases: Vec<(&str, DisputeQuery, &[(&str, bool)])> = vec![
+        ("everything", all(), &time),
+        ("a later page", DisputeQuery { after, ..all() }, &time),
+        ("by kind", DisputeQuery { kinds: vec![DisputeKind::Cancellation], ..all() }, &time),
+        ("of one's own", ann(), &own),
+        ("of one's own, a later page", DisputeQuery { after, ..ann() }, &own),
+        ("by status", DisputeQuery { statuses: vec![DisputeStatus::Declined], ..all() }, &[("disputes_by_status", false)]),
+        (
+            "open ones, oldest first",
+            DisputeQuery { statuses: open.clone(), sort: Sort::OldestFirst, ..all() },
+            &[("disputes_by_status", false), ("disputes_by_status", false)],
+        ),
+        ("of one's own, open", DisputeQuery { statuses: open.clone(), ..ann() }, &own_open_sorted),
+        ("the most urgent", DisputeQuery { sort: Sort::MostUrgentFirst, ..all() }, &[("disputes_by_deadline", false)]),
+        (
+            "the most urgent, a later page",
+            DisputeQuery { sort: Sort::MostUrgentFirst, after, ..all() },
+            &[("disputes_by_deadline", false)],
+        ),
+        ("the most urgent of one's own", DisputeQuery { sort: Sort::MostUrgentFirst, ..ann() }, &own_open),
+        (
+            "the most urgent of those to answer",
+            DisputeQuery { sort: Sort::MostUrgentFirst, side: Some(Side::Responder), statuses: pending, ..ann() },
+            &own_open,
+        ),
+        (
+            "to be paid",
+            DisputeQuery { settlement_statuses: vec![SettlementStatus::Due], ..all() },
+            &[("disputes_by_settlement", false)],
+        ),
+        (
+            "paid",
+            DisputeQuery { settlement_statuses: vec![SettlementStatus::Settled], ..all() },
+            &[("disputes_by_settlement", false)],
+        ),
+        (
+            "updated since",
+            DisputeQuery { updated_after: Some(at(1)), ..all() },
+            &[("disputes_by_time", false), ("disputes_by_update", true)],
+        ),
+        (
+            "updated since, a later page",
+            DisputeQuery { updated_after: Some(at(1)), after, ..all() },
+            &[("disputes_by_time", false), ("disputes_by_update", true)],
+        ),
+        ("of an order", DisputeQuery { orders: vec![order("o1").id], ..all() }, &[("disputes_by_order", false)]),
+        ("of one's own order", DisputeQuery { orders: vec![order("o1").id], ..ann() }, &[("disputes_by_order", false)]),
+        (
+            "by id",
+            DisputeQuery { disputes: vec![DisputeId(Uuid::from_u128(1))], ..all() },
+            &[("sqlite_autoindex_disputes_1", false)],
+        ),
     ];
-    for (condition, index) in plans {
-        let ask = format!("EXPLAIN QUERY PLAN SELECT * FROM disputes WHERE {condition}");
-        let values = vec![0.into(); condition.matches('?').count()];
-        let ask = Statement::from_sql_and_values(repository.reader.get_database_backend(), ask, values);
-        let plan = repository.reader.query_all_raw(ask).await.unwrap();
-        let plan: Vec<String> = plan.iter().map(|row| row.try_get("", "detail").unwrap()).collect();
-        assert!(plan.iter().any(|step| step.contains(index)), "{plan:?}");
+    for (name, query, expected) in cases {
+        let mut used = Vec::new();
+        for select in query.selects() {
+            let plan = plan(&repository, &select).await;
+            let by = plan.iter().find_map(|step| {
+                let (_, index) = step.strip_prefix("S")?.split_once("disputes USING ")?;
+                index.trim_start_matches("COVERING ").strip_prefix("INDEX ")?.split(' ').next().map(str::to_owned)
+            });
+            used.push((by.unwrap_or_else(|| format!("{plan:?}")), plan.iter().any(|step| step.contains("TEMP B-TREE"))));
+        }
+        let expected: Vec<_> = expected.iter().map(|(index, is_sorted)| ((*index).to_owned(), *is_sorted)).collect();
+        assert_eq!(used, expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn deadlines_and_reminders_are_read_in_the_order_of_their_indexes() {
+    let (_folder, repository) = repository().await;
+    for (select, index) in reads::next_deadlines(256).iter().zip(["disputes_by_deadline", "disputes_by_reminder"]) {
+        let plan = plan(&repository, select).await;
+        let [step] = plan.as_slice() else { panic!("{plan:?}") };
+        assert!(step.contains(index), "{step}");
+    }
+}
+
+#[tokio::test]
+async fn each_filter_of_the_orders_has_an_index_behind_it() {
+    let (_folder, repository) = repository().await;
+    let all = || OrderQuery { limit: 51, ..OrderQuery::default() };
+    let ann = || OrderQuery { visible_to: Some(parties().buyer), role: Some(PartyRole::Buyer), ..all() };
+    let cases = [
+        ("everything", all(), "orders_by_time", false),
+        ("of one's own", ann(), "orders_by_buyer", false),
+        ("with an open dispute", OrderQuery { has_open_dispute: true, ..all() }, "orders_by_time", true),
+        ("of one's own with an open dispute", OrderQuery { has_open_dispute: true, ..ann() }, "orders_by_buyer", true),
+    ];
+    for (name, query, index, looks_for_disputes) in cases {
+        for select in query.selects() {
+            let plan = plan(&repository, &select).await;
+            let uses = |index: &str| plan.iter().any(|step| step.contains(&format!("INDEX {index}")));
+            assert!(uses(index), "{name}: {plan:?}");
+            let finds_disputes = uses("disputes_open") || uses("disputes_by_order");
+            assert_eq!(finds_disputes, looks_for_disputes, "{name}: {plan:?}");
+            assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{name}: {plan:?}");
+        }
     }
 }
 

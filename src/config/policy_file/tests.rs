@@ -1,6 +1,7 @@
 //! The policy file: every key, and everything that it cannot say.
 
 use super::*;
+use crate::domain::DisputeKind;
 
 fn parse(text: &str) -> Result<PolicyFile, String> {
     toml::from_str(text).map_err(|error: toml::de::Error| error.to_string())
@@ -47,10 +48,39 @@ fn a_file_with_every_default_is_the_default_policy() {
 fn each_key_that_decides_something_turns_it() {
     let policy = |text: &str| parse(text).unwrap().into_policy();
     let hour = Duration::from_secs(3_600);
-    let windows = policy("response_window = \"1h\"\n[cancellation]\nresponse_window = \"90s\"").response_windows;
-    assert_eq!(windows.partial_refund, hour);
-    assert_eq!(windows.cancellation, Duration::from_secs(90));
-    assert_eq!(windows.order_update, hour);
+    let windows = policy("response_window = \"1h\"\n[cancellation]\nresponse_window = \"90s\"");
+    let window = |kind| windows.of(kind).response_window;
+    assert_eq!(window(DisputeKind::PartialRefund), hour);
+    assert_eq!(window(DisputeKind::Cancellation), Duration::from_secs(90));
+    assert_eq!(window(DisputeKind::OrderUpdate), hour);
+    assert_eq!(window(DisputeKind::DeliveryExtension), hour);
+    let attempts = domain::Attempts { cool_down: hour, max: 3 };
+    for kind in DisputeKind::ALL {
+        let table = match kind {
+            DisputeKind::PartialRefund => "partial_refund",
+            DisputeKind::Cancellation => "cancellation",
+            DisputeKind::OrderUpdate => "order_update",
+            DisputeKind::DeliveryExtension => "delivery_extension",
+        };
+        let set = policy(&format!(
+            "[{table}]\nenabled = false\nresponse_window = \"1h\"\nattempts = {{ cool_down = \"1h\", max = 3 }}"
+        ));
+        assert_eq!(*set.of(kind), KindPolicy { enabled: false, response_window: hour, attempts }, "{table}");
+        assert_eq!(set.kinds_with_limited_attempts(), [kind]);
+    }
+    let general = policy(
+        "reminders = [\"1h\", \"60s\"]\nescalation_window = \"1h\"\nstanding_window = \"1h\"\nsupport_url = \"https://help.example/\"",
+    );
+    assert_eq!(general.reminders, [hour, Duration::from_secs(60)]);
+    assert_eq!(policy("reminders = []").reminders, [Duration::ZERO; 0]);
+    assert_eq!((general.escalation_window, general.standing_window), (hour, hour));
+    assert_eq!(general.support_url, "https://help.example/");
+    let extension = policy(
+        "[delivery_extension]\nsilence_rule = \"no_effect\"\nsilent_grants = 2\nmax_extension = \"1h\"",
+    )
+    .delivery_extension;
+    assert_eq!(extension.silence_rule, SilenceRule::NoEffect);
+    assert_eq!((extension.silent_grants, extension.max_extension), (2, hour));
     let refund = policy(
         "[partial_refund]\ncap_bps = 5000\nsilence_rule = \"accept\"\nsmallest_refund = { USD = 500 }\nsmallest_price = { JPY = 7 }",
     )
@@ -60,8 +90,10 @@ fn each_key_that_decides_something_turns_it() {
     assert_eq!(refund.smallest_refund, BTreeMap::from([("USD".to_owned(), 500)]));
     assert_eq!(refund.smallest_price, BTreeMap::from([("JPY".to_owned(), 7)]));
     let cancellation =
-        policy("[cancellation]\nsilence_rule = \"no_effect\"\nsilence_rule_after_delivery = \"accept\"")
+        policy("[cancellation]\nsilence_rule = \"no_effect\"\nsilence_rule_after_delivery = \"accept\"\nimmediate_before_start = true\nimmediate_when_late = \"1h\"")
             .cancellation;
+    assert!(cancellation.immediate_before_start);
+    assert_eq!(cancellation.immediate_when_late, hour);
     assert_eq!(cancellation.silence_rule, SilenceRule::NoEffect);
     assert_eq!(cancellation.silence_rule_after_delivery, SilenceRule::Accept);
 }
@@ -79,6 +111,10 @@ fn what_cannot_be_is_an_error_that_names_the_line() {
         ("a cap above the price", "[partial_refund]\ncap_bps = 10001", "line 2", "1 to 10000"),
         ("no cap", "[partial_refund]\ncap_bps = 0", "line 2", "1 to 10000"),
         ("an unknown rule", "[cancellation]\nsilence_rule = \"perhaps\"", "line 2", "unknown variant"),
+        ("a support URL that is none", "support_url = \"call us\"", "line 1", "https://"),
+        ("a support URL that is a script", "support_url = \"javascript:alert(1)\"", "line 1", "https://"),
+        ("an empty reminder", "reminders = [\"0s\"]", "line 1", "more than nothing"),
+        ("a negative number of attempts", "[cancellation]\nattempts = { max = -1 }", "line 2", "invalid value"),
         ("an unknown currency", "[partial_refund]\nsmallest_price = { XYZ = 1 }", "line 2", "ISO 4217"),
         ("a negative amount", "[partial_refund]\nsmallest_price = { USD = -1 }", "line 2", "at least 0"),
     ];
@@ -90,6 +126,6 @@ fn what_cannot_be_is_an_error_that_names_the_line() {
 
 #[test]
 fn keys_for_rules_that_do_not_exist_yet_are_named() {
-    let file = parse("reminders = []\n[delivery_extension]\nsilent_grants = 2").unwrap();
-    assert_eq!(file.keys_without_effect(), ["reminders", "delivery_extension"]);
+    let file = parse("event_retention = \"30d\"").unwrap();
+    assert_eq!(file.keys_without_effect(), ["event_retention"]);
 }

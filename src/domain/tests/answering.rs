@@ -64,8 +64,14 @@ fn each_answer_does_what_it_says() {
         story.now = at(5);
         let before = story.dispute(dispute).clone();
         let answered = story.done(&caller, &command);
-        let resolution = Resolution { status, time: at(5), by, outcome, answer_message: answer_message.to_owned() };
-        let expected = Dispute { update_time: at(5), revision: 2, resolution: Some(resolution), ..before };
+        let expected = Dispute {
+            update_time: at(5),
+            revision: 2,
+            remind_at: None,
+            answer_message: answer_message.to_owned(),
+            resolution: Some(Resolution::new(status, at(5), by, outcome)),
+            ..before
+        };
         assert_eq!(answered, expected, "{name}");
         assert_eq!(story.events.last().unwrap().previous_status, Some(Pending), "{name}");
     }

@@ -122,7 +122,7 @@ fn a_change_of_policy_never_alters_a_pending_dispute() {
     let mut story = Story::new(OrderStatus::InProgress);
     story.done(&buyer(), &cancellation(1, Buyer));
     story.policy.cancellation.silence_rule = SilenceRule::NoEffect;
-    story.policy.response_windows.cancellation = WINDOW * 2;
+    story.policy.cancellation.kind.response_window = WINDOW * 2;
     story.now = at(172_800);
     story.first_the_clock();
     assert_eq!(story.ending(1).2, cancelled(10_000));

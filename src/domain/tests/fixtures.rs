@@ -93,6 +93,11 @@ pub(super) fn cancellation(dispute: u128, role: PartyRole) -> Command {
     open(opening(dispute, Terms::Cancellation, role))
 }
 
+/// An extension until so many seconds after the beginning.
+pub(super) fn extension(dispute: u128, until: u64) -> Command {
+    open(opening(dispute, Terms::DeliveryExtension { new_due_time: at(until) }, PartyRole::Seller))
+}
+
 pub(super) fn update(dispute: u128) -> Command {
     open(opening(dispute, Terms::OrderUpdate, PartyRole::Buyer))
 }
@@ -115,6 +120,27 @@ pub(super) fn reply(dispute: u128) -> Command {
 
 pub(super) fn withdraw(dispute: u128) -> Command {
     Command::Withdraw(Answer { message: String::new(), ..answer(dispute) })
+}
+
+pub(super) fn escalate(dispute: u128) -> Command {
+    Command::Escalate(answer(dispute))
+}
+
+pub(super) fn rule(dispute: u128, ruling: Ruling) -> Command {
+    Command::Decide(answer(dispute), ruling)
+}
+
+/// Moves the deadline to so many seconds after the beginning.
+pub(super) fn postpone(dispute: u128, respond_by: u64) -> Command {
+    Command::Postpone(answer(dispute), at(respond_by))
+}
+
+pub(super) fn settled(dispute: u128, reference: &str) -> Command {
+    Command::ReportSettlement(dispute_id(dispute), SettlementReport::Settled { reference: reference.to_owned() })
+}
+
+pub(super) fn failed(dispute: u128, detail: &str) -> Command {
+    Command::ReportSettlement(dispute_id(dispute), SettlementReport::Failed { detail: detail.to_owned() })
 }
 
 /// One order and its story so far, judged like the engine does: first the clock, then the command.
@@ -176,6 +202,23 @@ impl Story {
         if let Some(decision) = self.case.as_ref().and_then(|case| expire_overdue(case, self.now)) {
             self.adopt(decision);
         }
+    }
+
+    /// What the sweep does: the clock, and the reminders.
+    pub(super) fn sweep(&mut self) {
+        self.first_the_clock();
+        if let Some(decision) = self.case.as_ref().and_then(|case| remind(case, &self.policy, self.now)) {
+            self.adopt(decision);
+        }
+    }
+
+    /// What a caller can do with a dispute now.
+    pub(super) fn actions(&self, caller: &Caller, number: u128) -> Vec<DisputeAction> {
+        self.view(caller, number).allowed_actions
+    }
+
+    pub(super) fn view(&self, caller: &Caller, number: u128) -> DisputeView {
+        self.case().view(self.dispute(number), caller, &self.policy, self.now)
     }
 
     fn adopt(&mut self, decision: Decision) {

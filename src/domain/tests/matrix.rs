@@ -7,22 +7,31 @@ use crate::domain::PartyRole::{Buyer, Seller};
 use crate::domain::*;
 
 /// What can be opened, by whom.
-const OPENINGS: [(&str, DisputeKind, PartyRole); 4] = [
+const OPENINGS: [(&str, DisputeKind, PartyRole); 5] = [
     ("PARTIAL_REFUND by the seller", DisputeKind::PartialRefund, Seller),
     ("CANCELLATION by the seller", DisputeKind::Cancellation, Seller),
     ("CANCELLATION by the buyer", DisputeKind::Cancellation, Buyer),
     ("ORDER_UPDATE by the buyer", DisputeKind::OrderUpdate, Buyer),
+    ("DELIVERY_EXTENSION by the seller", DisputeKind::DeliveryExtension, Seller),
 ];
 
-type Answering = fn(u128) -> Command;
-const ANSWERS: [(&str, Answering); 4] =
-    [("accept", accept), ("decline", decline), ("answer", reply), ("withdraw", withdraw)];
+type OfDispute = fn(u128) -> Command;
+const BY_A_PARTY: [(&str, OfDispute); 5] =
+    [("accept", accept), ("decline", decline), ("answer", reply), ("withdraw", withdraw), ("escalate", escalate)];
+const BY_OTHERS: [(&str, fn() -> Caller, OfDispute); 5] = [
+    ("escalate (support)", support, escalate),
+    ("decide (support)", support, |dispute| rule(dispute, Ruling::NoAction)),
+    ("withdraw (support)", support, withdraw),
+    ("postpone (support)", support, |dispute| postpone(dispute, 999_999)),
+    ("report a settlement (platform)", platform, |dispute| settled(dispute, "pay-1")),
+];
 
 fn opening_command(dispute: u128, kind: DisputeKind, role: PartyRole) -> Command {
     match kind {
         DisputeKind::PartialRefund => offer(dispute, 100),
         DisputeKind::Cancellation => cancellation(dispute, role),
         DisputeKind::OrderUpdate => update(dispute),
+        DisputeKind::DeliveryExtension => extension(dispute, 999_999),
     }
 }
 
@@ -38,21 +47,49 @@ fn name(value: &impl std::fmt::Debug) -> String {
     name
 }
 
-/// A story in which dispute 1 has a status, and the moment at which it is answered.
-fn story(kind: DisputeKind, opener: PartyRole, status: DisputeStatus) -> Option<Story> {
-    let mut story = Story::new(OrderStatus::InProgress);
-    story.done(&party(opener), &opening_command(1, kind, opener));
-    let responder = party(opener.other());
-    match status {
-        DisputeStatus::Pending => {}
-        DisputeStatus::Accepted => drop(story.tell(&responder, &accept(1)).ok()?),
-        DisputeStatus::Declined => drop(story.tell(&responder, &decline(1)).ok()?),
-        DisputeStatus::Answered => drop(story.tell(&responder, &reply(1)).ok()?),
-        DisputeStatus::Withdrawn => drop(story.tell(&party(opener), &withdraw(1)).ok()?),
-        DisputeStatus::Expired => story.now = at(172_800),
-        DisputeStatus::Superseded => drop(story.status(OrderStatus::Completed)),
+/// A refusal's reason.
+fn reason(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::AlreadySettled => "STATUS_NOT_ALLOWED".to_owned(),
+        refusal => name(refusal),
     }
-    Some(story)
+}
+
+/// Every way in which a dispute can stand, each with the way there; `None` if this kind knows no such way.
+fn stories(kind: DisputeKind, opener: PartyRole) -> Vec<(&'static str, Story)> {
+    let mut pending = Story::new(OrderStatus::InProgress);
+    pending.done(&party(opener), &opening_command(1, kind, opener));
+    let (opener, responder) = (party(opener), party(opener.other()));
+    let after = |steps: &[(&Caller, Command)]| {
+        let mut story = pending.clone();
+        for (caller, command) in steps {
+            story.tell(caller, command).ok()?;
+        }
+        Some(story)
+    };
+    let no = if kind == DisputeKind::OrderUpdate { reply(1) } else { decline(1) };
+    let mut expired = pending.clone();
+    expired.now = at(172_800);
+    expired.first_the_clock();
+    let mut superseded = pending.clone();
+    superseded.status(OrderStatus::Completed);
+    let decided = rule(1, Ruling::NoAction);
+    let refunded = rule(1, Ruling::Refund(usd(100)));
+    let stories = [
+        ("PENDING", after(&[])),
+        ("ACCEPTED", after(&[(&responder, accept(1))])),
+        ("DECLINED", after(&[(&responder, decline(1))])),
+        ("ANSWERED", after(&[(&responder, reply(1))])),
+        ("WITHDRAWN", after(&[(&opener, withdraw(1))])),
+        ("EXPIRED", Some(expired)),
+        ("SUPERSEDED by completion", Some(superseded)),
+        ("ESCALATED by its opener", after(&[(&responder, no.clone()), (&opener, escalate(1))])),
+        ("ESCALATED by the responder", after(&[(&responder, no), (&responder, escalate(1))])),
+        ("ESCALATED by support", after(&[(&support(), escalate(1))])),
+        ("DECIDED, no action", after(&[(&support(), escalate(1)), (&support(), decided)])),
+        ("DECIDED, a refund", after(&[(&support(), escalate(1)), (&support(), refunded)])),
+    ];
+    stories.into_iter().filter_map(|(title, story)| Some((title, story?))).collect()
 }
 
 fn row(out: &mut String, first: &str, cells: impl IntoIterator<Item = String>) {
@@ -65,25 +102,40 @@ fn header(out: &mut String, first: &str, columns: &[&str]) {
     row(out, "---", columns.iter().map(|_| "---".to_owned()));
 }
 
-fn answering(out: &mut String) {
+/// What comes of a command: the new status, or why not.
+fn result(story: &Story, caller: &Caller, command: &Command) -> String {
+    let before = story.dispute(1).status();
+    match story.clone().tell(caller, command) {
+        Ok(dispute) if dispute.as_ref().unwrap().status() == before => "done".to_owned(),
+        Ok(dispute) => format!("→ **{}**", name(&dispute.unwrap().status())),
+        Err(refusal) => reason(&refusal),
+    }
+}
+
+fn by_a_party(out: &mut String) {
     for (title, kind, opener) in OPENINGS {
-        let (opener_name, responder_name) = (name(&opener), name(&opener.other()));
-        writeln!(out, "\n### Answering: {title}\n").unwrap();
-        let columns: Vec<String> = [&responder_name, &opener_name]
+        writeln!(out, "\n### The parties: {title}\n").unwrap();
+        let columns: Vec<String> = [opener.other(), opener]
             .iter()
-            .flat_map(|who| ANSWERS.iter().map(move |(what, _)| format!("{what} ({})", who.to_lowercase())))
+            .flat_map(|who| BY_A_PARTY.iter().map(move |(what, _)| format!("{what} ({})", name(who).to_lowercase())))
             .collect();
         header(out, "status", &columns.iter().map(String::as_str).collect::<Vec<_>>());
-        for status in DisputeStatus::ALL {
-            let Some(story) = story(kind, opener, status) else { continue };
+        for (status, story) in stories(kind, opener) {
             let cells = [opener.other(), opener].into_iter().flat_map(|role| {
                 let story = story.clone();
-                ANSWERS.iter().map(move |(_, command)| match story.clone().tell(&party(role), &command(1)) {
-                    Ok(dispute) => format!("→ **{}**", name(&dispute.unwrap().status())),
-                    Err(refusal) => name(&refusal),
-                })
+                BY_A_PARTY.iter().map(move |(_, command)| result(&story, &party(role), &command(1)))
             });
-            row(out, &name(&status), cells);
+            row(out, status, cells);
+        }
+    }
+}
+
+fn by_others(out: &mut String) {
+    for (title, kind, opener) in OPENINGS {
+        writeln!(out, "\n### Support and the platform: {title}\n").unwrap();
+        header(out, "status", &BY_OTHERS.map(|(what, ..)| what));
+        for (status, story) in stories(kind, opener) {
+            row(out, status, BY_OTHERS.map(|(_, caller, command)| result(&story, &caller(), &command(1))));
         }
     }
 }
@@ -96,27 +148,85 @@ fn opening_by_order_status(out: &mut String) {
             let mut story = Story::new(status);
             match story.tell(&party(role), &opening_command(1, kind, role)) {
                 Ok(_) => format!("opens, silence: {}", name(&story.dispute(1).silence.rule)),
-                Err(refusal) => name(&refusal),
+                Err(refusal) => reason(&refusal),
             }
         });
         row(out, &name(&status), cells);
     }
 }
 
-fn opening_by_pending_dispute(out: &mut String) {
-    out.push_str("\n### Opening, while another dispute is pending\n\n");
-    header(out, "pending", &OPENINGS.map(|(title, ..)| title));
-    for (title, kind, opener) in OPENINGS {
-        let cells = OPENINGS.map(|(_, second, role)| {
-            let mut story = Story::new(OrderStatus::InProgress);
-            story.done(&party(opener), &opening_command(1, kind, opener));
-            match story.tell(&party(role), &opening_command(2, second, role)) {
-                Err(refusal) => name(&refusal),
-                Ok(Some(dispute)) if dispute.id == dispute_id(1) => {
-                    format!("the first → **{}**", name(&dispute.status()))
+fn opening_by_open_dispute(out: &mut String) {
+    out.push_str("\n### Opening, while another dispute is open\n\n");
+    header(out, "open", &OPENINGS.map(|(title, ..)| title));
+    for is_escalated in [false, true] {
+        for (title, kind, opener) in OPENINGS {
+            let cells = OPENINGS.map(|(_, second, role)| {
+                let mut story = Story::new(OrderStatus::InProgress);
+                story.done(&party(opener), &opening_command(1, kind, opener));
+                if is_escalated {
+                    story.done(&support(), &escalate(1));
                 }
-                Ok(_) if story.dispute(1).is_pending() => "opens".to_owned(),
-                Ok(_) => format!("opens, the first → **{}**", name(&story.dispute(1).status())),
+                match story.tell(&party(role), &opening_command(2, second, role)) {
+                    Err(refusal) => reason(&refusal),
+                    Ok(Some(dispute)) if dispute.id == dispute_id(1) => {
+                        format!("the first → **{}**", name(&dispute.status()))
+                    }
+                    Ok(_) if story.dispute(1).is_open() => "opens".to_owned(),
+                    Ok(_) => format!("opens, the first → **{}**", name(&story.dispute(1).status())),
+                }
+            });
+            let status = if is_escalated { "ESCALATED" } else { "PENDING" };
+            row(out, &format!("{title}, {status}"), cells);
+        }
+    }
+}
+
+fn when_the_order_moves(out: &mut String) {
+    out.push_str("\n### When the order system moves the order on\n\n");
+    header(out, "open on an order IN_PROGRESS", &OrderStatus::ALL.map(|status| name(&status)).each_ref().map(String::as_str));
+    for is_escalated in [false, true] {
+        for (title, kind, opener) in OPENINGS {
+            let cells = OrderStatus::ALL.map(|status| {
+                let mut story = Story::new(OrderStatus::InProgress);
+                story.done(&party(opener), &opening_command(1, kind, opener));
+                if is_escalated {
+                    story.done(&support(), &escalate(1));
+                }
+                story.status(status);
+                if story.dispute(1).is_open() { "stays".to_owned() } else { "→ **SUPERSEDED**".to_owned() }
+            });
+            row(out, &format!("{title}, {}", if is_escalated { "ESCALATED" } else { "PENDING" }), cells);
+        }
+    }
+}
+
+fn settling(out: &mut String) {
+    out.push_str("\n### Settling a refund\n\n");
+    let reports = [
+        ("SETTLED pay-1", settled(1, "pay-1")),
+        ("SETTLED pay-2", settled(1, "pay-2")),
+        ("FAILED no-1", failed(1, "no-1")),
+        ("FAILED no-2", failed(1, "no-2")),
+    ];
+    header(out, "settlement", &reports.each_ref().map(|(title, _)| *title));
+    let before = [("DUE", None), ("SETTLED pay-1", Some(&reports[0].1)), ("FAILED no-1", Some(&reports[2].1))];
+    for (title, report) in before {
+        let mut story = Story::new(OrderStatus::InProgress);
+        story.done(&seller(), &offer(1, 100));
+        story.done(&buyer(), &accept(1));
+        if let Some(report) = report {
+            story.done(&platform(), report);
+        }
+        let cells = reports.each_ref().map(|(_, report)| {
+            let mut story = story.clone();
+            let events = story.events.len();
+            match story.tell(&platform(), report) {
+                Ok(_) if story.events.len() == events => "nothing changes".to_owned(),
+                Ok(dispute) => {
+                    let settlement = dispute.unwrap().resolution.unwrap().settlement.unwrap();
+                    format!("→ **{}**", name(&settlement.status()))
+                }
+                Err(refusal) => reason(&refusal),
             }
         });
         row(out, title, cells);
@@ -125,10 +235,15 @@ fn opening_by_pending_dispute(out: &mut String) {
 
 #[test]
 fn the_matrix_is_the_one_that_is_documented() {
-    let mut out = String::from("\nPrinted from the rules by a test. A cell is the new status, or why not.\n");
-    answering(&mut out);
+    let mut out = String::from(
+        "\nPrinted from the rules by a test. A cell is the new status, or why not; `done` leaves the status as it is.\n",
+    );
+    by_a_party(&mut out);
+    by_others(&mut out);
+    settling(&mut out);
     opening_by_order_status(&mut out);
-    opening_by_pending_dispute(&mut out);
+    opening_by_open_dispute(&mut out);
+    when_the_order_moves(&mut out);
 
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/domain/transitions.md");
     if std::env::var_os("UPDATE_TRANSITIONS").is_some() {

@@ -132,13 +132,14 @@ fn each_guard_of_opening_refuses_with_its_facts() {
 fn an_order_allows_the_kinds_of_its_status() {
     use DisputeKind::*;
     let allowed = |status: OrderStatus| DisputeKind::ALL.map(|kind| status.allows(kind));
-    assert_eq!(DisputeKind::ALL, [PartialRefund, Cancellation, OrderUpdate]);
-    assert_eq!(allowed(OrderStatus::RequirementsPending), [false, true, true]);
-    for status in [OrderStatus::InProgress, OrderStatus::InRevision, OrderStatus::Delivered] {
-        assert_eq!(allowed(status), [true, true, true], "{status:?}");
+    assert_eq!(DisputeKind::ALL, [PartialRefund, Cancellation, OrderUpdate, DeliveryExtension]);
+    assert_eq!(allowed(OrderStatus::RequirementsPending), [false, true, true, false]);
+    for status in [OrderStatus::InProgress, OrderStatus::InRevision] {
+        assert_eq!(allowed(status), [true, true, true, true], "{status:?}");
     }
+    assert_eq!(allowed(OrderStatus::Delivered), [true, true, true, false]);
     for status in [OrderStatus::Completed, OrderStatus::Cancelled] {
-        assert_eq!(allowed(status), [false, false, false], "{status:?}");
+        assert_eq!(allowed(status), [false; 4], "{status:?}");
     }
 }
 
@@ -206,7 +207,7 @@ fn when_two_guards_fail_the_earlier_one_answers() {
             Story::new(OrderStatus::InProgress),
             seller(),
             foreign_with_wrong_reason,
-            Refusal::CurrencyNotOfOrder { expected: "USD" },
+            Refusal::CurrencyNotOfOrder { field: "amount.currency_code", expected: "USD" },
         ),
         (
             "the amount before the reason",
@@ -240,7 +241,7 @@ fn an_offer_goes_up_to_the_cap_and_never_above_what_is_left() {
             refunded_elsewhere: usd(elsewhere),
             ..report(OrderStatus::InProgress, 1)
         });
-        options(story.case(), Seller, &story.policy)[0].amounts
+        options(story.case(), Seller, None, &story.policy, story.now)[0].amounts
     };
     assert_eq!(offerable(10_000, 0), Some((usd(1), usd(6_000))), "60 % of the price");
     assert_eq!(offerable(50_000, 0), Some((usd(1), usd(6_000))), "extras do not raise the cap");
@@ -300,8 +301,7 @@ fn crossed_cancellations_merge_either_way() {
         let answered = story.done(&party(second), &open(crossing));
         assert_eq!(answered.id, dispute_id(1), "the answer is the first dispute");
         assert_eq!(story.ending(1), (DisputeStatus::Accepted, ResolvedBy::Crossed, cancelled(10_000)));
-        let resolution = answered.resolution.clone().unwrap();
-        assert_eq!(resolution.answer_message, "Me too.");
+        assert_eq!(answered.answer_message, "Me too.");
         let given = reasons(DisputeKind::Cancellation, first)[0];
         assert_eq!(answered.reason.map(|reason| reason.code), Some(given), "the second reason is dropped");
         assert_eq!(story.case().disputes.len(), 1, "there is no second dispute");
@@ -348,10 +348,15 @@ fn a_new_dispute_is_what_was_asked_for() {
         message: "Because.".to_owned(),
         reason: Some(Reason { code: ReasonCode::RequirementsChanged, detail: String::new() }),
         respond_by: at(172_800),
+        remind_at: Some(at(86_400)),
+        reminders_sent: 0,
+        postpone_message: String::new(),
         silence: Silence { rule: SilenceRule::Accept, after_delivery: SilenceRule::NoEffect },
         create_time: at(0),
         update_time: at(0),
         revision: 1,
+        answer_message: String::new(),
+        escalation: None,
         resolution: None,
     };
     assert_eq!(dispute, expected, "48 hours are 172,800 seconds");

@@ -1,4 +1,4 @@
-//! Random walks: whatever happens to an order, these hold.
+//! Random walks over every command: whatever happens to an order, these hold.
 
 use std::time::Duration;
 
@@ -13,18 +13,44 @@ enum Step {
     Wait(u64),
     Upsert(usize, i64, i64),
     Open(bool, u8, i64),
-    Answer(bool, u8, usize),
+    /// What, by whom, to which of the last disputes, and with which number.
+    Act(u8, u8, u8, i64),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        (0_u64..100_000).prop_map(Step::Wait),
-        (0_usize..8, 0_i64..5_000, 0_i64..12_000)
+        2 => (0_u64..100_000).prop_map(Step::Wait),
+        1 => (0_usize..8, 0_i64..5_000, 0_i64..12_000)
             .prop_map(|(status, more, elsewhere)| Step::Upsert(status, more, elsewhere)),
-        (any::<bool>(), 0_u8..3, -10_i64..7_000).prop_map(|(buyer, kind, amount)| Step::Open(buyer, kind, amount)),
-        (any::<bool>(), 0_u8..4, 0_usize..4).prop_map(|(buyer, what, back)| Step::Answer(buyer, what, back)),
+        3 => (any::<bool>(), 0_u8..4, -10_i64..7_000).prop_map(|(buyer, kind, amount)| Step::Open(buyer, kind, amount)),
+        4 => (0_u8..8, 0_u8..4, 0_u8..4, -10_i64..12_000)
+            .prop_map(|(what, who, back, number)| Step::Act(what, who, back, number)),
     ];
-    prop::collection::vec(step, 1..60)
+    prop::collection::vec(step, 1..80)
+}
+
+/// Every policy that decides something else than the default.
+fn policies() -> impl Strategy<Value = Policy> {
+    (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(accepts, limits, immediate, disabled)| {
+        let mut policy = Policy::default();
+        if accepts {
+            policy.partial_refund.silence_rule = SilenceRule::Accept;
+            policy.cancellation.silence_rule_after_delivery = SilenceRule::Accept;
+        }
+        if limits {
+            let attempts = Attempts { cool_down: Duration::from_secs(50_000), max: 3 };
+            policy.partial_refund.kind.attempts = attempts;
+            policy.cancellation.kind.attempts = attempts;
+            policy.order_update.attempts = attempts;
+            policy.delivery_extension.kind.attempts = attempts;
+        }
+        if immediate {
+            policy.cancellation.immediate_before_start = true;
+            policy.cancellation.immediate_when_late = Duration::from_secs(100_000);
+        }
+        policy.delivery_extension.kind.enabled = !disabled;
+        policy
+    })
 }
 
 struct Walk {
@@ -35,13 +61,17 @@ struct Walk {
 impl Walk {
     fn take(&mut self, step: &Step) -> Result<(), TestCaseError> {
         match step {
-            Step::Wait(seconds) => self.story.now = self.story.now.plus(Duration::from_secs(*seconds)),
+            Step::Wait(seconds) => {
+                self.story.now = self.story.now.plus(Duration::from_secs(*seconds));
+                self.sweep()?;
+            }
             Step::Upsert(status, more, elsewhere) => {
                 // Orders end seldom, so that walks are long.
                 let status = OrderStatus::ALL[if *status < 6 { status % 4 } else { status - 2 }];
                 let version = self.story.order().source_version + 1;
-                let paid = usd(10_000 + more);
-                let report = OrderReport { paid, refunded_elsewhere: usd(*elsewhere), ..report(status, version) };
+                let (paid, due_time) = (usd(10_000 + more), Some(at(400_000)));
+                let report =
+                    OrderReport { paid, refunded_elsewhere: usd(*elsewhere), due_time, ..report(status, version) };
                 self.story.upsert(report).unwrap();
             }
             Step::Open(is_buyer, kind, amount) => {
@@ -50,24 +80,96 @@ impl Walk {
                 let command = match kind {
                     0 => offer(self.opened, *amount),
                     1 => cancellation(self.opened, role),
-                    _ => update(self.opened),
+                    2 => update(self.opened),
+                    _ => extension(self.opened, u64::try_from((*amount).max(0)).unwrap() * 700),
                 };
                 self.open(role, &command)?;
             }
-            Step::Answer(is_buyer, what, back) => {
-                let caller = if *is_buyer { buyer() } else { seller() };
-                let dispute = self.opened.saturating_sub(*back as u128);
-                let command = [accept, decline, reply, withdraw][usize::from(*what)](dispute);
-                let respond_by = self.story.case().dispute(dispute_id(dispute)).map(|dispute| dispute.respond_by);
-                let left = self.left_after_the_clock();
-                if let Ok(answered) = self.story.tell(&caller, &command) {
-                    prop_assert!(self.story.now < respond_by.unwrap(), "an answer counts only before the deadline");
-                    let refund = answered
-                        .and_then(|dispute| dispute.resolution?.outcome.refund())
-                        .map_or(0, |refund| refund.minor);
-                    prop_assert!(refund <= left, "no more is refunded than is left");
+            Step::Act(what, who, back, number) => self.act(*what, *who, *back, *number)?,
+        }
+        Ok(())
+    }
+
+    /// What time brings: silence does what was promised.
+    fn sweep(&mut self) -> Result<(), TestCaseError> {
+        let before = self.story.case().clone();
+        let events = self.story.events.len();
+        self.story.sweep();
+        if let Some(first) = self.story.events.get(events) {
+            if first.event.change.event_type() == EventType::DeadlineExpired {
+                let promised = before.consequences(before.dispute(first.event.dispute).unwrap()).if_silent;
+                let outcome = first.dispute.resolution.as_ref().map(|resolution| resolution.outcome);
+                prop_assert_eq!(promised, outcome, "silence does what if_silent says");
+            }
+        }
+        for recorded in &self.story.events[events..] {
+            if recorded.event.change.event_type() == EventType::DeadlineApproaching {
+                prop_assert!(self.story.now < recorded.dispute.respond_by, "no reminder once the window is over");
+                prop_assert_eq!(recorded.dispute.etag(), before.dispute(recorded.dispute.id).unwrap().etag());
+            }
+        }
+        Ok(())
+    }
+
+    /// Does something with a dispute, and compares with what was said to be allowed and to follow.
+    fn act(&mut self, what: u8, who: u8, back: u8, number: i64) -> Result<(), TestCaseError> {
+        let caller = [buyer(), seller(), support(), platform()][usize::from(who)].clone();
+        let dispute = self.opened.saturating_sub(back.into());
+        let later = u64::try_from(number.max(0)).unwrap() * 100;
+        let (action, command) = match what {
+            0 => (DisputeAction::Accept, accept(dispute)),
+            1 => (DisputeAction::Decline, decline(dispute)),
+            2 => (DisputeAction::Answer, reply(dispute)),
+            3 => (DisputeAction::Withdraw, withdraw(dispute)),
+            4 => (DisputeAction::Escalate, escalate(dispute)),
+            5 => {
+                let ruling = match number % 3 {
+                    0 => Ruling::NoAction,
+                    1 => Ruling::Refund(usd(number)),
+                    _ => Ruling::CancelOrder { counts: number % 2 == 0 },
+                };
+                (DisputeAction::Decide, rule(dispute, ruling))
+            }
+            6 => (DisputeAction::Postpone, postpone(dispute, later)),
+            _ if number % 2 == 0 => (DisputeAction::ReportSettlement, settled(dispute, &number.to_string())),
+            _ => (DisputeAction::ReportSettlement, failed(dispute, &number.to_string())),
+        };
+        self.story.first_the_clock();
+        let exists = self.story.case().dispute(dispute_id(dispute)).is_some();
+        let view = exists.then(|| self.story.view(&caller, dispute));
+        let left = self.story.order().left().minor;
+        let result = self.story.tell(&caller, &command);
+        let Some(view) = view else {
+            prop_assert_eq!(result, Err(Refusal::DisputeNotFound { dispute: dispute_id(dispute) }));
+            return Ok(());
+        };
+        let is_allowed = view.allowed_actions.contains(&action);
+        match result {
+            Ok(answered) => {
+                let answered = answered.unwrap();
+                let outcome = answered.resolution.as_ref().map_or(Outcome::Nothing, |resolution| resolution.outcome);
+                match action {
+                    DisputeAction::Accept => {
+                        prop_assert_eq!(Some(outcome), view.consequences.if_accepted, "as if_accepted says");
+                    }
+                    DisputeAction::ReportSettlement => {
+                        let same = answered == view.dispute;
+                        prop_assert!(is_allowed || same, "only the same report again is more than what is offered");
+                        return Ok(());
+                    }
+                    _ => {}
+                }
+                prop_assert!(is_allowed, "{:?} was done, and not offered to {:?}", action, caller);
+                prop_assert!(outcome.refund().map_or(0, |refund| refund.minor) <= left, "no more than is left");
+                if matches!(action, DisputeAction::Accept | DisputeAction::Decline | DisputeAction::Answer) {
+                    prop_assert!(self.story.now < view.dispute.respond_by, "an answer counts only before the deadline");
                 }
             }
+            // What the form says can be wrong; everything else was known before.
+            Err(Refusal::AmountOutOfRange { .. } | Refusal::DeadlineNotLater { .. }) if is_allowed => {
+                prop_assert!(matches!(action, DisputeAction::Decide | DisputeAction::Postpone));
+            }
+            Err(refusal) => prop_assert!(!is_allowed, "{:?} was offered to {:?}: {:?}", action, caller, refusal),
         }
         Ok(())
     }
@@ -76,58 +178,85 @@ impl Walk {
     fn open(&mut self, role: PartyRole, command: &Command) -> Result<(), TestCaseError> {
         self.story.first_the_clock();
         let Command::Open(opening) = command else { return Ok(()) };
-        let offered = options(self.story.case(), role, &self.story.policy);
+        let offered = options(self.story.case(), role, None, &self.story.policy, self.story.now);
         let option = offered.into_iter().find(|option| option.kind == opening.terms.kind());
         let result = self.story.tell(&party(role), command);
         let Some(option) = option else {
             prop_assert_eq!(result, Err(Refusal::WrongRole), "what is not offered is not for this role");
             return Ok(());
         };
-        if let Some(first) = option.blockers.first() {
-            prop_assert_eq!(result, Err(first.clone()), "the first blocker is the refusal");
+        if !option.blockers.is_empty() {
+            // What the form says is judged before how often it was tried.
+            let refusal = result.unwrap_err();
+            let is_of_the_form =
+                matches!(refusal, Refusal::AmountOutOfRange { .. } | Refusal::NewDueTimeOutOfRange { .. });
+            prop_assert!(option.blockers[0] == refusal || is_of_the_form, "the first blocker is the refusal");
             return Ok(());
         }
-        let amount = match opening.terms {
-            Terms::PartialRefund { amount } => amount.minor,
-            Terms::Cancellation | Terms::OrderUpdate => 1,
-        };
-        match option.amounts {
-            Some((min, max)) if !(min.minor..=max.minor).contains(&amount) => {
-                prop_assert_eq!(result, Err(Refusal::AmountOutOfRange { min, max }));
+        let answered = match (result, option.amounts) {
+            (Err(Refusal::NewDueTimeOutOfRange { after, latest }), None) => {
+                prop_assert!(after < latest, "some due time can be agreed on");
+                return Ok(());
             }
-            Some(_) | None => {
-                let answered = result.map_err(|refusal| TestCaseError::fail(format!("offered, but {refusal:?}")))?;
-                prop_assert_eq!(answered.map(|dispute| dispute.id), Some(option.accepts.unwrap_or(opening.dispute)));
+            (Err(Refusal::AmountOutOfRange { min, max }), Some(amounts)) => {
+                prop_assert_eq!((min, max), amounts);
+                let Terms::PartialRefund { amount } = opening.terms else { unreachable!() };
+                prop_assert!(!(min.minor..=max.minor).contains(&amount.minor));
+                return Ok(());
+            }
+            (result, _) => result.map_err(|refusal| TestCaseError::fail(format!("offered, but {refusal:?}")))?.unwrap(),
+        };
+        prop_assert_eq!(answered.id, option.accepts.unwrap_or(opening.dispute));
+        match &answered.resolution {
+            // Taken at once: crossed, or the buyer cancels alone.
+            Some(resolution) => {
+                prop_assert!(option.waits.is_none());
+                prop_assert_eq!(Some(resolution.outcome), option.if_accepted);
+            }
+            None => {
+                let (window, rule) = option.waits.unwrap();
+                prop_assert_eq!(answered.respond_by, self.story.now.plus(window));
+                prop_assert_eq!(answered.silence.rule, rule);
+                if answered.kind() == DisputeKind::Cancellation {
+                    let consequences = self.story.case().consequences(&answered);
+                    prop_assert_eq!(consequences.if_accepted, option.if_accepted);
+                }
             }
         }
         Ok(())
     }
 
-    fn left_after_the_clock(&self) -> i64 {
-        let case = self.story.case();
-        expire_overdue(case, self.story.now).map_or(case.order.left(), |decision| decision.case.order.left()).minor
-    }
-
     fn check(&self) -> Result<(), TestCaseError> {
         let case = self.story.case();
-        let pending: Vec<&Dispute> = case.disputes.iter().filter(|dispute| dispute.is_pending()).collect();
-        for (index, dispute) in pending.iter().enumerate() {
-            prop_assert!(case.order.status.allows(dispute.kind()), "pending on an order that does not allow it");
-            let rivals = pending[index + 1..].iter().filter(|other| other.kind().excludes(dispute.kind()));
+        let open: Vec<&Dispute> = case.disputes.iter().filter(|dispute| dispute.is_open()).collect();
+        for (index, dispute) in open.iter().enumerate() {
+            let may_be_open = if dispute.is_pending() {
+                case.order.status.allows(dispute.kind())
+            } else {
+                case.order.status != OrderStatus::Cancelled
+            };
+            prop_assert!(may_be_open, "open on an order that does not allow it");
+            let rivals = open[index + 1..].iter().filter(|other| other.kind().excludes(dispute.kind()));
             prop_assert_eq!(rivals.count(), 0, "two open disputes that exclude each other");
         }
-        let refunds: i64 = case
-            .disputes
-            .iter()
-            .filter_map(|dispute| dispute.resolution.as_ref()?.outcome.refund())
-            .map(|refund| refund.minor)
-            .sum();
+        let ended = || case.disputes.iter().filter_map(|dispute| dispute.resolution.as_ref());
+        let refunds: i64 = ended().filter_map(|end| end.outcome.refund()).map(|refund| refund.minor).sum();
         prop_assert_eq!(refunds, case.order.refunded.minor, "refunded is the sum of the refunds");
-        let accepted = case.disputes.iter().filter(|dispute| {
-            dispute.resolution.as_ref().is_some_and(|resolution| matches!(resolution.outcome, Outcome::Refund(_)))
+        prop_assert!(refunds <= case.order.paid.minor.max(15_000), "never more than was ever paid");
+        for end in ended() {
+            prop_assert_eq!(end.settlement.is_some(), end.outcome.refund().is_some(), "what is refunded is settled");
+        }
+        let accepted = ended().filter(|end| {
+            end.status != DisputeStatus::Decided && matches!(end.outcome, Outcome::Refund(_))
         });
         prop_assert!(accepted.count() <= 1, "one accepted refund per order");
         prop_assert_eq!(case.order.end_time.is_some(), case.order.status.is_ended());
+        let view = case.order_view();
+        prop_assert_eq!(view.open_disputes.len(), open.len());
+        let holds = open.iter().any(|dispute| {
+            !dispute.is_pending() || (dispute.kind(), dispute.opener) == (DisputeKind::Cancellation, PartyRole::Buyer)
+        });
+        prop_assert_eq!(view.completion_hold, holds);
         Ok(())
     }
 
@@ -148,16 +277,19 @@ impl Walk {
         prop_assert_eq!(replayed.order.refunded, now.order.refunded);
         prop_assert_eq!(replayed.order.refund_accepted, now.order.refund_accepted);
         prop_assert_eq!(replayed.order.cancelled_by, now.order.cancelled_by);
+        prop_assert_eq!(replayed.order.agreed_due_time, now.order.agreed_due_time);
+        prop_assert_eq!(replayed.order.extension_requests, now.order.extension_requests);
         Ok(())
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_024, ..ProptestConfig::default() })]
 
     #[test]
-    fn on_every_walk_the_rules_hold_and_the_log_replays(steps in steps()) {
-        let story = Story::new(OrderStatus::InProgress);
+    fn on_every_walk_the_rules_hold_and_the_log_replays(policy in policies(), steps in steps()) {
+        let mut story = Story::new(OrderStatus::InProgress);
+        story.policy = policy;
         let beginning = story.case().clone();
         let mut walk = Walk { story, opened: 0 };
         for step in &steps {

@@ -11,5 +11,6 @@ pub(super) mod order;
 
 /// The statuses of an open dispute, literally: with bound values SQLite would not use its partial indexes.
 pub(super) const OPEN: &str = "disputes.status IN (1, 2)";
-/// The status of a pending dispute, literally, for the same reason.
-pub(super) const PENDING: &str = "disputes.status = 1";
+/// What a pending dispute is. Not by its status: SQLite would then rather sort what the index by status finds than
+/// read the index of deadlines in its order.
+pub(super) const PENDING: &str = "disputes.resolve_time IS NULL AND disputes.escalated_by IS NULL";

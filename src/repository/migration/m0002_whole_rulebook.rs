@@ -33,6 +33,9 @@ impl MigrationTrait for Migration {
         let others = [
             // What was refunded before anybody reported a settlement is due.
             "UPDATE disputes SET settlement_status = 1 WHERE outcome_refund_minor IS NOT NULL",
+            "DROP INDEX disputes_by_deadline",
+            "CREATE INDEX disputes_by_deadline ON disputes (respond_by, dispute_id)
+                WHERE resolve_time IS NULL AND escalated_by IS NULL",
             // A seller's standing is read from this index alone.
             "CREATE INDEX orders_by_end ON orders (seller_id, end_time, status, cancellation_counts)
                 WHERE end_time IS NOT NULL",
