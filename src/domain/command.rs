@@ -2,8 +2,8 @@
 
 use super::dispute::Terms;
 use super::ids::{DisputeId, OrderId};
-use super::order::OrderReport;
 use super::money::Money;
+use super::order::OrderReport;
 use super::reason::Reason;
 use super::settlement::SettlementReport;
 use super::time::Timestamp;

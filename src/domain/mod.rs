@@ -34,7 +34,8 @@ pub use actor::{Actor, ActorRole, Caller, Parties, PartyRole, Scope};
 pub use case::{Case, Decision};
 pub use command::{Answer, Command, Opening, Ruling, Subject};
 pub use dispute::{
-    Dispute, DisputeKind, DisputeStatus, Escalation, Outcome, Resolution, ResolvedBy, Ruled, Silence, SilenceRule, Terms,
+    Dispute, DisputeKind, DisputeStatus, Escalation, Outcome, Resolution, ResolvedBy, Ruled, Silence, SilenceRule,
+    Terms,
 };
 pub use event::{Change, Event, EventType, Recorded};
 pub use expiry::expire_overdue;

@@ -63,7 +63,11 @@ pub fn options(
     now: Timestamp,
 ) -> Vec<DisputeOption> {
     let is_offered = |kind: &DisputeKind| policy.of(*kind).enabled && kind.may_be_opened_by(role);
-    DisputeKind::ALL.into_iter().filter(is_offered).map(|kind| option(case, kind, role, standing, policy, now)).collect()
+    DisputeKind::ALL
+        .into_iter()
+        .filter(is_offered)
+        .map(|kind| option(case, kind, role, standing, policy, now))
+        .collect()
 }
 
 fn option(

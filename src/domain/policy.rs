@@ -164,7 +164,9 @@ impl Policy {
         let always = |rule| Silence { rule, after_delivery: rule };
         match kind {
             DisputeKind::PartialRefund => always(self.partial_refund.silence_rule),
-            DisputeKind::Cancellation if order.status.is_delivered() => always(self.cancellation.silence_rule_after_delivery),
+            DisputeKind::Cancellation if order.status.is_delivered() => {
+                always(self.cancellation.silence_rule_after_delivery)
+            }
             DisputeKind::Cancellation => Silence {
                 rule: self.cancellation.silence_rule,
                 after_delivery: self.cancellation.silence_rule_after_delivery,

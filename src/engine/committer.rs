@@ -289,9 +289,7 @@ impl Task {
                 Submission::Orders { caller, reports, .. } => {
                     Verdict::Orders(docket.judge_orders(caller, reports, &self.policy, now))
                 }
-                Submission::PassTime { orders, .. } => {
-                    Verdict::TimePassed(docket.pass_time(orders, &self.policy, now))
-                }
+                Submission::PassTime { orders, .. } => Verdict::TimePassed(docket.pass_time(orders, &self.policy, now)),
                 Submission::Forget { .. } => {
                     let before = now.minus(REQUEST_MEMORY);
                     Verdict::Forgotten(transaction.forget_idempotency_records(before, FORGET_STEP).await?)

@@ -46,11 +46,7 @@ impl Binding {
     }
 
     /// Where the page begins; `None` for the first page. `read` reads the id.
-    pub(super) fn page<I>(
-        self,
-        token: &str,
-        read: impl FnOnce(&str) -> Option<I>,
-    ) -> Result<Option<Page<I>>, Failure> {
+    pub(super) fn page<I>(self, token: &str, read: impl FnOnce(&str) -> Option<I>) -> Result<Option<Page<I>>, Failure> {
         if token.is_empty() {
             return Ok(None);
         }

@@ -229,7 +229,8 @@ impl From<&Refusal> for Failure {
                 Self::invalid_field("respond_by", format!("must be later than the deadline that holds, {respond_by}"))
             }
             Refusal::CoolDown { retry_time } => {
-                let message = format!("the same was asked for a short while ago; it can be tried again at {retry_time}");
+                let message =
+                    format!("the same was asked for a short while ago; it can be tried again at {retry_time}");
                 Self::new(FailedPrecondition, ErrorReason::CoolDown, message).with("retryTime", retry_time)
             }
             Refusal::TooManyAttempts { attempts, max } => {

@@ -212,7 +212,9 @@ mod tests {
             let reasons: BTreeSet<&str> = ReasonCode::ALL.into_iter().map(|code| texts.reason(code)).collect();
             assert_eq!(reasons.len(), ReasonCode::ALL.len(), "two reasons read the same");
             assert_eq!(texts.reasons.len(), ReasonCode::ALL.len(), "a text of no reason");
-            assert!(ReasonCode::ALL.into_iter().all(|code| texts.reasons.values().any(|text| text == texts.reason(code))));
+            assert!(
+                ReasonCode::ALL.into_iter().all(|code| texts.reasons.values().any(|text| text == texts.reason(code)))
+            );
             assert_eq!(texts.order_statuses.len(), OrderStatus::ALL.len());
             assert!(OrderStatus::ALL.into_iter().all(|status| texts.order_status(status).contains(char::is_lowercase)));
         }

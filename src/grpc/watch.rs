@@ -21,12 +21,12 @@ use super::responses::{self, timestamp};
 use super::status::Failure;
 use super::transport::Deadline;
 use super::violations::Violations;
+use crate::clock::mint_id;
 use crate::domain::Caller;
-use crate::domain::{DisputeId, EventId, DisputeStatus, Timestamp};
+use crate::domain::{DisputeId, DisputeStatus, EventId, Timestamp};
 use crate::engine::{Error, EventFilter, Position, ResumeToken, Start as Place, StartError};
 use crate::proto::v1;
 use crate::repository::{DisputeQuery, LoggedEvent, Sort};
-use crate::clock::mint_id;
 
 /// The stream of one subscriber.
 pub(super) type Events = Pin<Box<dyn Stream<Item = Result<WatchDisputesResponse, Status>> + Send>>;
@@ -77,8 +77,17 @@ pub(super) async fn watch(
         Some(deadline) => deadline.passes().boxed(),
         None => std::future::pending().boxed(),
     };
-    let subscriber =
-        Subscriber { shared, filter, heartbeat, position, snapshot, head, next_heartbeat, end, state: State::Subscribing };
+    let subscriber = Subscriber {
+        shared,
+        filter,
+        heartbeat,
+        position,
+        snapshot,
+        head,
+        next_heartbeat,
+        end,
+        state: State::Subscribing,
+    };
     Ok(Box::pin(stream::unfold(subscriber, Subscriber::next)))
 }
 

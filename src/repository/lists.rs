@@ -5,8 +5,8 @@
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
 use sea_orm::{
-    ColumnTrait as _, Condition, EntityTrait as _, Order as Direction, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Select, SelectTwo, TransactionTrait as _,
+    ColumnTrait as _, Condition, EntityTrait as _, Order as Direction, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, Select, SelectTwo, TransactionTrait as _,
 };
 
 use super::batch::filled_up;
@@ -330,7 +330,8 @@ impl Repository {
         }
         found.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
         // What ended can perhaps be escalated, unless another dispute of its order is open.
-        let ended = found.iter().filter(|(dispute, _)| dispute.resolve_time.is_some() && dispute.escalated_by.is_none());
+        let ended =
+            found.iter().filter(|(dispute, _)| dispute.resolve_time.is_some() && dispute.escalated_by.is_none());
         let orders: Vec<String> = ended.map(|(dispute, _)| dispute.order_id.clone()).collect();
         let open = if orders.is_empty() { Vec::new() } else { disputes_of(orders, &[]).all(&self.reader).await? };
         let open = open.into_iter().map(rows::dispute_from).collect::<Result<Vec<_>, _>>()?;

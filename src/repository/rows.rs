@@ -10,8 +10,9 @@ use super::entity::{dispute, event, event_log, idempotency_key, order};
 use super::error::StorageError;
 use super::{IdempotencyRecord, Log, LoggedEvent, NewEvent};
 use crate::domain::{
-    Case, Currency, Dispute, DisputeId, DisputeKind, DisputeStatus, Escalation, EventId, Money, Order, OrderId, Outcome,
-    Parties, Reason, Resolution, Ruled, Settlement, SettlementReport, SettlementStatus, Silence, Terms, Timestamp, UserId,
+    Case, Currency, Dispute, DisputeId, DisputeKind, DisputeStatus, Escalation, EventId, Money, Order, OrderId,
+    Outcome, Parties, Reason, Resolution, Ruled, Settlement, SettlementReport, SettlementStatus, Silence, Terms,
+    Timestamp, UserId,
 };
 
 /// Reads the columns of one row, and says which row it was if one of them makes no sense.
@@ -180,8 +181,7 @@ pub(super) fn dispute_from(row: dispute::Model) -> Result<Dispute, StorageError>
     if group != exclusion_group(kind) {
         return Err(row.corrupt("exclusion_group"));
     }
-    let asked_for =
-        (kind, money(amount_minor, "amount_minor")?, row.optional_instant(new_due_time, "new_due_time")?);
+    let asked_for = (kind, money(amount_minor, "amount_minor")?, row.optional_instant(new_due_time, "new_due_time")?);
     let terms = match asked_for {
         (DisputeKind::PartialRefund, Some(amount), None) => Terms::PartialRefund { amount },
         (DisputeKind::Cancellation, None, None) => Terms::Cancellation,

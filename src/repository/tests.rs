@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::*;
 use crate::domain::{
     Actor, ActorRole, Change, Consequences, Currency, DisputeStatus, Escalation, Event, Money, OrderStatus, Outcome,
-    PartyRole, Reason, ReasonCode, Resolution, ResolvedBy, Ruled, Settlement, SettlementReport, SettlementStatus, Silence,
-    SilenceRule, Terms, UserId,
+    PartyRole, Reason, ReasonCode, Resolution, ResolvedBy, Ruled, Settlement, SettlementReport, SettlementStatus,
+    Silence, SilenceRule, Terms, UserId,
 };
 
 async fn repository() -> (TempDir, Repository) {
@@ -132,7 +132,8 @@ fn opened(dispute: &Dispute) -> NewEvent {
         time: at(0),
         change: Change::Opened(Box::new(dispute.clone())),
     };
-    let recorded = Recorded { event, previous_status: None, dispute: dispute.clone(), consequences: Consequences::default() };
+    let recorded =
+        Recorded { event, previous_status: None, dispute: dispute.clone(), consequences: Consequences::default() };
     NewEvent::new(EventId(dispute.id.0), &recorded, vec![1, 2, 3])
 }
 
@@ -185,7 +186,8 @@ async fn read_order(repository: &Repository, id: &str) -> Option<Order> {
 #[tokio::test]
 async fn a_row_that_makes_no_sense_is_named() {
     let (_folder, repository) = repository().await;
-    let changes = Changes { new_orders: vec![order("o1"), order("o2")], new_disputes: disputes(), ..Changes::default() };
+    let changes =
+        Changes { new_orders: vec![order("o1"), order("o2")], new_disputes: disputes(), ..Changes::default() };
     write(&repository, &changes).await.unwrap();
     let cases = [
         ("status = 77", 1, "status"),
@@ -321,7 +323,11 @@ async fn each_filter_of_the_disputes_has_an_index_behind_it() {
         ("by kind", DisputeQuery { kinds: vec![DisputeKind::Cancellation], ..all() }, &time),
         ("of one's own", ann(), &own),
         ("of one's own, a later page", DisputeQuery { after, ..ann() }, &own),
-        ("by status", DisputeQuery { statuses: vec![DisputeStatus::Declined], ..all() }, &[("disputes_by_status", false)]),
+        (
+            "by status",
+            DisputeQuery { statuses: vec![DisputeStatus::Declined], ..all() },
+            &[("disputes_by_status", false)],
+        ),
         (
             "open ones, oldest first",
             DisputeQuery { statuses: open.clone(), sort: Sort::OldestFirst, ..all() },
@@ -376,7 +382,10 @@ async fn each_filter_of_the_disputes_has_an_index_behind_it() {
                 let (_, index) = step.strip_prefix("S")?.split_once("disputes USING ")?;
                 index.trim_start_matches("COVERING ").strip_prefix("INDEX ")?.split(' ').next().map(str::to_owned)
             });
-            used.push((by.unwrap_or_else(|| format!("{plan:?}")), plan.iter().any(|step| step.contains("TEMP B-TREE"))));
+            used.push((
+                by.unwrap_or_else(|| format!("{plan:?}")),
+                plan.iter().any(|step| step.contains("TEMP B-TREE")),
+            ));
         }
         let expected: Vec<_> = expected.iter().map(|(index, is_sorted)| ((*index).to_owned(), *is_sorted)).collect();
         assert_eq!(used, expected, "{name}");

@@ -75,10 +75,9 @@ fn each_key_that_decides_something_turns_it() {
     assert_eq!(policy("reminders = []").reminders, [Duration::ZERO; 0]);
     assert_eq!((general.escalation_window, general.standing_window), (hour, hour));
     assert_eq!(general.support_url, "https://help.example/");
-    let extension = policy(
-        "[delivery_extension]\nsilence_rule = \"no_effect\"\nsilent_grants = 2\nmax_extension = \"1h\"",
-    )
-    .delivery_extension;
+    let extension =
+        policy("[delivery_extension]\nsilence_rule = \"no_effect\"\nsilent_grants = 2\nmax_extension = \"1h\"")
+            .delivery_extension;
     assert_eq!(extension.silence_rule, SilenceRule::NoEffect);
     assert_eq!((extension.silent_grants, extension.max_extension), (2, hour));
     let refund = policy(

@@ -183,7 +183,11 @@ fn opening_by_open_dispute(out: &mut String) {
 
 fn when_the_order_moves(out: &mut String) {
     out.push_str("\n### When the order system moves the order on\n\n");
-    header(out, "open on an order IN_PROGRESS", &OrderStatus::ALL.map(|status| name(&status)).each_ref().map(String::as_str));
+    header(
+        out,
+        "open on an order IN_PROGRESS",
+        &OrderStatus::ALL.map(|status| name(&status)).each_ref().map(String::as_str),
+    );
     for is_escalated in [false, true] {
         for (title, kind, opener) in OPENINGS {
             let cells = OrderStatus::ALL.map(|status| {

@@ -1,9 +1,15 @@
 //! The rules, case by case. The names of the cases are sentences of the rules.
 
 mod answering;
+mod escalation;
 mod expiry;
+mod extension;
 mod fixtures;
 mod matrix;
 mod opening;
+mod options;
+mod policy;
+mod postponing;
+mod settlement;
 mod upsert;
 mod walks;

@@ -246,9 +246,8 @@ impl Walk {
         for end in ended() {
             prop_assert_eq!(end.settlement.is_some(), end.outcome.refund().is_some(), "what is refunded is settled");
         }
-        let accepted = ended().filter(|end| {
-            end.status != DisputeStatus::Decided && matches!(end.outcome, Outcome::Refund(_))
-        });
+        let accepted =
+            ended().filter(|end| end.status != DisputeStatus::Decided && matches!(end.outcome, Outcome::Refund(_)));
         prop_assert!(accepted.count() <= 1, "one accepted refund per order");
         prop_assert_eq!(case.order.end_time.is_some(), case.order.status.is_ended());
         let view = case.order_view();

@@ -80,7 +80,8 @@ impl MigrationTrait for Migration {
                 )"
             ),
             // The last line of defence: one open money dispute per order, and one of each other kind.
-            "CREATE UNIQUE INDEX disputes_open ON disputes (order_id, exclusion_group) WHERE status IN (1, 2)".to_owned(),
+            "CREATE UNIQUE INDEX disputes_open ON disputes (order_id, exclusion_group) WHERE status IN (1, 2)"
+                .to_owned(),
             "CREATE INDEX disputes_by_deadline ON disputes (respond_by, dispute_id) WHERE status = 1".to_owned(),
             "CREATE INDEX disputes_by_order ON disputes (order_id, create_time, dispute_id)".to_owned(),
             "CREATE INDEX disputes_by_buyer ON disputes (buyer_id, create_time, dispute_id)".to_owned(),

@@ -1,0 +1,339 @@
+//! Escalation: how a dispute comes to support, and what support makes of it.
+
+use super::fixtures::*;
+use crate::domain::PartyRole::{Buyer, Seller};
+use crate::domain::*;
+
+const DAY: u64 = 86_400;
+
+/// An offer 1 of 25.00 that was declined after an hour.
+fn declined() -> Story {
+    let mut story = Story::new(OrderStatus::InProgress);
+    story.done(&seller(), &offer(1, 2_500));
+    story.now = at(3_600);
+    story.done(&buyer(), &decline(1));
+    story
+}
+
+fn escalated() -> Story {
+    let mut story = declined();
+    story.done(&buyer(), &escalate(1));
+    story
+}
+
+#[test]
+fn an_escalation_opens_the_dispute_again_and_keeps_what_was_said() {
+    let mut story = declined();
+    story.now = at(7_200);
+    let dispute = story.done(&buyer(), &escalate(1));
+    assert_eq!(dispute.status(), DisputeStatus::Escalated);
+    assert_eq!(dispute.resolution, None, "resolve_time is unset by an escalation");
+    assert_eq!(dispute.answer_message, "Answer.", "the decline's text stays");
+    let expected = Escalation { by: ActorRole::Buyer, message: "Answer.".to_owned(), ruling: None };
+    assert_eq!(dispute.escalation, Some(expected));
+    let last = story.events.last().unwrap();
+    assert_eq!(last.previous_status, Some(DisputeStatus::Declined));
+    assert_eq!(last.event.change.event_type(), EventType::Escalated);
+    assert_eq!(last.consequences, Consequences::default(), "neither acceptance nor silence matters any more");
+}
+
+#[test]
+fn either_party_can_escalate_until_14_days_after_the_end() {
+    let closed_time = at(3_600 + 14 * DAY);
+    for caller in [buyer(), seller(), support()] {
+        let mut story = declined();
+        story.now = closed_time.minus(MICROSECOND);
+        story.done(&caller, &escalate(1));
+        let mut late = declined();
+        late.now = closed_time;
+        assert_eq!(late.refused(&caller, &escalate(1)), Refusal::EscalationWindowClosed { closed_time });
+    }
+}
+
+#[test]
+fn the_window_of_the_policy_is_what_counts() {
+    let mut story = declined();
+    story.policy.escalation_window = std::time::Duration::from_secs(60);
+    story.now = at(3_660);
+    assert_eq!(story.refused(&buyer(), &escalate(1)), Refusal::EscalationWindowClosed { closed_time: at(3_660) });
+}
+
+#[test]
+fn what_can_be_escalated_is_what_left_a_quarrel() {
+    type Way = fn(&mut Story);
+    let yes: [(&str, Way); 5] = [
+        ("DECLINED", |story| drop(story.done(&buyer(), &decline(1)))),
+        ("EXPIRED without effect", |story| story.now = at(172_800)),
+        ("SUPERSEDED by completion", |story| drop(story.status(OrderStatus::Completed))),
+        ("ANSWERED", |story| {
+            story.done(&seller(), &withdraw(1));
+            *story = Story::new(OrderStatus::InProgress);
+            story.done(&buyer(), &update(1));
+            story.done(&seller(), &reply(1));
+        }),
+        ("SUPERSEDED by completion, the order goes on again", |story| {
+            story.status(OrderStatus::Completed);
+            story.status(OrderStatus::InProgress);
+        }),
+    ];
+    for (name, way) in yes {
+        let mut story = Story::new(OrderStatus::InProgress);
+        story.done(&seller(), &offer(1, 100));
+        way(&mut story);
+        for caller in [buyer(), seller(), support()] {
+            let escalated = story.clone().done(&caller, &escalate(1));
+            assert_eq!(escalated.status(), DisputeStatus::Escalated, "{name}");
+        }
+    }
+    let no: [(&str, Way, DisputeStatus); 4] = [
+        ("ACCEPTED", |story| drop(story.done(&buyer(), &accept(1))), DisputeStatus::Accepted),
+        ("WITHDRAWN", |story| drop(story.done(&seller(), &withdraw(1))), DisputeStatus::Withdrawn),
+        (
+            "SUPERSEDED by the order's status",
+            |story| drop(story.status(OrderStatus::RequirementsPending)),
+            DisputeStatus::Superseded,
+        ),
+        (
+            "EXPIRED with effect",
+            |story| {
+                story.done(&seller(), &withdraw(1));
+                story.policy.partial_refund.silence_rule = SilenceRule::Accept;
+                let again = offer(2, 100);
+                story.done(&seller(), &again);
+                story.now = at(172_800);
+            },
+            DisputeStatus::Expired,
+        ),
+    ];
+    for (name, way, status) in no {
+        let mut story = Story::new(OrderStatus::InProgress);
+        story.done(&seller(), &offer(1, 100));
+        way(&mut story);
+        let last = story.case().disputes.len() as u128;
+        for caller in [buyer(), seller(), support()] {
+            let refusal = story.clone().refused(&caller, &escalate(last));
+            assert_eq!(refusal, Refusal::StatusNotAllowed { status }, "{name}");
+        }
+    }
+}
+
+#[test]
+fn support_alone_can_escalate_a_pending_dispute_and_its_deadline_stops() {
+    let mut story = Story::new(OrderStatus::InProgress);
+    story.done(&seller(), &offer(1, 100));
+    for party in [buyer(), seller()] {
+        let pending = Refusal::StatusNotAllowed { status: DisputeStatus::Pending };
+        assert_eq!(story.refused(&party, &escalate(1)), pending);
+    }
+    let dispute = story.done(&support(), &escalate(1));
+    assert_eq!(dispute.remind_at, None, "its reminders stop");
+    story.now = at(999_999_999);
+    story.sweep();
+    assert_eq!(story.dispute(1).status(), DisputeStatus::Escalated, "its deadline stops");
+}
+
+#[test]
+fn each_guard_of_escalating_refuses_in_its_order() {
+    let other_etag = Command::Escalate(Answer { etag: Some("9".to_owned()), ..answer(1) });
+    let mut story = declined();
+    assert_eq!(story.refused(&stranger(), &other_etag), Refusal::DisputeNotFound { dispute: dispute_id(1) });
+    assert_eq!(story.refused(&platform(), &other_etag), Refusal::WrongRole);
+    assert_eq!(story.refused(&buyer(), &other_etag), Refusal::EtagMismatch { etag: "2".to_owned() });
+    // A dispute of the same group is open.
+    story.done(&seller(), &offer(2, 100));
+    assert_eq!(story.refused(&buyer(), &escalate(1)), Refusal::OpenDisputeExists { dispute: dispute_id(2) });
+    // One of another group is not in the way.
+    story.done(&seller(), &withdraw(2));
+    story.done(&buyer(), &update(3));
+    story.clone().done(&buyer(), &escalate(1));
+    let order = story.status(OrderStatus::Cancelled);
+    assert_eq!(story.refused(&buyer(), &escalate(1)), Refusal::OrderStatusNotAllowed { status: order.status });
+}
+
+#[test]
+fn a_dispute_is_escalated_at_most_once() {
+    let mut story = escalated();
+    let open = Refusal::StatusNotAllowed { status: DisputeStatus::Escalated };
+    assert_eq!(story.refused(&seller(), &escalate(1)), open);
+    story.done(&support(), &rule(1, Ruling::NoAction));
+    let decided = Refusal::StatusNotAllowed { status: DisputeStatus::Decided };
+    assert_eq!(story.refused(&seller(), &escalate(1)), decided);
+    let mut taken_back = escalated();
+    taken_back.done(&buyer(), &withdraw(1));
+    let withdrawn = Refusal::StatusNotAllowed { status: DisputeStatus::Withdrawn };
+    assert_eq!(taken_back.refused(&buyer(), &escalate(1)), withdrawn);
+}
+
+#[test]
+fn only_who_escalated_takes_it_back() {
+    let cases = [
+        ("the responder", buyer(), ResolvedBy::Responder),
+        ("the opener", seller(), ResolvedBy::Opener),
+        ("support", support(), ResolvedBy::Support),
+    ];
+    for (name, who, by) in &cases {
+        let mut story = declined();
+        story.done(who, &escalate(1));
+        for (_, other, _) in cases.iter().filter(|(other, ..)| other != name) {
+            assert_eq!(story.refused(other, &withdraw(1)), Refusal::WrongRole, "{name}");
+        }
+        story.done(who, &withdraw(1));
+        assert_eq!(story.ending(1), (DisputeStatus::Withdrawn, *by, Outcome::Nothing), "{name}");
+    }
+    let mut story = declined();
+    story.done(&support(), &escalate(1));
+    let colleague = Caller { user: UserId::parse("colleague").unwrap(), scope: Some(Scope::Support) };
+    story.done(&colleague, &withdraw(1));
+}
+
+#[test]
+fn nobody_answers_what_is_with_support() {
+    let mut story = Story::new(OrderStatus::InProgress);
+    story.done(&seller(), &offer(1, 100));
+    story.done(&support(), &escalate(1));
+    let with_support = Refusal::StatusNotAllowed { status: DisputeStatus::Escalated };
+    assert_eq!(story.refused(&buyer(), &accept(1)), with_support);
+    assert_eq!(story.refused(&buyer(), &decline(1)), with_support);
+    assert_eq!(story.refused(&seller(), &withdraw(1)), Refusal::WrongRole);
+    let in_the_way = Refusal::OpenDisputeExists { dispute: dispute_id(1) };
+    assert_eq!(story.refused(&buyer(), &cancellation(2, Buyer)), in_the_way, "only a pending offer is declined");
+}
+
+#[test]
+fn support_decides_one_of_three() {
+    let cases = [
+        ("no action", Ruling::NoAction, Outcome::Nothing, OrderStatus::InProgress, 0),
+        ("a refund", Ruling::Refund(usd(9_000)), Outcome::Refund(usd(9_000)), OrderStatus::InProgress, 9_000),
+        (
+            "everything that is left",
+            Ruling::Refund(usd(10_000)),
+            Outcome::Refund(usd(10_000)),
+            OrderStatus::InProgress,
+            10_000,
+        ),
+        (
+            "a cancellation that counts",
+            Ruling::CancelOrder { counts: true },
+            cancelled(10_000),
+            OrderStatus::Cancelled,
+            10_000,
+        ),
+        (
+            "a cancellation that does not count",
+            Ruling::CancelOrder { counts: false },
+            Outcome::Cancellation { refund: Some(usd(10_000)), counts: false },
+            OrderStatus::Cancelled,
+            10_000,
+        ),
+    ];
+    for (name, ruling, outcome, status, refunded) in cases {
+        let mut story = escalated();
+        story.now = at(9_000);
+        let decided = story.done(&support(), &rule(1, ruling));
+        assert_eq!(story.ending(1), (DisputeStatus::Decided, ResolvedBy::Support, outcome), "{name}");
+        let ruled = Ruled { agent: support().user, message: "Answer.".to_owned() };
+        assert_eq!(decided.escalation.unwrap().ruling, Some(ruled), "{name}");
+        assert_eq!(decided.resolution.unwrap().time, at(9_000), "resolve_time is set by what ends it: {name}");
+        let order = story.order();
+        assert_eq!((order.status, order.refunded), (status, usd(refunded)), "{name}");
+        assert_eq!(order.refund_accepted, None, "no offer was accepted: {name}");
+        let counts = outcome != Outcome::Cancellation { refund: Some(usd(10_000)), counts: false };
+        assert_eq!(order.cancellation_counts, counts, "{name}");
+    }
+}
+
+#[test]
+fn a_decision_never_refunds_more_than_what_is_left() {
+    let spent = |elsewhere| {
+        let mut story = escalated();
+        story.upsert(OrderReport { refunded_elsewhere: usd(elsewhere), ..report(OrderStatus::InProgress, 2) }).unwrap();
+        story
+    };
+    for (left, amount) in [(6_000, 6_001), (6_000, 0), (6_000, -1), (0, 1)] {
+        let refusal = spent(10_000 - left).refused(&support(), &rule(1, Ruling::Refund(usd(amount))));
+        assert_eq!(refusal, Refusal::AmountOutOfRange { min: usd(1), max: usd(left) }, "{amount} of {left}");
+    }
+    let eur = Money::new(100, Currency::from_code("EUR").unwrap());
+    let other = Refusal::CurrencyNotOfOrder { field: "refund.currency_code", expected: "USD" };
+    assert_eq!(spent(0).refused(&support(), &rule(1, Ruling::Refund(eur))), other);
+    let mut story = spent(10_000);
+    story.done(&support(), &rule(1, Ruling::CancelOrder { counts: true }));
+    assert_eq!(story.ending(1).2, cancelled(0), "a cancellation refunds what is left");
+}
+
+#[test]
+fn a_decided_refund_does_not_use_up_the_one_offer() {
+    let mut story = escalated();
+    story.done(&support(), &rule(1, Ruling::Refund(usd(1_000))));
+    story.done(&seller(), &offer(2, 6_000));
+    story.done(&buyer(), &accept(2));
+    assert_eq!(story.order().refunded, usd(7_000));
+}
+
+#[test]
+fn each_guard_of_deciding_refuses_in_its_order() {
+    let decide = rule(1, Ruling::NoAction);
+    let other_etag = Command::Decide(Answer { etag: Some("9".to_owned()), ..answer(1) }, Ruling::NoAction);
+    let mut story = declined();
+    assert_eq!(story.refused(&stranger(), &decide), Refusal::DisputeNotFound { dispute: dispute_id(1) });
+    for caller in [buyer(), seller(), platform()] {
+        assert_eq!(story.refused(&caller, &decide), Refusal::WrongRole);
+    }
+    assert_eq!(story.refused(&support(), &other_etag), Refusal::EtagMismatch { etag: "2".to_owned() });
+    assert_eq!(story.refused(&support(), &decide), Refusal::StatusNotAllowed { status: DisputeStatus::Declined });
+}
+
+#[test]
+fn an_escalated_dispute_stays_when_the_order_is_completed_and_support_can_still_cancel_it() {
+    let mut story = escalated();
+    story.done(&buyer(), &update(2));
+    story.status(OrderStatus::Completed);
+    assert_eq!(story.dispute(1).status(), DisputeStatus::Escalated);
+    assert_eq!(story.dispute(2).status(), DisputeStatus::Superseded);
+    story.now = at(99_000);
+    story.done(&support(), &rule(1, Ruling::CancelOrder { counts: true }));
+    assert_eq!(story.order().status, OrderStatus::Cancelled);
+    assert_eq!(story.order().end_time, Some(at(99_000)));
+    // What a dispute cancelled stays cancelled.
+    assert_eq!(story.status(OrderStatus::Completed).status, OrderStatus::Cancelled);
+}
+
+#[test]
+fn an_escalated_dispute_is_superseded_when_the_order_is_cancelled() {
+    let mut story = escalated();
+    story.status(OrderStatus::Cancelled);
+    assert_eq!(story.ending(1), (DisputeStatus::Superseded, ResolvedBy::OrderEnded, Outcome::Nothing));
+
+    // By another dispute, too: an update that was escalated, and a cancellation that is accepted.
+    let mut story = Story::new(OrderStatus::InProgress);
+    story.done(&buyer(), &update(1));
+    story.done(&support(), &escalate(1));
+    story.done(&seller(), &cancellation(2, Seller));
+    let before = story.events.len();
+    story.done(&buyer(), &accept(2));
+    assert_eq!(story.ending(1), (DisputeStatus::Superseded, ResolvedBy::OtherDispute, Outcome::Nothing));
+    let expected = [(EventType::Accepted, dispute_id(2)), (EventType::Superseded, dispute_id(1))];
+    assert_eq!(story.happened(before), expected, "an event that causes others comes first");
+    assert_eq!(story.events.last().unwrap().event.actor, Actor::Party(Buyer, buyer().user), "with its actor");
+}
+
+#[test]
+fn an_order_is_on_hold_while_a_buyers_cancellation_is_pending_or_support_has_to_decide() {
+    let hold = |story: &Story| story.case().order_view().completion_hold;
+    let mut story = Story::new(OrderStatus::InProgress);
+    assert!(!hold(&story));
+    story.done(&buyer(), &update(1));
+    assert!(!hold(&story), "not for an update");
+    story.done(&seller(), &cancellation(2, Seller));
+    assert!(!hold(&story), "not for a seller's cancellation");
+    story.done(&seller(), &withdraw(2));
+    story.done(&buyer(), &cancellation(3, Buyer));
+    assert!(hold(&story));
+    assert_eq!(story.case().order_view().open_disputes, [dispute_id(1), dispute_id(3)], "oldest first");
+    story.done(&seller(), &decline(3));
+    assert!(!hold(&story));
+    story.done(&seller(), &escalate(3));
+    assert!(hold(&story));
+    story.done(&support(), &rule(3, Ruling::NoAction));
+    assert!(!hold(&story));
+}

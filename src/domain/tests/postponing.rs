@@ -1,0 +1,123 @@
+//! Deadlines that support moves, and the reminders before them.
+
+use std::time::Duration;
+
+use super::fixtures::*;
+use crate::domain::*;
+
+const HOUR: u64 = 3_600;
+
+fn pending() -> Story {
+    let mut story = Story::new(OrderStatus::InProgress);
+    story.done(&seller(), &offer(1, 100));
+    story
+}
+
+/// When the reminders of dispute 1 are sent, if the sweep looks at these hours.
+fn reminded(story: &mut Story, hours: impl IntoIterator<Item = u64>) -> Vec<u64> {
+    let mut sent = Vec::new();
+    for hour in hours {
+        story.now = at(hour * HOUR);
+        let before = story.events.len();
+        story.sweep();
+        let types: Vec<_> = story.happened(before).into_iter().map(|(event_type, _)| event_type).collect();
+        assert!(types.len() <= 1, "{types:?}");
+        sent.extend((types == [EventType::DeadlineApproaching]).then_some(hour));
+    }
+    sent
+}
+
+#[test]
+fn reminders_come_24_and_2_hours_before_the_deadline_each_once() {
+    assert_eq!(reminded(&mut pending(), 0..=60), [24, 46]);
+}
+
+#[test]
+fn of_reminders_that_were_missed_only_the_latest_is_sent_and_none_once_the_window_is_over() {
+    assert_eq!(reminded(&mut pending(), [30, 31, 47]), [30, 47], "late, but sent");
+    assert_eq!(reminded(&mut pending(), [47]), [47], "both were missed");
+    assert_eq!(reminded(&mut pending(), [48]), [0; 0]);
+    assert_eq!(reminded(&mut pending(), [100]), [0; 0]);
+}
+
+#[test]
+fn an_offset_that_is_not_shorter_than_the_window_sends_none() {
+    let with = |offsets: &[u64]| {
+        let mut story = Story::new(OrderStatus::InProgress);
+        story.policy.reminders = offsets.iter().map(|hours| Duration::from_secs(hours * HOUR)).collect();
+        story.done(&seller(), &offer(1, 100));
+        reminded(&mut story, 0..=60)
+    };
+    assert_eq!(with(&[48]), [0; 0]);
+    assert_eq!(with(&[49, 100, 3]), [45]);
+    assert_eq!(with(&[1, 47]), [1, 47]);
+    assert_eq!(with(&[]), [0; 0], "turned off");
+}
+
+#[test]
+fn nobody_is_reminded_of_what_is_not_pending() {
+    for end in [accept(1), decline(1)] {
+        let mut story = pending();
+        story.done(&buyer(), &end);
+        assert_eq!(reminded(&mut story, 0..=60), [0; 0]);
+    }
+    let mut story = pending();
+    story.done(&support(), &escalate(1));
+    assert_eq!(reminded(&mut story, 0..=60), [0; 0]);
+}
+
+#[test]
+fn a_reminder_is_an_event_that_leaves_the_etag() {
+    let mut story = pending();
+    let before = story.dispute(1).clone();
+    story.now = at(24 * HOUR);
+    story.sweep();
+    let after = story.dispute(1);
+    assert_eq!(after.revision, before.revision + 1);
+    assert_eq!(after.update_time, at(24 * HOUR));
+    assert_eq!(after.etag(), before.etag());
+    assert_eq!(story.events.last().unwrap().event.actor, Actor::System);
+    // The etag that was seen before the reminder is still good.
+    let seen = Answer { etag: Some(before.etag()), ..answer(1) };
+    story.done(&buyer(), &Command::Decline(seen));
+    assert_ne!(story.dispute(1).etag(), before.etag());
+}
+
+#[test]
+fn support_moves_a_deadline_to_a_later_instant_and_the_reminders_move_with_it() {
+    let mut story = pending();
+    story.now = at(25 * HOUR);
+    story.sweep();
+    let moved = story.done(&support(), &postpone(1, 100 * HOUR));
+    assert_eq!(moved.respond_by, at(100 * HOUR));
+    assert_eq!(moved.postpone_message, "Answer.");
+    assert!(moved.is_pending());
+    assert_eq!(story.happened(2), [(EventType::DeadlineMoved, dispute_id(1))]);
+    assert_eq!(story.events.last().unwrap().event.actor, Actor::Support(support().user));
+    assert_eq!(reminded(&mut story, 26..=99), [76, 98]);
+    story.now = at(100 * HOUR).minus(MICROSECOND);
+    story.clone().done(&buyer(), &accept(1));
+    story.now = at(100 * HOUR);
+    assert_eq!(story.refused(&buyer(), &accept(1)), Refusal::DeadlinePassed { respond_by: at(100 * HOUR) });
+}
+
+#[test]
+fn each_guard_of_postponing_refuses_in_its_order() {
+    let mut story = pending();
+    let later = postpone(1, 999_999);
+    assert_eq!(story.refused(&stranger(), &later), Refusal::DisputeNotFound { dispute: dispute_id(1) });
+    for caller in [buyer(), seller(), platform()] {
+        assert_eq!(story.refused(&caller, &later), Refusal::WrongRole);
+    }
+    let other_etag = Command::Postpone(Answer { etag: Some("9".to_owned()), ..answer(1) }, at(999_999));
+    assert_eq!(story.refused(&support(), &other_etag), Refusal::EtagMismatch { etag: "1".to_owned() });
+    for not_later in [0, 48 * HOUR] {
+        let refusal = story.refused(&support(), &postpone(1, not_later));
+        assert_eq!(refusal, Refusal::DeadlineNotLater { respond_by: at(48 * HOUR) });
+    }
+    let mut late = pending();
+    late.now = at(48 * HOUR);
+    assert_eq!(late.refused(&support(), &later), Refusal::DeadlinePassed { respond_by: at(48 * HOUR) });
+    story.done(&buyer(), &decline(1));
+    assert_eq!(story.refused(&support(), &later), Refusal::StatusNotAllowed { status: DisputeStatus::Declined });
+}
