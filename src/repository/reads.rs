@@ -50,16 +50,7 @@ impl Repository {
         window_start: Timestamp,
         window_end: Timestamp,
     ) -> Result<SellerStanding, StorageError> {
-        use order::Column;
-        let select = order::Entity::find()
-            .select_only()
-            .columns([Column::Status, Column::CancellationCounts])
-            .column_as(Column::OrderId.count(), "orders")
-            .filter(Column::SellerId.eq(seller.as_str()))
-            .filter(Column::EndTime.gt(window_start.micros()))
-            .filter(Column::EndTime.lte(window_end.micros()))
-            .group_by(Column::Status)
-            .group_by(Column::CancellationCounts);
+        let select = ended_orders(seller, window_start, window_end);
         let counts: Vec<(i16, bool, i64)> = select.into_tuple().all(&self.reader).await?;
         let orders = |ended: OrderStatus, counted: &[bool]| {
             let those = counts.iter().filter(|(status, counts, _)| *status == ended.code() && counted.contains(counts));
@@ -123,6 +114,20 @@ impl Repository {
         let id = select.filter(event::Column::Seq.eq(seq)).into_tuple().one(&self.reader).await?;
         Ok(id.map(EventId))
     }
+}
+
+/// How many orders of a seller ended in each way, from an index alone.
+pub(super) fn ended_orders(seller: &UserId, after: Timestamp, up_to: Timestamp) -> Select<order::Entity> {
+    use order::Column;
+    order::Entity::find()
+        .select_only()
+        .columns([Column::Status, Column::CancellationCounts])
+        .column_as(Column::Status.count(), "orders")
+        .filter(Column::SellerId.eq(seller.as_str()))
+        .filter(Column::EndTime.gt(after.micros()))
+        .filter(Column::EndTime.lte(up_to.micros()))
+        .group_by(Column::Status)
+        .group_by(Column::CancellationCounts)
 }
 
 /// What comes first of the deadlines, and of the reminders.

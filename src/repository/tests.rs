@@ -393,6 +393,13 @@ async fn each_filter_of_the_disputes_has_an_index_behind_it() {
 }
 
 #[tokio::test]
+async fn a_standing_is_read_from_an_index_alone() {
+    let (_folder, repository) = repository().await;
+    let plan = plan(&repository, &reads::ended_orders(&parties().seller, at(0), at(1))).await;
+    assert!(plan[0].contains("COVERING INDEX orders_by_end (seller_id=? AND end_time>? AND end_time<?)"), "{plan:?}");
+}
+
+#[tokio::test]
 async fn deadlines_and_reminders_are_read_in_the_order_of_their_indexes() {
     let (_folder, repository) = repository().await;
     for (select, index) in reads::next_deadlines(256).iter().zip(["disputes_by_deadline", "disputes_by_reminder"]) {

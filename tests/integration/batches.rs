@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dispute_service::clock::{Clock, mint_id};
 use dispute_service::domain::{
-    Answer, Caller, Command, Dispute, DisputeId, DisputeStatus, EventType, Money, Opening, OrderId, OrderStatus,
+    Answer, Caller, Command, DisputeId, DisputeStatus, DisputeView, EventType, Money, Opening, OrderId, OrderStatus,
     Policy, Reason, ReasonCode, Refusal, ResolvedBy, Terms, Timestamp, UserId,
 };
 use dispute_service::engine::{Committer, Deadlines, Error, Feed, RequestKey};
@@ -27,7 +27,7 @@ type Sent = (Caller, Command, Option<RequestKey>);
 
 /// Has these run in one batch. Answers their verdicts, and how many commands were committed in how many
 /// transactions.
-async fn in_one_batch(service: &Service, sent: Vec<Sent>) -> (Vec<Result<Dispute, Error>>, (u64, u64)) {
+async fn in_one_batch(service: &Service, sent: Vec<Sent>) -> (Vec<Result<DisputeView, Error>>, (u64, u64)) {
     let repository = Arc::new(Repository::connect(&service.url).await.unwrap());
     let (clock, _hand) = Clock::manual(Timestamp::from_micros(BEGINNING * 1_000_000).unwrap());
     let feed = Arc::new(Feed::new(repository.clone()).await.unwrap());
@@ -76,16 +76,16 @@ async fn commands_of_one_batch_on_one_order_see_each_other(service: Service) {
     let (answers, totals) = in_one_batch(&service, sent).await;
     assert_eq!(totals, (7, 1), "seven commands in one transaction");
 
-    let refused = |answer: &Result<Dispute, Error>| match answer {
+    let refused = |answer: &Result<DisputeView, Error>| match answer {
         Err(Error::Refused(refusal)) => refusal.clone(),
         other => panic!("{other:?}"),
     };
-    assert_eq!(answers[0].as_ref().unwrap().id, update);
-    assert_eq!(answers[1].as_ref().unwrap().id, offer);
+    assert_eq!(answers[0].as_ref().unwrap().dispute.id, update);
+    assert_eq!(answers[1].as_ref().unwrap().dispute.id, offer);
     assert_eq!(refused(&answers[2]), Refusal::OpenDisputeExists { dispute: offer });
-    assert_eq!(answers[3].as_ref().unwrap().id, cancellation);
+    assert_eq!(answers[3].as_ref().unwrap().dispute.id, cancellation);
     assert_eq!(refused(&answers[4]), Refusal::StatusNotAllowed { status: DisputeStatus::Declined });
-    let crossed = answers[5].as_ref().unwrap();
+    let crossed = &answers[5].as_ref().unwrap().dispute;
     let resolution = crossed.resolution.as_ref().unwrap();
     assert_eq!((crossed.id, resolution.by), (cancellation, ResolvedBy::Crossed));
     assert_eq!(refused(&answers[6]), Refusal::OrderStatusNotAllowed { status: OrderStatus::Cancelled });
@@ -102,8 +102,9 @@ async fn commands_of_one_batch_on_one_order_see_each_other(service: Service) {
         (6, EventType::Superseded, update),
     ];
     assert_eq!(happened, expected);
-    assert_eq!(repository.dispute(cancellation).await.unwrap().as_ref(), Some(crossed), "as it was answered");
-    let stored = repository.order(&crossed.order).await.unwrap().unwrap();
+    let case = repository.dispute(cancellation).await.unwrap().unwrap();
+    assert_eq!(case.dispute(cancellation), Some(crossed), "as it was answered");
+    let stored = case.order;
     assert_eq!((stored.status, stored.refunded.minor, stored.revision), (OrderStatus::Cancelled, 10_000, 2));
 }
 
@@ -137,7 +138,7 @@ async fn a_poisoned_command_fails_alone_in_its_batch(service: Service) {
         match answer {
             Err(Error::Internal(what)) => assert!(number == 2 && what.contains("o2"), "{number}: {what}"),
             Err(other) => panic!("{number}: {other:?}"),
-            Ok(opened) => assert_eq!(opened.order.as_str(), format!("o{number}")),
+            Ok(opened) => assert_eq!(opened.dispute.order.as_str(), format!("o{number}")),
         }
     }
     assert!(answers[2].is_err());

@@ -41,27 +41,32 @@ async fn a_refund_is_offered_and_accepted(service: Service) {
         opened_by: v1::PartyRole::Seller.into(),
         message: "Sorry for the delay.".to_owned(),
         reason: v1::Reason::DelayCompensation.into(),
-        reason_detail: String::new(),
         refund_amount: Some(usd(2_550)),
         respond_by: Some(at(172_800)),
         silence_rule: v1::SilenceRule::NoEffect.into(),
         create_time: Some(at(0)),
         update_time: Some(at(0)),
-        resolve_time: None,
-        resolved_by: v1::ResolvedBy::Unspecified.into(),
-        answer_message: String::new(),
-        outcome: None,
+        if_accepted: Some(v1::DisputeOutcome { refund: Some(usd(2_550)), ..v1::DisputeOutcome::default() }),
+        if_silent: Some(v1::DisputeOutcome::default()),
         revision: 1,
         etag: opened.etag.clone(),
+        allowed_actions: vec![v1::DisputeAction::Withdraw.into()],
+        ..v1::Dispute::default()
     };
     assert_eq!(opened, expected, "the opener sees the reason");
     assert_eq!(uuid::Uuid::parse_str(&opened.dispute_id).unwrap().get_version_num(), 7);
 
     let mut ann = service.user("ann");
+    let actions = |dispute: &v1::Dispute, actions: &[v1::DisputeAction]| {
+        let allowed_actions = actions.iter().map(|action| i32::from(*action)).collect();
+        v1::Dispute { allowed_actions, ..dispute.clone() }
+    };
     let hidden = v1::Dispute { reason: v1::Reason::Unspecified.into(), ..expected.clone() };
-    assert_eq!(ann.dispute(&opened.dispute_id).await, hidden, "the responder does not");
-    assert_eq!(service.platform().dispute(&opened.dispute_id).await, hidden, "nor does the platform");
-    assert_eq!(service.support().dispute(&opened.dispute_id).await, expected, "support does");
+    let for_ann = actions(&hidden, &[v1::DisputeAction::Accept, v1::DisputeAction::Decline]);
+    assert_eq!(ann.dispute(&opened.dispute_id).await, for_ann, "the responder does not");
+    assert_eq!(service.platform().dispute(&opened.dispute_id).await, actions(&hidden, &[]), "nor does the platform");
+    let for_support = actions(&expected, &[v1::DisputeAction::Escalate, v1::DisputeAction::Postpone]);
+    assert_eq!(service.support().dispute(&opened.dispute_id).await, for_support, "support does");
 
     service.hand.advance(std::time::Duration::from_secs(60));
     let accepted = ann.disputes.accept_dispute(accept(&opened.dispute_id)).await.unwrap().into_inner().dispute.unwrap();
@@ -70,10 +75,18 @@ async fn a_refund_is_offered_and_accepted(service: Service) {
         update_time: Some(at(60)),
         resolve_time: Some(at(60)),
         resolved_by: v1::ResolvedBy::Responder.into(),
-        outcome: Some(v1::DisputeOutcome { refund: Some(usd(2_550)), ..v1::DisputeOutcome::default() }),
+        outcome: hidden.if_accepted.clone(),
+        if_accepted: None,
+        if_silent: None,
+        settlement: Some(v1::Settlement {
+            status: v1::SettlementStatus::Due.into(),
+            amount: Some(usd(2_550)),
+            idempotency_key: format!("refund-{}", opened.dispute_id),
+            ..v1::Settlement::default()
+        }),
         revision: 2,
         etag: accepted.etag.clone(),
-        ..hidden
+        ..actions(&hidden, &[])
     };
     assert_eq!(accepted, expected);
     assert_ne!(accepted.etag, opened.etag);
@@ -94,8 +107,12 @@ async fn a_cancellation_is_requested_and_accepted(service: Service) {
     let seen = ann.dispute(&opened.dispute_id).await;
     assert_eq!(seen.reason(), v1::Reason::OrderedByMistake, "a seller's reason to cancel is shared");
     let accepted = ann.disputes.accept_dispute(accept(&opened.dispute_id)).await.unwrap().into_inner().dispute.unwrap();
-    let outcome =
-        v1::DisputeOutcome { refund: Some(usd(10_000)), order_cancelled: true, counts_against_completion_rate: true };
+    let outcome = v1::DisputeOutcome {
+        refund: Some(usd(10_000)),
+        order_cancelled: true,
+        counts_against_completion_rate: true,
+        new_due_time: None,
+    };
     assert_eq!(accepted.outcome, Some(outcome));
     let order = bob.order("o1").await;
     assert_eq!(order.status(), v1::OrderStatus::Cancelled);
@@ -140,7 +157,7 @@ async fn crossed_cancellations_merge(service: Service) {
     service.platform().upsert(order("o1")).await;
     let (mut ann, mut bob) = (service.user("ann"), service.user("bob"));
     let first = bob.disputes.request_cancellation(cancellation("o1")).await.unwrap().into_inner().dispute.unwrap();
-    let options = v1::GetDisputeOptionsRequest { order_id: "o1".to_owned() };
+    let options = v1::GetDisputeOptionsRequest { order_id: "o1".to_owned(), ..Default::default() };
     let options = ann.disputes.get_dispute_options(options).await.unwrap().into_inner();
     assert_eq!(options.options[0].accepts_dispute_id, first.dispute_id, "the options say so beforehand");
     let request = v1::RequestCancellationRequest { message: "Me too.".to_owned(), ..cancellation("o1") };
@@ -220,13 +237,14 @@ async fn an_etag_must_be_the_current_one(service: Service) {
 
 async fn the_options_say_what_can_be_asked_for(service: Service) {
     service.platform().upsert(order("o1")).await;
-    let request = || v1::GetDisputeOptionsRequest { order_id: "o1".to_owned() };
+    let request = || v1::GetDisputeOptionsRequest { order_id: "o1".to_owned(), ..Default::default() };
     let mut bob = service.user("bob");
     let options = bob.disputes.get_dispute_options(request()).await.unwrap().into_inner();
     assert_eq!(options.role(), v1::PartyRole::Seller);
     assert_eq!(options.server_time, Some(at(0)));
     let kinds: Vec<_> = options.options.iter().map(v1::DisputeOption::kind).collect();
-    assert_eq!(kinds, [v1::DisputeKind::PartialRefund, v1::DisputeKind::Cancellation]);
+    use v1::DisputeKind::{Cancellation, DeliveryExtension, PartialRefund};
+    assert_eq!(kinds, [PartialRefund, Cancellation, DeliveryExtension]);
     let refund = &options.options[0];
     assert!(refund.available && refund.blockers.is_empty() && refund.message_required);
     assert_eq!((refund.min_amount.clone(), refund.max_amount.clone()), (Some(usd(1)), Some(usd(6_000))));

@@ -94,7 +94,7 @@ async fn search_everywhere(url: &str) {
             heard.note(viewer.disputes.get_dispute(v1::GetDisputeRequest { dispute_id: dispute.clone() }).await);
             let list = v1::ListDisputesRequest { order_id: order.to_owned(), ..Default::default() };
             heard.note(viewer.disputes.list_disputes(list).await);
-            let options = v1::GetDisputeOptionsRequest { order_id: order.to_owned() };
+            let options = v1::GetDisputeOptionsRequest { order_id: order.to_owned(), ..Default::default() };
             heard.note(viewer.disputes.get_dispute_options(options).await);
             heard.0.push_str(&format!("{:?}\n", viewer.events().await));
         }

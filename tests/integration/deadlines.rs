@@ -19,6 +19,10 @@ on_both_databases!(
     many_deadlines_at_once_expire_each_once,
     a_short_window_of_the_policy_ends_early,
     a_dispute_that_cannot_be_expired_does_not_block_the_rest,
+    each_reminder_is_sent_once_over_restarts,
+    a_reminder_leaves_the_etag_and_of_those_missed_one_is_sent,
+    two_replicas_send_each_reminder_and_each_expiry_once,
+    a_postponed_deadline_moves_with_its_reminders,
 );
 
 const WINDOW: Duration = Duration::from_secs(172_800);
@@ -35,6 +39,7 @@ async fn silence_expires_a_dispute_at_the_instant_and_not_before(service: Servic
     let dispute = opened(&service, "o1").await;
     watch.event().await;
     service.hand.advance(WINDOW - MICROSECOND);
+    assert_eq!(watch.event().await.r#type(), v1::EventType::DeadlineApproaching);
     assert_eq!(service.platform().dispute(&dispute.dispute_id).await.status(), v1::DisputeStatus::Pending);
     service.hand.advance(MICROSECOND);
     let event = watch.event().await;
@@ -54,8 +59,9 @@ async fn an_answer_one_microsecond_before_the_deadline_counts(service: Service) 
     service.hand.advance(WINDOW - MICROSECOND);
     service.user("bob").disputes.decline_dispute(decline(&dispute.dispute_id)).await.unwrap();
     service.hand.advance(WINDOW);
+    let types: Vec<_> = service.platform().events().await.iter().map(v1::DisputeEvent::r#type).collect();
+    assert_eq!((types.first(), types.last()), (Some(&v1::EventType::Opened), Some(&v1::EventType::Declined)));
     assert_eq!(service.user("bob").dispute(&dispute.dispute_id).await.status(), v1::DisputeStatus::Declined);
-    assert_eq!(service.platform().events().await.len(), 2);
 }
 
 async fn a_late_answer_never_wins_whether_or_not_the_expiry_is_recorded(mut service: Service) {
@@ -158,4 +164,98 @@ async fn a_dispute_that_cannot_be_expired_does_not_block_the_rest(service: Servi
     service.execute("UPDATE orders SET currency = 'USD' WHERE order_id = 'o1'").await;
     service.hand.advance(Duration::from_secs(60));
     assert_eq!(watch.event().await.dispute.unwrap().dispute_id, broken.dispute_id);
+}
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+async fn each_reminder_is_sent_once_over_restarts(mut service: Service) {
+    let dispute = opened(&service, "o1").await;
+    let mut watch = service.platform().watch(v1::WatchDisputesRequest::default()).await;
+    service.hand.advance(24 * HOUR);
+    let first = watch.event().await;
+    assert_eq!(first.r#type(), v1::EventType::DeadlineApproaching);
+    assert_eq!((first.event_time, first.previous_status()), (Some(at(86_400)), v1::DisputeStatus::Pending));
+    assert_eq!(first.actor.unwrap().role(), v1::ActorRole::System);
+    let token = watch.token;
+    service.restart().await;
+    let mut watch = service.platform().watch_from(&token).await;
+    service.hand.advance(22 * HOUR);
+    assert_eq!(watch.event().await.event_time, Some(at(46 * 3_600)));
+    service.restart().await;
+    let mut watch = service.platform().watch_from(&watch.token).await;
+    service.hand.advance(2 * HOUR);
+    let last = watch.event().await;
+    assert_eq!(last.r#type(), v1::EventType::DeadlineExpired);
+    assert_eq!(last.revision, 4, "opened, reminded twice, expired");
+    assert_eq!(last.dispute.unwrap().dispute_id, dispute.dispute_id);
+}
+
+async fn a_reminder_leaves_the_etag_and_of_those_missed_one_is_sent(mut service: Service) {
+    let dispute = opened(&service, "o1").await;
+    let token = service.platform().watch(v1::WatchDisputesRequest::default()).await.token;
+    service.stop().await;
+    service.hand.advance(47 * HOUR);
+    service.start().await;
+    let mut watch = service.platform().watch_from(&token).await;
+    assert_eq!(watch.event().await.r#type(), v1::EventType::DeadlineApproaching);
+    let current = service.user("bob").dispute(&dispute.dispute_id).await;
+    assert_eq!((current.revision, &current.etag), (2, &dispute.etag));
+    let request = v1::DeclineDisputeRequest { etag: dispute.etag, ..decline(&dispute.dispute_id) };
+    let declined = service.user("bob").decline(request).await.unwrap();
+    assert_ne!(declined.etag, current.etag);
+    assert_eq!(watch.event().await.r#type(), v1::EventType::Declined, "and no second reminder");
+}
+
+async fn two_replicas_send_each_reminder_and_each_expiry_once(service: Service) {
+    if !service.url.starts_with("postgres") {
+        return;
+    }
+    let other = service.replica().await;
+    let orders = (0..50).map(|number| order(&format!("o{number}"))).collect();
+    service.platform().orders.batch_upsert_orders(v1::BatchUpsertOrdersRequest { orders }).await.unwrap();
+    for number in 0..50 {
+        let mut ann = if number % 2 == 0 { service.user("ann") } else { other.user("ann") };
+        ann.ask(update(&format!("o{number}"))).await.unwrap();
+    }
+    let mut watch = service.platform().watch(v1::WatchDisputesRequest::default()).await;
+    for (advance, expected) in [
+        (24 * HOUR, v1::EventType::DeadlineApproaching),
+        (22 * HOUR, v1::EventType::DeadlineApproaching),
+        (2 * HOUR, v1::EventType::DeadlineExpired),
+    ] {
+        // Both wake at the same instant: they share its clock.
+        service.hand.advance(advance);
+        let events = watch.take(50).await;
+        assert!(events.iter().all(|event| event.r#type() == expected), "{expected:?}");
+        let orders: std::collections::BTreeSet<_> =
+            events.iter().map(|event| event.dispute.as_ref().unwrap().order_id.clone()).collect();
+        assert_eq!(orders.len(), 50, "each once");
+    }
+    assert_eq!(service.platform().events().await.len(), 200);
+}
+
+async fn a_postponed_deadline_moves_with_its_reminders(service: Service) {
+    let dispute = opened(&service, "o1").await;
+    let id = dispute.dispute_id.as_str();
+    let mut support = service.support();
+    let moved = support.postpone(postpone(id, 100 * 3_600)).await.unwrap();
+    assert_eq!((moved.respond_by, moved.status()), (Some(at(100 * 3_600)), v1::DisputeStatus::Pending));
+    assert_eq!(service.user("ann").dispute(id).await.postpone_message, "Take your time.", "shown to both");
+    assert_eq!(service.user("bob").dispute(id).await.postpone_message, "Take your time.");
+    assert_ne!(moved.etag, dispute.etag);
+    let mut watch = service.platform().watch(from_beginning()).await;
+    let event = watch.take(2).await.pop().unwrap();
+    assert_eq!(event.r#type(), v1::EventType::DeadlineMoved);
+    let actor = event.actor.unwrap();
+    assert_eq!((actor.role(), actor.id.as_str()), (v1::ActorRole::Support, ""), "of support the role only");
+    service.hand.advance(48 * HOUR);
+    service.user("bob").decline(v1::DeclineDisputeRequest { etag: dispute.etag, ..decline(id) }).await.unwrap_err();
+    service.hand.advance(28 * HOUR);
+    let event = watch.event().await;
+    assert_eq!((event.r#type(), event.event_time), (v1::EventType::DeadlineApproaching, Some(at(76 * 3_600))));
+    service.hand.advance(24 * HOUR);
+    assert_eq!(watch.event().await.r#type(), v1::EventType::DeadlineExpired);
+    let late = support.postpone(postpone(id, 200 * 3_600)).await.unwrap_err();
+    let passed = refusal(Code::FailedPrecondition, "DEADLINE_PASSED", &[("respondBy", "2026-01-05T04:00:00.000000Z")]);
+    assert_eq!(late, passed);
 }

@@ -34,7 +34,7 @@ async fn a_stranger_learns_nothing_from_any_rpc(service: Service) {
     let no_order = refusal(Code::NotFound, "ORDER_NOT_FOUND", &[("orderId", "o1")]);
     let no_dispute = refusal(Code::NotFound, "DISPUTE_NOT_FOUND", &[("disputeId", id)]);
     let mut eve = service.user("eve");
-    let options = v1::GetDisputeOptionsRequest { order_id: "o1".to_owned() };
+    let options = v1::GetDisputeOptionsRequest { order_id: "o1".to_owned(), ..Default::default() };
     assert_eq!(facts(&eve.disputes.get_dispute_options(options).await.unwrap_err()), no_order);
     assert_eq!(facts(&eve.disputes.offer_partial_refund(offer("o1", 1)).await.unwrap_err()), no_order);
     assert_eq!(facts(&eve.disputes.request_cancellation(cancellation("o1")).await.unwrap_err()), no_order);
@@ -63,7 +63,7 @@ async fn a_stranger_learns_nothing_from_any_rpc(service: Service) {
     let filter =
         Some(v1::DisputeEventFilter { order_ids: vec!["o1".to_owned(), "o2".to_owned()], ..Default::default() });
     let start = Some(v1::watch_disputes_request::Start::FromBeginning(true));
-    let mut watch = eve.watch(v1::WatchDisputesRequest { filter, start, heartbeat_interval: None }).await;
+    let mut watch = eve.watch(v1::WatchDisputesRequest { filter, start, ..Default::default() }).await;
     service.platform().upsert(v1::Order { buyer_id: "eve".to_owned(), ..order("o2") }).await;
     bob.disputes.offer_partial_refund(offer("o2", 100)).await.unwrap();
     assert_eq!(watch.event().await.dispute.unwrap().order_id, "o2");
@@ -107,7 +107,7 @@ async fn a_caller_with_a_scope_is_never_a_party(service: Service) {
         let mut caller = Party::new(service.channel(), "ann", Some(scope));
         assert_eq!(facts(&caller.disputes.accept_dispute(accept(&opened.dispute_id)).await.unwrap_err()), wrong_role);
         assert_eq!(facts(&caller.disputes.request_cancellation(cancellation("o1")).await.unwrap_err()), wrong_role);
-        let options = v1::GetDisputeOptionsRequest { order_id: "o1".to_owned() };
+        let options = v1::GetDisputeOptionsRequest { order_id: "o1".to_owned(), ..Default::default() };
         assert_eq!(facts(&caller.disputes.get_dispute_options(options).await.unwrap_err()), wrong_role);
         assert_eq!(caller.dispute(&opened.dispute_id).await.dispute_id, opened.dispute_id, "but it sees everything");
     }
@@ -156,7 +156,7 @@ async fn every_violation_of_a_command_is_named_at_once(service: Service) {
     let many = v1::DisputeEventFilter { order_ids: vec!["o1".to_owned(); 101], ..Default::default() };
     for seconds in [0, 61] {
         let heartbeat_interval = Some(prost_types::Duration { seconds, nanos: 0 });
-        let request = v1::WatchDisputesRequest { filter: Some(many.clone()), heartbeat_interval, start: None };
+        let request = v1::WatchDisputesRequest { filter: Some(many.clone()), heartbeat_interval, ..Default::default() };
         let status = bob.disputes.watch_disputes(request).await.unwrap_err();
         assert_eq!(facts(&status), invalid(&["filter.order_ids", "heartbeat_interval"]));
     }
@@ -245,7 +245,7 @@ impl Decoder for Raw {
     }
 }
 
-async fn raw(service: &Service, path: &'static str, message: Vec<u8>) -> Status {
+pub async fn raw(service: &Service, path: &'static str, message: Vec<u8>) -> Status {
     let mut client = Grpc::new(service.channel());
     client.ready().await.unwrap();
     let mut request = Request::new(message);
@@ -298,7 +298,7 @@ async fn a_clients_deadline_ends_what_takes_longer(service: Service) {
     service.platform().upsert(order("o1")).await;
     let late = refusal(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", &[]);
     let list = "/disputes.v1.DisputeService/ListReasons";
-    assert_eq!(facts(&with_deadline(&service, list, &v1::ListReasonsRequest {}, "1n").await), late);
+    assert_eq!(facts(&with_deadline(&service, list, &v1::ListReasonsRequest::default(), "1n").await), late);
     // A command that has to wait for somebody else's lock.
     let database = service.database().await;
     let blocker = database.begin().await.unwrap();

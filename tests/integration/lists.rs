@@ -38,7 +38,9 @@ async fn disputes(mut caller: Party, request: v1::ListDisputesRequest) -> String
         let kind = match dispute.kind() {
             v1::DisputeKind::PartialRefund => "refund",
             v1::DisputeKind::OrderUpdate => "update",
-            v1::DisputeKind::Cancellation | v1::DisputeKind::Unspecified => "other",
+            v1::DisputeKind::Cancellation => "cancellation",
+            v1::DisputeKind::DeliveryExtension => "extension",
+            v1::DisputeKind::Unspecified => "other",
         };
         format!("{}-{kind}", dispute.order_id)
     };
@@ -251,12 +253,13 @@ async fn events_are_listed_page_by_page(service: Service) {
 }
 
 async fn reasons_are_listed_for_anyone_signed_in(service: Service) {
-    let reasons = service.user("nobody-yet").disputes.list_reasons(v1::ListReasonsRequest {}).await.unwrap();
+    let reasons = service.user("nobody-yet").disputes.list_reasons(v1::ListReasonsRequest::default()).await.unwrap();
     let reasons = reasons.into_inner().reasons;
-    assert_eq!(reasons.len(), 7 + 10 + 10);
+    assert_eq!(reasons.len(), 7 + 10 + 10 + 6);
     for reason in reasons {
         let confidential = match (reason.kind(), reason.role()) {
             (v1::DisputeKind::PartialRefund, v1::PartyRole::Seller) => true,
+            (v1::DisputeKind::DeliveryExtension, v1::PartyRole::Seller) => false,
             (v1::DisputeKind::Cancellation, role) => role == v1::PartyRole::Buyer,
             other => panic!("no reasons are given for {other:?}"),
         };

@@ -183,7 +183,7 @@ async fn money_is_exact_in_every_currency(service: Service) {
         let stored = platform.upsert(v1::Order { price: Some(price.clone()), ..order(id) }).await;
         assert_eq!(stored.paid, Some(price.clone()));
         assert_eq!(platform.order(id).await.price, Some(price), "{id}");
-        let options = v1::GetDisputeOptionsRequest { order_id: id.to_owned() };
+        let options = v1::GetDisputeOptionsRequest { order_id: id.to_owned(), ..Default::default() };
         let options = service.user("bob").disputes.get_dispute_options(options).await.unwrap().into_inner();
         assert_eq!(options.options[0].max_amount, Some(cap.clone()), "{id}");
         let request = v1::OfferPartialRefundRequest { amount: Some(cap), ..offer(id, 1) };

@@ -1,4 +1,5 @@
-//! Random walks over the whole service: the log replays to what is stored.
+//! Random walks over the whole service and every command: what is offered is done, what is not is refused, and
+//! the log replays to what is stored.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +9,9 @@ use dispute_service::proto::v1;
 use proptest::prelude::Strategy as _;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use v1::DisputeAction;
 
+use crate::support::callers::{Facts, Party};
 use crate::support::messages::*;
 use crate::support::on_both_databases;
 use crate::support::service::Service;
@@ -16,10 +19,10 @@ use crate::support::service::Service;
 on_both_databases!(on_a_random_walk_the_log_replays_to_what_is_stored);
 
 const ORDERS: u8 = 6;
-const STEPS: usize = 400;
+const STEPS: usize = 600;
 
 /// One step: what, on which order, by whom, and a number.
-type Step = (u8, u8, bool, i64);
+type Step = (u8, u8, u8, i64);
 
 /// A walk by a random seed, which is printed, or by the one in `WALK_SEED`.
 fn steps() -> Vec<Step> {
@@ -28,8 +31,56 @@ fn steps() -> Vec<Step> {
     let bytes: Vec<u8> = seed.as_bytes().iter().copied().cycle().take(32).collect();
     let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let mut runner = TestRunner::new_with_rng(Config::default(), random);
-    let step = (0_u8..12, 0..ORDERS, proptest::bool::ANY, 0_i64..7_000);
+    let step = (0_u8..24, 0..ORDERS, 0_u8..4, 0_i64..7_000);
     proptest::collection::vec(step, STEPS).new_tree(&mut runner).unwrap().current()
+}
+
+/// What a party opens; `None` for what is no opening.
+async fn open(caller: &mut Party, what: u8, order: &str, number: i64) -> Option<(v1::DisputeKind, Answer)> {
+    Some(match what {
+        0 | 1 => (v1::DisputeKind::PartialRefund, caller.offer(offer(order, number)).await),
+        2 => (v1::DisputeKind::Cancellation, caller.cancel(cancellation(order)).await),
+        3 | 4 => (v1::DisputeKind::OrderUpdate, caller.ask(update(order)).await),
+        5 | 6 => (v1::DisputeKind::DeliveryExtension, caller.extend(extension(order, number * 600)).await),
+        _ => return None,
+    })
+}
+
+type Answer = Result<v1::Dispute, Facts>;
+
+/// What somebody does with a dispute; `None` for what is nothing of that.
+async fn act(caller: &mut Party, what: u8, id: &str, number: i64) -> Option<(DisputeAction, Answer)> {
+    Some(match what {
+        7 => (DisputeAction::Accept, caller.accept(accept(id)).await),
+        8 | 9 => (DisputeAction::Decline, caller.decline(decline(id)).await),
+        10 | 11 => (DisputeAction::Answer, caller.reply(answer(id)).await),
+        12 => (DisputeAction::Withdraw, caller.withdraw(withdraw(id)).await),
+        13 | 14 => (DisputeAction::Escalate, caller.escalate(escalate(id)).await),
+        15 if number % 3 == 0 => (DisputeAction::Decide, caller.decide(cancel_order(id)).await),
+        15 | 16 if number % 3 == 1 => (DisputeAction::Decide, caller.decide(no_action(id)).await),
+        15 | 16 => (DisputeAction::Decide, caller.decide(refund(id, number)).await),
+        17 => (DisputeAction::Postpone, caller.postpone(postpone(id, number * 300)).await),
+        18 => (DisputeAction::ReportSettlement, caller.report(failed(id, &format!("no-{number}"))).await),
+        19 => (DisputeAction::ReportSettlement, caller.report(settled(id, &format!("pay-{number}"))).await),
+        _ => return None,
+    })
+}
+
+/// What was offered is done, but for what only the form says; what was not is refused.
+fn compare(is_offered: bool, answer: &Answer, what: &str) {
+    match answer {
+        Ok(_) => assert!(is_offered, "{what} was done, and had not been offered"),
+        Err(facts) => {
+            let is_of_the_form = facts.reason == "AMOUNT_OUT_OF_RANGE" || facts.reason == "INVALID_FIELD";
+            assert!(!is_offered || is_of_the_form, "{what} was offered, and refused: {facts:?}");
+        }
+    }
+}
+
+/// Everything but what depends on the viewer, and on how the order stands at the moment.
+fn lasting(dispute: v1::Dispute) -> v1::Dispute {
+    let settlement = dispute.settlement.map(|settlement| v1::Settlement { detail: String::new(), ..settlement });
+    v1::Dispute { allowed_actions: Vec::new(), if_accepted: None, if_silent: None, settlement, ..dispute }
 }
 
 async fn on_a_random_walk_the_log_replays_to_what_is_stored(service: Service) {
@@ -39,49 +90,94 @@ async fn on_a_random_walk_the_log_replays_to_what_is_stored(service: Service) {
         platform.upsert(order(id)).await;
     }
     let mut accepted = 0;
-    for (version, (what, number, is_buyer, amount)) in (2_i64..).zip(steps()) {
+    for (version, (what, number, who, amount)) in (2_i64..).zip(steps()) {
         let id = &mut ids[usize::from(number)];
         // What a dispute cancelled stays so: the walk goes on with another order, and never ends in refusals alone.
-        if !platform.order(id).await.cancelled_by_dispute_id.is_empty() {
+        if !platform.order(id).await.cancelled_by_dispute_id.is_empty() && what < 17 {
             *id = format!("o{number}.{version}");
             platform.upsert(order(id)).await;
         }
         let id = id.clone();
-        let mut caller = if is_buyer { service.user("ann") } else { service.user("bob") };
-        let list = v1::ListDisputesRequest { order_id: id.clone(), page_size: 1, ..Default::default() };
-        let last = caller.disputes.list_disputes(list).await.unwrap().into_inner().disputes.pop();
-        let last = last.map(|dispute| dispute.dispute_id).unwrap_or_default();
-        let is_accepted = match what {
-            0 => caller.disputes.offer_partial_refund(offer(&id, amount)).await.is_ok(),
-            1 | 2 => caller.disputes.request_cancellation(cancellation(&id)).await.is_ok(),
-            3 | 4 => caller.disputes.request_order_update(update(&id)).await.is_ok(),
-            5 => caller.disputes.accept_dispute(accept(&last)).await.is_ok(),
-            6 => caller.disputes.decline_dispute(decline(&last)).await.is_ok(),
-            7 => caller.disputes.answer_order_update(answer(&last)).await.is_ok(),
-            8 => caller.disputes.withdraw_dispute(withdraw(&last)).await.is_ok(),
-            9 | 10 => {
-                service.hand.advance(Duration::from_secs(u64::try_from(amount).unwrap() * 10));
-                false
+        let mut caller = match (what, who) {
+            (0..7, who) => {
+                if who % 2 == 0 {
+                    service.user("ann")
+                } else {
+                    service.user("bob")
+                }
             }
-            _ => {
-                // Orders come back from the dead unless a dispute cancelled them.
-                let status = [1, 2, 3, 4, 2, 5][usize::try_from(amount % 6).unwrap()];
-                platform.upsert(v1::Order { status, source_version: version, ..order(&id) }).await;
-                false
-            }
+            (17, _) | (_, 2) => service.support(),
+            (18 | 19, _) | (_, 3) => service.platform(),
+            (_, 0) => service.user("ann"),
+            (_, _) => service.user("bob"),
         };
-        accepted += usize::from(is_accepted);
+        if what < 7 {
+            let options = caller.options(&id).await;
+            if let Some((kind, answer)) = open(&mut caller, what, &id, amount).await {
+                let option = options.options.into_iter().find(|option| option.kind() == kind);
+                compare(option.as_ref().is_some_and(|option| option.available), &answer, "an opening");
+                if let (Some(option), Ok(opened)) = (option, answer) {
+                    accepted += 1;
+                    let accepts = Some(option.accepts_dispute_id).filter(|accepts| !accepts.is_empty());
+                    assert!(accepts.is_none_or(|accepts| accepts == opened.dispute_id));
+                }
+            }
+            continue;
+        }
+        let last = v1::ListDisputesRequest { order_id: id.clone(), page_size: 1, ..Default::default() };
+        let last = caller.list(last).await.disputes.pop().unwrap_or_default();
+        let before = v1::Dispute { allowed_actions: last.allowed_actions.clone(), ..last.clone() };
+        if let Some((action, answer)) = act(&mut caller, what, &last.dispute_id, amount).await {
+            let is_offered = before.allowed_actions.contains(&action.into());
+            let is_repeated = answer.as_ref().is_ok_and(|after| after.revision == before.revision);
+            compare(is_offered || is_repeated, &answer, action.as_str_name());
+            if let (DisputeAction::Accept, Ok(after)) = (action, &answer) {
+                assert_eq!(after.outcome, before.if_accepted, "acceptance does what was said");
+            }
+            accepted += usize::from(answer.is_ok());
+        } else if what < 22 {
+            let pending = before.status() == v1::DisputeStatus::Pending;
+            service.hand.advance(Duration::from_secs(u64::try_from(amount).unwrap() * 10));
+            if pending {
+                // The order has not moved meanwhile: only another dispute of it can have changed what was said.
+                let after = service.platform().dispute(&before.dispute_id).await;
+                let cancelled_by = service.platform().order(&id).await.cancelled_by_dispute_id;
+                let alone = cancelled_by.is_empty() || cancelled_by == after.dispute_id;
+                if after.resolved_by() == v1::ResolvedBy::Deadline && alone {
+                    assert_eq!(after.outcome, before.if_silent, "silence does what was said");
+                }
+            }
+        } else {
+            // Orders come back from the dead unless a dispute cancelled them.
+            let status = [1, 2, 3, 4, 2, 5][usize::try_from(amount % 6).unwrap()];
+            let order = v1::Order { status, source_version: version, due_time: Some(at(amount * 300)), ..order(&id) };
+            let order = platform.upsert(order).await;
+            for open in order.open_dispute_ids {
+                let status = platform.dispute(&open).await.status();
+                let is_over = order.end_time.is_some();
+                assert!(!is_over || status == v1::DisputeStatus::Escalated, "{status:?} on an order that is over");
+            }
+        }
     }
     assert!(accepted > STEPS / 20, "a walk of refusals shows nothing: {accepted} accepted");
+    compare_log_and_rows(&service).await;
+}
 
+async fn compare_log_and_rows(service: &Service) {
+    let mut platform = service.platform();
     // Every command expires what is overdue on its order first: after these, the sweep has nothing left to do
-    // between what is read below.
+    // between what is read below but to remind, and that only until it has.
     let list = v1::ListOrdersRequest { page_size: 500, ..Default::default() };
     let walked = platform.orders.list_orders(list).await.unwrap().into_inner();
     assert_eq!(walked.next_page_token, "");
     let ids: Vec<String> = walked.orders.into_iter().map(|order| order.order_id).collect();
     for id in &ids {
         platform.upsert(v1::Order { source_version: i64::MAX, ..order(id) }).await;
+    }
+    let due = "SELECT count(*) FROM disputes WHERE remind_at <= {now}";
+    let now = service.now().micros().to_string();
+    while service.number(&due.replace("{now}", &now)).await > 0 {
+        tokio::task::yield_now().await;
     }
 
     // The log, replayed: the last event of a dispute is the dispute, and the outcomes are the order's.
@@ -95,7 +191,10 @@ async fn on_a_random_walk_the_log_replays_to_what_is_stored(service: Service) {
         assert_eq!(event.revision, dispute.revision);
         assert_eq!(event.previous_status(), before.map_or(v1::DisputeStatus::Unspecified, v1::Dispute::status));
         assert_eq!(event.event_time, dispute.update_time);
-        if let Some(outcome) = &dispute.outcome {
+        let reminds = event.r#type() == v1::EventType::DeadlineApproaching;
+        assert_eq!(before.is_some_and(|before| before.etag == dispute.etag), reminds, "{:?}", event.r#type());
+        let ended_before = before.is_some_and(|before| before.outcome.is_some());
+        if let Some(outcome) = dispute.outcome.as_ref().filter(|_| !ended_before) {
             let cents =
                 outcome.refund.as_ref().map_or(0, |money| money.units * 100 + i64::from(money.nanos) / 10_000_000);
             *refunded.entry(dispute.order_id.clone()).or_default() += cents;
@@ -103,19 +202,42 @@ async fn on_a_random_walk_the_log_replays_to_what_is_stored(service: Service) {
                 cancelled_by.insert(dispute.order_id.clone(), dispute.dispute_id.clone());
             }
         }
-        disputes.insert(dispute.dispute_id.clone(), dispute);
+        disputes.insert(dispute.dispute_id.clone(), lasting(dispute));
     }
     assert!(disputes.len() > 10, "a walk opens disputes");
-    let list = v1::ListDisputesRequest { page_size: 500, ..Default::default() };
-    let stored = platform.disputes.list_disputes(list).await.unwrap().into_inner();
-    assert_eq!(stored.next_page_token, "");
-    let stored: BTreeMap<_, _> =
-        stored.disputes.into_iter().map(|dispute| (dispute.dispute_id.clone(), dispute)).collect();
-    assert_eq!(stored, disputes, "the platform sees just what the log shows");
+    let mut stored = BTreeMap::new();
+    let mut page_token = String::new();
+    loop {
+        let page = platform.list(v1::ListDisputesRequest { page_size: 500, page_token, ..Default::default() }).await;
+        stored.extend(page.disputes.into_iter().map(|dispute| (dispute.dispute_id.clone(), lasting(dispute))));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    for (id, dispute) in &disputes {
+        assert_eq!(stored.get(id), Some(dispute), "the platform sees just what the log shows");
+    }
+    assert_eq!(stored.len(), disputes.len());
     for id in &ids {
         let order = platform.order(id).await;
-        assert_eq!(order.refunded, Some(usd(refunded.get(id).copied().unwrap_or_default())));
+        let refunded = refunded.get(id).copied().unwrap_or_default();
+        assert_eq!(order.refunded, Some(usd(refunded)));
+        assert!(refunded <= 10_000, "never more than was paid");
         assert_eq!(order.cancelled_by_dispute_id, cancelled_by.get(id).cloned().unwrap_or_default());
+        let of_the_order = || stored.values().filter(|dispute| dispute.order_id == *id);
+        let is_open = |dispute: &&v1::Dispute| dispute.outcome.is_none();
+        let mut open: Vec<_> = of_the_order().filter(is_open).collect();
+        open.sort_unstable_by_key(|dispute| {
+            (dispute.create_time.map(|time| (time.seconds, time.nanos)), &dispute.dispute_id)
+        });
+        assert_eq!(order.open_dispute_ids, open.iter().map(|dispute| dispute.dispute_id.clone()).collect::<Vec<_>>());
+        let money = [v1::DisputeKind::PartialRefund, v1::DisputeKind::Cancellation];
+        assert!(open.iter().filter(|dispute| money.contains(&dispute.kind())).count() <= 1, "one open money dispute");
+        if [v1::OrderStatus::Completed, v1::OrderStatus::Cancelled].contains(&order.status()) {
+            let pending = open.iter().filter(|dispute| dispute.status() == v1::DisputeStatus::Pending);
+            assert_eq!(pending.count(), 0, "nothing is pending on an order that is over");
+        }
     }
     // The log is dense, and its head is its last event.
     let (count, head) = ("SELECT count(*) FROM events", "SELECT head FROM event_log");

@@ -45,10 +45,10 @@ async fn the_database_itself_refuses_a_second_open_money_dispute(service: Servic
     service.platform().upsert(order("o1")).await;
     service.user("bob").disputes.offer_partial_refund(offer("o1", 100)).await.unwrap();
     let database = service.database().await;
-    let copy = "INSERT INTO disputes SELECT {id}, order_id, buyer_id, seller_id, opener, kind, exclusion_group, status, \
-        message, reason, reason_detail, currency, exponent, amount_minor, respond_by, silence_rule, \
-        silence_rule_after_delivery, create_time, update_time, revision, resolve_time, resolved_by, \
-        outcome_refund_minor, outcome_cancelled, outcome_counts, answer_message FROM disputes";
+    let columns = "order_id, buyer_id, seller_id, opener, kind, exclusion_group, status, message, reason, \
+        reason_detail, currency, exponent, amount_minor, respond_by, silence_rule, silence_rule_after_delivery, \
+        create_time, update_time, revision, outcome_cancelled, outcome_counts, answer_message";
+    let copy = format!("INSERT INTO disputes (dispute_id, {columns}) SELECT {{id}}, {columns} FROM disputes");
     let id = if service.url.starts_with("postgres") { "gen_random_uuid()" } else { "randomblob(16)" };
     let refused = sea_orm::ConnectionTrait::execute_unprepared(&database, &copy.replace("{id}", id)).await.unwrap_err();
     let is_unique = matches!(refused.sql_err(), Some(sea_orm::SqlErr::UniqueConstraintViolation(_)));

@@ -24,11 +24,6 @@ on_both_databases!(
     a_subscriber_that_stops_reading_loses_nothing,
 );
 
-fn from_beginning() -> v1::WatchDisputesRequest {
-    let start = Some(v1::watch_disputes_request::Start::FromBeginning(true));
-    v1::WatchDisputesRequest { start, ..Default::default() }
-}
-
 /// Orders `o0`, `o1` … and an update that is requested on each: so many events.
 async fn happen(service: &Service, from: usize, count: usize) {
     let orders = (from..from + count).map(|number| order(&format!("o{number}"))).collect();
@@ -60,7 +55,11 @@ async fn a_subscriber_hears_what_happens_from_then_on(service: Service) {
         let expected = v1::DisputeEvent {
             event_id: first.event_id.clone(),
             r#type: v1::EventType::Opened.into(),
-            dispute: Some(v1::Dispute { reason: v1::Reason::Unspecified.into(), ..opened.clone() }),
+            dispute: Some(v1::Dispute {
+                reason: v1::Reason::Unspecified.into(),
+                allowed_actions: Vec::new(),
+                ..opened.clone()
+            }),
             previous_status: v1::DisputeStatus::Unspecified.into(),
             event_time: Some(at(0)),
             actor: Some(v1::Actor { role: v1::ActorRole::Seller.into(), id: "bob".to_owned() }),
@@ -71,7 +70,7 @@ async fn a_subscriber_hears_what_happens_from_then_on(service: Service) {
         let expected = v1::DisputeEvent {
             event_id: second.event_id.clone(),
             r#type: v1::EventType::Declined.into(),
-            dispute: Some(declined.clone()),
+            dispute: Some(v1::Dispute { allowed_actions: Vec::new(), ..declined.clone() }),
             previous_status: v1::DisputeStatus::Pending.into(),
             event_time: Some(at(0)),
             actor: Some(v1::Actor { role: v1::ActorRole::Buyer.into(), id: "ann".to_owned() }),

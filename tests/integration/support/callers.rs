@@ -69,6 +69,17 @@ impl Party {
         self.disputes.get_dispute(request).await.unwrap().into_inner().dispute.unwrap()
     }
 
+    /// What the caller can ask for on an order.
+    pub async fn options(&mut self, order: &str) -> v1::GetDisputeOptionsResponse {
+        let request = v1::GetDisputeOptionsRequest { order_id: order.to_owned(), ..Default::default() };
+        self.disputes.get_dispute_options(request).await.unwrap().into_inner()
+    }
+
+    /// A page of disputes.
+    pub async fn list(&mut self, request: v1::ListDisputesRequest) -> v1::ListDisputesResponse {
+        self.disputes.list_disputes(request).await.unwrap().into_inner()
+    }
+
     /// Every event that the caller may see.
     pub async fn events(&mut self) -> Vec<v1::DisputeEvent> {
         let mut start = v1::list_dispute_events_request::Start::FromBeginning(true);
@@ -100,6 +111,36 @@ impl Party {
         self.watch(v1::WatchDisputesRequest { start, ..Default::default() }).await
     }
 }
+
+/// Each command with its answer, or the facts of its error.
+macro_rules! commands {
+    ($($name:ident = $rpc:ident($request:ident)),+ $(,)?) => {
+        impl Party {
+            $(
+                #[doc = concat!("Calls ", stringify!($rpc), ".")]
+                pub async fn $name(&mut self, request: v1::$request) -> Result<v1::Dispute, Facts> {
+                    let answer = self.disputes.$rpc(request).await;
+                    answer.map(|answer| answer.into_inner().dispute.unwrap()).map_err(|status| facts(&status))
+                }
+            )+
+        }
+    };
+}
+
+commands!(
+    offer = offer_partial_refund(OfferPartialRefundRequest),
+    cancel = request_cancellation(RequestCancellationRequest),
+    ask = request_order_update(RequestOrderUpdateRequest),
+    extend = request_delivery_extension(RequestDeliveryExtensionRequest),
+    accept = accept_dispute(AcceptDisputeRequest),
+    decline = decline_dispute(DeclineDisputeRequest),
+    reply = answer_order_update(AnswerOrderUpdateRequest),
+    withdraw = withdraw_dispute(WithdrawDisputeRequest),
+    escalate = escalate_dispute(EscalateDisputeRequest),
+    decide = decide_dispute(DecideDisputeRequest),
+    postpone = postpone_deadline(PostponeDeadlineRequest),
+    report = report_settlement(ReportSettlementRequest),
+);
 
 /// A stream of events that is being read.
 pub struct Watch {

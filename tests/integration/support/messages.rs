@@ -75,3 +75,77 @@ pub fn answer(dispute: &str) -> v1::AnswerOrderUpdateRequest {
         ..v1::AnswerOrderUpdateRequest::default()
     }
 }
+
+/// An extension until so many seconds after the beginning.
+pub fn extension(order: &str, until: i64) -> v1::RequestDeliveryExtensionRequest {
+    v1::RequestDeliveryExtensionRequest {
+        order_id: order.to_owned(),
+        new_due_time: Some(at(until)),
+        message: "I need a week more.".to_owned(),
+        reason: v1::Reason::UnexpectedEvent.into(),
+        ..v1::RequestDeliveryExtensionRequest::default()
+    }
+}
+
+pub fn escalate(dispute: &str) -> v1::EscalateDisputeRequest {
+    v1::EscalateDisputeRequest {
+        dispute_id: dispute.to_owned(),
+        message: "We cannot agree.".to_owned(),
+        ..v1::EscalateDisputeRequest::default()
+    }
+}
+
+fn decide(dispute: &str, decision: v1::decide_dispute_request::Decision) -> v1::DecideDisputeRequest {
+    v1::DecideDisputeRequest {
+        dispute_id: dispute.to_owned(),
+        message: "We looked into it.".to_owned(),
+        decision: Some(decision),
+        ..v1::DecideDisputeRequest::default()
+    }
+}
+
+pub fn no_action(dispute: &str) -> v1::DecideDisputeRequest {
+    decide(dispute, v1::decide_dispute_request::Decision::NoAction(v1::NoAction {}))
+}
+
+pub fn refund(dispute: &str, cents: i64) -> v1::DecideDisputeRequest {
+    decide(dispute, v1::decide_dispute_request::Decision::Refund(usd(cents)))
+}
+
+pub fn cancel_order(dispute: &str) -> v1::DecideDisputeRequest {
+    decide(dispute, v1::decide_dispute_request::Decision::CancelOrder(v1::CancelOrder {}))
+}
+
+/// Moves the deadline to so many seconds after the beginning.
+pub fn postpone(dispute: &str, respond_by: i64) -> v1::PostponeDeadlineRequest {
+    v1::PostponeDeadlineRequest {
+        dispute_id: dispute.to_owned(),
+        respond_by: Some(at(respond_by)),
+        message: "Take your time.".to_owned(),
+        ..v1::PostponeDeadlineRequest::default()
+    }
+}
+
+pub fn settled(dispute: &str, reference: &str) -> v1::ReportSettlementRequest {
+    let settled = v1::Settled { reference: reference.to_owned() };
+    v1::ReportSettlementRequest {
+        dispute_id: dispute.to_owned(),
+        result: Some(v1::report_settlement_request::Result::Settled(settled)),
+        ..v1::ReportSettlementRequest::default()
+    }
+}
+
+pub fn failed(dispute: &str, detail: &str) -> v1::ReportSettlementRequest {
+    let failed = v1::Failed { detail: detail.to_owned() };
+    v1::ReportSettlementRequest {
+        dispute_id: dispute.to_owned(),
+        result: Some(v1::report_settlement_request::Result::Failed(failed)),
+        ..v1::ReportSettlementRequest::default()
+    }
+}
+
+/// A stream that begins with the oldest event.
+pub fn from_beginning() -> v1::WatchDisputesRequest {
+    let start = Some(v1::watch_disputes_request::Start::FromBeginning(true));
+    v1::WatchDisputesRequest { start, ..Default::default() }
+}

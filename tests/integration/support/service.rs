@@ -120,6 +120,28 @@ impl Service {
         self.start().await;
     }
 
+    /// A second process, so to speak, on the same database and clock.
+    pub async fn replica(&self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut replica = Self {
+            url: self.url.clone(),
+            hand: self.hand.clone(),
+            clock: self.clock.clone(),
+            running: None,
+            address: self.address,
+            channel: self.channel.clone(),
+            policy: self.policy.clone(),
+            folder,
+        };
+        replica.start().await;
+        replica
+    }
+
+    /// The service's time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// A connection to the service.
     pub fn channel(&self) -> Channel {
         self.channel.clone()

@@ -1,0 +1,212 @@
+//! `include_snapshot`: how what is open stands, and from there on everything that happens to it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use dispute_service::proto::v1;
+
+use crate::support::callers::{Party, Watch};
+use crate::support::messages::*;
+use crate::support::on_both_databases;
+use crate::support::service::Service;
+
+on_both_databases!(
+    a_snapshot_shows_what_is_open_and_then_comes_what_happens,
+    a_snapshot_keeps_to_the_filter_but_not_to_the_event_types,
+    no_event_at_or_below_a_snapshots_revision_follows_it,
+    a_token_from_before_the_snapshot_is_complete_repeats_it,
+    a_large_snapshot_comes_in_messages_of_a_bounded_size,
+    a_snapshot_under_load_and_what_follows_is_the_whole_story,
+);
+
+fn with_snapshot() -> v1::WatchDisputesRequest {
+    v1::WatchDisputesRequest { include_snapshot: true, ..Default::default() }
+}
+
+/// Everything up to the checkpoint that completes the snapshot.
+async fn snapshot(watch: &mut Watch) -> Vec<v1::DisputeEvent> {
+    let mut events = Vec::new();
+    loop {
+        let message = watch.message().await.unwrap();
+        if message.checkpoint.is_some_and(|checkpoint| checkpoint.snapshot_complete) {
+            assert!(message.events.is_empty());
+            return events;
+        }
+        assert!(message.events.len() <= 256);
+        events.extend(message.events);
+    }
+}
+
+fn orders(events: &[v1::DisputeEvent]) -> Vec<String> {
+    events.iter().map(|event| event.dispute.clone().unwrap().order_id).collect()
+}
+
+async fn a_snapshot_shows_what_is_open_and_then_comes_what_happens(service: Service) {
+    let (mut ann, mut bob) = (service.user("ann"), service.user("bob"));
+    let mut opened = Vec::new();
+    for id in ["o3", "o1", "o2", "o4"] {
+        service.platform().upsert(order(id)).await;
+        opened.push(bob.offer(offer(id, 100)).await.unwrap());
+        service.hand.advance(Duration::from_secs(1));
+    }
+    ann.decline(decline(&opened[1].dispute_id)).await.unwrap();
+    service.support().escalate(escalate(&opened[2].dispute_id)).await.unwrap();
+    let mut watch = ann.watch(with_snapshot()).await;
+    let shown = snapshot(&mut watch).await;
+    assert_eq!(orders(&shown), ["o3", "o2", "o4"], "what is open, by create_time");
+    let first = &shown[0];
+    assert_eq!((first.r#type(), first.revision), (v1::EventType::Snapshot, 1));
+    assert_eq!((first.previous_status(), first.event_time), (v1::DisputeStatus::Unspecified, Some(at(4))));
+    let dispute = first.dispute.clone().unwrap();
+    assert_eq!((dispute.reason(), dispute.allowed_actions.as_slice()), (v1::Reason::Unspecified, &[][..]));
+    assert_eq!(dispute.if_accepted.unwrap().refund, Some(usd(100)));
+    assert_eq!(shown[1].dispute.as_ref().unwrap().status(), v1::DisputeStatus::Escalated);
+    assert_eq!(shown[1].revision, 2);
+    ann.accept(accept(&opened[0].dispute_id)).await.unwrap();
+    let live = watch.event().await;
+    assert_eq!((live.r#type(), live.revision), (v1::EventType::Accepted, 2));
+    // A token from after the snapshot goes on from there, without another one.
+    let mut resumed = ann.watch_from(&watch.token).await;
+    ann.decline(decline(&opened[3].dispute_id)).await.unwrap();
+    assert_eq!(resumed.event().await.r#type(), v1::EventType::Declined);
+    assert_eq!(watch.event().await.r#type(), v1::EventType::Declined);
+}
+
+async fn a_snapshot_keeps_to_the_filter_but_not_to_the_event_types(service: Service) {
+    let (mut ann, mut bob) = (service.user("ann"), service.user("bob"));
+    for id in ["o1", "o2"] {
+        service.platform().upsert(order(id)).await;
+        bob.offer(offer(id, 100)).await.unwrap();
+        ann.ask(update(id)).await.unwrap();
+    }
+    let third = v1::Order { seller_id: "cid".to_owned(), ..order("o3") };
+    service.platform().upsert(third).await;
+    let with_cid = ann.ask(update("o3")).await.unwrap();
+    let shown = async |mut caller: Party, filter: v1::DisputeEventFilter| {
+        let mut watch = caller.watch(v1::WatchDisputesRequest { filter: Some(filter), ..with_snapshot() }).await;
+        orders(&snapshot(&mut watch).await).join(" ")
+    };
+    let filter = v1::DisputeEventFilter::default;
+    assert_eq!(shown(service.platform(), filter()).await, "o1 o1 o2 o2 o3");
+    assert_eq!(shown(service.user("bob"), filter()).await, "o1 o1 o2 o2", "a party sees its own");
+    let party_id = "cid".to_owned();
+    assert_eq!(shown(ann.clone(), v1::DisputeEventFilter { party_id, ..filter() }).await, "o3");
+    let order_ids = vec!["o2".to_owned(), "o3".to_owned()];
+    let kinds = vec![v1::DisputeKind::OrderUpdate.into()];
+    assert_eq!(shown(service.support(), v1::DisputeEventFilter { order_ids, kinds, ..filter() }).await, "o2 o3");
+    let dispute_ids = vec![with_cid.dispute_id];
+    assert_eq!(shown(ann.clone(), v1::DisputeEventFilter { dispute_ids: dispute_ids.clone(), ..filter() }).await, "o3");
+    assert_eq!(shown(bob.clone(), v1::DisputeEventFilter { dispute_ids, ..filter() }).await, "");
+    let event_types = vec![v1::EventType::Accepted.into()];
+    assert_eq!(shown(ann, v1::DisputeEventFilter { event_types, ..filter() }).await, "o1 o1 o2 o2 o3");
+}
+
+async fn no_event_at_or_below_a_snapshots_revision_follows_it(service: Service) {
+    let (mut ann, mut bob) = (service.user("ann"), service.user("bob"));
+    service.platform().upsert(order("o1")).await;
+    service.platform().upsert(order("o2")).await;
+    let closes = ann.ask(update("o2")).await.unwrap();
+    // The stream takes its place in the log before its snapshot is read: what happens meanwhile is in both.
+    let mut watch = service.platform().watch(with_snapshot()).await;
+    let opened = ann.ask(update("o1")).await.unwrap();
+    service.support().postpone(postpone(&opened.dispute_id, 999_999)).await.unwrap();
+    bob.reply(answer(&closes.dispute_id)).await.unwrap();
+    let shown = snapshot(&mut watch).await;
+    bob.reply(answer(&opened.dispute_id)).await.unwrap();
+    let mut revisions: BTreeMap<String, i64> = BTreeMap::new();
+    for event in &shown {
+        revisions.insert(event.dispute.clone().unwrap().dispute_id, event.revision);
+    }
+    // Whatever the snapshot showed, and it may have been read at any moment: each goes on by one.
+    while revisions.get(&opened.dispute_id) != Some(&3) || revisions.get(&closes.dispute_id) != Some(&2) {
+        let event = watch.event().await;
+        let id = event.dispute.unwrap().dispute_id;
+        assert_eq!(event.revision, revisions.get(&id).map_or(event.revision, |revision| revision + 1));
+        revisions.insert(id, event.revision);
+    }
+}
+
+async fn a_token_from_before_the_snapshot_is_complete_repeats_it(service: Service) {
+    let mut ann = service.user("ann");
+    service.platform().upsert(order("o1")).await;
+    service.platform().upsert(order("o2")).await;
+    ann.ask(update("o1")).await.unwrap();
+    let mut watch = ann.watch(with_snapshot()).await;
+    let before = watch.token.clone();
+    watch.message().await.unwrap();
+    let within = watch.token.clone();
+    snapshot(&mut watch).await;
+    let complete = watch.token.clone();
+    ann.ask(update("o2")).await.unwrap();
+    for token in [before, within] {
+        let mut again = ann.watch_from(&token).await;
+        assert_eq!(orders(&snapshot(&mut again).await), ["o1", "o2"], "as it is now");
+    }
+    let mut on = ann.watch_from(&complete).await;
+    assert_eq!(on.event().await.r#type(), v1::EventType::Opened);
+    // A list of events takes such a token for the place that it is.
+    let start = Some(v1::list_dispute_events_request::Start::ResumeToken(complete));
+    let page = ann.disputes.list_dispute_events(v1::ListDisputeEventsRequest { start, ..Default::default() }).await;
+    assert_eq!(page.unwrap().into_inner().events.len(), 1);
+}
+
+async fn a_large_snapshot_comes_in_messages_of_a_bounded_size(service: Service) {
+    let orders: Vec<_> = (0..300).map(|number| order(&format!("o{number}"))).collect();
+    service.platform().orders.batch_upsert_orders(v1::BatchUpsertOrdersRequest { orders }).await.unwrap();
+    let text = "\u{1F600}".repeat(2_000);
+    for number in 0..300 {
+        let request = v1::RequestOrderUpdateRequest { message: text.clone(), ..update(&format!("o{number}")) };
+        service.user("ann").ask(request).await.unwrap();
+    }
+    let mut watch = service.support().watch(with_snapshot()).await;
+    let shown = snapshot(&mut watch).await;
+    let mut ids: Vec<_> = shown.iter().map(|event| event.dispute.clone().unwrap().dispute_id).collect();
+    assert!(ids.is_sorted(), "by create_time and id");
+    ids.dedup();
+    assert_eq!(ids.len(), 300);
+}
+
+async fn a_snapshot_under_load_and_what_follows_is_the_whole_story(service: Service) {
+    let orders: Vec<_> = (0..60).map(|number| order(&format!("o{number}"))).collect();
+    service.platform().orders.batch_upsert_orders(v1::BatchUpsertOrdersRequest { orders }).await.unwrap();
+    let work: Vec<_> = (0..60)
+        .map(|number| {
+            let (mut ann, mut bob) = (service.user("ann"), service.user("bob"));
+            tokio::spawn(async move {
+                for _ in 0..6 {
+                    let asked = ann.ask(update(&format!("o{number}"))).await.unwrap();
+                    bob.reply(answer(&asked.dispute_id)).await.unwrap();
+                }
+                ann.ask(update(&format!("o{number}"))).await.unwrap();
+            })
+        })
+        .collect();
+    let mut watches = Vec::new();
+    for _ in 0..5 {
+        let mut watch = service.platform().watch(with_snapshot()).await;
+        let shown = snapshot(&mut watch).await;
+        watches.push((watch, shown));
+    }
+    for task in work {
+        task.await.unwrap();
+    }
+    let last = service.platform().events().await.pop().unwrap();
+    for (mut watch, shown) in watches {
+        let mut revisions: BTreeMap<String, i64> = BTreeMap::new();
+        for event in shown {
+            assert!(revisions.insert(event.dispute.unwrap().dispute_id, event.revision).is_none(), "shown once");
+        }
+        loop {
+            let event = watch.event().await;
+            let id = event.dispute.unwrap().dispute_id;
+            if let Some(before) = revisions.insert(id, event.revision) {
+                assert_eq!(event.revision, before + 1, "nothing twice, and no hole");
+            }
+            if event.event_id == last.event_id {
+                break;
+            }
+        }
+        let open = service.number("SELECT count(*) FROM disputes WHERE status = 1").await;
+        assert_eq!(open, 60);
+    }
+}
