@@ -304,25 +304,27 @@ async fn plan(repository: &Repository, select: &impl QueryTrait) -> Vec<String> 
     rows.iter().map(|row| row.try_get("", "detail").unwrap()).collect()
 }
 
+/// Of each scan of a query, the index that it uses, and whether what that finds has to be sorted.
+type Scans = &'static [(&'static str, bool)];
+const TIME: Scans = &[("disputes_by_time", false)];
+const OWN: Scans = &[("disputes_by_buyer", false), ("disputes_by_seller", false)];
+const OWN_OPEN: Scans = &[("disputes_open_by_buyer", false), ("disputes_open_by_seller", false)];
+const OWN_OPEN_SORTED: Scans = &[("disputes_open_by_buyer", true), ("disputes_open_by_seller", true)];
+
 #[tokio::test]
 async fn each_filter_of_the_disputes_has_an_index_behind_it() {
     let (_folder, repository) = repository().await;
     let all = || DisputeQuery { limit: 51, ..DisputeQuery::default() };
     let ann = || DisputeQuery { visible_to: Some(parties().buyer), ..all() };
     let after = Some((at(5), DisputeId(Uuid::from_u128(1))));
-    // Of each query, the index that each of its scans uses, and whether what that finds has to be sorted.
-    let time = [("disputes_by_time", false)];
-    let own = [("disputes_by_buyer", false), ("disputes_by_seller", false)];
-    let own_open = [("disputes_open_by_buyer", false), ("disputes_open_by_seller", false)];
-    let own_open_sorted = [("disputes_open_by_buyer", true), ("disputes_open_by_seller", true)];
     let pending = vec![DisputeStatus::Pending];
     let open = vec![DisputeStatus::Pending, DisputeStatus::Escalated];
-    let cases: Vec<(&str, DisputeQuery, &[(&str, bool)])> = vec![
-        ("everything", all(), &time),
-        ("a later page", DisputeQuery { after, ..all() }, &time),
-        ("by kind", DisputeQuery { kinds: vec![DisputeKind::Cancellation], ..all() }, &time),
-        ("of one's own", ann(), &own),
-        ("of one's own, a later page", DisputeQuery { after, ..ann() }, &own),
+    let cases: Vec<(&str, DisputeQuery, Scans)> = vec![
+        ("everything", all(), TIME),
+        ("a later page", DisputeQuery { after, ..all() }, TIME),
+        ("by kind", DisputeQuery { kinds: vec![DisputeKind::Cancellation], ..all() }, TIME),
+        ("of one's own", ann(), OWN),
+        ("of one's own, a later page", DisputeQuery { after, ..ann() }, OWN),
         (
             "by status",
             DisputeQuery { statuses: vec![DisputeStatus::Declined], ..all() },
@@ -333,18 +335,18 @@ async fn each_filter_of_the_disputes_has_an_index_behind_it() {
             DisputeQuery { statuses: open.clone(), sort: Sort::OldestFirst, ..all() },
             &[("disputes_by_status", false), ("disputes_by_status", false)],
         ),
-        ("of one's own, open", DisputeQuery { statuses: open.clone(), ..ann() }, &own_open_sorted),
+        ("of one's own, open", DisputeQuery { statuses: open.clone(), ..ann() }, OWN_OPEN_SORTED),
         ("the most urgent", DisputeQuery { sort: Sort::MostUrgentFirst, ..all() }, &[("disputes_by_deadline", false)]),
         (
             "the most urgent, a later page",
             DisputeQuery { sort: Sort::MostUrgentFirst, after, ..all() },
             &[("disputes_by_deadline", false)],
         ),
-        ("the most urgent of one's own", DisputeQuery { sort: Sort::MostUrgentFirst, ..ann() }, &own_open),
+        ("the most urgent of one's own", DisputeQuery { sort: Sort::MostUrgentFirst, ..ann() }, OWN_OPEN),
         (
             "the most urgent of those to answer",
             DisputeQuery { sort: Sort::MostUrgentFirst, side: Some(Side::Responder), statuses: pending, ..ann() },
-            &own_open,
+            OWN_OPEN,
         ),
         (
             "to be paid",

@@ -18,7 +18,8 @@ const OPENINGS: [(&str, DisputeKind, PartyRole); 5] = [
 type OfDispute = fn(u128) -> Command;
 const BY_A_PARTY: [(&str, OfDispute); 5] =
     [("accept", accept), ("decline", decline), ("answer", reply), ("withdraw", withdraw), ("escalate", escalate)];
-const BY_OTHERS: [(&str, fn() -> Caller, OfDispute); 5] = [
+type Somebody = fn() -> Caller;
+const BY_OTHERS: [(&str, Somebody, OfDispute); 5] = [
     ("escalate (support)", support, escalate),
     ("decide (support)", support, |dispute| rule(dispute, Ruling::NoAction)),
     ("withdraw (support)", support, withdraw),

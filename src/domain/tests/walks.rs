@@ -95,12 +95,11 @@ impl Walk {
         let before = self.story.case().clone();
         let events = self.story.events.len();
         self.story.sweep();
-        if let Some(first) = self.story.events.get(events) {
-            if first.event.change.event_type() == EventType::DeadlineExpired {
-                let promised = before.consequences(before.dispute(first.event.dispute).unwrap()).if_silent;
-                let outcome = first.dispute.resolution.as_ref().map(|resolution| resolution.outcome);
-                prop_assert_eq!(promised, outcome, "silence does what if_silent says");
-            }
+        let is_expiry = |first: &&Recorded| first.event.change.event_type() == EventType::DeadlineExpired;
+        if let Some(first) = self.story.events.get(events).filter(is_expiry) {
+            let promised = before.consequences(before.dispute(first.event.dispute).unwrap()).if_silent;
+            let outcome = first.dispute.resolution.as_ref().map(|resolution| resolution.outcome);
+            prop_assert_eq!(promised, outcome, "silence does what if_silent says");
         }
         for recorded in &self.story.events[events..] {
             if recorded.event.change.event_type() == EventType::DeadlineApproaching {
