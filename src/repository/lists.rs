@@ -3,10 +3,10 @@
 //! A query is cut into scans, each of which one index reads in order and stops at the limit; what they find is
 //! merged. Of an OR, or of several values of an indexed column, neither database makes such a scan by itself.
 
-use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
+use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{
-    ColumnTrait as _, Condition, EntityTrait as _, Order as Direction, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _, Select, SelectTwo, TransactionTrait as _,
+    ColumnTrait as _, Condition, DbBackend, EntityTrait as _, Order as Direction, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, QueryTrait as _, Select, SelectTwo, TransactionTrait as _,
 };
 
 use super::batch::filled_up;
@@ -118,13 +118,31 @@ fn dispute_column(column: dispute::Column) -> Expr {
     Expr::col((dispute::Entity, column))
 }
 
-/// The same, so that no index is taken for the sake of its order.
-fn unindexed(time: &Expr) -> Expr {
-    time.clone().add(0)
+fn dispute_party(role: PartyRole, user: &UserId) -> Expr {
+    match role {
+        PartyRole::Buyer => dispute::Column::BuyerId.eq(user.as_str()),
+        PartyRole::Seller => dispute::Column::SellerId.eq(user.as_str()),
+    }
+}
+
+fn order_party(role: PartyRole, user: &UserId) -> Expr {
+    match role {
+        PartyRole::Buyer => order::Column::BuyerId.eq(user.as_str()),
+        PartyRole::Seller => order::Column::SellerId.eq(user.as_str()),
+    }
+}
+
+/// The same, so that SQLite takes no index for the sake of its order. PostgreSQL knows by its statistics which is
+/// better.
+fn unindexed(time: &Expr, backend: DbBackend) -> Expr {
+    match backend {
+        DbBackend::Postgres => time.clone(),
+        _ => time.clone().add(0),
+    }
 }
 
 impl DisputeQuery {
-    fn scans(&self) -> Vec<Scan> {
+    fn scans(&self, backend: DbBackend) -> Vec<Scan> {
         use dispute::Column;
         let time = match self.sort {
             Sort::NewestFirst | Sort::OldestFirst => dispute_column(Column::CreateTime),
@@ -144,7 +162,7 @@ impl DisputeQuery {
             // A party has few open ones, and much behind it: these are sorted, rather than found among all.
             let time = match self.sort {
                 Sort::MostUrgentFirst => time,
-                Sort::NewestFirst | Sort::OldestFirst => unindexed(&time),
+                Sort::NewestFirst | Sort::OldestFirst => unindexed(&time, backend),
             };
             let open = |(_, role): (_, Condition)| Scan { condition: role.add(Expr::cust(OPEN)), time: time.clone() };
             return roles.into_iter().map(open).collect();
@@ -162,7 +180,7 @@ impl DisputeQuery {
         } else if let Some(updated_after) = self.updated_after {
             // What was created since was also updated since. The rest is found by its last event.
             let since = updated_after.micros();
-            let created_before = unindexed(&dispute_column(Column::CreateTime));
+            let created_before = unindexed(&dispute_column(Column::CreateTime), backend);
             vec![
                 scan(Column::CreateTime.gt(since).into()),
                 Scan { condition: created_before.clone().lte(since).into(), time: created_before },
@@ -177,19 +195,14 @@ impl DisputeQuery {
     }
 
     fn people(&self) -> Option<Vec<(PartyRole, Condition)>> {
-        use dispute::Column;
-        let column = |role, user: &UserId| match role {
-            PartyRole::Buyer => Column::BuyerId.eq(user.as_str()),
-            PartyRole::Seller => Column::SellerId.eq(user.as_str()),
-        };
-        let mut roles = by_role(self.visible_to.as_ref(), self.party.as_ref(), None, column)?;
+        let mut roles = by_role(self.visible_to.as_ref(), self.party.as_ref(), None, dispute_party)?;
         for (role, condition) in &mut roles {
             let opener = match self.side {
                 Some(Side::Opener) => Some(*role),
                 Some(Side::Responder) => Some(role.other()),
                 None => None,
             };
-            *condition = condition.clone().add_option(opener.map(|opener| Column::Opener.eq(opener.code())));
+            *condition = condition.clone().add_option(opener.map(|opener| dispute::Column::Opener.eq(opener.code())));
         }
         Some(roles)
     }
@@ -207,7 +220,7 @@ impl DisputeQuery {
     }
 
     /// A statement for each scan.
-    pub(super) fn selects(&self) -> Vec<SelectTwo<dispute::Entity, order::Entity>> {
+    pub(super) fn selects(&self, backend: DbBackend) -> Vec<SelectTwo<dispute::Entity, order::Entity>> {
         use dispute::Column;
         let (shared, direction) = (self.shared(), self.direction());
         let select = |Scan { condition, time }| {
@@ -223,7 +236,7 @@ impl DisputeQuery {
                 .order_by(Column::DisputeId, direction.clone())
                 .limit(self.limit)
         };
-        self.scans().into_iter().map(select).collect()
+        self.scans(backend).into_iter().map(select).collect()
     }
 
     /// What every scan looks for.
@@ -255,40 +268,44 @@ impl DisputeQuery {
 
 impl OrderQuery {
     /// A statement for each role that the person can have.
-    pub(super) fn selects(&self) -> Vec<Select<order::Entity>> {
+    pub(super) fn selects(&self, backend: DbBackend) -> Vec<Select<order::Entity>> {
         use order::Column;
-        let column = |role, user: &UserId| match role {
-            PartyRole::Buyer => Column::BuyerId.eq(user.as_str()),
-            PartyRole::Seller => Column::SellerId.eq(user.as_str()),
-        };
         let mut shared = Condition::all();
         if !self.statuses.is_empty() {
             shared = shared.add(Column::Status.is_in(filled_up(self.statuses.iter().map(|status| status.code()))));
         }
-        if self.has_open_dispute {
-            let open = Query::select()
-                .expr(Expr::val(1))
-                .from(dispute::Entity)
-                .and_where(dispute_column(dispute::Column::OrderId).equals((order::Entity, Column::OrderId)))
-                .and_where(Expr::cust(OPEN))
-                .to_owned();
-            shared = shared.add(Expr::exists(open));
+        let time = Expr::col(Column::CreateTime);
+        let time = if self.has_open_dispute { unindexed(&time, backend) } else { time };
+        if let Some((after, id)) = &self.after {
+            let key = Expr::tuple([time.clone(), Expr::col(Column::OrderId)]);
+            shared = shared.add(key.lt(Expr::tuple([Expr::value(after.micros()), Expr::value(id.as_str())])));
         }
-        if let Some((time, id)) = &self.after {
-            let key = Expr::tuple([Expr::col(Column::CreateTime), Expr::col(Column::OrderId)]);
-            shared = shared.add(key.lt(Expr::tuple([Expr::value(time.micros()), Expr::value(id.as_str())])));
-        }
-        let roles = by_role(self.visible_to.as_ref(), self.party.as_ref(), self.role, column);
-        let everybody = || vec![Condition::all()];
-        let scans = roles.map_or_else(everybody, |roles| roles.into_iter().map(|(_, condition)| condition).collect());
+        let scans = if self.has_open_dispute { self.by_open_disputes() } else { self.parties(order_party) };
         let select = |scan: Condition| {
             order::Entity::find()
                 .filter(scan.add(shared.clone()))
-                .order_by(Column::CreateTime, Direction::Desc)
+                .order_by(time.clone(), Direction::Desc)
                 .order_by(Column::OrderId, Direction::Desc)
                 .limit(self.limit)
         };
         scans.into_iter().map(select).collect()
+    }
+
+    /// The conditions of each role that the person can have, on these columns.
+    fn parties(&self, column: impl Fn(PartyRole, &UserId) -> Expr) -> Vec<Condition> {
+        let roles = by_role(self.visible_to.as_ref(), self.party.as_ref(), self.role, column);
+        roles.map_or_else(|| vec![Condition::all()], |roles| roles.into_iter().map(|(_, party)| party).collect())
+    }
+
+    /// Few orders have an open dispute. They are found by it, whose parties are theirs, and sorted, rather than found
+    /// among all.
+    fn by_open_disputes(&self) -> Vec<Condition> {
+        let with_one = |parties: Condition| {
+            let open = dispute::Entity::find().select_only().column(dispute::Column::OrderId);
+            let open = open.filter(parties.add(Expr::cust(OPEN))).into_query();
+            order::Column::OrderId.in_subquery(open).into()
+        };
+        self.parties(dispute_party).into_iter().map(with_one).collect()
     }
 }
 
@@ -297,7 +314,7 @@ impl Repository {
     pub async fn orders(&self, query: &OrderQuery) -> Result<Vec<Case>, StorageError> {
         let snapshot = self.reader.begin_with_options(snapshot(self.reader.get_database_backend())).await?;
         let mut found = Vec::new();
-        for select in query.selects() {
+        for select in query.selects(self.reader.get_database_backend()) {
             found.extend(select.all(&snapshot).await?);
         }
         found.sort_unstable_by(|a, b| (b.create_time, &b.order_id).cmp(&(a.create_time, &a.order_id)));
@@ -318,7 +335,7 @@ impl Repository {
     /// the open disputes of that.
     pub async fn disputes(&self, query: &DisputeQuery) -> Result<Vec<(DisputeId, Case)>, StorageError> {
         let mut found = Vec::new();
-        for select in query.selects() {
+        for select in query.selects(self.reader.get_database_backend()) {
             found.extend(select.all(&self.reader).await?);
         }
         found.sort_unstable_by_key(|(dispute, _)| {
