@@ -103,11 +103,22 @@ async fn search_everywhere(url: &str) {
     heard.note(ann.disputes.decline_dispute(decline(&offered.dispute_id)).await);
     heard.note(bob.disputes.accept_dispute(accept(&asked.dispute_id)).await);
     heard.0.push_str(&format!("{:?}\n", watch.take(4).await));
+    // It goes to support, who sees the reason, decides, and the money moves.
+    heard.note(ann.disputes.escalate_dispute(escalate(&offered.dispute_id)).await);
+    let include_snapshot = true;
+    let mut shown = ann.watch(v1::WatchDisputesRequest { include_snapshot, ..Default::default() }).await;
+    heard.0.push_str(&format!("{:?}\n", shown.message().await.unwrap()));
+    let decided = support.decide(refund(&offered.dispute_id, 100)).await.unwrap();
+    assert_eq!((decided.reason_detail.as_str(), decided.decided_by.as_str()), (marker.as_str(), "agent"));
+    heard.note(ann.disputes.get_dispute(v1::GetDisputeRequest { dispute_id: offered.dispute_id.clone() }).await);
+    heard.note(platform.disputes.report_settlement(settled(&offered.dispute_id, "pay-1")).await);
+    heard.0.push_str(&format!("{:?}\n", watch.take(3).await));
     assert!(heard.0.len() > 5_000, "something was heard");
     assert!(!heard.0.contains(&marker), "it was answered to somebody else");
+    assert!(!heard.0.contains("\"agent\""), "nor who decided");
 
     let (ended, log) = {
-        drop(watch);
+        drop((watch, shown));
         server.terminate()
     };
     assert!(ended);
@@ -122,7 +133,7 @@ async fn search_everywhere(url: &str) {
     assert_eq!(count(format!("SELECT count(*) FROM events WHERE {payload} LIKE '%{hex}%'")).await, 0);
     assert_eq!(
         count(format!("SELECT count(*) FROM events WHERE {payload} LIKE '%536f727279%'")).await,
-        2,
+        5,
         "texts are shared"
     );
 }
