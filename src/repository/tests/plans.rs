@@ -1,0 +1,146 @@
+//! Which index SQLite reads each list by.
+
+use sea_orm::{ConnectionTrait as _, QueryTrait, Statement};
+
+use super::*;
+
+/// How SQLite reads what a statement asks for: which table by which index, and what it sorts by itself.
+async fn plan(repository: &Repository, select: &impl QueryTrait) -> Vec<String> {
+    let backend = repository.reader.get_database_backend();
+    let Statement { sql, values, .. } = select.build(backend);
+    let ask = Statement { sql: format!("EXPLAIN QUERY PLAN {sql}"), values, db_backend: backend };
+    let rows = repository.reader.query_all_raw(ask).await.unwrap();
+    rows.iter().map(|row| row.try_get("", "detail").unwrap()).collect()
+}
+
+/// Of each scan of a query, the index that it uses, and whether what that finds has to be sorted.
+type Scans = &'static [(&'static str, bool)];
+const TIME: Scans = &[("disputes_by_time", false)];
+const OWN: Scans = &[("disputes_by_buyer", false), ("disputes_by_seller", false)];
+const OWN_OPEN: Scans = &[("disputes_open_by_buyer", false), ("disputes_open_by_seller", false)];
+const OWN_OPEN_SORTED: Scans = &[("disputes_open_by_buyer", true), ("disputes_open_by_seller", true)];
+
+#[tokio::test]
+async fn each_filter_of_the_disputes_has_an_index_behind_it() {
+    let (_folder, repository) = repository().await;
+    let all = || DisputeQuery { limit: 51, ..DisputeQuery::default() };
+    let ann = || DisputeQuery { visible_to: Some(parties().buyer), ..all() };
+    let after = Some((at(5), DisputeId(Uuid::from_u128(1))));
+    let pending = vec![DisputeStatus::Pending];
+    let open = vec![DisputeStatus::Pending, DisputeStatus::Escalated];
+    let cases: Vec<(&str, DisputeQuery, Scans)> = vec![
+        ("everything", all(), TIME),
+        ("a later page", DisputeQuery { after, ..all() }, TIME),
+        ("by kind", DisputeQuery { kinds: vec![DisputeKind::Cancellation], ..all() }, TIME),
+        ("of one's own", ann(), OWN),
+        ("of one's own, a later page", DisputeQuery { after, ..ann() }, OWN),
+        (
+            "by status",
+            DisputeQuery { statuses: vec![DisputeStatus::Declined], ..all() },
+            &[("disputes_by_status", false)],
+        ),
+        (
+            "open ones, oldest first",
+            DisputeQuery { statuses: open.clone(), sort: Sort::OldestFirst, ..all() },
+            &[("disputes_by_status", false), ("disputes_by_status", false)],
+        ),
+        ("of one's own, open", DisputeQuery { statuses: open.clone(), ..ann() }, OWN_OPEN_SORTED),
+        ("the most urgent", DisputeQuery { sort: Sort::MostUrgentFirst, ..all() }, &[("disputes_by_deadline", false)]),
+        (
+            "the most urgent, a later page",
+            DisputeQuery { sort: Sort::MostUrgentFirst, after, ..all() },
+            &[("disputes_by_deadline", false)],
+        ),
+        ("the most urgent of one's own", DisputeQuery { sort: Sort::MostUrgentFirst, ..ann() }, OWN_OPEN),
+        (
+            "the most urgent of those to answer",
+            DisputeQuery { sort: Sort::MostUrgentFirst, side: Some(Side::Responder), statuses: pending, ..ann() },
+            OWN_OPEN,
+        ),
+        (
+            "to be paid",
+            DisputeQuery { settlement_statuses: vec![SettlementStatus::Due], ..all() },
+            &[("disputes_by_settlement", false)],
+        ),
+        (
+            "paid",
+            DisputeQuery { settlement_statuses: vec![SettlementStatus::Settled], ..all() },
+            &[("disputes_by_settlement", false)],
+        ),
+        (
+            "updated since",
+            DisputeQuery { updated_after: Some(at(1)), ..all() },
+            &[("disputes_by_time", false), ("disputes_by_update", true)],
+        ),
+        (
+            "updated since, a later page",
+            DisputeQuery { updated_after: Some(at(1)), after, ..all() },
+            &[("disputes_by_time", false), ("disputes_by_update", true)],
+        ),
+        ("of an order", DisputeQuery { orders: vec![order("o1").id], ..all() }, &[("disputes_by_order", false)]),
+        ("of one's own order", DisputeQuery { orders: vec![order("o1").id], ..ann() }, &[("disputes_by_order", false)]),
+        (
+            "by id",
+            DisputeQuery { disputes: vec![DisputeId(Uuid::from_u128(1))], ..all() },
+            &[("sqlite_autoindex_disputes_1", false)],
+        ),
+    ];
+    for (name, query, expected) in cases {
+        let mut used = Vec::new();
+        for select in query.selects(DbBackend::Sqlite) {
+            let plan = plan(&repository, &select).await;
+            let by = plan.iter().find_map(|step| {
+                let (_, index) = step.strip_prefix("S")?.split_once("disputes USING ")?;
+                index.trim_start_matches("COVERING ").strip_prefix("INDEX ")?.split(' ').next().map(str::to_owned)
+            });
+            used.push((
+                by.unwrap_or_else(|| format!("{plan:?}")),
+                plan.iter().any(|step| step.contains("TEMP B-TREE")),
+            ));
+        }
+        let expected: Vec<_> = expected.iter().map(|(index, is_sorted)| ((*index).to_owned(), *is_sorted)).collect();
+        assert_eq!(used, expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_standing_is_read_from_an_index_alone() {
+    let (_folder, repository) = repository().await;
+    let plan = plan(&repository, &reads::ended_orders(&parties().seller, at(0), at(1))).await;
+    assert!(plan[0].contains("COVERING INDEX orders_by_end (seller_id=? AND end_time>? AND end_time<?)"), "{plan:?}");
+}
+
+#[tokio::test]
+async fn deadlines_and_reminders_are_read_in_the_order_of_their_indexes() {
+    let (_folder, repository) = repository().await;
+    for (select, index) in reads::next_deadlines(256).iter().zip(["disputes_by_deadline", "disputes_by_reminder"]) {
+        let plan = plan(&repository, select).await;
+        let [step] = plan.as_slice() else { panic!("{plan:?}") };
+        assert!(step.contains(index), "{step}");
+    }
+}
+
+#[tokio::test]
+async fn each_filter_of_the_orders_has_an_index_behind_it() {
+    let (_folder, repository) = repository().await;
+    let all = || OrderQuery { limit: 51, ..OrderQuery::default() };
+    let ann = || OrderQuery { visible_to: Some(parties().buyer), role: Some(PartyRole::Buyer), ..all() };
+    let open = |query| OrderQuery { has_open_dispute: true, ..query };
+    const BY_KEY: &str = "sqlite_autoindex_orders_1";
+    let cases: Vec<(&str, OrderQuery, &[&str])> = vec![
+        ("everything", all(), &["orders_by_time"]),
+        ("of one's own", ann(), &["orders_by_buyer"]),
+        ("with an open dispute", open(all()), &[BY_KEY, "disputes_by_status"]),
+        ("of one's own with an open dispute", open(ann()), &[BY_KEY, "disputes_open_by_buyer"]),
+    ];
+    for (name, query, indexes) in cases {
+        for select in query.selects(DbBackend::Sqlite) {
+            let plan = plan(&repository, &select).await;
+            for index in indexes {
+                assert!(plan.iter().any(|step| step.split(' ').any(|word| word == *index)), "{name}: {plan:?}");
+            }
+            let is_sorted = plan.iter().any(|step| step.contains("TEMP B-TREE"));
+            assert_eq!(is_sorted, query.has_open_dispute, "{name}: {plan:?}");
+        }
+    }
+}
