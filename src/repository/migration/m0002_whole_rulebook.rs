@@ -33,6 +33,8 @@ impl MigrationTrait for Migration {
         let others = [
             // What was refunded before anybody reported a settlement is due.
             "UPDATE disputes SET settlement_status = 1 WHERE outcome_refund_minor IS NOT NULL",
+            "DROP INDEX disputes_open",
+            "CREATE UNIQUE INDEX disputes_open ON disputes (order_id, exclusion_group) WHERE resolve_time IS NULL",
             "DROP INDEX disputes_by_deadline",
             "CREATE INDEX disputes_by_deadline ON disputes (respond_by, dispute_id)
                 WHERE resolve_time IS NULL AND escalated_by IS NULL",
@@ -40,9 +42,10 @@ impl MigrationTrait for Migration {
             "CREATE INDEX orders_by_end ON orders (seller_id, end_time, status, cancellation_counts)
                 WHERE end_time IS NOT NULL",
             // Open disputes of a party, most urgent first: few, whatever the party has behind it.
-            "CREATE INDEX disputes_open_by_buyer ON disputes (buyer_id, respond_by, dispute_id) WHERE status IN (1, 2)",
+            "CREATE INDEX disputes_open_by_buyer ON disputes (buyer_id, respond_by, dispute_id)
+                WHERE resolve_time IS NULL",
             "CREATE INDEX disputes_open_by_seller ON disputes (seller_id, respond_by, dispute_id)
-                WHERE status IN (1, 2)",
+                WHERE resolve_time IS NULL",
             "CREATE INDEX disputes_by_status ON disputes (status, create_time, dispute_id)",
             "CREATE INDEX disputes_by_settlement ON disputes (settlement_status, create_time, dispute_id)
                 WHERE settlement_status IS NOT NULL",

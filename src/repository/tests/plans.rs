@@ -104,6 +104,20 @@ async fn each_filter_of_the_disputes_has_an_index_behind_it() {
 }
 
 #[tokio::test]
+async fn the_open_disputes_of_a_batch_are_read_by_their_orders() {
+    let (_folder, repository) = repository().await;
+    for orders in [1, 2, 64, 512] {
+        let orders = (0..orders).map(|number| format!("o{number}")).collect();
+        let plan = plan(&repository, &reads::disputes_of(orders, &[])).await;
+        let [step] = plan.as_slice() else { panic!("{plan:?}") };
+        assert!(step.contains("INDEX disputes_open (order_id=?)"), "{step}");
+    }
+    let with_ended = reads::disputes_of(vec!["o1".to_owned(), "o2".to_owned()], &[DisputeKind::Cancellation]);
+    let plan = plan(&repository, &with_ended).await;
+    assert!(plan[0].contains("INDEX disputes_by_order (order_id=?)"), "{plan:?}");
+}
+
+#[tokio::test]
 async fn a_standing_is_read_from_an_index_alone() {
     let (_folder, repository) = repository().await;
     let plan = plan(&repository, &reads::ended_orders(&parties().seller, at(0), at(1))).await;
@@ -130,7 +144,7 @@ async fn each_filter_of_the_orders_has_an_index_behind_it() {
     let cases: Vec<(&str, OrderQuery, &[&str])> = vec![
         ("everything", all(), &["orders_by_time"]),
         ("of one's own", ann(), &["orders_by_buyer"]),
-        ("with an open dispute", open(all()), &[BY_KEY, "disputes_by_status"]),
+        ("with an open dispute", open(all()), &[BY_KEY, "disputes_open_by_seller"]),
         ("of one's own with an open dispute", open(ann()), &[BY_KEY, "disputes_open_by_buyer"]),
     ];
     for (name, query, indexes) in cases {
