@@ -303,6 +303,10 @@ fn an_escalated_dispute_is_superseded_when_the_order_is_cancelled() {
     let mut story = escalated();
     story.status(OrderStatus::Cancelled);
     assert_eq!(story.ending(1), (DisputeStatus::Superseded, ResolvedBy::OrderEnded, Outcome::Nothing));
+    // A dispute is escalated at most once, even if the order goes on again.
+    story.status(OrderStatus::InProgress);
+    let refusal = story.refused(&buyer(), &escalate(1));
+    assert_eq!(refusal, Refusal::StatusNotAllowed { status: DisputeStatus::Superseded });
 
     // By another dispute, too: an update that was escalated, and a cancellation that is accepted.
     let mut story = Story::new(OrderStatus::InProgress);
