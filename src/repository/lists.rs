@@ -5,8 +5,8 @@
 
 use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{
-    ColumnTrait as _, Condition, DbBackend, EntityTrait as _, Order as Direction, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _, QueryTrait as _, Select, SelectTwo, TransactionTrait as _,
+    ColumnTrait as _, Condition, ConnectionTrait, DbBackend, EntityTrait as _, Order as Direction, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, QueryTrait as _, Select, SelectTwo, TransactionTrait as _,
 };
 
 use super::batch::filled_up;
@@ -328,29 +328,39 @@ impl Repository {
     /// The dispute with this id, in its case: with its order, and with the open disputes of that.
     pub async fn dispute(&self, id: DisputeId) -> Result<Option<Case>, StorageError> {
         let query = DisputeQuery { disputes: vec![id], limit: 1, ..DisputeQuery::default() };
-        Ok(self.disputes(&query).await?.pop().map(|(_, case)| case))
+        Ok(query.find(&self.reader).await?.pop().map(|(_, case)| case))
     }
 
-    /// The disputes that a query finds, each in its case: with its order, as both were at one moment, and with
-    /// the open disputes of that.
+    /// The disputes that a query finds, each in its case: with its order, and with the open disputes of that, as
+    /// they were at one moment. Otherwise one that goes from one scan to another could be found twice, or not.
     pub async fn disputes(&self, query: &DisputeQuery) -> Result<Vec<(DisputeId, Case)>, StorageError> {
+        let snapshot = self.reader.begin_with_options(snapshot(self.reader.get_database_backend())).await?;
+        let found = query.find(&snapshot).await?;
+        snapshot.commit().await?;
+        Ok(found)
+    }
+}
+
+impl DisputeQuery {
+    /// What this finds, on a connection or in a transaction.
+    async fn find(&self, connection: &impl ConnectionTrait) -> Result<Vec<(DisputeId, Case)>, StorageError> {
         let mut found = Vec::new();
-        for select in query.selects(self.reader.get_database_backend()) {
-            found.extend(select.all(&self.reader).await?);
+        for select in self.selects(connection.get_database_backend()) {
+            found.extend(select.all(connection).await?);
         }
         found.sort_unstable_by_key(|(dispute, _)| {
-            let time = if query.sort == Sort::MostUrgentFirst { dispute.respond_by } else { dispute.create_time };
+            let time = if self.sort == Sort::MostUrgentFirst { dispute.respond_by } else { dispute.create_time };
             (time, dispute.dispute_id)
         });
-        if query.direction() == Direction::Desc {
+        if self.direction() == Direction::Desc {
             found.reverse();
         }
-        found.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
+        found.truncate(usize::try_from(self.limit).unwrap_or(usize::MAX));
         // What ended can perhaps be escalated, unless another dispute of its order is open.
         let ended =
             found.iter().filter(|(dispute, _)| dispute.resolve_time.is_some() && dispute.escalated_by.is_none());
         let orders: Vec<String> = ended.map(|(dispute, _)| dispute.order_id.clone()).collect();
-        let open = if orders.is_empty() { Vec::new() } else { disputes_of(orders, &[]).all(&self.reader).await? };
+        let open = if orders.is_empty() { Vec::new() } else { disputes_of(orders, &[]).all(connection).await? };
         let open = open.into_iter().map(rows::dispute_from).collect::<Result<Vec<_>, _>>()?;
         let case = |(dispute, order): (dispute::Model, Option<order::Model>)| {
             let dispute = rows::dispute_from(dispute)?;
