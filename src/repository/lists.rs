@@ -3,7 +3,7 @@
 //! A query is cut into scans, each of which one index reads in order and stops at the limit; what they find is
 //! merged. Of an OR, or of several values of an indexed column, neither database makes such a scan by itself.
 
-use sea_orm::sea_query::{Expr, ExprTrait as _};
+use sea_orm::sea_query::{Expr, ExprTrait as _, SubQueryStatement};
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, DbBackend, EntityTrait as _, Order as Direction, QueryFilter as _,
     QueryOrder as _, QuerySelect as _, QueryTrait as _, Select, SelectTwo, TransactionTrait as _,
@@ -132,12 +132,12 @@ fn order_party(role: PartyRole, user: &UserId) -> Expr {
     }
 }
 
-/// The same, so that SQLite takes no index for the sake of its order. PostgreSQL knows by its statistics which is
-/// better.
-fn unindexed(time: &Expr, backend: DbBackend) -> Expr {
+/// The same, so that SQLite takes no index for its sake: to be told the index of a scan, and not to guess it.
+/// PostgreSQL knows by its statistics which is better.
+fn unindexed(column: &Expr, backend: DbBackend) -> Expr {
     match backend {
-        DbBackend::Postgres => time.clone(),
-        _ => time.clone().add(0),
+        DbBackend::Postgres => column.clone(),
+        _ => column.clone().add(0),
     }
 }
 
@@ -180,18 +180,23 @@ impl DisputeQuery {
         } else if let Some(updated_after) = self.updated_after {
             // What was created since was also updated since. The rest is found by its last event.
             let since = updated_after.micros();
+            let created_since = |kind| scan(Condition::all().add(kind).add(Column::CreateTime.gt(since)));
             let created_before = unindexed(&dispute_column(Column::CreateTime), backend);
-            vec![
-                scan(Column::CreateTime.gt(since).into()),
-                Scan { condition: created_before.clone().lte(since).into(), time: created_before },
-            ]
+            let before = Scan { condition: created_before.clone().lte(since).into(), time: created_before };
+            self.each_kind().map(created_since).chain([before]).collect()
         } else if !self.settlement_statuses.is_empty() {
             self.settlement_statuses.iter().map(each_settlement).collect()
         } else if !self.statuses.is_empty() {
             self.statuses.iter().map(each_status).collect()
         } else {
-            vec![scan(Condition::all())]
+            self.each_kind().map(|kind| scan(kind.into())).collect()
         }
+    }
+
+    /// Of each kind that is looked for, the condition that says so.
+    fn each_kind(&self) -> impl Iterator<Item = Expr> {
+        let kinds = if self.kinds.is_empty() { DisputeKind::ALL.to_vec() } else { self.kinds.clone() };
+        kinds.into_iter().map(|kind| dispute::Column::Kind.eq(kind.code()))
     }
 
     fn people(&self) -> Option<Vec<(PartyRole, Condition)>> {
@@ -222,7 +227,7 @@ impl DisputeQuery {
     /// A statement for each scan.
     pub(super) fn selects(&self, backend: DbBackend) -> Vec<SelectTwo<dispute::Entity, order::Entity>> {
         use dispute::Column;
-        let (shared, direction) = (self.shared(), self.direction());
+        let (shared, direction) = (self.shared(backend), self.direction());
         let select = |Scan { condition, time }| {
             let beyond = self.after.map(|(after, id)| {
                 let key = Expr::tuple([time.clone(), dispute_column(Column::DisputeId)]);
@@ -239,9 +244,11 @@ impl DisputeQuery {
         self.scans(backend).into_iter().map(select).collect()
     }
 
-    /// What every scan looks for.
-    fn shared(&self) -> Condition {
+    /// What every scan looks for, beside what its index is read by.
+    fn shared(&self, backend: DbBackend) -> Condition {
         use dispute::Column;
+        let one_of =
+            |column: Column, codes: Vec<i16>| unindexed(&dispute_column(column), backend).is_in(filled_up(codes));
         let mut shared = Condition::all();
         if self.sort == Sort::MostUrgentFirst {
             shared = shared.add(Expr::cust(PENDING));
@@ -253,26 +260,27 @@ impl DisputeQuery {
             shared = shared.add(Column::OrderId.is_in(filled_up(self.orders.iter().map(OrderId::to_string))));
         }
         if !self.kinds.is_empty() {
-            shared = shared.add(Column::Kind.is_in(filled_up(self.kinds.iter().map(|kind| kind.code()))));
+            shared = shared.add(one_of(Column::Kind, self.kinds.iter().map(|kind| kind.code()).collect()));
         }
         if !self.statuses.is_empty() {
-            shared = shared.add(Column::Status.is_in(filled_up(self.statuses.iter().map(|status| status.code()))));
+            shared = shared.add(one_of(Column::Status, self.statuses.iter().map(|status| status.code()).collect()));
         }
         if !self.settlement_statuses.is_empty() {
-            let codes = filled_up(self.settlement_statuses.iter().map(|status| status.code()));
-            shared = shared.add(Column::SettlementStatus.is_in(codes));
+            let codes = self.settlement_statuses.iter().map(|status| status.code()).collect();
+            shared = shared.add(one_of(Column::SettlementStatus, codes));
         }
         shared.add_option(self.updated_after.map(|time| Column::UpdateTime.gt(time.micros())))
     }
 }
 
 impl OrderQuery {
-    /// A statement for each role that the person can have.
+    /// A statement for each role that the person can have, or for each status.
     pub(super) fn selects(&self, backend: DbBackend) -> Vec<Select<order::Entity>> {
         use order::Column;
         let mut shared = Condition::all();
         if !self.statuses.is_empty() {
-            shared = shared.add(Column::Status.is_in(filled_up(self.statuses.iter().map(|status| status.code()))));
+            let codes = filled_up(self.statuses.iter().map(|status| status.code()));
+            shared = shared.add(unindexed(&Expr::col((order::Entity, Column::Status)), backend).is_in(codes));
         }
         let time = Expr::col(Column::CreateTime);
         let time = if self.has_open_dispute { unindexed(&time, backend) } else { time };
@@ -280,7 +288,11 @@ impl OrderQuery {
             let key = Expr::tuple([time.clone(), Expr::col(Column::OrderId)]);
             shared = shared.add(key.lt(Expr::tuple([Expr::value(after.micros()), Expr::value(id.as_str())])));
         }
-        let scans = if self.has_open_dispute { self.by_open_disputes() } else { self.parties(order_party) };
+        let scans = if self.has_open_dispute {
+            self.with_open_disputes(backend)
+        } else {
+            self.parties(order_party).unwrap_or_else(|| self.each_status())
+        };
         let select = |scan: Condition| {
             order::Entity::find()
                 .filter(scan.add(shared.clone()))
@@ -291,21 +303,36 @@ impl OrderQuery {
         scans.into_iter().map(select).collect()
     }
 
-    /// The conditions of each role that the person can have, on these columns.
-    fn parties(&self, column: impl Fn(PartyRole, &UserId) -> Expr) -> Vec<Condition> {
-        let roles = by_role(self.visible_to.as_ref(), self.party.as_ref(), self.role, column);
-        roles.map_or_else(|| vec![Condition::all()], |roles| roles.into_iter().map(|(_, party)| party).collect())
+    /// The conditions of each role that the person can have, on these columns; `None` is everybody.
+    fn parties(&self, column: impl Fn(PartyRole, &UserId) -> Expr) -> Option<Vec<Condition>> {
+        let roles = by_role(self.visible_to.as_ref(), self.party.as_ref(), self.role, column)?;
+        Some(roles.into_iter().map(|(_, party)| party).collect())
+    }
+
+    /// Of each status that is looked for, the condition that says so.
+    fn each_status(&self) -> Vec<Condition> {
+        let statuses = if self.statuses.is_empty() { &OrderStatus::ALL } else { self.statuses.as_slice() };
+        statuses.iter().map(|status| order::Column::Status.eq(status.code()).into()).collect()
     }
 
     /// Few orders have an open dispute. They are found by it, whose parties are theirs, and sorted, rather than found
     /// among all.
-    fn by_open_disputes(&self) -> Vec<Condition> {
+    fn with_open_disputes(&self, backend: DbBackend) -> Vec<Condition> {
         let with_one = |parties: Condition| {
             let open = dispute::Entity::find().select_only().column(dispute::Column::OrderId);
             let open = open.filter(parties.add(Expr::cust(OPEN))).into_query();
-            order::Column::OrderId.in_subquery(open).into()
+            match backend {
+                // Of an IN it reads every order rather than these.
+                DbBackend::Postgres => Expr::cust_with_expr(
+                    "orders.order_id = ANY(ARRAY $1)",
+                    Expr::SubQuery(None, Box::new(SubQueryStatement::from(open))),
+                ),
+                _ => order::Column::OrderId.in_subquery(open),
+            }
+            .into()
         };
-        self.parties(dispute_party).into_iter().map(with_one).collect()
+        let parties = self.parties(dispute_party).unwrap_or_else(|| vec![Condition::all()]);
+        parties.into_iter().map(with_one).collect()
     }
 }
 

@@ -46,6 +46,20 @@ impl MigrationTrait for Migration {
                 WHERE resolve_time IS NULL",
             "CREATE INDEX disputes_open_by_seller ON disputes (seller_id, respond_by, dispute_id)
                 WHERE resolve_time IS NULL",
+            // What a party does not look for is passed over in the index, without reading it.
+            "DROP INDEX orders_by_buyer",
+            "CREATE INDEX orders_by_buyer ON orders (buyer_id, create_time, order_id, status)",
+            "DROP INDEX orders_by_seller",
+            "CREATE INDEX orders_by_seller ON orders (seller_id, create_time, order_id, status)",
+            "DROP INDEX disputes_by_buyer",
+            "CREATE INDEX disputes_by_buyer ON disputes (buyer_id, create_time, dispute_id, kind, opener)",
+            "DROP INDEX disputes_by_seller",
+            "CREATE INDEX disputes_by_seller ON disputes (seller_id, create_time, dispute_id, kind, opener)",
+            // Everything is the sum of its statuses, or kinds.
+            "DROP INDEX orders_by_time",
+            "CREATE INDEX orders_by_status ON orders (status, create_time, order_id)",
+            "DROP INDEX disputes_by_time",
+            "CREATE INDEX disputes_by_kind ON disputes (kind, create_time, dispute_id)",
             "CREATE INDEX disputes_by_status ON disputes (status, create_time, dispute_id)",
             "CREATE INDEX disputes_by_settlement ON disputes (settlement_status, create_time, dispute_id)
                 WHERE settlement_status IS NOT NULL",
