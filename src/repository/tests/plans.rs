@@ -106,9 +106,7 @@ async fn each_filter_of_the_disputes_has_an_index_behind_it() {
             ));
         }
         let expected: Vec<_> = expected.iter().map(|(index, is_sorted)| ((*index).to_owned(), *is_sorted)).collect();
-        if used != expected {
-            println!("{name}: {used:?}");
-        }
+        assert_eq!(used, expected, "{name}");
     }
 }
 
