@@ -5,7 +5,7 @@
 //! has locked, and the rules see what is already done. Correctness never waits for this: every command
 //! expires what is overdue on its order first.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use super::committer::Committer;
 use super::error::Error;
 use crate::clock::Clock;
-use crate::domain::{DisputeId, OrderId, Timestamp};
+use crate::domain::{DisputeId, Timestamp};
 use crate::repository::{Deadline, Repository};
 
 /// How many disputes are fed through the committer at a time: a batch has room for callers beside them.
@@ -139,7 +139,9 @@ impl Sweeper {
         }
         let now = self.clock.now();
         self.aside.retain(|_, again| *again > now);
-        let limit = u64::try_from(PAGE.saturating_add(self.aside.len())).unwrap_or(u64::MAX);
+        // A dispute has a deadline and perhaps a reminder: what is set aside never fills the page.
+        let limit = PAGE.saturating_add(self.aside.len().saturating_mul(2));
+        let limit = u64::try_from(limit).unwrap_or(u64::MAX);
         // What is done leaves the indexes that this reads, so that the earliest is always first.
         let mut next = self.repository.next_deadlines(limit).await?;
         next.retain(|deadline| !self.aside.contains_key(&deadline.dispute));
@@ -156,8 +158,10 @@ impl Sweeper {
 
     /// Does these together and, if one of them cannot be done, one by one.
     async fn pass_time(&mut self, overdue: &[Deadline], now: Timestamp) -> Result<usize, Error> {
-        let orders: BTreeSet<OrderId> = overdue.iter().map(|deadline| deadline.order.clone()).collect();
-        match self.committer.pass_time(orders.into_iter().collect()).await {
+        let mut seen = HashSet::new();
+        // Each once, and still the earliest first.
+        let orders = overdue.iter().map(|deadline| &deadline.order).filter(|order| seen.insert(*order)).cloned();
+        match self.committer.pass_time(orders.collect()).await {
             Err(Error::Internal(_)) => {}
             result => return result,
         }

@@ -100,9 +100,10 @@ async fn a_command_on_an_order_expires_what_is_overdue_first(service: Service) {
 }
 
 async fn what_became_overdue_in_a_downtime_expires_at_the_start(mut service: Service) {
-    let first = opened(&service, "o1").await;
+    // Neither in the order of their ids, nor of their orders'.
+    let first = opened(&service, "o2").await;
     service.hand.advance(Duration::from_secs(1));
-    let second = opened(&service, "o2").await;
+    let second = opened(&service, "o1").await;
     let token = service.platform().watch(v1::WatchDisputesRequest::default()).await.token;
     service.stop().await;
     service.hand.advance(WINDOW * 3);
