@@ -1,4 +1,5 @@
-//! The numbers under which the values of enums are stored: those of the contract. They never change.
+//! The numbers under which the values of enums are stored: those of the contract, and one of our own where the
+//! contract has one word for two things. They never change.
 
 use crate::domain::{
     ActorRole, DisputeKind, DisputeStatus, EventType, OrderStatus, PartyRole, ReasonCode, ResolvedBy, SettlementStatus,
@@ -65,10 +66,11 @@ codes!(ResolvedBy {
     Crossed = 3,
     Immediate = 4,
     Deadline = 5,
-    OrderEnded = 6,
+    OrderCompleted = 6,
     OrderStatus = 7,
     OtherDispute = 8,
     Support = 9,
+    OrderCancelled = 10,
 });
 codes!(EventType {
     Opened = 1,

@@ -2,19 +2,24 @@
 //!
 //! A query is cut into scans, each of which one index reads in order and stops at the limit; what they find is
 //! merged. Of an OR, or of several values of an indexed column, neither database makes such a scan by itself.
+//! Disputes are found by their keys first, and only those of the page are read: otherwise PostgreSQL would rather
+//! join all orders, and what has to be sorted would be sorted with all its texts.
+
+use std::collections::{BTreeSet, HashMap};
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, SubQueryStatement};
 use sea_orm::{
-    ColumnTrait as _, Condition, ConnectionTrait, DbBackend, EntityTrait as _, Order as Direction, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, QueryTrait as _, Select, SelectTwo, TransactionTrait as _,
+    ColumnTrait as _, Condition, ConnectionTrait as _, DbBackend, EntityTrait as _, Order as Direction,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _, Select,
 };
+use uuid::Uuid;
 
 use super::batch::filled_up;
 use super::codes::Code as _;
 use super::entity::{OPEN, PENDING, dispute, order};
 use super::error::StorageError;
 use super::reads::disputes_of;
-use super::transaction::snapshot;
+use super::transaction::{Moment, at_one_moment};
 use super::{Repository, rows};
 use crate::domain::{
     Case, DisputeId, DisputeKind, DisputeStatus, OrderId, OrderStatus, PartyRole, SettlementStatus, Timestamp, UserId,
@@ -90,26 +95,31 @@ pub struct DisputeQuery {
 }
 
 /// A part of a query that one index reads.
-struct Scan {
+pub(super) struct Scan {
     condition: Condition,
     /// What is sorted by.
     time: Expr,
+    /// Whether everything that it finds comes after what the other scans find.
+    comes_last: bool,
 }
 
 /// The roles in which the person of a query can be a party, each with the condition that says so: each has an
-/// index of its own. `None` is everybody.
+/// index of its own. `None` is everybody. Who looks for what it has with somebody else is read by its own index: it
+/// costs no more than what it has, whoever it names.
 fn by_role(
     visible_to: Option<&UserId>,
     party: Option<&UserId>,
     role: Option<PartyRole>,
-    column: impl Fn(PartyRole, &UserId) -> Expr,
+    backend: DbBackend,
+    column: impl Fn(PartyRole) -> Expr,
 ) -> Option<Vec<(PartyRole, Condition)>> {
     let person = party.or(visible_to)?;
+    let viewer = visible_to.filter(|viewer| *viewer != person);
     let roles = PartyRole::ALL.into_iter().filter(|each| role.is_none_or(|role| role == *each));
     let condition = |role: PartyRole| {
-        let condition = Condition::all().add(column(role, person));
-        let viewer = visible_to.filter(|viewer| *viewer != person);
-        (role, condition.add_option(viewer.map(|viewer| column(role.other(), viewer))))
+        let named = if viewer.is_some() { unindexed(&column(role), backend) } else { column(role) };
+        let condition = Condition::all().add(named.eq(person.as_str()));
+        (role, condition.add_option(viewer.map(|viewer| column(role.other()).eq(viewer.as_str()))))
     };
     Some(roles.map(condition).collect())
 }
@@ -118,18 +128,18 @@ fn dispute_column(column: dispute::Column) -> Expr {
     Expr::col((dispute::Entity, column))
 }
 
-fn dispute_party(role: PartyRole, user: &UserId) -> Expr {
-    match role {
-        PartyRole::Buyer => dispute::Column::BuyerId.eq(user.as_str()),
-        PartyRole::Seller => dispute::Column::SellerId.eq(user.as_str()),
-    }
+fn dispute_party(role: PartyRole) -> Expr {
+    dispute_column(match role {
+        PartyRole::Buyer => dispute::Column::BuyerId,
+        PartyRole::Seller => dispute::Column::SellerId,
+    })
 }
 
-fn order_party(role: PartyRole, user: &UserId) -> Expr {
-    match role {
-        PartyRole::Buyer => order::Column::BuyerId.eq(user.as_str()),
-        PartyRole::Seller => order::Column::SellerId.eq(user.as_str()),
-    }
+fn order_party(role: PartyRole) -> Expr {
+    Expr::col(match role {
+        PartyRole::Buyer => (order::Entity, order::Column::BuyerId),
+        PartyRole::Seller => (order::Entity, order::Column::SellerId),
+    })
 }
 
 /// The same, so that SQLite takes no index for its sake: to be told the index of a scan, and not to guess it.
@@ -137,25 +147,25 @@ fn order_party(role: PartyRole, user: &UserId) -> Expr {
 fn unindexed(column: &Expr, backend: DbBackend) -> Expr {
     match backend {
         DbBackend::Postgres => column.clone(),
-        _ => column.clone().add(0),
+        _ => Expr::cust_with_expr("+?", column.clone()),
     }
 }
 
 impl DisputeQuery {
-    fn scans(&self, backend: DbBackend) -> Vec<Scan> {
+    pub(super) fn scans(&self, backend: DbBackend) -> Vec<Scan> {
         use dispute::Column;
-        let time = match self.sort {
-            Sort::NewestFirst | Sort::OldestFirst => dispute_column(Column::CreateTime),
-            Sort::MostUrgentFirst => dispute_column(Column::RespondBy),
-        };
-        let scan = |condition| Scan { condition, time: time.clone() };
-        let people = self.people();
+        if self.wants_nothing() {
+            return Vec::new();
+        }
+        let time = dispute_column(self.time());
+        let scan = |condition| Scan { condition, time: time.clone(), comes_last: false };
         if !self.disputes.is_empty() || !self.orders.is_empty() {
             // The named are read by their keys; that the person is a party of them is only looked at.
+            let people = self.people(backend, |role| unindexed(&dispute_party(role), backend));
             let parties = people.map(|roles| roles.into_iter().fold(Condition::any(), |any, (_, role)| any.add(role)));
             return vec![scan(Condition::all().add_option(parties))];
         }
-        if let Some(roles) = people {
+        if let Some(roles) = self.people(backend, dispute_party) {
             if !self.wants_open_only() {
                 return roles.into_iter().map(|(_, role)| scan(role)).collect();
             }
@@ -164,7 +174,10 @@ impl DisputeQuery {
                 Sort::MostUrgentFirst => time,
                 Sort::NewestFirst | Sort::OldestFirst => unindexed(&time, backend),
             };
-            let open = |(_, role): (_, Condition)| Scan { condition: role.add(Expr::cust(OPEN)), time: time.clone() };
+            let open = |(_, role): (_, Condition)| {
+                let condition = role.add(Expr::cust(OPEN));
+                Scan { condition, time: time.clone(), comes_last: false }
+            };
             return roles.into_iter().map(open).collect();
         }
         let each_settlement = |status: &SettlementStatus| scan(Column::SettlementStatus.eq(status.code()).into());
@@ -182,7 +195,11 @@ impl DisputeQuery {
             let since = updated_after.micros();
             let created_since = |kind| scan(Condition::all().add(kind).add(Column::CreateTime.gt(since)));
             let created_before = unindexed(&dispute_column(Column::CreateTime), backend);
-            let before = Scan { condition: created_before.clone().lte(since).into(), time: created_before };
+            let before = Scan {
+                condition: created_before.clone().lte(since).into(),
+                time: created_before,
+                comes_last: self.sort == Sort::NewestFirst,
+            };
             self.each_kind().map(created_since).chain([before]).collect()
         } else if !self.settlement_statuses.is_empty() {
             self.settlement_statuses.iter().map(each_settlement).collect()
@@ -199,8 +216,8 @@ impl DisputeQuery {
         kinds.into_iter().map(|kind| dispute::Column::Kind.eq(kind.code()))
     }
 
-    fn people(&self) -> Option<Vec<(PartyRole, Condition)>> {
-        let mut roles = by_role(self.visible_to.as_ref(), self.party.as_ref(), None, dispute_party)?;
+    fn people(&self, backend: DbBackend, column: impl Fn(PartyRole) -> Expr) -> Option<Vec<(PartyRole, Condition)>> {
+        let mut roles = by_role(self.visible_to.as_ref(), self.party.as_ref(), None, backend, column)?;
         for (role, condition) in &mut roles {
             let opener = match self.side {
                 Some(Side::Opener) => Some(*role),
@@ -212,9 +229,23 @@ impl DisputeQuery {
         Some(roles)
     }
 
+    /// Whether nothing can be found: what is sorted by its urgency is pending.
+    fn wants_nothing(&self) -> bool {
+        let others = !self.statuses.is_empty() && !self.statuses.contains(&DisputeStatus::Pending);
+        self.sort == Sort::MostUrgentFirst && (others || !self.settlement_statuses.is_empty())
+    }
+
     fn wants_open_only(&self) -> bool {
         let only_open = !self.statuses.is_empty() && self.statuses.iter().all(|status| status.is_open());
         only_open || self.sort == Sort::MostUrgentFirst
+    }
+
+    /// The column that is sorted by, before the id.
+    fn time(&self) -> dispute::Column {
+        match self.sort {
+            Sort::NewestFirst | Sort::OldestFirst => dispute::Column::CreateTime,
+            Sort::MostUrgentFirst => dispute::Column::RespondBy,
+        }
     }
 
     fn direction(&self) -> Direction {
@@ -224,24 +255,22 @@ impl DisputeQuery {
         }
     }
 
-    /// A statement for each scan.
-    pub(super) fn selects(&self, backend: DbBackend) -> Vec<SelectTwo<dispute::Entity, order::Entity>> {
+    /// The statement that finds the keys of a scan: what is sorted by, and the id.
+    pub(super) fn keys(&self, scan: Scan, backend: DbBackend) -> Select<dispute::Entity> {
         use dispute::Column;
-        let (shared, direction) = (self.shared(backend), self.direction());
-        let select = |Scan { condition, time }| {
-            let beyond = self.after.map(|(after, id)| {
-                let key = Expr::tuple([time.clone(), dispute_column(Column::DisputeId)]);
-                let after = Expr::tuple([Expr::value(after.micros()), Expr::value(id.0)]);
-                if direction == Direction::Desc { key.lt(after) } else { key.gt(after) }
-            });
-            dispute::Entity::find()
-                .find_also_related(order::Entity)
-                .filter(condition.add(shared.clone()).add_option(beyond))
-                .order_by(time, direction.clone())
-                .order_by(Column::DisputeId, direction.clone())
-                .limit(self.limit)
-        };
-        self.scans(backend).into_iter().map(select).collect()
+        let direction = self.direction();
+        let beyond = self.after.map(|(after, id)| {
+            let key = Expr::tuple([scan.time.clone(), dispute_column(Column::DisputeId)]);
+            let after = Expr::tuple([Expr::value(after.micros()), Expr::value(id.0)]);
+            if direction == Direction::Desc { key.lt(after) } else { key.gt(after) }
+        });
+        dispute::Entity::find()
+            .select_only()
+            .columns([self.time(), Column::DisputeId])
+            .filter(scan.condition.add(self.shared(backend)).add_option(beyond))
+            .order_by(scan.time, direction.clone())
+            .order_by(Column::DisputeId, direction)
+            .limit(self.limit)
     }
 
     /// What every scan looks for, beside what its index is read by.
@@ -291,7 +320,7 @@ impl OrderQuery {
         let scans = if self.has_open_dispute {
             self.with_open_disputes(backend)
         } else {
-            self.parties(order_party).unwrap_or_else(|| self.each_status())
+            self.parties(backend, order_party).unwrap_or_else(|| self.each_status())
         };
         let select = |scan: Condition| {
             order::Entity::find()
@@ -304,8 +333,8 @@ impl OrderQuery {
     }
 
     /// The conditions of each role that the person can have, on these columns; `None` is everybody.
-    fn parties(&self, column: impl Fn(PartyRole, &UserId) -> Expr) -> Option<Vec<Condition>> {
-        let roles = by_role(self.visible_to.as_ref(), self.party.as_ref(), self.role, column)?;
+    fn parties(&self, backend: DbBackend, column: impl Fn(PartyRole) -> Expr) -> Option<Vec<Condition>> {
+        let roles = by_role(self.visible_to.as_ref(), self.party.as_ref(), self.role, backend, column)?;
         Some(roles.into_iter().map(|(_, party)| party).collect())
     }
 
@@ -331,7 +360,7 @@ impl OrderQuery {
             }
             .into()
         };
-        let parties = self.parties(dispute_party).unwrap_or_else(|| vec![Condition::all()]);
+        let parties = self.parties(backend, dispute_party).unwrap_or_else(|| vec![Condition::all()]);
         parties.into_iter().map(with_one).collect()
     }
 }
@@ -339,66 +368,82 @@ impl OrderQuery {
 impl Repository {
     /// The orders that a query finds, each with its open disputes, as they were at one moment.
     pub async fn orders(&self, query: &OrderQuery) -> Result<Vec<Case>, StorageError> {
-        let snapshot = self.reader.begin_with_options(snapshot(self.reader.get_database_backend())).await?;
-        let mut found = Vec::new();
-        for select in query.selects(self.reader.get_database_backend()) {
-            found.extend(select.all(&snapshot).await?);
-        }
-        found.sort_unstable_by(|a, b| (b.create_time, &b.order_id).cmp(&(a.create_time, &a.order_id)));
-        found.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
-        let ids: Vec<String> = found.iter().map(|order| order.order_id.clone()).collect();
-        let open = if ids.is_empty() { Vec::new() } else { disputes_of(ids, &[]).all(&snapshot).await? };
-        snapshot.commit().await?;
-        rows::cases_from(found, open)
-    }
-
-    /// The dispute with this id, in its case: with its order, and with the open disputes of that.
-    pub async fn dispute(&self, id: DisputeId) -> Result<Option<Case>, StorageError> {
-        let query = DisputeQuery { disputes: vec![id], limit: 1, ..DisputeQuery::default() };
-        Ok(query.find(&self.reader).await?.pop().map(|(_, case)| case))
+        let query = query.clone();
+        let read = |moment: Moment| async move {
+            let mut found = Vec::new();
+            for select in query.selects(moment.get_database_backend()) {
+                found.extend(select.all(&*moment).await?);
+            }
+            found.sort_unstable_by(|a, b| (b.create_time, &b.order_id).cmp(&(a.create_time, &a.order_id)));
+            found.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
+            let ids: Vec<String> = found.iter().map(|order| order.order_id.clone()).collect();
+            let open = if ids.is_empty() { Vec::new() } else { disputes_of(ids, &[]).all(&*moment).await? };
+            rows::cases_from(found, open)
+        };
+        at_one_moment(&self.reader, read).await
     }
 
     /// The disputes that a query finds, each in its case: with its order, and with the open disputes of that, as
     /// they were at one moment. Otherwise one that goes from one scan to another could be found twice, or not.
     pub async fn disputes(&self, query: &DisputeQuery) -> Result<Vec<(DisputeId, Case)>, StorageError> {
-        let snapshot = self.reader.begin_with_options(snapshot(self.reader.get_database_backend())).await?;
-        let found = query.find(&snapshot).await?;
-        snapshot.commit().await?;
-        Ok(found)
+        let query = query.clone();
+        let read = |moment: Moment| async move {
+            let ids = query.find(&moment).await?;
+            if ids.is_empty() {
+                return Ok(Vec::new());
+            }
+            let named = dispute::Column::DisputeId.is_in(filled_up(ids.iter().copied()));
+            let disputes = dispute::Entity::find().filter(named).all(&*moment).await?;
+            let orders: BTreeSet<String> = disputes.iter().map(|dispute| dispute.order_id.clone()).collect();
+            let named = order::Column::OrderId.is_in(filled_up(orders.iter().cloned()));
+            let found = order::Entity::find().filter(named).all(&*moment).await?;
+            // What can be done with a dispute depends on the others that are open on its order: they can stand in the
+            // way of an escalation, and be overdue.
+            let open = disputes_of(orders.into_iter().collect(), &[]).all(&*moment).await?;
+            in_their_cases(&ids, disputes, rows::cases_from(found, open)?)
+        };
+        at_one_moment(&self.reader, read).await
     }
 }
 
 impl DisputeQuery {
-    /// What this finds, on a connection or in a transaction.
-    async fn find(&self, connection: &impl ConnectionTrait) -> Result<Vec<(DisputeId, Case)>, StorageError> {
-        let mut found = Vec::new();
-        for select in self.selects(connection.get_database_backend()) {
-            found.extend(select.all(connection).await?);
+    /// The ids of what this finds, in order.
+    async fn find(&self, moment: &Moment) -> Result<Vec<Uuid>, StorageError> {
+        let backend = moment.get_database_backend();
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let mut keys: Vec<(i64, Uuid)> = Vec::new();
+        for scan in self.scans(backend) {
+            if !scan.comes_last || keys.len() < limit {
+                keys.extend(self.keys(scan, backend).into_tuple::<(i64, Uuid)>().all(&**moment).await?);
+            }
         }
-        found.sort_unstable_by_key(|(dispute, _)| {
-            let time = if self.sort == Sort::MostUrgentFirst { dispute.respond_by } else { dispute.create_time };
-            (time, dispute.dispute_id)
-        });
+        keys.sort_unstable();
         if self.direction() == Direction::Desc {
-            found.reverse();
+            keys.reverse();
         }
-        found.truncate(usize::try_from(self.limit).unwrap_or(usize::MAX));
-        // What ended can perhaps be escalated, unless another dispute of its order is open.
-        let ended =
-            found.iter().filter(|(dispute, _)| dispute.resolve_time.is_some() && dispute.escalated_by.is_none());
-        let orders: Vec<String> = ended.map(|(dispute, _)| dispute.order_id.clone()).collect();
-        let open = if orders.is_empty() { Vec::new() } else { disputes_of(orders, &[]).all(connection).await? };
-        let open = open.into_iter().map(rows::dispute_from).collect::<Result<Vec<_>, _>>()?;
-        let case = |(dispute, order): (dispute::Model, Option<order::Model>)| {
-            let dispute = rows::dispute_from(dispute)?;
-            let id = dispute.id;
-            let what = "its order is missing";
-            let missing = || StorageError::Corrupt { table: "disputes", id: id.to_string(), what };
-            let order = rows::order_from(order.ok_or_else(missing)?)?;
-            let others = open.iter().filter(|other| other.order == order.id && other.id != id);
-            let disputes = std::iter::once(dispute).chain(others.cloned()).collect();
-            Ok((id, Case { order, disputes }))
-        };
-        found.into_iter().map(case).collect()
+        keys.truncate(limit);
+        Ok(keys.into_iter().map(|(_, id)| id).collect())
     }
+}
+
+/// The disputes with these ids, each in the case of its order, which holds the open ones.
+fn in_their_cases(
+    ids: &[Uuid],
+    disputes: Vec<dispute::Model>,
+    cases: Vec<Case>,
+) -> Result<Vec<(DisputeId, Case)>, StorageError> {
+    let mut disputes: HashMap<Uuid, dispute::Model> =
+        disputes.into_iter().map(|dispute| (dispute.dispute_id, dispute)).collect();
+    let cases: HashMap<OrderId, Case> = cases.into_iter().map(|case| (case.order.id.clone(), case)).collect();
+    let in_its_case = |dispute| {
+        let dispute = rows::dispute_from(dispute)?;
+        let id = dispute.id;
+        let missing = || rows::without_its_order(id);
+        let mut case = cases.get(&dispute.order).ok_or_else(missing)?.clone();
+        if case.dispute(id).is_none() {
+            case.disputes.push(dispute);
+        }
+        Ok((id, case))
+    };
+    ids.iter().filter_map(|id| disputes.remove(id)).map(in_its_case).collect()
 }

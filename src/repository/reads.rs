@@ -1,16 +1,16 @@
 //! Plain reads, which lock nothing.
 
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, Order as Direction, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Select, Statement, TransactionTrait as _,
+    QueryOrder as _, QuerySelect as _, QueryTrait as _, Select, SelectTwo, Statement,
 };
 
 use super::batch::filled_up;
 use super::codes::Code as _;
 use super::entity::{OPEN, PENDING, dispute, event, event_log, order};
 use super::error::StorageError;
-use super::transaction::snapshot;
+use super::transaction::{Moment, at_one_moment};
 use super::{Deadline, Log, LoggedEvent, Repository, rows};
 use crate::domain::{
     Case, DisputeId, DisputeKind, EventId, Order, OrderId, OrderStatus, SellerStanding, Timestamp, UserId,
@@ -34,13 +34,29 @@ impl Repository {
 
     /// An order with its open disputes and with those of `ended_too` that ended, as they were at one moment.
     pub async fn case(&self, id: &OrderId, ended_too: &[DisputeKind]) -> Result<Option<Case>, StorageError> {
-        let snapshot = self.reader.begin_with_options(snapshot(self.reader.get_database_backend())).await?;
-        let order = order::Entity::find_by_id(id.as_str()).one(&snapshot).await?;
-        let disputes = disputes_of(vec![id.to_string()], ended_too).all(&snapshot).await?;
-        snapshot.commit().await?;
-        let Some(order) = order.map(rows::order_from).transpose()? else { return Ok(None) };
-        let disputes = disputes.into_iter().map(rows::dispute_from).collect::<Result<_, _>>()?;
-        Ok(Some(Case { order, disputes }))
+        let (id, ended_too) = (id.to_string(), ended_too.to_vec());
+        let read = |moment: Moment| async move {
+            let order = order::Entity::find_by_id(id.as_str()).one(&*moment).await?;
+            let disputes = disputes_of(vec![id], &ended_too).all(&*moment).await?;
+            Ok(rows::cases_from(order.into_iter().collect(), disputes)?.pop())
+        };
+        at_one_moment(&self.reader, read).await
+    }
+
+    /// The dispute with this id, in its case: with its order, and with the open disputes of that, as they were at one
+    /// moment.
+    pub async fn dispute(&self, id: DisputeId) -> Result<Option<Case>, StorageError> {
+        let mut order = None;
+        let mut disputes = Vec::new();
+        for (dispute, its_order) in case_of(id).all(&self.reader).await? {
+            order = order.or(its_order);
+            disputes.push(rows::dispute_from(dispute)?);
+        }
+        if disputes.is_empty() {
+            return Ok(None);
+        }
+        let order = order.ok_or_else(|| rows::without_its_order(id))?;
+        Ok(Some(Case { order: rows::order_from(order)?, disputes }))
     }
 
     /// How many orders of a seller ended, and how, after `window_start` and up to `window_end`.
@@ -114,6 +130,18 @@ impl Repository {
         let id = select.filter(event::Column::Seq.eq(seq)).into_tuple().one(&self.reader).await?;
         Ok(id.map(EventId))
     }
+}
+
+/// A dispute and the open ones of its order, each with that order: in one statement, which sees one moment.
+pub(super) fn case_of(id: DisputeId) -> SelectTwo<dispute::Entity, order::Entity> {
+    use dispute::Column;
+    let named = dispute::Entity::find().select_only().column(Column::OrderId).filter(Column::DisputeId.eq(id.0));
+    dispute::Entity::find()
+        .find_also_related(order::Entity)
+        .filter(
+            Expr::col((dispute::Entity, Column::OrderId)).eq(Expr::SubQuery(None, Box::new(named.into_query().into()))),
+        )
+        .filter(Condition::any().add(Column::DisputeId.eq(id.0)).add(Expr::cust(OPEN)))
 }
 
 /// How many orders of a seller ended in each way, from an index alone.

@@ -5,12 +5,13 @@
 //! a connection that cannot do that, or that is not sure of it, is closed.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, LockBehavior, LockType, OnConflict, Query};
 use sea_orm::{
-    AccessMode, ColumnTrait as _, ConnectionTrait as _, DatabaseTransaction, DbBackend, EntityTrait as _,
-    IsolationLevel, Iterable as _, Order as Direction, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-    QueryTrait as _, SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
+    AccessMode, ColumnTrait as _, ConnectionTrait as _, DatabaseConnection, DatabaseTransaction, DbBackend,
+    EntityTrait as _, IsolationLevel, Iterable as _, Order as Direction, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, QueryTrait as _, SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
 };
 use uuid::Uuid;
 
@@ -26,8 +27,29 @@ pub(super) fn begun(sqlite_mode: SqliteTransactionMode) -> TransactionOptions {
     TransactionOptions { sqlite_transaction_mode: Some(sqlite_mode), ..TransactionOptions::default() }
 }
 
-/// What a read of several statements is begun with, so that they see one moment.
-pub(super) fn snapshot(backend: DbBackend) -> TransactionOptions {
+/// A read transaction, in which all statements see one moment.
+pub(super) type Moment = Arc<DatabaseTransaction>;
+
+/// Reads with several statements what was there at one moment. A task of its own reads on if the caller goes away:
+/// on PostgreSQL sqlx would give a connection that is stopped within BEGIN back to its pool inside of a transaction.
+pub(super) async fn at_one_moment<T: Send + 'static, F: Future<Output = Result<T, StorageError>> + Send>(
+    reader: &DatabaseConnection,
+    read: impl FnOnce(Moment) -> F + Send + 'static,
+) -> Result<T, StorageError> {
+    let reader = reader.clone();
+    let task = async move {
+        let moment = Arc::new(reader.begin_with_options(snapshot(reader.get_database_backend())).await?);
+        let found = read(moment.clone()).await?;
+        if let Some(transaction) = Arc::into_inner(moment) {
+            transaction.commit().await?;
+        }
+        Ok(found)
+    };
+    tokio::spawn(task).await.unwrap_or_else(|error| Err(StorageError::Failed(error.to_string())))
+}
+
+/// What a read of several statements is begun with.
+fn snapshot(backend: DbBackend) -> TransactionOptions {
     match backend {
         DbBackend::Postgres => TransactionOptions {
             isolation_level: Some(IsolationLevel::RepeatableRead),

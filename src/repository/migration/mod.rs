@@ -17,8 +17,10 @@ impl MigratorTrait for Migrator {
     }
 }
 
-/// The key of the advisory lock that PostgreSQL holds while one process migrates.
-const LOCK: &str = "SELECT pg_advisory_xact_lock(7305794241085369197)";
+/// The advisory lock that PostgreSQL holds while one process migrates. However long that takes, the others wait.
+const LOCK: &str = "SET LOCAL lock_timeout = 0;
+    SELECT pg_advisory_xact_lock(7305794241085369197);
+    SET LOCAL lock_timeout = '10s'";
 
 /// Applies what is not applied yet, in one transaction. Of processes that start at once one migrates; the
 /// others wait for it, on PostgreSQL at the advisory lock and on SQLite at BEGIN IMMEDIATE.

@@ -171,6 +171,17 @@ async fn each_row_is_read_as_it_was_written() {
         let case = repository.dispute(dispute.id).await.unwrap().unwrap();
         assert_eq!(case.dispute(dispute.id), Some(&dispute));
     }
+    for id in [1, 2] {
+        let case = repository.dispute(DisputeId(Uuid::from_u128(id))).await.unwrap().unwrap();
+        let held: BTreeSet<_> = case.disputes.iter().map(|dispute| dispute.id.0.as_u128()).collect();
+        assert_eq!(held, BTreeSet::from([id, 1, 3, 7]), "with whatever is open on its order");
+        let query =
+            DisputeQuery { disputes: vec![DisputeId(Uuid::from_u128(id))], limit: 1, ..DisputeQuery::default() };
+        let listed = repository.disputes(&query).await.unwrap().pop().unwrap();
+        assert_eq!(listed.0, DisputeId(Uuid::from_u128(id)));
+        assert_eq!(listed.1.disputes.len(), held.len(), "in a list too");
+    }
+    assert_eq!(repository.dispute(DisputeId(Uuid::from_u128(99))).await.unwrap(), None);
     let held = async |ended_too: &[DisputeKind]| {
         let case = repository.case(&order("o1").id, ended_too).await.unwrap().unwrap();
         case.disputes.iter().map(|dispute| dispute.id.0.as_u128()).collect::<BTreeSet<_>>()

@@ -24,6 +24,7 @@ const UPDATED_SINCE: Scans = &[
     ("disputes_by_update", true),
 ];
 const OWN: Scans = &[("disputes_by_buyer", false), ("disputes_by_seller", false)];
+const OWN_OTHER_ROLE: Scans = &[("disputes_by_seller", false), ("disputes_by_buyer", false)];
 const OWN_OPEN: Scans = &[("disputes_open_by_buyer", false), ("disputes_open_by_seller", false)];
 const OWN_OPEN_SORTED: Scans = &[("disputes_open_by_buyer", true), ("disputes_open_by_seller", true)];
 
@@ -32,6 +33,7 @@ async fn each_filter_of_the_disputes_has_an_index_behind_it() {
     let (_folder, repository) = repository().await;
     let all = || DisputeQuery { limit: 51, ..DisputeQuery::default() };
     let ann = || DisputeQuery { visible_to: Some(parties().buyer), ..all() };
+    let orders = |count| (0..count).map(|number| order(&format!("o{number}")).id).collect::<Vec<_>>();
     let after = Some((at(5), DisputeId(Uuid::from_u128(1))));
     let pending = vec![DisputeStatus::Pending];
     let open = vec![DisputeStatus::Pending, DisputeStatus::Escalated];
@@ -84,8 +86,27 @@ async fn each_filter_of_the_disputes_has_an_index_behind_it() {
         ),
         ("updated since", DisputeQuery { updated_after: Some(at(1)), ..all() }, UPDATED_SINCE),
         ("updated since, a later page", DisputeQuery { updated_after: Some(at(1)), after, ..all() }, UPDATED_SINCE),
+        (
+            "the most urgent of those that are not pending",
+            DisputeQuery { sort: Sort::MostUrgentFirst, statuses: vec![DisputeStatus::Declined], ..all() },
+            &[],
+        ),
+        ("of somebody", DisputeQuery { party: Some(parties().seller), ..all() }, OWN),
+        // By what the caller has, and not by what the other one has.
+        ("of one's own with somebody", DisputeQuery { party: Some(parties().seller), ..ann() }, OWN_OTHER_ROLE),
         ("of an order", DisputeQuery { orders: vec![order("o1").id], ..all() }, &[("disputes_by_order", false)]),
         ("of one's own order", DisputeQuery { orders: vec![order("o1").id], ..ann() }, &[("disputes_by_order", false)]),
+        ("of many of one's own orders", DisputeQuery { orders: orders(64), ..ann() }, &[("disputes_by_order", true)]),
+        (
+            "open ones of many of one's own orders",
+            DisputeQuery { orders: orders(64), statuses: open.clone(), sort: Sort::OldestFirst, ..ann() },
+            &[("disputes_by_order", true)],
+        ),
+        (
+            "many of one's own by id",
+            DisputeQuery { disputes: (0..64).map(|id| DisputeId(Uuid::from_u128(id))).collect(), ..ann() },
+            &[("sqlite_autoindex_disputes_1", true)],
+        ),
         (
             "by id",
             DisputeQuery { disputes: vec![DisputeId(Uuid::from_u128(1))], ..all() },
@@ -94,11 +115,13 @@ async fn each_filter_of_the_disputes_has_an_index_behind_it() {
     ];
     for (name, query, expected) in cases {
         let mut used = Vec::new();
-        for select in query.selects(DbBackend::Sqlite) {
-            let plan = plan(&repository, &select).await;
+        for scan in query.scans(DbBackend::Sqlite) {
+            let plan = plan(&repository, &query.keys(scan, DbBackend::Sqlite)).await;
             let by = plan.iter().find_map(|step| {
                 let (_, index) = step.strip_prefix("S")?.split_once("disputes USING ")?;
-                index.trim_start_matches("COVERING ").strip_prefix("INDEX ")?.split(' ').next().map(str::to_owned)
+                let index = index.trim_start_matches("COVERING ").strip_prefix("INDEX ")?.split(' ').next();
+                assert!(!plan.iter().any(|step| step.contains("MULTI-INDEX OR")), "{name}: {plan:?}");
+                index.map(str::to_owned)
             });
             used.push((
                 by.unwrap_or_else(|| format!("{plan:?}")),
@@ -122,6 +145,15 @@ async fn the_open_disputes_of_a_batch_are_read_by_their_orders() {
     let with_ended = reads::disputes_of(vec!["o1".to_owned(), "o2".to_owned()], &[DisputeKind::Cancellation]);
     let plan = plan(&repository, &with_ended).await;
     assert!(plan[0].contains("INDEX disputes_by_order (order_id=?)"), "{plan:?}");
+}
+
+#[tokio::test]
+async fn a_dispute_is_read_with_its_order_and_what_is_open_on_that_by_keys() {
+    let (_folder, repository) = repository().await;
+    let plan = plan(&repository, &reads::case_of(DisputeId(Uuid::from_u128(1)))).await;
+    assert!(plan.iter().any(|step| step.contains("INDEX disputes_by_order (order_id=?)")), "{plan:?}");
+    assert!(plan.iter().any(|step| step.contains("INDEX sqlite_autoindex_orders_1 (order_id=?)")), "{plan:?}");
+    assert!(!plan.iter().any(|step| step.starts_with("SCAN")), "{plan:?}");
 }
 
 #[tokio::test]
@@ -154,6 +186,7 @@ async fn each_filter_of_the_orders_has_an_index_behind_it() {
         ("by status", OrderQuery { statuses: delivered.clone(), ..all() }, &["orders_by_status"]),
         ("of one's own", ann(), &["orders_by_buyer"]),
         ("of one's own by status", OrderQuery { statuses: delivered, ..ann() }, &["orders_by_buyer"]),
+        ("of one's own with somebody", OrderQuery { party: Some(parties().seller), role: None, ..ann() }, &[]),
         ("with an open dispute", open(all()), &[BY_KEY, "disputes_open_by_seller"]),
         ("of one's own with an open dispute", open(ann()), &[BY_KEY, "disputes_open_by_buyer"]),
     ];
