@@ -57,9 +57,10 @@ pub(super) fn may_withdraw(
     answer: &Answer,
     now: Timestamp,
 ) -> Result<(Actor, ResolvedBy), Refusal> {
-    match &case.named(answer.dispute)?.escalation {
-        Some(escalation) => escalation::may_take_back(case, escalation, caller, answer),
-        None => {
+    let dispute = case.named(answer.dispute)?;
+    match &dispute.escalation {
+        Some(escalation) if dispute.is_open() => escalation::may_take_back(dispute, escalation, caller, answer),
+        Some(_) | None => {
             let (_, actor) = admit(case, caller, answer, Side::Opener, None, now)?;
             Ok((actor, ResolvedBy::Opener))
         }

@@ -156,8 +156,10 @@ pub enum ResolvedBy {
     Immediate,
     /// The response window closed.
     Deadline,
-    /// The order was completed or cancelled by the order system.
-    OrderEnded,
+    /// The order was completed by the order system.
+    OrderCompleted,
+    /// The order was cancelled by the order system.
+    OrderCancelled,
     /// The order entered a status that does not allow the kind.
     OrderStatus,
     /// The outcome of another dispute.

@@ -63,8 +63,7 @@ fn leaves_a_quarrel(dispute: &Dispute, resolution: &Resolution) -> bool {
     let ended_so = match resolution.status {
         DisputeStatus::Declined | DisputeStatus::Answered => true,
         DisputeStatus::Expired => resolution.outcome == Outcome::Nothing,
-        // Of an order that was cancelled the next guard tells.
-        DisputeStatus::Superseded => resolution.by == ResolvedBy::OrderEnded,
+        DisputeStatus::Superseded => resolution.by == ResolvedBy::OrderCompleted,
         DisputeStatus::Pending
         | DisputeStatus::Escalated
         | DisputeStatus::Accepted
@@ -82,20 +81,18 @@ fn party_or_support(dispute: &Dispute, caller: &Caller) -> Result<Actor, Refusal
     }
 }
 
-/// The guards of taking an escalated dispute back: only who escalated it can, and support is one.
+/// The guards of taking back a dispute that is escalated: only who escalated it can, and support is one.
 pub(super) fn may_take_back(
-    case: &Case,
+    dispute: &Dispute,
     escalation: &Escalation,
     caller: &Caller,
     answer: &Answer,
 ) -> Result<(Actor, ResolvedBy), Refusal> {
-    let dispute = case.named(answer.dispute)?;
     let actor = party_or_support(dispute, caller)?;
     if actor.role() != escalation.by {
         return Err(Refusal::WrongRole);
     }
     dispute.require_unchanged(answer)?;
-    dispute.require_escalated()?;
     let by = match &actor {
         Actor::Party(role, _) if *role == dispute.opener => ResolvedBy::Opener,
         Actor::Party(..) => ResolvedBy::Responder,

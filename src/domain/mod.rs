@@ -93,7 +93,14 @@ pub fn decide(
 fn upsert(case: Option<&Case>, caller: &Caller, report: &OrderReport, now: Timestamp) -> Result<Decision, Refusal> {
     let order = Order::upsert(case.map(|case| &case.order), report, now)?;
     let disputes = case.map(|case| case.disputes.clone()).unwrap_or_default();
-    let by = if order.status.is_ended() { ResolvedBy::OrderEnded } else { ResolvedBy::OrderStatus };
+    let by = match order.status {
+        OrderStatus::Completed => ResolvedBy::OrderCompleted,
+        OrderStatus::Cancelled => ResolvedBy::OrderCancelled,
+        OrderStatus::RequirementsPending
+        | OrderStatus::InProgress
+        | OrderStatus::Delivered
+        | OrderStatus::InRevision => ResolvedBy::OrderStatus,
+    };
     let mut draft = Draft::new(Case { order, disputes }, Actor::Platform(caller.user.clone()), now);
     draft.supersede(by);
     Ok(draft.decided(None))

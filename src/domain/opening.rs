@@ -144,7 +144,8 @@ fn limits_of_attempts(
     let ended: Vec<_> = in_vain.filter_map(|dispute| Some(dispute.resolution.as_ref()?.time)).collect();
     let mut limits = Vec::new();
     let retry_time = ended.iter().max().map(|last| last.plus(cool_down));
-    if let Some(retry_time) = retry_time.filter(|retry_time| now < *retry_time) {
+    // Without a cool-down there is none, also where the clock was set back since.
+    if let Some(retry_time) = retry_time.filter(|retry_time| !cool_down.is_zero() && now < *retry_time) {
         limits.push(Refusal::CoolDown { retry_time });
     }
     let attempts = u32::try_from(ended.len()).unwrap_or(u32::MAX);

@@ -63,7 +63,7 @@ pub struct OrderView {
 }
 
 impl Case {
-    /// What would come of a dispute, as the order stands.
+    /// What would come of a dispute of which nothing is overdue, as the order stands.
     pub fn consequences(&self, dispute: &Dispute) -> Consequences {
         if !dispute.is_pending() {
             return Consequences::default();
@@ -77,6 +77,19 @@ impl Case {
         Consequences { if_accepted, if_silent: Some(outcome_of_silence(self, dispute)) }
     }
 
+    /// What will come of a dispute, once the clock has done what it has to do at `now`: what is overdue can no
+    /// longer be accepted, whether or not that has been recorded yet.
+    pub fn consequences_at(&self, dispute: &Dispute, now: Timestamp) -> Consequences {
+        let Some(after_the_clock) = expire_overdue(self, now).map(|decision| decision.case) else {
+            return self.consequences(dispute);
+        };
+        let end = after_the_clock.dispute(dispute.id).and_then(|dispute| dispute.resolution.as_ref());
+        match end {
+            Some(end) if dispute.is_pending() => Consequences { if_accepted: None, if_silent: Some(end.outcome) },
+            Some(_) | None => after_the_clock.consequences(dispute),
+        }
+    }
+
     /// A dispute of the case, as this caller is answered it. The case holds every open dispute of the order.
     /// What is overdue can still be shown as it was stored; what can be done with it is judged by the clock.
     pub fn view(&self, dispute: &Dispute, caller: &Caller, policy: &Policy, now: Timestamp) -> DisputeView {
@@ -84,7 +97,7 @@ impl Case {
         let case = after_the_clock.as_ref().unwrap_or(self);
         DisputeView {
             dispute: dispute.clone(),
-            consequences: self.consequences(dispute),
+            consequences: self.consequences_at(dispute, now),
             allowed_actions: allowed_actions(case, dispute.id, caller, policy, now),
         }
     }

@@ -1,4 +1,5 @@
-//! The enums of the contract and those of the rules: the same names, one table each, read both ways.
+//! The enums of the contract and those of the rules: the same names, one table each, read both ways,
+//! but where the contract has one word for two things.
 
 use crate::domain;
 use crate::proto::v1;
@@ -55,11 +56,6 @@ same_values!(
 same_values!(Effect, "EFFECT_", [Revenue, CompletionRate, SearchVisibility, NoFurtherRefund]);
 same_values!(SilenceRule, "SILENCE_RULE_", [NoEffect, Accept]);
 same_values!(
-    ResolvedBy,
-    "RESOLVED_BY_",
-    [Responder, Opener, Crossed, Immediate, Deadline, OrderEnded, OrderStatus, OtherDispute, Support]
-);
-same_values!(
     EventType,
     "EVENT_TYPE_",
     [
@@ -79,6 +75,23 @@ same_values!(
         Snapshot,
     ]
 );
+
+impl From<domain::ResolvedBy> for v1::ResolvedBy {
+    fn from(by: domain::ResolvedBy) -> Self {
+        match by {
+            domain::ResolvedBy::Responder => Self::Responder,
+            domain::ResolvedBy::Opener => Self::Opener,
+            domain::ResolvedBy::Crossed => Self::Crossed,
+            domain::ResolvedBy::Immediate => Self::Immediate,
+            domain::ResolvedBy::Deadline => Self::Deadline,
+            // The contract has one word for both; only the rules of escalation tell them apart.
+            domain::ResolvedBy::OrderCompleted | domain::ResolvedBy::OrderCancelled => Self::OrderEnded,
+            domain::ResolvedBy::OrderStatus => Self::OrderStatus,
+            domain::ResolvedBy::OtherDispute => Self::OtherDispute,
+            domain::ResolvedBy::Support => Self::Support,
+        }
+    }
+}
 
 impl From<domain::ReasonCode> for v1::Reason {
     fn from(code: domain::ReasonCode) -> Self {

@@ -162,7 +162,7 @@ pub(super) fn encode_snapshot(id: EventId, case: &Case, dispute: &Dispute, now: 
     v1::DisputeEvent {
         event_id: id.to_string(),
         r#type: v1::EventType::Snapshot.into(),
-        dispute: Some(public_dispute(dispute, case.consequences(dispute))),
+        dispute: Some(public_dispute(dispute, case.consequences_at(dispute, now))),
         previous_status: v1::DisputeStatus::Unspecified.into(),
         event_time: Some(timestamp(now)),
         actor: Some(v1::Actor { role: v1::ActorRole::System.into(), id: String::new() }),

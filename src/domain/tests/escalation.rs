@@ -299,10 +299,27 @@ fn an_escalated_dispute_stays_when_the_order_is_completed_and_support_can_still_
 }
 
 #[test]
+fn what_a_cancellation_of_the_order_ended_cannot_be_escalated_even_if_the_order_goes_on_again() {
+    let superseded = Refusal::StatusNotAllowed { status: DisputeStatus::Superseded };
+    let mut story = Story::new(OrderStatus::InProgress);
+    story.done(&seller(), &offer(1, 2_000));
+    story.status(OrderStatus::Cancelled);
+    assert_eq!(story.refused(&buyer(), &escalate(1)), superseded);
+    story.status(OrderStatus::InProgress);
+    assert_eq!(story.refused(&buyer(), &escalate(1)), superseded);
+    assert_eq!(story.actions(&buyer(), 1), []);
+    // What its completion ended can be, also then.
+    story.done(&seller(), &offer(2, 2_000));
+    story.status(OrderStatus::Completed);
+    story.status(OrderStatus::InProgress);
+    assert_eq!(story.done(&buyer(), &escalate(2)).status(), DisputeStatus::Escalated);
+}
+
+#[test]
 fn an_escalated_dispute_is_superseded_when_the_order_is_cancelled() {
     let mut story = escalated();
     story.status(OrderStatus::Cancelled);
-    assert_eq!(story.ending(1), (DisputeStatus::Superseded, ResolvedBy::OrderEnded, Outcome::Nothing));
+    assert_eq!(story.ending(1), (DisputeStatus::Superseded, ResolvedBy::OrderCancelled, Outcome::Nothing));
     // A dispute is escalated at most once, even if the order goes on again.
     story.status(OrderStatus::InProgress);
     let refusal = story.refused(&buyer(), &escalate(1));

@@ -177,6 +177,31 @@ fn a_pending_dispute_says_what_would_come_of_it() {
 }
 
 #[test]
+fn what_is_overdue_promises_nothing_more_though_it_is_not_recorded_yet() {
+    let silent = |if_silent| Consequences { if_accepted: None, if_silent: Some(if_silent) };
+    let mut story = Story::new(OrderStatus::InProgress);
+    story.done(&buyer(), &cancellation(1, Buyer));
+    story.now = at(1);
+    story.done(&buyer(), &update(2));
+    story.done(&seller(), &extension(3, 400_000));
+    story.now = at(172_799);
+    assert_eq!(story.view(&seller(), 1).consequences.if_accepted, Some(cancelled(10_000)));
+    assert_eq!(story.actions(&seller(), 2), [Answer]);
+    assert_eq!(story.view(&buyer(), 3).consequences.if_accepted, Some(Outcome::NewDueTime(at(400_000))));
+    // The cancellation is over, and takes the others with it; all of them are still stored as pending.
+    story.now = at(172_800);
+    assert_eq!(story.view(&seller(), 1).consequences, silent(cancelled(10_000)));
+    for number in [2, 3] {
+        assert_eq!(story.view(&seller(), number).dispute.status(), DisputeStatus::Pending);
+        assert_eq!(story.view(&seller(), number).consequences, silent(Outcome::Nothing));
+        for caller in [buyer(), seller(), support()] {
+            assert_eq!(story.actions(&caller, number), []);
+        }
+    }
+    assert_eq!(story.refused(&seller(), &reply(2)), Refusal::StatusNotAllowed { status: DisputeStatus::Superseded });
+}
+
+#[test]
 fn the_completion_rate_is_in_basis_points_rounded_down_and_without_orders_there_is_none() {
     let cases = [
         ("no order", 0, 0, None),

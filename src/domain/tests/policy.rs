@@ -37,6 +37,17 @@ fn a_cool_down_follows_what_was_declined_withdrawn_or_left_without_an_answer() {
 }
 
 #[test]
+fn without_a_cool_down_there_is_none_though_the_clock_was_set_back() {
+    let mut story = Story::new(OrderStatus::InProgress);
+    story.policy.partial_refund.kind.attempts.max = 2;
+    story.now = at(10);
+    story.done(&seller(), &offer(1, 100));
+    story.done(&buyer(), &decline(1));
+    story.now = at(9);
+    story.done(&seller(), &offer(2, 100));
+}
+
+#[test]
 fn a_cool_down_is_of_the_same_order_kind_and_opener_only() {
     let mut story = Story::new(OrderStatus::InProgress);
     story.policy.cancellation.kind.attempts.cool_down = HOUR;

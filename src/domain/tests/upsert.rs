@@ -92,12 +92,12 @@ fn what_a_dispute_cancelled_stays_cancelled_whatever_arrives() {
 #[test]
 fn an_order_that_leaves_the_statuses_allowed_supersedes_what_is_pending() {
     use crate::domain::OrderStatus::*;
-    use ResolvedBy::{OrderEnded, OrderStatus as ByStatus};
+    use ResolvedBy::{OrderCancelled, OrderCompleted, OrderStatus as ByStatus};
     let cases: [(&str, Caller, Command, OrderStatus, Option<ResolvedBy>); 7] = [
-        ("completion ends an offer", seller(), offer(1, 100), Completed, Some(OrderEnded)),
-        ("completion ends a cancellation", buyer(), cancellation(1, Buyer), Completed, Some(OrderEnded)),
-        ("cancellation ends a request for an update", buyer(), update(1), Cancelled, Some(OrderEnded)),
-        ("cancellation ends a cancellation", seller(), cancellation(1, Seller), Cancelled, Some(OrderEnded)),
+        ("completion ends an offer", seller(), offer(1, 100), Completed, Some(OrderCompleted)),
+        ("completion ends a cancellation", buyer(), cancellation(1, Buyer), Completed, Some(OrderCompleted)),
+        ("cancellation ends a request for an update", buyer(), update(1), Cancelled, Some(OrderCancelled)),
+        ("cancellation ends a cancellation", seller(), cancellation(1, Seller), Cancelled, Some(OrderCancelled)),
         (
             "back before the beginning, an offer is not allowed",
             seller(),
