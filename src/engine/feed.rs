@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::error::Error;
 use super::filter::EventFilter;
-use super::token::{Position, ResumeToken};
+use super::token::{Position, ResumeToken, SnapshotState};
 use crate::repository::{LoggedEvent, Repository, StorageError};
 
 /// How many events the ring holds …
@@ -123,7 +123,7 @@ impl Feed {
 
     /// The token of a place in this log.
     pub fn token(&self, position: Position) -> ResumeToken {
-        ResumeToken { epoch: self.epoch, position, in_snapshot: false }
+        ResumeToken { epoch: self.epoch, position, snapshot: SnapshotState::Over }
     }
 
     /// Tails the log for as long as it is polled.

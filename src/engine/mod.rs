@@ -17,4 +17,4 @@ pub use deadlines::{Deadlines, forget_requests};
 pub use error::Error;
 pub use feed::{Feed, Page, Start, StartError};
 pub use filter::EventFilter;
-pub use token::{InvalidToken, Position, ResumeToken};
+pub use token::{InvalidToken, Position, ResumeToken, ShownPage, SnapshotState};

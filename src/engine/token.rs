@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use uuid::Uuid;
 
-use crate::domain::EventId;
+use crate::domain::{DisputeId, EventId, Timestamp};
 
 /// A place in the log: just after the event at `seq`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,14 +30,34 @@ impl Position {
 }
 
 /// What a client keeps to go on from where it was. Opaque; grants no rights.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ResumeToken {
     /// The log, by the random id that it was given when it was made.
     pub epoch: Uuid,
     /// The place in it.
     pub position: Position,
-    /// Whether it is of a snapshot that was not complete: resuming a stream from it repeats the snapshot.
-    pub in_snapshot: bool,
+    /// The snapshot that the stream began with, as far as it still matters.
+    pub snapshot: SnapshotState,
+}
+
+/// What a stream has still to remember of the snapshot that it began with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SnapshotState {
+    /// Nothing.
+    Over,
+    /// It is not complete: who resumes here is shown it again.
+    Incomplete,
+    /// It is complete, and shows some of the events that follow: these pages tell which. Not empty.
+    Shown(Vec<ShownPage>),
+}
+
+/// A page of a snapshot: disputes in the order of their keys, as they were when the log had this head.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ShownPage {
+    /// The key of the last dispute: when it was created, and its id.
+    pub up_to: (Timestamp, DisputeId),
+    /// The number of the last event that is behind what the page shows.
+    pub head: i64,
 }
 
 /// A text that is no token.
@@ -48,15 +68,33 @@ pub struct InvalidToken;
 /// The first byte of a token: its layout, and what it is of.
 const LIVE: u8 = 1;
 const IN_SNAPSHOT: u8 = 2;
+const AFTER_SNAPSHOT: u8 = 3;
+
+/// How many pages a token tells of. If there were more, neighbours are told of as one, as if it had been read when
+/// the first of them was: who resumes there can be sent some events again that the snapshot shows, and misses none.
+const TOKEN_PAGES: usize = 64;
 
 impl ResumeToken {
     /// The token as text.
     pub fn encode(&self) -> String {
         let mut bytes = Vec::with_capacity(33);
-        bytes.push(if self.in_snapshot { IN_SNAPSHOT } else { LIVE });
+        bytes.push(match &self.snapshot {
+            SnapshotState::Over => LIVE,
+            SnapshotState::Incomplete => IN_SNAPSHOT,
+            SnapshotState::Shown(_) => AFTER_SNAPSHOT,
+        });
         bytes.extend(self.epoch.as_bytes());
         bytes.extend(self.position.seq.to_be_bytes());
         bytes.extend(self.position.check.to_be_bytes());
+        if let SnapshotState::Shown(pages) = &self.snapshot {
+            for pages in pages.chunks(pages.len().div_ceil(TOKEN_PAGES).max(1)) {
+                let (Some(first), Some(last)) = (pages.first(), pages.last()) else { continue };
+                let (time, id) = last.up_to;
+                bytes.extend(time.micros().to_be_bytes());
+                bytes.extend(id.0.as_bytes());
+                bytes.extend(first.head.to_be_bytes());
+            }
+        }
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
@@ -66,31 +104,74 @@ impl ResumeToken {
         let (version, rest) = bytes.split_first_chunk::<1>().ok_or(InvalidToken)?;
         let (epoch, rest) = rest.split_first_chunk::<16>().ok_or(InvalidToken)?;
         let (seq, rest) = rest.split_first_chunk::<8>().ok_or(InvalidToken)?;
-        let check = <[u8; 8]>::try_from(rest).map_err(|_| InvalidToken)?;
+        let (check, rest) = rest.split_first_chunk::<8>().ok_or(InvalidToken)?;
         let seq = i64::from_be_bytes(*seq);
-        let in_snapshot = match *version {
-            [LIVE] => false,
-            [IN_SNAPSHOT] => true,
+        let snapshot = match *version {
+            [LIVE] if rest.is_empty() => SnapshotState::Over,
+            [IN_SNAPSHOT] if rest.is_empty() => SnapshotState::Incomplete,
+            [AFTER_SNAPSHOT] if !rest.is_empty() => SnapshotState::Shown(decode_pages(rest).ok_or(InvalidToken)?),
             _ => return Err(InvalidToken),
         };
         if seq < 0 {
             return Err(InvalidToken);
         }
-        let position = Position { seq, check: u64::from_be_bytes(check) };
-        Ok(Self { epoch: Uuid::from_bytes(*epoch), position, in_snapshot })
+        let position = Position { seq, check: u64::from_be_bytes(*check) };
+        Ok(Self { epoch: Uuid::from_bytes(*epoch), position, snapshot })
     }
+}
+
+fn decode_pages(mut bytes: &[u8]) -> Option<Vec<ShownPage>> {
+    let mut pages = Vec::new();
+    while !bytes.is_empty() {
+        let (time, rest) = bytes.split_first_chunk::<8>()?;
+        let (id, rest) = rest.split_first_chunk::<16>()?;
+        let (head, rest) = rest.split_first_chunk::<8>()?;
+        let up_to = (Timestamp::from_micros(i64::from_be_bytes(*time))?, DisputeId(Uuid::from_bytes(*id)));
+        pages.push(ShownPage { up_to, head: i64::from_be_bytes(*head) });
+        bytes = rest;
+    }
+    let is_ours = pages.len() <= TOKEN_PAGES && pages.is_sorted_by_key(|page| page.up_to);
+    is_ours.then_some(pages)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn token(snapshot: SnapshotState) -> ResumeToken {
+        let position = Position { seq: i64::MAX, check: u64::MAX };
+        ResumeToken { epoch: Uuid::from_u128(7), position, snapshot }
+    }
+
+    fn page(number: i64) -> ShownPage {
+        let id = DisputeId(Uuid::from_u128(number.unsigned_abs().into()));
+        ShownPage { up_to: (Timestamp::from_micros(number / 2).unwrap(), id), head: number * 10 }
+    }
+
+    fn shown(pages: i64) -> SnapshotState {
+        SnapshotState::Shown((1..=pages).map(page).collect())
+    }
+
     #[test]
     fn a_token_is_read_as_it_was_written() {
-        for in_snapshot in [false, true] {
-            let position = Position { seq: i64::MAX, check: u64::MAX };
-            let token = ResumeToken { epoch: Uuid::from_u128(7), position, in_snapshot };
+        for snapshot in [SnapshotState::Over, SnapshotState::Incomplete, shown(1), shown(2), shown(64)] {
+            let token = token(snapshot);
             assert_eq!(ResumeToken::decode(&token.encode()), Ok(token));
+        }
+    }
+
+    #[test]
+    fn a_token_of_many_pages_is_short_and_covers_no_more_than_they_do() {
+        for pages in [65, 128, 3_900] {
+            let all: Vec<_> = (1..=pages).map(page).collect();
+            let text = token(shown(pages)).encode();
+            assert!(text.len() < 3_000, "{} characters", text.len());
+            let SnapshotState::Shown(told) = ResumeToken::decode(&text).unwrap().snapshot else { panic!("{text}") };
+            assert_eq!(told.last().unwrap().up_to, all.last().unwrap().up_to);
+            for page in &all {
+                let there = told.partition_point(|told| told.up_to < page.up_to);
+                assert!(told[there].head <= page.head);
+            }
         }
     }
 
@@ -98,11 +179,14 @@ mod tests {
     fn anything_else_is_no_token() {
         let at = |seq| {
             let position = Position { seq, check: 2 };
-            ResumeToken { epoch: Uuid::from_u128(7), position, in_snapshot: false }.encode()
+            ResumeToken { epoch: Uuid::from_u128(7), position, snapshot: SnapshotState::Over }.encode()
         };
-        let (token, negative) = (at(1), at(-1));
-        let longer = format!("{token}AAAA");
-        for text in ["", "x", "nonsense", "ÿ", &token[1..], &token[..40], &longer, &negative] {
+        let (live, negative) = (at(1), at(-1));
+        let longer = format!("{live}AAAA");
+        let unsorted = token(SnapshotState::Shown(vec![page(9), page(1)])).encode();
+        let (one, none) = (token(shown(1)).encode(), token(shown(0)).encode());
+        let cut = &one[..60];
+        for text in ["", "x", "nonsense", "ÿ", &live[1..], &live[..40], &longer, &negative, &unsorted, cut, &none] {
             assert_eq!(ResumeToken::decode(text), Err(InvalidToken), "{text}");
         }
     }

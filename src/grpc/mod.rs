@@ -1,7 +1,7 @@
 //! The only room that knows gRPC.
 //!
 //! - `transport`: what every RPC passes through: who calls, how long it may take, errors of the transport.
-//! - `orders`, `disputes`, `lists`, `watch`: the handlers.
+//! - `orders`, `disputes`, `lists`, `watch` with `snapshot`: the handlers.
 //! - `requests`, `violations`, `pages`: messages in, with every field violation at once.
 //! - `responses` and `encoded`: messages out. `translations`: what people read in them.
 //! - `status`: the only place that names a gRPC code.
@@ -15,6 +15,7 @@ mod orders;
 mod pages;
 mod requests;
 mod responses;
+mod snapshot;
 mod status;
 mod translations;
 mod transport;

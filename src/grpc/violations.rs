@@ -82,12 +82,10 @@ impl Violations {
     #[expect(clippy::option_option, reason = "wrong, absent, there")]
     pub(super) fn instant(&mut self, field: &str, instant: Option<&ProtoTimestamp>) -> Option<Option<Timestamp>> {
         let Some(instant) = instant else { return Some(None) };
-        let micros = instant.seconds.checked_mul(1_000_000).and_then(|micros| {
-            let nanos = (0..1_000_000_000).contains(&instant.nanos).then_some(instant.nanos)?;
-            micros.checked_add(i64::from(nanos / 1_000))
-        });
-        let instant = micros.and_then(Timestamp::from_micros);
-        self.check(field, instant.map(Some).ok_or("must be a valid instant within the years 0001 to 9999"))
+        self.check(
+            field,
+            known_instant(instant).map(Some).ok_or("must be a valid instant within the years 0001 to 9999"),
+        )
     }
 
     /// An instant that must be there.
@@ -164,4 +162,11 @@ impl Violations {
         let heartbeat = heartbeat.filter(|heartbeat| allowed.contains(heartbeat));
         self.check("heartbeat_interval", heartbeat.ok_or("must be from 1 s to 60 s"))
     }
+}
+
+/// The instant, in whole microseconds; `None` outside the years 0001 to 9999.
+pub(super) fn known_instant(instant: &ProtoTimestamp) -> Option<Timestamp> {
+    let nanos = (0..1_000_000_000).contains(&instant.nanos).then_some(instant.nanos)?;
+    let micros = instant.seconds.checked_mul(1_000_000)?.checked_add(i64::from(nanos / 1_000))?;
+    Timestamp::from_micros(micros)
 }

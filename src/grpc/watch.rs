@@ -2,7 +2,6 @@
 //!
 //! The transport pulls: nothing is read for a subscriber that does not read.
 
-use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,31 +9,24 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use futures_util::stream::{self, Stream};
-use prost::Message as _;
 use tokio::sync::watch::Receiver;
 use tonic::{Request, Status};
 
 use super::Shared;
 use super::encoded::WatchDisputesResponse;
 use super::requests;
-use super::responses::{self, timestamp};
+use super::responses::timestamp;
+use super::snapshot::Snapshot;
 use super::status::Failure;
 use super::transport::Deadline;
 use super::violations::Violations;
-use crate::clock::mint_id;
 use crate::domain::Caller;
-use crate::domain::{DisputeId, DisputeStatus, EventId, Timestamp};
-use crate::engine::{Error, EventFilter, Position, ResumeToken, Start as Place, StartError};
+use crate::engine::{Error, EventFilter, Page, Position, ResumeToken, SnapshotState, Start as Place, StartError};
 use crate::proto::v1;
-use crate::repository::{DisputeQuery, LoggedEvent, Sort};
+use crate::repository::LoggedEvent;
 
 /// The stream of one subscriber.
 pub(super) type Events = Pin<Box<dyn Stream<Item = Result<WatchDisputesResponse, Status>> + Send>>;
-
-/// How many disputes one read of a snapshot looks at …
-const SNAPSHOT_PAGE: u64 = 256;
-/// … and the size that the disputes in one message do not exceed, unless a single one does.
-const PAGE_BYTES: usize = 1024 * 1024;
 
 /// How long to wait before the log is read again while the database is away.
 const READ_AGAIN: Duration = Duration::from_millis(250);
@@ -51,26 +43,34 @@ pub(super) async fn watch(
     let mut violations = Violations::default();
     let filter = requests::event_filter(&mut violations, caller, request.filter.as_ref());
     let heartbeat = violations.heartbeat(request.heartbeat_interval);
-    if request.include_snapshot && request.start.is_some() {
+    let is_unset = |start: &Start| matches!(start, Start::ResumeToken(token) if token.is_empty());
+    if request.include_snapshot && !request.start.as_ref().is_none_or(is_unset) {
         violations.add("include_snapshot", "must not be set together with a start");
     }
     let (filter, heartbeat) = violations.finish(filter.zip(heartbeat))?;
     let (token, from_beginning) = match &request.start {
-        Some(Start::ResumeToken(token)) => (Some(token.as_str()), false),
-        Some(Start::FromBeginning(from_beginning)) => (None, *from_beginning),
-        None => (None, false),
+        Some(Start::ResumeToken(token)) => (token.as_str(), false),
+        Some(Start::FromBeginning(from_beginning)) => ("", *from_beginning),
+        None => ("", false),
     };
     let start = requests::start(token, from_beginning)?;
-    let repeats_snapshot = matches!(start, Place::After(ResumeToken { in_snapshot: true, .. }));
+    let before = match &start {
+        Place::After(token) => token.snapshot.clone(),
+        Place::Now | Place::Beginning => SnapshotState::Over,
+    };
     if shared.drain.is_cancelled() {
         return Err(Failure::draining());
     }
     let position = match shared.feed.start(start).await {
         // A snapshot that begins again needs nothing of what is no longer kept.
-        Ok(_) | Err(StartError::Expired { .. }) if repeats_snapshot => shared.feed.start(Place::Now).await?,
+        Err(StartError::Expired { .. }) if before == SnapshotState::Incomplete => shared.feed.start(Place::Now).await?,
         position => position?,
     };
-    let snapshot = (request.include_snapshot || repeats_snapshot).then(Snapshot::default);
+    let snapshot = match before {
+        SnapshotState::Shown(pages) => Some(Snapshot::resumed(pages)),
+        SnapshotState::Incomplete => Some(Snapshot::default()),
+        SnapshotState::Over => request.include_snapshot.then(Snapshot::default),
+    };
     let head = shared.feed.head();
     let next_heartbeat = std::future::pending().boxed();
     let end = match deadline {
@@ -121,17 +121,6 @@ enum Stage {
     Going,
 }
 
-/// How each open dispute stands, sent before what comes.
-#[derive(Default)]
-struct Snapshot {
-    /// The last one that was sent.
-    last: Option<(Timestamp, DisputeId)>,
-    /// What was sent, with its revision. Bounded by how many disputes are open.
-    sent: HashMap<DisputeId, i64>,
-    /// Set when everything was sent: events up to this number can be in what was sent.
-    covers: Option<i64>,
-}
-
 /// What a subscriber that has seen everything waits for.
 enum Woken {
     Events,
@@ -144,7 +133,7 @@ impl Subscriber {
     async fn next(mut self) -> Option<(Result<WatchDisputesResponse, Status>, Self)> {
         let message = match std::mem::replace(&mut self.state, State::Live) {
             State::Subscribing => Ok(self.checkpoint(Stage::Subscribed)),
-            State::Live if self.is_in_snapshot() => self.snapshot().await,
+            State::Live if self.snapshot.as_ref().is_some_and(Snapshot::is_incomplete) => self.snapshot().await,
             State::Live => self.live().await,
             State::Ending(failure) => Err(failure),
             State::Ended => return None,
@@ -167,10 +156,11 @@ impl Subscriber {
             // Marked as seen before the log is read: whatever comes after that wakes us below.
             self.head.borrow_and_update();
             let mut wait = None;
-            match self.shared.feed.read(self.position, &self.filter).await {
+            match self.read().await {
                 Ok(page) => {
                     self.position = page.position;
                     let events = self.without_what_the_snapshot_covers(&page.events);
+                    self.snapshot.take_if(|snapshot| snapshot.is_over_at(page.position));
                     if !events.is_empty() {
                         return Ok(WatchDisputesResponse { events, checkpoint: None, resume_token: self.token() });
                     }
@@ -194,8 +184,12 @@ impl Subscriber {
         }
     }
 
-    fn is_in_snapshot(&self) -> bool {
-        self.snapshot.as_ref().is_some_and(|snapshot| snapshot.covers.is_none())
+    /// Reads on in the log, after what a snapshot on an earlier stream has shown of it was found out.
+    async fn read(&mut self) -> Result<Page, Error> {
+        if let Some(snapshot) = self.snapshot.as_mut().filter(|snapshot| snapshot.is_resumed()) {
+            snapshot.complete(&self.shared, &self.filter, self.position).await?;
+        }
+        self.shared.feed.read(self.position, &self.filter).await
     }
 
     /// The next message of the snapshot: how some open disputes stand, or that it is complete.
@@ -221,54 +215,21 @@ impl Subscriber {
         }
     }
 
-    /// Reads on in the snapshot. Each page is read at a moment of its own; the revisions tell which events a
-    /// dispute that was sent has behind it.
+    /// Reads on in the snapshot; nothing is left when it is complete.
     async fn read_snapshot(&mut self) -> Result<Vec<Bytes>, Error> {
         let Some(snapshot) = &mut self.snapshot else { return Ok(Vec::new()) };
-        let filter = &self.filter;
-        let query = DisputeQuery {
-            visible_to: filter.caller.scope.is_none().then(|| filter.caller.user.clone()),
-            disputes: filter.disputes.iter().copied().collect(),
-            orders: filter.orders.iter().cloned().collect(),
-            party: filter.party.clone(),
-            kinds: filter.kinds.iter().copied().collect(),
-            statuses: vec![DisputeStatus::Pending, DisputeStatus::Escalated],
-            sort: Sort::OldestFirst,
-            after: snapshot.last,
-            limit: SNAPSHOT_PAGE,
-            ..DisputeQuery::default()
-        };
-        let found = self.shared.repository.disputes(&query).await?;
-        let now = self.shared.clock.now();
-        let mut events = Vec::with_capacity(found.len());
-        let mut bytes = 0_usize;
-        for (id, case) in &found {
-            let Some(dispute) = case.dispute(*id) else { continue };
-            let event = responses::encode_snapshot(EventId(mint_id()), case, dispute, now);
-            bytes = bytes.saturating_add(event.len());
-            if bytes > PAGE_BYTES && !events.is_empty() {
-                break;
-            }
-            events.push(event.into());
-            snapshot.last = Some((dispute.create_time, *id));
-            snapshot.sent.insert(*id, dispute.revision);
-        }
+        let events = snapshot.read_on(&self.shared, &self.filter).await?;
         if events.is_empty() {
-            let log = self.shared.repository.log().await?;
-            snapshot.covers = Some(log.head);
+            snapshot.complete(&self.shared, &self.filter, self.position).await?;
+            self.snapshot.take_if(|snapshot| snapshot.is_over_at(self.position));
         }
         Ok(events)
     }
 
     /// The payloads of these events, without those that a snapshot already shows.
-    fn without_what_the_snapshot_covers(&mut self, events: &[Arc<LoggedEvent>]) -> Vec<Bytes> {
-        let is_covered = |event: &LoggedEvent| {
-            let sent = self.snapshot.as_ref().and_then(|snapshot| snapshot.sent.get(&event.dispute));
-            sent.is_some_and(|sent| v1::DisputeEvent::decode(event.payload.clone()).is_ok_and(|e| e.revision <= *sent))
-        };
-        let events = events.iter().filter(|event| !is_covered(event)).map(|event| event.payload.clone()).collect();
-        self.snapshot.take_if(|snapshot| snapshot.covers.is_some_and(|head| head <= self.position.seq));
-        events
+    fn without_what_the_snapshot_covers(&self, events: &[Arc<LoggedEvent>]) -> Vec<Bytes> {
+        let is_covered = |event: &LoggedEvent| self.snapshot.as_ref().is_some_and(|snapshot| snapshot.covers(event));
+        events.iter().filter(|event| !is_covered(event)).map(|event| event.payload.clone()).collect()
     }
 
     async fn woken(&mut self, at_latest_after: Option<Duration>) -> Woken {
@@ -305,7 +266,7 @@ impl Subscriber {
     }
 
     fn token(&self) -> String {
-        let token = self.shared.feed.token(self.position);
-        ResumeToken { in_snapshot: self.is_in_snapshot(), ..token }.encode()
+        let snapshot = self.snapshot.as_ref().map_or(SnapshotState::Over, Snapshot::state);
+        ResumeToken { snapshot, ..self.shared.feed.token(self.position) }.encode()
     }
 }

@@ -18,7 +18,7 @@ use super::batch::filled_up;
 use super::codes::Code as _;
 use super::entity::{OPEN, PENDING, dispute, order};
 use super::error::StorageError;
-use super::reads::disputes_of;
+use super::reads::{self, disputes_of};
 use super::transaction::{Moment, at_one_moment};
 use super::{Repository, rows};
 use crate::domain::{
@@ -387,26 +387,36 @@ impl Repository {
     /// they were at one moment. Otherwise one that goes from one scan to another could be found twice, or not.
     pub async fn disputes(&self, query: &DisputeQuery) -> Result<Vec<(DisputeId, Case)>, StorageError> {
         let query = query.clone();
-        let read = |moment: Moment| async move {
-            let ids = query.find(&moment).await?;
-            if ids.is_empty() {
-                return Ok(Vec::new());
-            }
-            let named = dispute::Column::DisputeId.is_in(filled_up(ids.iter().copied()));
-            let disputes = dispute::Entity::find().filter(named).all(&*moment).await?;
-            let orders: BTreeSet<String> = disputes.iter().map(|dispute| dispute.order_id.clone()).collect();
-            let named = order::Column::OrderId.is_in(filled_up(orders.iter().cloned()));
-            let found = order::Entity::find().filter(named).all(&*moment).await?;
-            // What can be done with a dispute depends on the others that are open on its order: they can stand in the
-            // way of an escalation, and be overdue.
-            let open = disputes_of(orders.into_iter().collect(), &[]).all(&*moment).await?;
-            in_their_cases(&ids, disputes, rows::cases_from(found, open)?)
-        };
+        at_one_moment(&self.reader, |moment: Moment| async move { query.read(&moment).await }).await
+    }
+
+    /// The same, with the number of the last event of the log at that moment: what was found has every event up to
+    /// there behind it, and none that follows.
+    pub async fn disputes_and_head(&self, query: &DisputeQuery) -> Result<(Vec<(DisputeId, Case)>, i64), StorageError> {
+        let query = query.clone();
+        let read = |moment: Moment| async move { Ok((query.read(&moment).await?, reads::log(&*moment).await?.head)) };
         at_one_moment(&self.reader, read).await
     }
 }
 
 impl DisputeQuery {
+    /// What this finds, each in its case: with its order, and with the open disputes of that.
+    async fn read(&self, moment: &Moment) -> Result<Vec<(DisputeId, Case)>, StorageError> {
+        let ids = self.find(moment).await?;
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let named = dispute::Column::DisputeId.is_in(filled_up(ids.iter().copied()));
+        let disputes = dispute::Entity::find().filter(named).all(&**moment).await?;
+        let orders: BTreeSet<String> = disputes.iter().map(|dispute| dispute.order_id.clone()).collect();
+        let named = order::Column::OrderId.is_in(filled_up(orders.iter().cloned()));
+        let found = order::Entity::find().filter(named).all(&**moment).await?;
+        // What can be done with a dispute depends on the others that are open on its order: they can stand in the
+        // way of an escalation, and be overdue.
+        let open = disputes_of(orders.into_iter().collect(), &[]).all(&**moment).await?;
+        in_their_cases(&ids, disputes, rows::cases_from(found, open)?)
+    }
+
     /// The ids of what this finds, in order.
     async fn find(&self, moment: &Moment) -> Result<Vec<Uuid>, StorageError> {
         let backend = moment.get_database_backend();

@@ -110,9 +110,7 @@ impl Repository {
 
     /// The event log as a whole.
     pub async fn log(&self) -> Result<Log, StorageError> {
-        let log = event_log::Entity::find_by_id(1_i16).one(&self.reader).await?;
-        let missing = StorageError::Corrupt { table: "event_log", id: "1".to_owned(), what: "missing" };
-        log.map(rows::log_from).ok_or(missing)
+        log(&self.reader).await
     }
 
     /// The events after number `seq`, in order.
@@ -181,6 +179,13 @@ pub(super) fn disputes_of(orders: Vec<String>, ended_too: &[DisputeKind]) -> Sel
         wanted = wanted.add(Column::Kind.is_in(filled_up(ended_too.iter().map(|kind| kind.code()))));
     }
     dispute::Entity::find().filter(wanted).filter(Column::OrderId.is_in(filled_up(orders)))
+}
+
+/// The event log as a whole.
+pub(super) async fn log(connection: &impl ConnectionTrait) -> Result<Log, StorageError> {
+    let log = event_log::Entity::find_by_id(1_i16).one(connection).await?;
+    let missing = StorageError::Corrupt { table: "event_log", id: "1".to_owned(), what: "missing" };
+    log.map(rows::log_from).ok_or(missing)
 }
 
 /// PostgreSQL's clock, now and not at the beginning of the transaction.
