@@ -102,10 +102,16 @@ impl Case {
         }
     }
 
-    /// The order as it is answered. The case holds every open dispute of the order.
-    pub fn order_view(&self) -> OrderView {
+    /// The open disputes, oldest first.
+    pub fn open_disputes(&self) -> Vec<&Dispute> {
         let mut open: Vec<&Dispute> = self.disputes.iter().filter(|dispute| dispute.is_open()).collect();
         open.sort_unstable_by_key(|dispute| (dispute.create_time, dispute.id));
+        open
+    }
+
+    /// The order as it is answered. The case holds every open dispute of the order.
+    pub fn order_view(&self) -> OrderView {
+        let open = self.open_disputes();
         let holds = |dispute: &&Dispute| match dispute.status() {
             DisputeStatus::Escalated => true,
             _ => dispute.kind() == DisputeKind::Cancellation && dispute.opener == PartyRole::Buyer,

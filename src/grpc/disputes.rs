@@ -68,14 +68,13 @@ impl DisputeHandlers {
         let case = expire_overdue(&case, now).map_or(case, |decision| decision.case);
         let texts = translations.of(&request.language_code);
         let options = options(&case, role, standing.as_ref(), policy, now);
-        let open = case.disputes.iter().filter(|dispute| dispute.is_open());
-        let open = open.map(|dispute| responses::dispute_for(&case.view(dispute, caller, policy, now), caller));
+        let view = |dispute| responses::dispute_for(&case.view(dispute, caller, policy, now), caller);
         Ok(v1::GetDisputeOptionsResponse {
             role: v1::PartyRole::from(role).into(),
             options: options.iter().map(|option| responses::option(option, role, texts, policy)).collect(),
             advice: texts.advice(role).to_owned(),
             support: Some(v1::SupportContact { url: policy.support_url.clone(), text: texts.support().to_owned() }),
-            open_disputes: open.collect(),
+            open_disputes: case.open_disputes().into_iter().map(view).collect(),
             server_time: Some(responses::timestamp(now)),
         })
     }

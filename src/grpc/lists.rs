@@ -115,9 +115,9 @@ pub(super) async fn events(
     let size = violations.page_size(request.page_size);
     let (filter, size) = violations.finish(filter.zip(size))?;
     let (token, from_beginning) = match &request.start {
-        Some(Start::ResumeToken(token)) => (Some(token.as_str()), false),
-        Some(Start::FromBeginning(from_beginning)) => (None, *from_beginning),
-        None => (None, false),
+        Some(Start::ResumeToken(token)) => (token.as_str(), false),
+        Some(Start::FromBeginning(from_beginning)) => ("", *from_beginning),
+        None => ("", false),
     };
     let start = feed.start(requests::start(token, from_beginning)?).await?;
     let page = feed.list(start, &filter, size).await?;

@@ -120,7 +120,7 @@ pub(super) fn offer_partial_refund(
     let amount = violations.money("amount", request.amount.as_ref());
     let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
     let reason = reason(&mut violations, request.reason, &request.reason_detail);
-    let once = once(&mut violations, caller, "OfferPartialRefund", &request.request_id, request);
+    let once = once(&mut violations, caller, "OfferPartialRefund", request, |request| &mut request.request_id);
     let opening = || {
         let terms = Terms::PartialRefund { amount: amount? };
         Some(Opening { order: order?, dispute: new_dispute(), terms, message: message?, reason: Some(reason?) })
@@ -138,7 +138,7 @@ pub(super) fn request_cancellation(
     // A buyer's is required, but who is the buyer only the order knows.
     let message = violations.text("message", &request.message, &text::OPTIONAL_TEXT);
     let reason = reason(&mut violations, request.reason, &request.reason_detail);
-    let once = once(&mut violations, caller, "RequestCancellation", &request.request_id, request);
+    let once = once(&mut violations, caller, "RequestCancellation", request, |request| &mut request.request_id);
     let opening = || {
         let terms = Terms::Cancellation;
         Some(Opening { order: order?, dispute: new_dispute(), terms, message: message?, reason: Some(reason?) })
@@ -154,7 +154,7 @@ pub(super) fn request_order_update(
     let mut violations = Violations::default();
     let order = violations.order_id("order_id", &request.order_id);
     let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
-    let once = once(&mut violations, caller, "RequestOrderUpdate", &request.request_id, request);
+    let once = once(&mut violations, caller, "RequestOrderUpdate", request, |request| &mut request.request_id);
     let opening = || {
         let terms = Terms::OrderUpdate;
         Some(Opening { order: order?, dispute: new_dispute(), terms, message: message?, reason: None })
@@ -172,7 +172,7 @@ pub(super) fn request_delivery_extension(
     let new_due_time = violations.required_instant("new_due_time", request.new_due_time.as_ref());
     let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
     let reason = reason(&mut violations, request.reason, &request.reason_detail);
-    let once = once(&mut violations, caller, "RequestDeliveryExtension", &request.request_id, request);
+    let once = once(&mut violations, caller, "RequestDeliveryExtension", request, |request| &mut request.request_id);
     let opening = || {
         let terms = Terms::DeliveryExtension { new_due_time: new_due_time? };
         Some(Opening { order: order?, dispute: new_dispute(), terms, message: message?, reason: Some(reason?) })
@@ -184,7 +184,7 @@ pub(super) fn request_delivery_extension(
 pub(super) fn accept_dispute(caller: &Caller, request: &v1::AcceptDisputeRequest) -> Result<OnceCommand, Failure> {
     let mut violations = Violations::default();
     let answer = answer(&mut violations, &request.dispute_id, &request.etag, Some(String::new()));
-    let once = once(&mut violations, caller, "AcceptDispute", &request.request_id, request);
+    let once = once(&mut violations, caller, "AcceptDispute", request, |request| &mut request.request_id);
     violations.finish(answer.map(Command::Accept).zip(once))
 }
 
@@ -192,7 +192,7 @@ pub(super) fn decline_dispute(caller: &Caller, request: &v1::DeclineDisputeReque
     let mut violations = Violations::default();
     let message = violations.text("message", &request.message, &text::OPTIONAL_TEXT);
     let answer = answer(&mut violations, &request.dispute_id, &request.etag, message);
-    let once = once(&mut violations, caller, "DeclineDispute", &request.request_id, request);
+    let once = once(&mut violations, caller, "DeclineDispute", request, |request| &mut request.request_id);
     violations.finish(answer.map(Command::Decline).zip(once))
 }
 
@@ -203,14 +203,14 @@ pub(super) fn answer_order_update(
     let mut violations = Violations::default();
     let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
     let answer = answer(&mut violations, &request.dispute_id, &request.etag, message);
-    let once = once(&mut violations, caller, "AnswerOrderUpdate", &request.request_id, request);
+    let once = once(&mut violations, caller, "AnswerOrderUpdate", request, |request| &mut request.request_id);
     violations.finish(answer.map(Command::AnswerOrderUpdate).zip(once))
 }
 
 pub(super) fn withdraw_dispute(caller: &Caller, request: &v1::WithdrawDisputeRequest) -> Result<OnceCommand, Failure> {
     let mut violations = Violations::default();
     let answer = answer(&mut violations, &request.dispute_id, &request.etag, Some(String::new()));
-    let once = once(&mut violations, caller, "WithdrawDispute", &request.request_id, request);
+    let once = once(&mut violations, caller, "WithdrawDispute", request, |request| &mut request.request_id);
     violations.finish(answer.map(Command::Withdraw).zip(once))
 }
 
@@ -218,7 +218,7 @@ pub(super) fn escalate_dispute(caller: &Caller, request: &v1::EscalateDisputeReq
     let mut violations = Violations::default();
     let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
     let answer = answer(&mut violations, &request.dispute_id, &request.etag, message);
-    let once = once(&mut violations, caller, "EscalateDispute", &request.request_id, request);
+    let once = once(&mut violations, caller, "EscalateDispute", request, |request| &mut request.request_id);
     violations.finish(answer.map(Command::Escalate).zip(once))
 }
 
@@ -240,7 +240,7 @@ pub(super) fn decide_dispute(caller: &Caller, request: &v1::DecideDisputeRequest
     if counts.is_some() && !matches!(request.decision, Some(Decision::CancelOrder(_))) {
         violations.add("counts_against_completion_rate", "must only be set with cancel_order");
     }
-    let once = once(&mut violations, caller, "DecideDispute", &request.request_id, request);
+    let once = once(&mut violations, caller, "DecideDispute", request, |request| &mut request.request_id);
     let command = answer.zip(ruling).map(|(answer, ruling)| Command::Decide(answer, ruling));
     violations.finish(command.zip(once))
 }
@@ -253,7 +253,7 @@ pub(super) fn postpone_deadline(
     let respond_by = violations.required_instant("respond_by", request.respond_by.as_ref());
     let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
     let answer = answer(&mut violations, &request.dispute_id, &request.etag, message);
-    let once = once(&mut violations, caller, "PostponeDeadline", &request.request_id, request);
+    let once = once(&mut violations, caller, "PostponeDeadline", request, |request| &mut request.request_id);
     let command = answer.zip(respond_by).map(|(answer, respond_by)| Command::Postpone(answer, respond_by));
     violations.finish(command.zip(once))
 }
@@ -277,7 +277,7 @@ pub(super) fn report_settlement(
             None
         }
     };
-    let once = once(&mut violations, caller, "ReportSettlement", &request.request_id, request);
+    let once = once(&mut violations, caller, "ReportSettlement", request, |request| &mut request.request_id);
     let command = dispute.zip(report).map(|(dispute, report)| Command::ReportSettlement(dispute, report));
     violations.finish(command.zip(once))
 }
@@ -300,12 +300,12 @@ pub(super) fn event_filter(
     Some(EventFilter { caller: caller.clone(), orders, disputes, party, kinds, event_types })
 }
 
-/// Where to start: with what comes, with the oldest event, or after a token.
-pub(super) fn start(resume_token: Option<&str>, from_beginning: bool) -> Result<Start, Failure> {
+/// Where to start: with what comes, with the oldest event, or after a token. An empty one is none.
+pub(super) fn start(resume_token: &str, from_beginning: bool) -> Result<Start, Failure> {
     match resume_token {
-        Some(token) => ResumeToken::decode(token).map(Start::After).map_err(|_| Failure::resume_token_malformed()),
-        None if from_beginning => Ok(Start::Beginning),
-        None => Ok(Start::Now),
+        "" if from_beginning => Ok(Start::Beginning),
+        "" => Ok(Start::Now),
+        token => ResumeToken::decode(token).map(Start::After).map_err(|_| Failure::resume_token_malformed()),
     }
 }
 
@@ -336,21 +336,24 @@ fn answer(violations: &mut Violations, dispute: &str, etag: &str, message: Optio
     Some(Answer { dispute: dispute?, message: message?, etag })
 }
 
-/// What makes a command happen once: who sends it under which id, and what it says.
+/// What makes a command happen once: who sends it under which id, and what it says. The same id can be written in
+/// more than one way.
 #[expect(clippy::option_option, reason = "wrong, absent, there")]
-fn once(
+fn once<M: Message + Clone>(
     violations: &mut Violations,
     caller: &Caller,
     rpc: &str,
-    request_id: &str,
-    request: &impl Message,
+    request: &M,
+    request_id: fn(&mut M) -> &mut String,
 ) -> Option<Option<RequestKey>> {
-    let request_id = violations.request_id(request_id)?;
+    let mut rest = request.clone();
+    let request_id = std::mem::take(request_id(&mut rest));
+    let request_id = violations.request_id(&request_id)?;
     Some(request_id.map(|request_id| {
         let scope = caller.scope.map_or("party", Scope::name);
         RequestKey {
             key: digest(&[scope.as_bytes(), caller.user.as_str().as_bytes(), request_id.as_bytes()]),
-            fingerprint: digest(&[rpc.as_bytes(), &request.encode_to_vec()]),
+            fingerprint: digest(&[rpc.as_bytes(), &rest.encode_to_vec()]),
         }
     }))
 }

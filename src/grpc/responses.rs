@@ -187,7 +187,7 @@ pub(super) fn option(option: &DisputeOption, role: PartyRole, texts: &Texts, pol
         max_amount: option.amounts.map(|(_, max)| money(max)),
         message_label: words.message_label.clone(),
         message_required: kind.requires_message(role),
-        message_max_characters: i32::try_from(text::MESSAGE_MAX_CHARACTERS).unwrap_or(i32::MAX),
+        message_max_characters: i64::try_from(text::MESSAGE_MAX_CHARACTERS).unwrap_or(i64::MAX),
         reasons: reasons(kind, role)
             .iter()
             .map(|code| v1::ReasonChoice {
