@@ -247,7 +247,7 @@ mod tests {
         let advice =
             |code, bps| translations.of(code).option_advice(DisputeKind::PartialRefund, PartyRole::Seller, bps);
         assert!(advice("en", 6_000).contains("up to 60% of"));
-        assert!(advice("fr", 6_050).contains("jusqu'à 60,5 % du"));
+        assert!(advice("fr", 6_050).contains("jusqu'à 60,5\u{a0}% du"));
         let cap = Money::new(50, crate::domain::Currency::from_code("USD").unwrap());
         let blocker = |code| translations.of(code).blocker(&Refusal::RefundCapBelowMinimum { cap }, String::new());
         assert!(blocker("en").contains("0.50 USD"));
