@@ -14,6 +14,7 @@ use super::deadlines::Deadlines;
 use super::docket::{Docket, Verdict};
 use super::error::Error;
 use super::feed::Feed;
+use super::trace::TraceParent;
 use crate::clock::{Clock, mint_id};
 use crate::domain::{
     Caller, Command, DisputeView, EventId, OrderId, OrderReport, OrderView, Policy, Recorded, Timestamp,
@@ -37,7 +38,7 @@ const FORGET_STEP: u64 = 500;
 
 /// Encodes the public payload of an event. Given from above: what the payload looks like is not the
 /// engine's concern.
-pub type EncodeEvent = fn(EventId, &Recorded) -> Vec<u8>;
+pub type EncodeEvent = fn(EventId, &Recorded, Option<&TraceParent>) -> Vec<u8>;
 
 /// What makes a command that is sent twice happen once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,9 +73,15 @@ impl Totals {
 /// What waits for the committer, and who waits for the answer.
 pub(super) enum Submission {
     /// A command about a dispute.
-    Dispute { caller: Caller, command: Box<Command>, request: Option<RequestKey>, answer: Answer<DisputeView> },
+    Dispute {
+        caller: Caller,
+        command: Box<Command>,
+        request: Option<RequestKey>,
+        trace: Option<TraceParent>,
+        answer: Answer<DisputeView>,
+    },
     /// Orders from the order system, all or nothing.
-    Orders { caller: Caller, reports: Vec<OrderReport>, answer: Answer<Vec<OrderView>> },
+    Orders { caller: Caller, reports: Vec<OrderReport>, trace: Option<TraceParent>, answer: Answer<Vec<OrderView>> },
     /// Orders on which a deadline has passed, or somebody is to be reminded of one.
     PassTime { orders: Vec<OrderId>, answer: Answer<usize> },
     /// Time to forget old request ids.
@@ -150,14 +157,20 @@ impl Committer {
         caller: Caller,
         command: Command,
         request: Option<RequestKey>,
+        trace: Option<TraceParent>,
     ) -> Result<DisputeView, Error> {
         let command = Box::new(command);
-        self.submit(|answer| Submission::Dispute { caller, command, request, answer }).await
+        self.submit(|answer| Submission::Dispute { caller, command, request, trace, answer }).await
     }
 
     /// Takes in orders, all or nothing. Answers them as they are stored now, in the same order.
-    pub async fn orders(&self, caller: Caller, reports: Vec<OrderReport>) -> Result<Vec<OrderView>, Error> {
-        self.submit(|answer| Submission::Orders { caller, reports, answer }).await
+    pub async fn orders(
+        &self,
+        caller: Caller,
+        reports: Vec<OrderReport>,
+        trace: Option<TraceParent>,
+    ) -> Result<Vec<OrderView>, Error> {
+        self.submit(|answer| Submission::Orders { caller, reports, trace, answer }).await
     }
 
     /// Expires what is overdue on these orders and reminds of what comes due; skips the orders that another
@@ -283,10 +296,12 @@ impl Task {
         let mut verdicts = Vec::with_capacity(batch.len());
         for submission in batch {
             verdicts.push(match submission {
-                Submission::Dispute { caller, command, request, .. } => {
+                Submission::Dispute { caller, command, request, trace, .. } => {
+                    docket.begin(trace.clone());
                     Verdict::Dispute(Box::new(docket.judge(caller, command, *request, &self.policy, now)))
                 }
-                Submission::Orders { caller, reports, .. } => {
+                Submission::Orders { caller, reports, trace, .. } => {
+                    docket.begin(trace.clone());
                     Verdict::Orders(docket.judge_orders(caller, reports, &self.policy, now))
                 }
                 Submission::PassTime { orders, .. } => Verdict::TimePassed(docket.pass_time(orders, &self.policy, now)),
@@ -297,9 +312,9 @@ impl Task {
             });
         }
         let earliest_deadline = docket.earliest_deadline();
-        let changes = docket.into_changes(|recorded| {
+        let changes = docket.into_changes(|recorded, trace| {
             let id = EventId(mint_id());
-            (id, (self.encode)(id, recorded))
+            (id, (self.encode)(id, recorded, trace))
         });
         let head = transaction.write(&changes).await?;
         Ok(Committed { verdicts, head, earliest_deadline })

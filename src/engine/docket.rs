@@ -6,9 +6,10 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use uuid::Uuid;
 
 use super::committer::{RequestKey, Submission};
+use super::trace::TraceParent;
 use crate::domain::{
-    Caller, Case, Command, Decision, DisputeId, DisputeKind, DisputeView, EventId, OrderId, OrderReport, OrderView,
-    Policy, Recorded, Refusal, Subject, Timestamp, decide, expire_overdue, remind,
+    Actor, Caller, Case, Command, Decision, DisputeId, DisputeKind, DisputeView, EventId, OrderId, OrderReport,
+    OrderView, Policy, Recorded, Refusal, Subject, Timestamp, decide, expire_overdue, remind,
 };
 use crate::repository::{Changes, IdempotencyRecord, NewEvent, StorageError, Transaction};
 
@@ -30,7 +31,10 @@ pub(super) struct Docket {
     changed_orders: BTreeSet<OrderId>,
     changed_disputes: BTreeSet<DisputeId>,
     new_records: Vec<IdempotencyRecord>,
-    events: Vec<Recorded>,
+    /// What happened, each with the trace that it belongs to.
+    events: Vec<(Recorded, Option<TraceParent>)>,
+    /// The trace of the command that is being judged.
+    trace: Option<TraceParent>,
 }
 
 impl Docket {
@@ -117,6 +121,11 @@ impl Docket {
             }
         }
         Ok(())
+    }
+
+    /// What is judged from here on belongs to this trace.
+    pub(super) fn begin(&mut self, trace: Option<TraceParent>) {
+        self.trace = trace;
     }
 
     /// Judges a command about a dispute: first whether it was done before, then the clock, then the rules.
@@ -207,7 +216,9 @@ impl Docket {
         for recorded in decision.events {
             self.order_of.insert(recorded.dispute.id, order.clone());
             self.changed_disputes.insert(recorded.dispute.id);
-            self.events.push(recorded);
+            // What passes by time was done by nobody's command.
+            let trace = self.trace.clone().filter(|_| recorded.event.actor != Actor::System);
+            self.events.push((recorded, trace));
         }
         if self.cases.get(&order).map(|case| &case.order) != Some(&decision.case.order) {
             self.changed_orders.insert(order.clone());
@@ -225,15 +236,18 @@ impl Docket {
 
     /// The earliest instant at which time will bring something on what is pending after this batch.
     pub(super) fn earliest_deadline(&self) -> Option<Timestamp> {
-        let pending = self.events.iter().map(|recorded| &recorded.dispute).filter(|dispute| dispute.is_pending());
+        let pending = self.events.iter().map(|(recorded, _)| &recorded.dispute).filter(|dispute| dispute.is_pending());
         pending.map(|dispute| dispute.remind_at.map_or(dispute.respond_by, |time| time.min(dispute.respond_by))).min()
     }
 
     /// What is to be written.
-    pub(super) fn into_changes(self, encode: impl Fn(&Recorded) -> (EventId, Vec<u8>)) -> Changes {
+    pub(super) fn into_changes(
+        self,
+        encode: impl Fn(&Recorded, Option<&TraceParent>) -> (EventId, Vec<u8>),
+    ) -> Changes {
         let mut changes = Changes { idempotency: self.new_records, ..Changes::default() };
-        for recorded in &self.events {
-            let (id, payload) = encode(recorded);
+        for (recorded, trace) in &self.events {
+            let (id, payload) = encode(recorded, trace.as_ref());
             changes.events.push(NewEvent::new(id, recorded, payload));
         }
         for dispute in &self.changed_disputes {

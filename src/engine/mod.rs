@@ -11,6 +11,7 @@ mod error;
 mod feed;
 mod filter;
 mod token;
+mod trace;
 
 pub use committer::{Committer, EncodeEvent, RequestKey, Totals};
 pub use deadlines::{Deadlines, forget_requests};
@@ -18,3 +19,4 @@ pub use error::Error;
 pub use feed::{Feed, Page, Start, StartError};
 pub use filter::EventFilter;
 pub use token::{InvalidToken, Position, ResumeToken, ShownPage, SnapshotState};
+pub use trace::TraceParent;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::requests::OnceCommand;
-use super::{Shared, auth, encoded, lists, requests, responses, status::Failure, violations::Violations, watch};
+use super::{
+    Shared, auth, encoded, lists, requests, responses, status::Failure, transport, violations::Violations, watch,
+};
 use crate::domain::{Caller, PartyRole, Refusal, expire_overdue, options};
 use crate::proto::server::dispute_service_server::DisputeService;
 use crate::proto::v1;
@@ -24,7 +26,7 @@ impl DisputeHandlers {
     /// Has a command done. Answers the dispute as the caller may see it.
     async fn command(&self, caller: Caller, command: OnceCommand) -> Result<Option<v1::Dispute>, Status> {
         let (command, once) = command;
-        let view = self.shared.committer.dispute(caller.clone(), command, once).await?;
+        let view = self.shared.committer.dispute(caller.clone(), command, once, transport::trace()).await?;
         Ok(Some(responses::dispute_for(&view, &caller)))
     }
 

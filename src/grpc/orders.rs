@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::pages::Binding;
-use super::{Shared, auth, requests, responses, status::Failure, violations::Violations};
+use super::{Shared, auth, requests, responses, status::Failure, transport, violations::Violations};
 use crate::domain::{Caller, OrderId, OrderView, Refusal, Scope};
 use crate::proto::server::order_service_server::OrderService;
 use crate::proto::v1;
@@ -90,7 +90,7 @@ impl OrderService for OrderHandlers {
     ) -> Result<Response<v1::UpsertOrderResponse>, Status> {
         let caller = auth::platform(&request)?;
         let report = requests::upsert_order(request.get_ref())?;
-        let orders = self.shared.committer.orders(caller, vec![report]).await?;
+        let orders = self.shared.committer.orders(caller, vec![report], transport::trace()).await?;
         Ok(Response::new(v1::UpsertOrderResponse { order: orders.first().map(responses::order) }))
     }
 
@@ -100,7 +100,7 @@ impl OrderService for OrderHandlers {
     ) -> Result<Response<v1::BatchUpsertOrdersResponse>, Status> {
         let caller = auth::platform(&request)?;
         let reports = requests::batch_upsert_orders(request.get_ref())?;
-        let orders = self.shared.committer.orders(caller, reports).await?;
+        let orders = self.shared.committer.orders(caller, reports, transport::trace()).await?;
         Ok(Response::new(v1::BatchUpsertOrdersResponse { orders: orders.iter().map(responses::order).collect() }))
     }
 

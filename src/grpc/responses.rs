@@ -10,6 +10,7 @@ use crate::domain::{
     Outcome, PartyRole, Policy, Reason, Recorded, Refusal, Scope, SellerStanding, Settlement, SettlementReport, Terms,
     Timestamp, is_confidential, reasons, text,
 };
+use crate::engine::TraceParent;
 use crate::proto::{Money as ProtoMoney, v1};
 
 pub(super) fn order(view: &OrderView) -> v1::Order {
@@ -137,7 +138,7 @@ fn outcome(outcome: Outcome) -> v1::DisputeOutcome {
 }
 
 /// The public payload of an event, as it is kept in the log and sent to every subscriber.
-pub fn encode_event(id: EventId, recorded: &Recorded) -> Vec<u8> {
+pub fn encode_event(id: EventId, recorded: &Recorded, trace: Option<&TraceParent>) -> Vec<u8> {
     let event = &recorded.event;
     let actor = match &event.actor {
         Actor::Party(_, user) | Actor::Platform(user) => user.to_string(),
@@ -153,6 +154,7 @@ pub fn encode_event(id: EventId, recorded: &Recorded) -> Vec<u8> {
         event_time: Some(timestamp(event.time)),
         actor: Some(v1::Actor { role: v1::ActorRole::from(event.actor.role()).into(), id: actor }),
         revision: recorded.dispute.revision,
+        trace_parent: trace.map(|trace| trace.as_str().to_owned()).unwrap_or_default(),
     }
     .encode_to_vec()
 }
@@ -167,6 +169,7 @@ pub(super) fn encode_snapshot(id: EventId, case: &Case, dispute: &Dispute, now: 
         event_time: Some(timestamp(now)),
         actor: Some(v1::Actor { role: v1::ActorRole::System.into(), id: String::new() }),
         revision: dispute.revision,
+        trace_parent: String::new(),
     }
     .encode_to_vec()
 }

@@ -1,5 +1,5 @@
-//! What every RPC passes through: a span, who calls, how long it may take, and the errors that the
-//! transport makes itself.
+//! What every RPC passes through: a span, who calls, how long it may take, the trace that it belongs to, and the
+//! errors that the transport makes itself.
 
 use std::convert::Infallible;
 use std::task::{Context, Poll};
@@ -16,12 +16,23 @@ use super::auth;
 use super::status::Failure;
 use crate::clock::real_instant_after;
 use crate::config::AuthMode;
+use crate::engine::TraceParent;
 
 /// The RPCs of this service; health and reflection are open and speak for themselves.
 const OURS: &str = "/disputes.v1.";
 
 /// The transport ends an RPC at its deadline with an error that says nothing. We are so much earlier.
 const HEAD_START: Duration = Duration::from_millis(2);
+
+tokio::task_local! {
+    /// The trace that the RPC belongs to, while its handler runs.
+    static TRACE: Option<TraceParent>;
+}
+
+/// The trace that the RPC at hand belongs to, if it said so.
+pub(super) fn trace() -> Option<TraceParent> {
+    TRACE.try_with(Clone::clone).unwrap_or_default()
+}
 
 /// Wraps the services: see the module.
 #[derive(Clone, Debug)]
@@ -108,11 +119,13 @@ where
         if let Some(deadline) = &deadline {
             request.extensions_mut().insert(deadline.clone());
         }
+        let trace = request.headers().get("traceparent").and_then(|header| TraceParent::parse(header.to_str().ok()?));
         async move {
+            let handled = TRACE.scope(trace, inner.call(request));
             let response = match deadline {
-                None => inner.call(request).await?,
+                None => handled.await?,
                 Some(deadline) => tokio::select! {
-                    response = inner.call(request) => response?,
+                    response = handled => response?,
                     () = deadline.passes() => Status::from(Failure::deadline_exceeded()).into_http(),
                 },
             };
