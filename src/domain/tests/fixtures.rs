@@ -51,6 +51,15 @@ pub(super) fn party(role: PartyRole) -> Caller {
     }
 }
 
+/// What can be opened, by whom.
+pub(super) const OPENINGS: [(&str, DisputeKind, PartyRole); 5] = [
+    ("PARTIAL_REFUND by the seller", DisputeKind::PartialRefund, PartyRole::Seller),
+    ("CANCELLATION by the seller", DisputeKind::Cancellation, PartyRole::Seller),
+    ("CANCELLATION by the buyer", DisputeKind::Cancellation, PartyRole::Buyer),
+    ("ORDER_UPDATE by the buyer", DisputeKind::OrderUpdate, PartyRole::Buyer),
+    ("DELIVERY_EXTENSION by the seller", DisputeKind::DeliveryExtension, PartyRole::Seller),
+];
+
 pub(super) fn order_id() -> OrderId {
     OrderId::parse("order-1").unwrap()
 }
@@ -100,6 +109,16 @@ pub(super) fn extension(dispute: u128, until: u64) -> Command {
 
 pub(super) fn update(dispute: u128) -> Command {
     open(opening(dispute, Terms::OrderUpdate, PartyRole::Buyer))
+}
+
+/// A dispute of this kind, with terms that an order in progress allows.
+pub(super) fn asking(dispute: u128, kind: DisputeKind, role: PartyRole) -> Command {
+    match kind {
+        DisputeKind::PartialRefund => offer(dispute, 100),
+        DisputeKind::Cancellation => cancellation(dispute, role),
+        DisputeKind::OrderUpdate => update(dispute),
+        DisputeKind::DeliveryExtension => extension(dispute, 999_999),
+    }
 }
 
 pub(super) fn answer(dispute: u128) -> Answer {
