@@ -149,6 +149,21 @@ pub(super) fn rule(dispute: u128, ruling: Ruling) -> Command {
     Command::Decide(answer(dispute), ruling)
 }
 
+/// The command of somebody who has seen this version of the dispute.
+pub(super) fn seen(etag: &str, mut command: Command) -> Command {
+    match &mut command {
+        Command::Accept(answer)
+        | Command::Decline(answer)
+        | Command::AnswerOrderUpdate(answer)
+        | Command::Withdraw(answer)
+        | Command::Escalate(answer)
+        | Command::Decide(answer, _)
+        | Command::Postpone(answer, _) => answer.etag = Some(etag.to_owned()),
+        Command::UpsertOrder(_) | Command::Open(_) | Command::ReportSettlement(..) => panic!("takes no etag"),
+    }
+    command
+}
+
 /// Moves the deadline to so many seconds after the beginning.
 pub(super) fn postpone(dispute: u128, respond_by: u64) -> Command {
     Command::Postpone(answer(dispute), at(respond_by))
@@ -275,4 +290,20 @@ impl Story {
 /// The cancellation of an order with so much left.
 pub(super) fn cancelled(left: i64) -> Outcome {
     Outcome::Cancellation { refund: (left > 0).then(|| usd(left)), counts: true }
+}
+
+/// An offer 1 of 25.00 that was declined after an hour.
+pub(super) fn declined() -> Story {
+    let mut story = Story::new(OrderStatus::InProgress);
+    story.done(&seller(), &offer(1, 2_500));
+    story.now = at(3_600);
+    story.done(&buyer(), &decline(1));
+    story
+}
+
+/// The same, escalated by the buyer.
+pub(super) fn escalated() -> Story {
+    let mut story = declined();
+    story.done(&buyer(), &escalate(1));
+    story
 }

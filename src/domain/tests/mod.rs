@@ -2,7 +2,9 @@
 
 mod answering;
 mod crossing;
+mod deciding;
 mod escalation;
+mod etags;
 mod expiry;
 mod extension;
 mod fixtures;
@@ -14,5 +16,6 @@ mod policy;
 mod postponing;
 mod reasons;
 mod settlement;
+mod texts;
 mod upsert;
 mod walks;
