@@ -288,7 +288,7 @@ impl Walk {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_024, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 4_096, ..ProptestConfig::default() })]
 
     #[test]
     fn on_every_walk_the_rules_hold_and_the_log_replays(policy in policies(), steps in steps()) {
