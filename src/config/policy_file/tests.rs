@@ -106,6 +106,14 @@ fn what_cannot_be_is_an_error_that_names_the_line() {
         ("a span that is a number", "response_window = 48", "line 1", "string"),
         ("a negative span", "event_retention = \"-1h\"", "line 1", "s, m, h or d"),
         ("a span beyond reason", "\n\nevent_retention = \"99999999999999999999d\"", "line 3", "s, m, h or d"),
+        ("a span of more than ten years", "event_retention = \"3651d\"", "line 1", "at most 3650d"),
+        ("a window of more than ten years", "\nresponse_window = \"87601h\"", "line 2", "at most 3650d"),
+        (
+            "a cool-down of more than ten years",
+            "[order_update]\nattempts = { cool_down = \"3651d\" }",
+            "line 2",
+            "3650d",
+        ),
         ("an empty window", "response_window = \"0s\"", "line 1", "more than nothing"),
         ("a cap above the price", "[partial_refund]\ncap_bps = 10001", "line 2", "1 to 10000"),
         ("no cap", "[partial_refund]\ncap_bps = 0", "line 2", "1 to 10000"),
@@ -120,6 +128,39 @@ fn what_cannot_be_is_an_error_that_names_the_line() {
     for (name, text, line, what) in cases {
         let error = parse(text).unwrap_err();
         assert!(error.contains(line) && error.contains(what), "{name}: {error}");
+    }
+}
+
+#[test]
+fn ten_years_are_the_longest_span() {
+    let policy =
+        parse("response_window = \"3650d\"\n[cancellation]\nimmediate_when_late = \"87600h\"").unwrap().into_policy();
+    assert_eq!(policy.order_update.response_window, LONGEST_SPAN);
+    assert_eq!(policy.cancellation.immediate_when_late, Duration::from_secs(10 * 365 * 86_400));
+}
+
+#[test]
+fn an_unknown_key_of_a_kind_or_of_its_attempts_is_an_error_that_names_the_line() {
+    for kind in ["partial_refund", "cancellation", "order_update", "delivery_extension"] {
+        let cases = [
+            ("in its table", format!("\n[{kind}]\nenabled = true\nretries = 1"), "line 4", "unknown field `retries`"),
+            (
+                "in its attempts",
+                format!("[{kind}]\nattempts = {{ max = 1, pause = \"1h\" }}"),
+                "line 2",
+                "unknown field `pause`",
+            ),
+            (
+                "in the table of its attempts",
+                format!("[{kind}.attempts]\nmax = 1\npause = \"1h\""),
+                "line 3",
+                "unknown field `pause`",
+            ),
+        ];
+        for (name, text, line, what) in cases {
+            let error = parse(&text).unwrap_err();
+            assert!(error.contains(line) && error.contains(what), "{kind}, {name}: {error}");
+        }
     }
 }
 

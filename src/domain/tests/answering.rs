@@ -118,7 +118,6 @@ fn a_cancellation_with_nothing_left_refunds_nothing() {
 
 #[test]
 fn each_guard_of_answering_refuses_in_its_order() {
-    let with_etag = |etag: &str| Command::Accept(Answer { etag: Some(etag.to_owned()), ..answer(1) });
     let not_found = |dispute| Refusal::DisputeNotFound { dispute: dispute_id(dispute) };
     let mismatch = Refusal::EtagMismatch { etag: "1".to_owned() };
     let passed = Refusal::DeadlinePassed { respond_by: at(172_800) };
@@ -173,12 +172,12 @@ fn each_guard_of_answering_refuses_in_its_order() {
             reply(1),
             Refusal::WrongKind { kind: DisputeKind::PartialRefund },
         ),
-        ("an old etag", story(), buyer(), with_etag("0"), mismatch),
+        ("an old etag", story(), buyer(), seen("0", accept(1)), mismatch),
         (
             "the etag comes before the deadline",
             later(172_800),
             buyer(),
-            with_etag("1"),
+            seen("1", accept(1)),
             Refusal::EtagMismatch { etag: "2".to_owned() },
         ),
         ("too late to accept", later(172_800), buyer(), accept(1), passed.clone()),
@@ -218,7 +217,7 @@ fn each_guard_of_answering_refuses_in_its_order() {
     for (name, mut story, caller, command, expected) in cases {
         assert_eq!(story.refused(&caller, &command), expected, "{name}");
     }
-    story().done(&buyer(), &with_etag("1"));
+    story().done(&buyer(), &seen("1", accept(1)));
 }
 
 #[test]
@@ -228,6 +227,87 @@ fn accepting_judges_again_what_can_have_changed() {
     story.upsert(report).unwrap();
     let too_much = Refusal::AmountOutOfRange { min: usd(1), max: usd(2_499) };
     assert_eq!(story.refused(&buyer(), &accept(1)), too_much, "less is left than was offered");
+}
+
+#[test]
+fn what_acceptance_judges_again_is_judged_in_its_order_and_after_the_deadline_and_the_status() {
+    type Change = fn(&mut Order);
+    let already = Refusal::RefundAlreadyAccepted { dispute: dispute_id(7) };
+    let not_allowed = Refusal::OrderStatusNotAllowed { status: OrderStatus::Completed };
+    // By hand: commands cannot bring an order there while an offer is pending.
+    let cases: [(&str, Change, Refusal); 4] = [
+        ("what is left", |order| order.paid = usd(2_499), Refusal::AmountOutOfRange { min: usd(1), max: usd(2_499) }),
+        ("another offer was accepted", |order| order.refund_accepted = Some(dispute_id(7)), already.clone()),
+        (
+            "that comes before what is left",
+            |order| {
+                order.refund_accepted = Some(dispute_id(7));
+                order.paid = usd(0);
+            },
+            already,
+        ),
+        (
+            "the order's status comes before both",
+            |order| {
+                order.status = OrderStatus::Completed;
+                order.refund_accepted = Some(dispute_id(7));
+                order.paid = usd(0);
+            },
+            not_allowed,
+        ),
+    ];
+    for (name, change, expected) in cases {
+        let mut story = Story::new(OrderStatus::InProgress);
+        story.policy.partial_refund.silence_rule = SilenceRule::Accept;
+        story.done(&seller(), &offer(1, 2_500));
+        change(&mut story.case.as_mut().unwrap().order);
+        assert_eq!(story.refused(&buyer(), &accept(1)), expected, "{name}");
+        assert_eq!(story.refused(&buyer(), &seen("0", accept(1))), Refusal::EtagMismatch { etag: "1".to_owned() });
+        let nothing = Consequences { if_accepted: None, if_silent: Some(Outcome::Nothing) };
+        assert_eq!(story.view(&buyer(), 1).consequences, nothing, "nothing is promised: {name}");
+        assert_eq!(story.actions(&buyer(), 1), [DisputeAction::Decline], "{name}");
+
+        let mut withdrawn = story.clone();
+        withdrawn.done(&seller(), &withdraw(1));
+        let resolved = Refusal::StatusNotAllowed { status: DisputeStatus::Withdrawn };
+        assert_eq!(withdrawn.refused(&buyer(), &accept(1)), resolved, "{name}");
+
+        let order = story.order().clone();
+        story.now = at(172_800);
+        let passed = Refusal::DeadlinePassed { respond_by: at(172_800) };
+        assert_eq!(story.refused(&buyer(), &accept(1)), passed, "{name}");
+        assert_eq!(story.ending(1), (DisputeStatus::Expired, ResolvedBy::Deadline, Outcome::Nothing), "{name}");
+        assert_eq!(*story.order(), order, "silence has no effect either: {name}");
+    }
+}
+
+#[test]
+fn a_refund_by_support_can_take_what_a_pending_offer_was_about() {
+    let mut story = Story::new(OrderStatus::InProgress);
+    story.policy.partial_refund.silence_rule = SilenceRule::Accept;
+    story.done(&seller(), &offer(1, 6_000));
+    story.done(&buyer(), &update(2));
+    story.done(&support(), &escalate(2));
+    let consequences = |story: &Story| story.view(&buyer(), 1).consequences;
+    let refund = Outcome::Refund(usd(6_000));
+    let both = Consequences { if_accepted: Some(refund), if_silent: Some(refund) };
+    // As much as is left goes to the offer; one cent less does not.
+    let mut enough = story.clone();
+    enough.done(&support(), &rule(2, Ruling::Refund(usd(4_000))));
+    assert_eq!(consequences(&enough), both);
+    enough.done(&buyer(), &accept(1));
+    assert_eq!((enough.order().refunded, enough.order().left()), (usd(10_000), usd(0)));
+
+    story.done(&support(), &rule(2, Ruling::Refund(usd(4_001))));
+    assert!(story.dispute(1).is_pending(), "the offer stays");
+    assert_eq!(consequences(&story), Consequences { if_accepted: None, if_silent: Some(Outcome::Nothing) });
+    let too_much = Refusal::AmountOutOfRange { min: usd(1), max: usd(5_999) };
+    assert_eq!(story.refused(&buyer(), &accept(1)), too_much);
+    story.now = at(172_800);
+    story.first_the_clock();
+    assert_eq!(story.ending(1), (DisputeStatus::Expired, ResolvedBy::Deadline, Outcome::Nothing));
+    assert_eq!(story.order().refunded, usd(4_001));
+    story.done(&buyer(), &escalate(1));
 }
 
 #[test]

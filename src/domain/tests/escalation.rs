@@ -1,25 +1,10 @@
-//! Escalation: how a dispute comes to support, and what support makes of it.
+//! Escalation: how a dispute comes to support, and back.
 
 use super::fixtures::*;
 use crate::domain::PartyRole::{Buyer, Seller};
 use crate::domain::*;
 
 const DAY: u64 = 86_400;
-
-/// An offer 1 of 25.00 that was declined after an hour.
-fn declined() -> Story {
-    let mut story = Story::new(OrderStatus::InProgress);
-    story.done(&seller(), &offer(1, 2_500));
-    story.now = at(3_600);
-    story.done(&buyer(), &decline(1));
-    story
-}
-
-fn escalated() -> Story {
-    let mut story = declined();
-    story.done(&buyer(), &escalate(1));
-    story
-}
 
 #[test]
 fn an_escalation_opens_the_dispute_again_and_keeps_what_was_said() {
@@ -85,12 +70,30 @@ fn what_can_be_escalated_is_what_left_a_quarrel() {
             assert_eq!(escalated.status(), DisputeStatus::Escalated, "{name}");
         }
     }
-    let no: [(&str, Way, DisputeStatus); 4] = [
+    let no: [(&str, Way, DisputeStatus); 6] = [
         ("ACCEPTED", |story| drop(story.done(&buyer(), &accept(1))), DisputeStatus::Accepted),
         ("WITHDRAWN", |story| drop(story.done(&seller(), &withdraw(1))), DisputeStatus::Withdrawn),
         (
             "SUPERSEDED by the order's status",
             |story| drop(story.status(OrderStatus::RequirementsPending)),
+            DisputeStatus::Superseded,
+        ),
+        (
+            "SUPERSEDED by the order's status, which allows it again",
+            |story| {
+                story.status(OrderStatus::RequirementsPending);
+                story.status(OrderStatus::InProgress);
+            },
+            DisputeStatus::Superseded,
+        ),
+        (
+            "SUPERSEDED by another dispute",
+            |story| {
+                story.done(&seller(), &withdraw(1));
+                story.done(&buyer(), &cancellation(2, Buyer));
+                story.done(&buyer(), &update(3));
+                story.done(&seller(), &accept(2));
+            },
             DisputeStatus::Superseded,
         ),
         (
@@ -134,7 +137,7 @@ fn support_alone_can_escalate_a_pending_dispute_and_its_deadline_stops() {
 
 #[test]
 fn each_guard_of_escalating_refuses_in_its_order() {
-    let other_etag = Command::Escalate(Answer { etag: Some("9".to_owned()), ..answer(1) });
+    let other_etag = seen("9", escalate(1));
     let mut story = declined();
     assert_eq!(story.refused(&stranger(), &other_etag), Refusal::DisputeNotFound { dispute: dispute_id(1) });
     assert_eq!(story.refused(&platform(), &other_etag), Refusal::WrongRole);
@@ -148,6 +151,67 @@ fn each_guard_of_escalating_refuses_in_its_order() {
     story.clone().done(&buyer(), &escalate(1));
     let order = story.status(OrderStatus::Cancelled);
     assert_eq!(story.refused(&buyer(), &escalate(1)), Refusal::OrderStatusNotAllowed { status: order.status });
+}
+
+#[test]
+fn the_status_comes_before_the_window_and_that_before_a_cancelled_order_and_a_rival() {
+    let closed = Refusal::EscalationWindowClosed { closed_time: at(3_600 + 14 * DAY) };
+    let late = |mut story: Story| {
+        story.now = at(3_600 + 14 * DAY);
+        story
+    };
+    let ended = |mut story: Story| {
+        story.status(OrderStatus::Cancelled);
+        story
+    };
+    let withdrawn = || {
+        let mut story = Story::new(OrderStatus::InProgress);
+        story.done(&seller(), &offer(1, 100));
+        story.now = at(3_600);
+        story.done(&seller(), &withdraw(1));
+        story
+    };
+    let rivalled = |mut story: Story| {
+        story.done(&seller(), &offer(2, 100));
+        story
+    };
+    // By hand: a cancelled order has no open disputes.
+    let both = {
+        let mut story = rivalled(declined());
+        story.case.as_mut().unwrap().order.status = OrderStatus::Cancelled;
+        story
+    };
+    let resolved = Refusal::StatusNotAllowed { status: DisputeStatus::Withdrawn };
+    let cancelled_order = Refusal::OrderStatusNotAllowed { status: OrderStatus::Cancelled };
+    let cases = [
+        ("status before window", late(withdrawn()), resolved.clone()),
+        ("status before a cancelled order", ended(withdrawn()), resolved.clone()),
+        ("status before a rival", rivalled(withdrawn()), resolved),
+        ("window before a cancelled order", late(ended(declined())), closed.clone()),
+        ("window before a rival", rivalled(late(declined())), closed),
+        ("a cancelled order before a rival", both, cancelled_order),
+    ];
+    for (name, mut story, expected) in cases {
+        for caller in [buyer(), seller(), support()] {
+            assert_eq!(story.refused(&caller, &escalate(1)), expected, "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_window_to_escalate_begins_when_an_expiry_is_the_end() {
+    for recorded in [172_800, 180_000] {
+        let mut story = Story::new(OrderStatus::InProgress);
+        story.done(&seller(), &offer(1, 100));
+        story.now = at(recorded);
+        story.sweep();
+        assert_eq!(story.dispute(1).resolution.as_ref().unwrap().time, at(recorded));
+        let closed_time = at(recorded + 14 * DAY);
+        story.now = closed_time;
+        assert_eq!(story.refused(&buyer(), &escalate(1)), Refusal::EscalationWindowClosed { closed_time });
+        story.now = closed_time.minus(MICROSECOND);
+        story.done(&buyer(), &escalate(1));
+    }
 }
 
 #[test]
@@ -197,105 +261,6 @@ fn nobody_answers_what_is_with_support() {
     assert_eq!(story.refused(&seller(), &withdraw(1)), Refusal::WrongRole);
     let in_the_way = Refusal::OpenDisputeExists { dispute: dispute_id(1) };
     assert_eq!(story.refused(&buyer(), &cancellation(2, Buyer)), in_the_way, "only a pending offer is declined");
-}
-
-#[test]
-fn support_decides_one_of_three() {
-    let cases = [
-        ("no action", Ruling::NoAction, Outcome::Nothing, OrderStatus::InProgress, 0),
-        ("a refund", Ruling::Refund(usd(9_000)), Outcome::Refund(usd(9_000)), OrderStatus::InProgress, 9_000),
-        (
-            "everything that is left",
-            Ruling::Refund(usd(10_000)),
-            Outcome::Refund(usd(10_000)),
-            OrderStatus::InProgress,
-            10_000,
-        ),
-        (
-            "a cancellation that counts",
-            Ruling::CancelOrder { counts: true },
-            cancelled(10_000),
-            OrderStatus::Cancelled,
-            10_000,
-        ),
-        (
-            "a cancellation that does not count",
-            Ruling::CancelOrder { counts: false },
-            Outcome::Cancellation { refund: Some(usd(10_000)), counts: false },
-            OrderStatus::Cancelled,
-            10_000,
-        ),
-    ];
-    for (name, ruling, outcome, status, refunded) in cases {
-        let mut story = escalated();
-        story.now = at(9_000);
-        let decided = story.done(&support(), &rule(1, ruling));
-        assert_eq!(story.ending(1), (DisputeStatus::Decided, ResolvedBy::Support, outcome), "{name}");
-        let ruled = Ruled { agent: support().user, message: "Answer.".to_owned() };
-        assert_eq!(decided.escalation.unwrap().ruling, Some(ruled), "{name}");
-        assert_eq!(decided.resolution.unwrap().time, at(9_000), "resolve_time is set by what ends it: {name}");
-        let order = story.order();
-        assert_eq!((order.status, order.refunded), (status, usd(refunded)), "{name}");
-        assert_eq!(order.refund_accepted, None, "no offer was accepted: {name}");
-        let counts = outcome != Outcome::Cancellation { refund: Some(usd(10_000)), counts: false };
-        assert_eq!(order.cancellation_counts, counts, "{name}");
-    }
-}
-
-#[test]
-fn a_decision_never_refunds_more_than_what_is_left() {
-    let spent = |elsewhere| {
-        let mut story = escalated();
-        story.upsert(OrderReport { refunded_elsewhere: usd(elsewhere), ..report(OrderStatus::InProgress, 2) }).unwrap();
-        story
-    };
-    for (left, amount) in [(6_000, 6_001), (6_000, 0), (6_000, -1), (0, 1)] {
-        let refusal = spent(10_000 - left).refused(&support(), &rule(1, Ruling::Refund(usd(amount))));
-        assert_eq!(refusal, Refusal::AmountOutOfRange { min: usd(1), max: usd(left) }, "{amount} of {left}");
-    }
-    let eur = Money::new(100, Currency::from_code("EUR").unwrap());
-    let other = Refusal::CurrencyNotOfOrder { field: "refund.currency_code", expected: "USD" };
-    assert_eq!(spent(0).refused(&support(), &rule(1, Ruling::Refund(eur))), other);
-    let mut story = spent(10_000);
-    story.done(&support(), &rule(1, Ruling::CancelOrder { counts: true }));
-    assert_eq!(story.ending(1).2, cancelled(0), "a cancellation refunds what is left");
-}
-
-#[test]
-fn a_decided_refund_does_not_use_up_the_one_offer() {
-    let mut story = escalated();
-    story.done(&support(), &rule(1, Ruling::Refund(usd(1_000))));
-    story.done(&seller(), &offer(2, 6_000));
-    story.done(&buyer(), &accept(2));
-    assert_eq!(story.order().refunded, usd(7_000));
-}
-
-#[test]
-fn each_guard_of_deciding_refuses_in_its_order() {
-    let decide = rule(1, Ruling::NoAction);
-    let other_etag = Command::Decide(Answer { etag: Some("9".to_owned()), ..answer(1) }, Ruling::NoAction);
-    let mut story = declined();
-    assert_eq!(story.refused(&stranger(), &decide), Refusal::DisputeNotFound { dispute: dispute_id(1) });
-    for caller in [buyer(), seller(), platform()] {
-        assert_eq!(story.refused(&caller, &decide), Refusal::WrongRole);
-    }
-    assert_eq!(story.refused(&support(), &other_etag), Refusal::EtagMismatch { etag: "2".to_owned() });
-    assert_eq!(story.refused(&support(), &decide), Refusal::StatusNotAllowed { status: DisputeStatus::Declined });
-}
-
-#[test]
-fn an_escalated_dispute_stays_when_the_order_is_completed_and_support_can_still_cancel_it() {
-    let mut story = escalated();
-    story.done(&buyer(), &update(2));
-    story.status(OrderStatus::Completed);
-    assert_eq!(story.dispute(1).status(), DisputeStatus::Escalated);
-    assert_eq!(story.dispute(2).status(), DisputeStatus::Superseded);
-    story.now = at(99_000);
-    story.done(&support(), &rule(1, Ruling::CancelOrder { counts: true }));
-    assert_eq!(story.order().status, OrderStatus::Cancelled);
-    assert_eq!(story.order().end_time, Some(at(99_000)));
-    // What a dispute cancelled stays cancelled.
-    assert_eq!(story.status(OrderStatus::Completed).status, OrderStatus::Cancelled);
 }
 
 #[test]

@@ -118,17 +118,6 @@ fn silence_does_what_its_rule_says() {
 }
 
 #[test]
-fn a_change_of_policy_never_alters_a_pending_dispute() {
-    let mut story = Story::new(OrderStatus::InProgress);
-    story.done(&buyer(), &cancellation(1, Buyer));
-    story.policy.cancellation.silence_rule = SilenceRule::NoEffect;
-    story.policy.cancellation.kind.response_window = WINDOW * 2;
-    story.now = at(172_800);
-    story.first_the_clock();
-    assert_eq!(story.ending(1).2, cancelled(10_000));
-}
-
-#[test]
 fn before_silence_accepts_an_offer_it_judges_again_what_accepting_judges() {
     let mut story = Story::new(OrderStatus::InProgress);
     story.policy.partial_refund.silence_rule = SilenceRule::Accept;

@@ -115,3 +115,34 @@ fn an_extension_stands_beside_other_disputes_and_its_reason_is_shared() {
     assert_eq!(story.refused(&seller(), &extension(4, 12 * DAY)), second);
     assert_eq!(story.refused(&buyer(), &extension(4, 12 * DAY)), Refusal::WrongRole);
 }
+
+#[test]
+fn an_extension_is_accepted_as_agreed_though_the_order_is_due_at_another_time_by_then() {
+    // When the order is due meanwhile, and the effective due time that comes of it.
+    let cases = [
+        ("earlier", Some(5 * DAY), 15 * DAY),
+        ("later, before what was asked for", Some(12 * DAY), 15 * DAY),
+        ("as was asked for", Some(15 * DAY), 15 * DAY),
+        ("later than that", Some(20 * DAY), 20 * DAY),
+        ("more than 30 days later than that", Some(60 * DAY), 60 * DAY),
+        ("never", None, 15 * DAY),
+    ];
+    for (name, due_time, effective) in cases {
+        for answers in [true, false] {
+            let mut story = due();
+            story.done(&seller(), &extension(1, 15 * DAY));
+            story.upsert(OrderReport { due_time: due_time.map(at), ..report(OrderStatus::InProgress, 2) }).unwrap();
+            if answers {
+                story.done(&buyer(), &accept(1));
+            } else {
+                story.now = at(172_800);
+                story.first_the_clock();
+            }
+            assert_eq!(story.ending(1).2, Outcome::NewDueTime(at(15 * DAY)), "{name}");
+            let order = story.order();
+            assert_eq!(order.due_time, due_time.map(at), "{name}");
+            assert_eq!(order.agreed_due_time, Some(at(15 * DAY)), "{name}");
+            assert_eq!(order.effective_due_time(), Some(at(effective)), "{name}");
+        }
+    }
+}

@@ -51,6 +51,15 @@ pub(super) fn party(role: PartyRole) -> Caller {
     }
 }
 
+/// What can be opened, by whom.
+pub(super) const OPENINGS: [(&str, DisputeKind, PartyRole); 5] = [
+    ("PARTIAL_REFUND by the seller", DisputeKind::PartialRefund, PartyRole::Seller),
+    ("CANCELLATION by the seller", DisputeKind::Cancellation, PartyRole::Seller),
+    ("CANCELLATION by the buyer", DisputeKind::Cancellation, PartyRole::Buyer),
+    ("ORDER_UPDATE by the buyer", DisputeKind::OrderUpdate, PartyRole::Buyer),
+    ("DELIVERY_EXTENSION by the seller", DisputeKind::DeliveryExtension, PartyRole::Seller),
+];
+
 pub(super) fn order_id() -> OrderId {
     OrderId::parse("order-1").unwrap()
 }
@@ -102,6 +111,16 @@ pub(super) fn update(dispute: u128) -> Command {
     open(opening(dispute, Terms::OrderUpdate, PartyRole::Buyer))
 }
 
+/// A dispute of this kind, with terms that an order in progress allows.
+pub(super) fn asking(dispute: u128, kind: DisputeKind, role: PartyRole) -> Command {
+    match kind {
+        DisputeKind::PartialRefund => offer(dispute, 100),
+        DisputeKind::Cancellation => cancellation(dispute, role),
+        DisputeKind::OrderUpdate => update(dispute),
+        DisputeKind::DeliveryExtension => extension(dispute, 999_999),
+    }
+}
+
 pub(super) fn answer(dispute: u128) -> Answer {
     Answer { dispute: dispute_id(dispute), message: "Answer.".to_owned(), etag: None }
 }
@@ -128,6 +147,21 @@ pub(super) fn escalate(dispute: u128) -> Command {
 
 pub(super) fn rule(dispute: u128, ruling: Ruling) -> Command {
     Command::Decide(answer(dispute), ruling)
+}
+
+/// The command of somebody who has seen this version of the dispute.
+pub(super) fn seen(etag: &str, mut command: Command) -> Command {
+    match &mut command {
+        Command::Accept(answer)
+        | Command::Decline(answer)
+        | Command::AnswerOrderUpdate(answer)
+        | Command::Withdraw(answer)
+        | Command::Escalate(answer)
+        | Command::Decide(answer, _)
+        | Command::Postpone(answer, _) => answer.etag = Some(etag.to_owned()),
+        Command::UpsertOrder(_) | Command::Open(_) | Command::ReportSettlement(..) => panic!("takes no etag"),
+    }
+    command
 }
 
 /// Moves the deadline to so many seconds after the beginning.
@@ -256,4 +290,20 @@ impl Story {
 /// The cancellation of an order with so much left.
 pub(super) fn cancelled(left: i64) -> Outcome {
     Outcome::Cancellation { refund: (left > 0).then(|| usd(left)), counts: true }
+}
+
+/// An offer 1 of 25.00 that was declined after an hour.
+pub(super) fn declined() -> Story {
+    let mut story = Story::new(OrderStatus::InProgress);
+    story.done(&seller(), &offer(1, 2_500));
+    story.now = at(3_600);
+    story.done(&buyer(), &decline(1));
+    story
+}
+
+/// The same, escalated by the buyer.
+pub(super) fn escalated() -> Story {
+    let mut story = declined();
+    story.done(&buyer(), &escalate(1));
+    story
 }

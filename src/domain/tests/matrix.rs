@@ -3,17 +3,7 @@
 use std::fmt::Write as _;
 
 use super::fixtures::*;
-use crate::domain::PartyRole::{Buyer, Seller};
 use crate::domain::*;
-
-/// What can be opened, by whom.
-const OPENINGS: [(&str, DisputeKind, PartyRole); 5] = [
-    ("PARTIAL_REFUND by the seller", DisputeKind::PartialRefund, Seller),
-    ("CANCELLATION by the seller", DisputeKind::Cancellation, Seller),
-    ("CANCELLATION by the buyer", DisputeKind::Cancellation, Buyer),
-    ("ORDER_UPDATE by the buyer", DisputeKind::OrderUpdate, Buyer),
-    ("DELIVERY_EXTENSION by the seller", DisputeKind::DeliveryExtension, Seller),
-];
 
 type OfDispute = fn(u128) -> Command;
 const BY_A_PARTY: [(&str, OfDispute); 5] =
@@ -26,15 +16,6 @@ const BY_OTHERS: [(&str, Somebody, OfDispute); 5] = [
     ("postpone (support)", support, |dispute| postpone(dispute, 999_999)),
     ("report a settlement (platform)", platform, |dispute| settled(dispute, "pay-1")),
 ];
-
-fn opening_command(dispute: u128, kind: DisputeKind, role: PartyRole) -> Command {
-    match kind {
-        DisputeKind::PartialRefund => offer(dispute, 100),
-        DisputeKind::Cancellation => cancellation(dispute, role),
-        DisputeKind::OrderUpdate => update(dispute),
-        DisputeKind::DeliveryExtension => extension(dispute, 999_999),
-    }
-}
 
 /// A value's name, as the contract writes it.
 fn name(value: &impl std::fmt::Debug) -> String {
@@ -59,7 +40,7 @@ fn reason(refusal: &Refusal) -> String {
 /// Every way in which a dispute can stand, each with the way there; `None` if this kind knows no such way.
 fn stories(kind: DisputeKind, opener: PartyRole) -> Vec<(&'static str, Story)> {
     let mut pending = Story::new(OrderStatus::InProgress);
-    pending.done(&party(opener), &opening_command(1, kind, opener));
+    pending.done(&party(opener), &asking(1, kind, opener));
     let (opener, responder) = (party(opener), party(opener.other()));
     let after = |steps: &[(&Caller, Command)]| {
         let mut story = pending.clone();
@@ -147,7 +128,7 @@ fn opening_by_order_status(out: &mut String) {
     for status in OrderStatus::ALL {
         let cells = OPENINGS.map(|(_, kind, role)| {
             let mut story = Story::new(status);
-            match story.tell(&party(role), &opening_command(1, kind, role)) {
+            match story.tell(&party(role), &asking(1, kind, role)) {
                 Ok(_) => format!("opens, silence: {}", name(&story.dispute(1).silence.rule)),
                 Err(refusal) => reason(&refusal),
             }
@@ -163,11 +144,11 @@ fn opening_by_open_dispute(out: &mut String) {
         for (title, kind, opener) in OPENINGS {
             let cells = OPENINGS.map(|(_, second, role)| {
                 let mut story = Story::new(OrderStatus::InProgress);
-                story.done(&party(opener), &opening_command(1, kind, opener));
+                story.done(&party(opener), &asking(1, kind, opener));
                 if is_escalated {
                     story.done(&support(), &escalate(1));
                 }
-                match story.tell(&party(role), &opening_command(2, second, role)) {
+                match story.tell(&party(role), &asking(2, second, role)) {
                     Err(refusal) => reason(&refusal),
                     Ok(Some(dispute)) if dispute.id == dispute_id(1) => {
                         format!("the first → **{}**", name(&dispute.status()))
@@ -193,7 +174,7 @@ fn when_the_order_moves(out: &mut String) {
         for (title, kind, opener) in OPENINGS {
             let cells = OrderStatus::ALL.map(|status| {
                 let mut story = Story::new(OrderStatus::InProgress);
-                story.done(&party(opener), &opening_command(1, kind, opener));
+                story.done(&party(opener), &asking(1, kind, opener));
                 if is_escalated {
                     story.done(&support(), &escalate(1));
                 }

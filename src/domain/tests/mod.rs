@@ -1,15 +1,21 @@
 //! The rules, case by case. The names of the cases are sentences of the rules.
 
 mod answering;
+mod crossing;
+mod deciding;
 mod escalation;
+mod etags;
 mod expiry;
 mod extension;
 mod fixtures;
+mod guards;
 mod matrix;
 mod opening;
 mod options;
 mod policy;
 mod postponing;
+mod reasons;
 mod settlement;
+mod texts;
 mod upsert;
 mod walks;

@@ -1,4 +1,4 @@
-//! Opening: the guards one by one, their order, and the two exceptions to "one open dispute".
+//! Opening: the guards one by one, the bounds of an offer, and what a new dispute is.
 
 use super::fixtures::*;
 use crate::domain::PartyRole::{Buyer, Seller};
@@ -144,85 +144,6 @@ fn an_order_allows_the_kinds_of_its_status() {
 }
 
 #[test]
-fn when_two_guards_fail_the_earlier_one_answers() {
-    let ended_with_accepted_refund = {
-        let mut story = Story::new(OrderStatus::InProgress);
-        story.done(&seller(), &offer(1, 100));
-        story.done(&buyer(), &accept(1));
-        story.status(OrderStatus::Completed);
-        story
-    };
-    let blocked_after_accepted_refund = {
-        let mut story = Story::new(OrderStatus::InProgress);
-        story.done(&seller(), &offer(1, 100));
-        story.done(&buyer(), &accept(1));
-        story.done(&seller(), &cancellation(3, Seller));
-        story
-    };
-    let of_nothing =
-        Story::with_report(OrderReport { price: usd(1), paid: usd(1), ..report(OrderStatus::InProgress, 1) });
-    let foreign = Money::new(100, Currency::from_code("EUR").unwrap());
-    let foreign_with_wrong_reason = {
-        let mut opening = opening(2, Terms::PartialRefund { amount: foreign }, Seller);
-        opening.reason = Some(Reason { code: ReasonCode::LateDelivery, detail: String::new() });
-        open(opening)
-    };
-    let too_much_with_wrong_reason = {
-        let mut opening = opening(2, Terms::PartialRefund { amount: usd(6_001) }, Seller);
-        opening.reason = Some(Reason { code: ReasonCode::LateDelivery, detail: String::new() });
-        open(opening)
-    };
-    let cases: Vec<(&str, Story, Caller, Command, Refusal)> = vec![
-        (
-            "who before what: a stranger's offer",
-            Story::new(OrderStatus::Completed),
-            stranger(),
-            offer(2, 0),
-            Refusal::OrderNotFound { order: order_id() },
-        ),
-        ("role before status", Story::new(OrderStatus::Completed), buyer(), offer(2, 0), Refusal::WrongRole),
-        (
-            "status before an accepted refund",
-            ended_with_accepted_refund,
-            seller(),
-            offer(2, 100),
-            Refusal::OrderStatusNotAllowed { status: OrderStatus::Completed },
-        ),
-        (
-            "an open dispute before an accepted refund",
-            blocked_after_accepted_refund,
-            seller(),
-            offer(2, 100),
-            Refusal::OpenDisputeExists { dispute: dispute_id(3) },
-        ),
-        (
-            "a cap of nothing before the amount",
-            of_nothing,
-            seller(),
-            offer(2, 0),
-            Refusal::RefundCapBelowMinimum { cap: usd(0) },
-        ),
-        (
-            "the currency before the reason",
-            Story::new(OrderStatus::InProgress),
-            seller(),
-            foreign_with_wrong_reason,
-            Refusal::CurrencyNotOfOrder { field: "amount.currency_code", expected: "USD" },
-        ),
-        (
-            "the amount before the reason",
-            Story::new(OrderStatus::InProgress),
-            seller(),
-            too_much_with_wrong_reason,
-            Refusal::AmountOutOfRange { min: usd(1), max: usd(6_000) },
-        ),
-    ];
-    for (name, mut story, caller, command, expected) in cases {
-        assert_eq!(story.refused(&caller, &command), expected, "{name}");
-    }
-}
-
-#[test]
 fn a_message_is_required_of_a_buyer_and_optional_for_a_sellers_cancellation() {
     let silent = |role| {
         let mut opening = opening(1, Terms::Cancellation, role);
@@ -269,13 +190,28 @@ fn the_policys_smallest_refund_and_price_bound_an_offer() {
     let range = Refusal::AmountOutOfRange { min: usd(500), max: usd(6_000) };
     assert_eq!(with(&[("USD", 500)], &[]).refused(&seller(), &offer(1, 499)), range);
     with(&[("USD", 500)], &[]).done(&seller(), &offer(1, 500));
+    with(&[("USD", 6_000)], &[]).done(&seller(), &offer(1, 6_000));
 
     let below = Refusal::RefundCapBelowMinimum { cap: usd(6_000) };
     let above_cap = with(&[("USD", 6_001)], &[]).refused(&seller(), &offer(1, 6_000));
     assert_eq!(above_cap, below, "a cap below the smallest refund");
+    with(&[], &[("USD", 10_000)]).done(&seller(), &offer(1, 100));
     let cheap = with(&[], &[("USD", 10_001)]).refused(&seller(), &offer(1, 100));
     assert_eq!(cheap, below, "a price below the smallest");
     with(&[], &[("EUR", 10_001)]).done(&seller(), &offer(1, 100));
+
+    let mut nearly_spent = with(&[("USD", 500)], &[]);
+    let spent = |elsewhere| OrderReport { refunded_elsewhere: usd(elsewhere), ..report(OrderStatus::InProgress, 2) };
+    nearly_spent.upsert(spent(9_501)).unwrap();
+    let too_little = Refusal::AmountOutOfRange { min: usd(500), max: usd(499) };
+    for amount in [1, 499, 500] {
+        assert_eq!(nearly_spent.refused(&seller(), &offer(1, amount)), too_little, "less is left than the least");
+    }
+    let offered = options(nearly_spent.case(), Seller, None, &nearly_spent.policy, nearly_spent.now);
+    assert_eq!(offered[0].blockers, [too_little], "and that is told before");
+    let mut just_enough = with(&[("USD", 500)], &[]);
+    just_enough.upsert(spent(9_500)).unwrap();
+    just_enough.done(&seller(), &offer(1, 500));
 }
 
 #[test]
@@ -289,50 +225,6 @@ fn declined_withdrawn_and_expired_offers_do_not_count_as_accepted() {
     story.now = story.now.plus(WINDOW);
     story.done(&seller(), &offer(4, 100));
     assert_eq!(story.ending(3), (DisputeStatus::Expired, ResolvedBy::Deadline, Outcome::Nothing));
-}
-
-#[test]
-fn crossed_cancellations_merge_either_way() {
-    for (first, second) in [(Buyer, Seller), (Seller, Buyer)] {
-        let mut story = Story::new(OrderStatus::InProgress);
-        story.done(&party(first), &cancellation(1, first));
-        let mut crossing = opening(2, Terms::Cancellation, second);
-        crossing.message = "Me too.".to_owned();
-        let answered = story.done(&party(second), &open(crossing));
-        assert_eq!(answered.id, dispute_id(1), "the answer is the first dispute");
-        assert_eq!(story.ending(1), (DisputeStatus::Accepted, ResolvedBy::Crossed, cancelled(10_000)));
-        assert_eq!(answered.answer_message, "Me too.");
-        let given = reasons(DisputeKind::Cancellation, first)[0];
-        assert_eq!(answered.reason.map(|reason| reason.code), Some(given), "the second reason is dropped");
-        assert_eq!(story.case().disputes.len(), 1, "there is no second dispute");
-        assert_eq!(story.order().status, OrderStatus::Cancelled);
-        assert_eq!(story.order().cancelled_by, Some(dispute_id(1)));
-        assert_eq!(story.events.last().unwrap().event.actor, Actor::Party(second, party(second).user));
-    }
-}
-
-#[test]
-fn a_crossing_cancellation_is_validated_like_any_opening() {
-    let mut story = Story::new(OrderStatus::InProgress);
-    story.done(&seller(), &cancellation(1, Seller));
-    let mut wrong_reason = opening(2, Terms::Cancellation, Buyer);
-    wrong_reason.reason = Some(Reason { code: ReasonCode::UnableToComplete, detail: String::new() });
-    assert_eq!(story.refused(&buyer(), &open(wrong_reason)), Refusal::ReasonNotValid);
-    let mut silent = opening(2, Terms::Cancellation, Buyer);
-    silent.message = String::new();
-    assert_eq!(story.refused(&buyer(), &open(silent)), Refusal::MessageRequired);
-}
-
-#[test]
-fn an_offer_cannot_block_the_buyers_cancellation() {
-    let mut story = Story::new(OrderStatus::InProgress);
-    story.done(&seller(), &offer(1, 100));
-    let opened = story.done(&buyer(), &cancellation(2, Buyer));
-    assert_eq!(opened.id, dispute_id(2));
-    assert_eq!(story.ending(1), (DisputeStatus::Declined, ResolvedBy::Responder, Outcome::Nothing));
-    assert!(story.dispute(2).is_pending());
-    let expected = [(EventType::Declined, dispute_id(1)), (EventType::Opened, dispute_id(2))];
-    assert_eq!(story.happened(1), expected, "the offer is declined, then the cancellation opens");
 }
 
 #[test]

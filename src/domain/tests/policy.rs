@@ -8,6 +8,22 @@ use crate::domain::*;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
+/// What can be set for a kind.
+fn of(policy: &mut Policy, kind: DisputeKind) -> &mut KindPolicy {
+    match kind {
+        DisputeKind::PartialRefund => &mut policy.partial_refund.kind,
+        DisputeKind::Cancellation => &mut policy.cancellation.kind,
+        DisputeKind::OrderUpdate => &mut policy.order_update,
+        DisputeKind::DeliveryExtension => &mut policy.delivery_extension.kind,
+    }
+}
+
+fn windows(policy: &mut Policy, window: Duration) {
+    for kind in DisputeKind::ALL {
+        of(policy, kind).response_window = window;
+    }
+}
+
 #[test]
 fn a_cool_down_follows_what_was_declined_withdrawn_or_left_without_an_answer() {
     type End = fn(&mut Story);
@@ -88,19 +104,56 @@ fn the_same_can_be_tried_so_often() {
 }
 
 #[test]
-fn attempts_are_judged_last() {
+fn a_cool_down_is_counted_from_the_last_end() {
     let mut story = Story::new(OrderStatus::InProgress);
-    story.policy.partial_refund.kind.attempts = Attempts { cool_down: HOUR, max: 1 };
-    story.done(&seller(), &offer(1, 100));
-    story.done(&buyer(), &decline(1));
-    let range = Refusal::AmountOutOfRange { min: usd(1), max: usd(6_000) };
-    assert_eq!(story.refused(&seller(), &offer(2, 6_001)), range);
-    let mut no_reason = opening(2, Terms::PartialRefund { amount: usd(100) }, Seller);
-    no_reason.reason = None;
-    assert_eq!(story.refused(&seller(), &open(no_reason)), Refusal::ReasonNotValid);
-    assert_eq!(story.refused(&seller(), &offer(2, 100)), Refusal::CoolDown { retry_time: at(3_600) });
-    story.now = at(3_600);
-    assert_eq!(story.refused(&seller(), &offer(2, 100)), Refusal::TooManyAttempts { attempts: 1, max: 1 });
+    story.policy.order_update.attempts.cool_down = HOUR;
+    story.done(&buyer(), &update(1));
+    story.done(&buyer(), &withdraw(1));
+    story.now = at(5_000);
+    story.done(&buyer(), &update(2));
+    story.now = at(6_000);
+    story.done(&buyer(), &withdraw(2));
+    assert_eq!(story.refused(&buyer(), &update(3)), Refusal::CoolDown { retry_time: at(9_600) });
+}
+
+#[test]
+fn each_kind_that_is_limited_has_attempts_of_its_own() {
+    let mut both = Story::new(OrderStatus::InProgress);
+    both.policy.partial_refund.kind.attempts = Attempts { cool_down: HOUR, max: 2 };
+    both.policy.cancellation.kind.attempts = Attempts { cool_down: HOUR * 2, max: 3 };
+    both.done(&seller(), &offer(1, 100));
+    both.done(&buyer(), &decline(1));
+    both.clone().done(&seller(), &cancellation(2, Seller));
+    both.now = at(1_000);
+    both.done(&seller(), &cancellation(2, Seller));
+    both.done(&buyer(), &decline(2));
+    assert_eq!(both.refused(&seller(), &offer(3, 100)), Refusal::CoolDown { retry_time: at(3_600) });
+    assert_eq!(both.refused(&seller(), &cancellation(3, Seller)), Refusal::CoolDown { retry_time: at(8_200) });
+    both.now = at(3_600);
+    both.done(&seller(), &offer(3, 100));
+    both.done(&seller(), &withdraw(3));
+    both.now = at(8_200);
+    let too_many = Refusal::TooManyAttempts { attempts: 2, max: 2 };
+    assert_eq!(both.refused(&seller(), &offer(4, 100)), too_many, "two offers, and a cancellation that is none");
+    both.done(&seller(), &cancellation(4, Seller));
+}
+
+#[test]
+fn how_often_is_counted_for_each_opener() {
+    let mut story = Story::new(OrderStatus::InProgress);
+    story.policy.cancellation.kind.attempts.max = 2;
+    for number in 1..=2 {
+        story.done(&buyer(), &cancellation(number, Buyer));
+        story.done(&seller(), &decline(number));
+    }
+    let too_many = Refusal::TooManyAttempts { attempts: 2, max: 2 };
+    assert_eq!(story.refused(&buyer(), &cancellation(3, Buyer)), too_many);
+    for number in 3..=4 {
+        story.done(&seller(), &cancellation(number, Seller));
+        story.done(&seller(), &withdraw(number));
+    }
+    assert_eq!(story.refused(&seller(), &cancellation(5, Seller)), too_many);
+    assert_eq!(story.refused(&buyer(), &cancellation(5, Buyer)), too_many, "still two");
 }
 
 #[test]
@@ -126,18 +179,28 @@ fn the_buyer_cancels_alone_before_the_work_has_started_if_the_policy_says_so() {
 
 #[test]
 fn the_buyer_cancels_alone_when_the_order_is_late_with_nothing_delivered_if_the_policy_says_so() {
-    let late_by = |seconds: u64, status, due| {
+    let late_by = |seconds: u64, status, due, role| {
         let mut story = Story::with_report(OrderReport { due_time: due, ..report(status, 1) });
         story.policy.cancellation.immediate_when_late = HOUR;
         story.now = at(1_000 + seconds);
-        story.done(&buyer(), &cancellation(1, Buyer)).status()
+        story.tell(&party(role), &cancellation(1, role)).map(|dispute| dispute.unwrap().status())
     };
     let due = Some(at(1_000));
-    assert_eq!(late_by(3_601, OrderStatus::InProgress, due), DisputeStatus::Accepted);
-    assert_eq!(late_by(3_600, OrderStatus::InProgress, due), DisputeStatus::Pending, "not by more than that");
-    assert_eq!(late_by(9_999, OrderStatus::Delivered, due), DisputeStatus::Pending, "it was delivered");
-    assert_eq!(late_by(9_999, OrderStatus::InRevision, due), DisputeStatus::Pending, "it was delivered");
-    assert_eq!(late_by(9_999, OrderStatus::InProgress, None), DisputeStatus::Pending, "nothing was due");
+    let pending = Ok(DisputeStatus::Pending);
+    let refused = |status| Err(Refusal::OrderStatusNotAllowed { status });
+    for (status, by_the_buyer, by_the_seller) in [
+        (OrderStatus::RequirementsPending, Ok(DisputeStatus::Accepted), pending.clone()),
+        (OrderStatus::InProgress, Ok(DisputeStatus::Accepted), pending.clone()),
+        (OrderStatus::Delivered, pending.clone(), pending.clone()),
+        (OrderStatus::InRevision, pending.clone(), pending.clone()),
+        (OrderStatus::Completed, refused(OrderStatus::Completed), refused(OrderStatus::Completed)),
+        (OrderStatus::Cancelled, refused(OrderStatus::Cancelled), refused(OrderStatus::Cancelled)),
+    ] {
+        assert_eq!(late_by(3_601, status, due, Buyer), by_the_buyer, "{status:?}");
+        assert_eq!(late_by(3_601, status, due, Seller), by_the_seller, "never the seller: {status:?}");
+    }
+    assert_eq!(late_by(3_600, OrderStatus::InProgress, due, Buyer), pending, "not by more than that");
+    assert_eq!(late_by(9_999, OrderStatus::InProgress, None, Buyer), pending, "nothing was due");
     // What was agreed on counts.
     let mut story = Story::with_report(OrderReport { due_time: due, ..report(OrderStatus::InProgress, 1) });
     story.policy.cancellation.immediate_when_late = HOUR;
@@ -165,27 +228,91 @@ fn who_cancels_alone_still_merges_with_the_sellers_cancellation_and_declines_the
 }
 
 #[test]
-fn a_kind_that_is_off_is_for_nobody_and_what_is_open_goes_on() {
-    let cases = [
-        ("partial_refund", seller(), offer(2, 100), DisputeKind::PartialRefund),
-        ("cancellation", buyer(), cancellation(2, Buyer), DisputeKind::Cancellation),
-        ("order_update", buyer(), update(2), DisputeKind::OrderUpdate),
-        ("delivery_extension", seller(), extension(2, 99_999), DisputeKind::DeliveryExtension),
-    ];
-    for (name, caller, command, kind) in cases {
-        let mut story = Story::new(OrderStatus::InProgress);
-        match kind {
-            DisputeKind::PartialRefund => story.policy.partial_refund.kind.enabled = false,
-            DisputeKind::Cancellation => story.policy.cancellation.kind.enabled = false,
-            DisputeKind::OrderUpdate => story.policy.order_update.enabled = false,
-            DisputeKind::DeliveryExtension => story.policy.delivery_extension.kind.enabled = false,
+fn a_kind_that_is_off_is_for_nobody_and_what_is_pending_goes_on() {
+    for (name, kind, opener) in OPENINGS {
+        let mut off = Story::new(OrderStatus::InProgress);
+        of(&mut off.policy, kind).enabled = false;
+        assert_eq!(off.refused(&party(opener), &asking(2, kind, opener)), Refusal::WrongRole, "{name}");
+        let offered: Vec<_> = options(off.case(), opener, None, &off.policy, off.now);
+        assert!(!offered.is_empty() && offered.iter().all(|option| option.kind != kind), "{name}");
+
+        let mut pending = Story::new(OrderStatus::InProgress);
+        pending.done(&party(opener), &asking(1, kind, opener));
+        let mut off = pending.clone();
+        of(&mut off.policy, kind).enabled = false;
+        let (opener, responder) = (party(opener), party(opener.other()));
+        assert_eq!(off.view(&responder, 1), pending.view(&responder, 1), "{name}");
+        let answers = match kind {
+            DisputeKind::OrderUpdate => vec![(&responder, reply(1))],
+            _ => vec![(&responder, accept(1)), (&responder, decline(1))],
+        };
+        for (caller, command) in answers.into_iter().chain([(&opener, withdraw(1))]) {
+            let ended = off.clone().done(caller, &command);
+            assert!(!ended.is_open(), "{name}: {command:?}");
+            assert_eq!(ended, pending.clone().done(caller, &command), "{name}");
         }
-        assert_eq!(story.refused(&caller, &command), Refusal::WrongRole, "{name}");
-        let offered = options(story.case(), if caller == buyer() { Buyer } else { Seller }, None, &story.policy, at(0));
-        assert!(offered.iter().all(|option| option.kind != kind), "{name}");
+        for story in [&mut off, &mut pending] {
+            story.now = at(172_800);
+            story.first_the_clock();
+        }
+        assert_eq!(off.ending(1).0, DisputeStatus::Expired, "{name}");
+        assert_eq!(off.case(), pending.case(), "{name}");
     }
-    let mut story = Story::new(OrderStatus::InProgress);
-    story.done(&seller(), &offer(1, 100));
-    story.policy.partial_refund.kind.enabled = false;
-    story.done(&buyer(), &accept(1));
+}
+
+#[test]
+fn a_change_of_policy_never_alters_a_pending_dispute() {
+    type ChangeOfPolicy = fn(&mut Policy);
+    let changes: [(&str, ChangeOfPolicy); 12] = [
+        ("a lower cap", |policy| policy.partial_refund.cap_bps = 1),
+        ("a greater smallest refund", |policy| {
+            policy.partial_refund.smallest_refund = [("USD".to_owned(), 999)].into();
+        }),
+        ("a greater smallest price", |policy| {
+            policy.partial_refund.smallest_price = [("USD".to_owned(), 99_999)].into();
+        }),
+        ("a shorter extension", |policy| policy.delivery_extension.max_extension = HOUR),
+        ("no extension granted by silence", |policy| policy.delivery_extension.silent_grants = 0),
+        ("more of them granted", |policy| policy.delivery_extension.silent_grants = 9),
+        ("silence about an offer", |policy| policy.partial_refund.silence_rule = SilenceRule::Accept),
+        ("silence about a cancellation", |policy| policy.cancellation.silence_rule = SilenceRule::NoEffect),
+        ("silence after delivery", |policy| policy.cancellation.silence_rule_after_delivery = SilenceRule::Accept),
+        ("silence about an extension", |policy| policy.delivery_extension.silence_rule = SilenceRule::NoEffect),
+        ("a shorter window", |policy| windows(policy, HOUR)),
+        ("a longer window", |policy| windows(policy, WINDOW * 2)),
+    ];
+    let mut pending: Vec<(&str, Story)> = Vec::new();
+    for (name, kind, opener) in OPENINGS {
+        let mut story = Story::new(OrderStatus::InProgress);
+        story.done(&party(opener), &asking(1, kind, opener));
+        let mut delivered = story.clone();
+        delivered.status(OrderStatus::InRevision);
+        pending.extend([(name, story), (name, delivered)]);
+    }
+    let mut later_extension = Story::new(OrderStatus::InProgress);
+    later_extension.done(&seller(), &extension(2, 999_999));
+    later_extension.done(&seller(), &withdraw(2));
+    later_extension.done(&seller(), &extension(1, 999_999));
+    pending.push(("a later DELIVERY_EXTENSION", later_extension));
+    for (name, story) in pending {
+        for (what, change) in changes {
+            let mut before = story.clone();
+            let mut changed = story.clone();
+            change(&mut changed.policy);
+            assert_ne!(changed.policy, before.policy, "{what}");
+            for caller in [buyer(), seller(), support()] {
+                assert_eq!(changed.view(&caller, 1), before.view(&caller, 1), "{name}, {what}");
+                let accepted = changed.clone().tell(&caller, &accept(1));
+                assert_eq!(accepted, before.clone().tell(&caller, &accept(1)), "{name}, {what}");
+            }
+            for (now, status) in [(172_799, DisputeStatus::Pending), (172_800, DisputeStatus::Expired)] {
+                for story in [&mut changed, &mut before] {
+                    story.now = at(now);
+                    story.first_the_clock();
+                }
+                assert_eq!(changed.dispute(1).status(), status, "{name}, {what}");
+                assert_eq!(changed.case(), before.case(), "{name}, {what}");
+            }
+        }
+    }
 }

@@ -78,8 +78,7 @@ fn a_reminder_is_an_event_that_leaves_the_etag() {
     assert_eq!(after.etag(), before.etag());
     assert_eq!(story.events.last().unwrap().event.actor, Actor::System);
     // The etag that was seen before the reminder is still good.
-    let seen = Answer { etag: Some(before.etag()), ..answer(1) };
-    story.done(&buyer(), &Command::Decline(seen));
+    story.done(&buyer(), &seen(&before.etag(), decline(1)));
     assert_ne!(story.dispute(1).etag(), before.etag());
 }
 
@@ -102,6 +101,45 @@ fn support_moves_a_deadline_to_a_later_instant_and_the_reminders_move_with_it() 
 }
 
 #[test]
+fn a_deadline_can_be_moved_again_and_each_time_every_reminder_comes_before_the_new_one() {
+    let moved = |story: &mut Story, hours: u64, message: &str| {
+        let answer = Answer { message: message.to_owned(), ..answer(1) };
+        story.done(&support(), &Command::Postpone(answer, at(hours * HOUR)))
+    };
+    let mut story = pending();
+    assert_eq!(reminded(&mut story, 0..=47), [24, 46], "both, for the first deadline");
+    moved(&mut story, 100, "Once.");
+    assert_eq!(reminded(&mut story, 47..=90), [76], "the first again; the second is still to come");
+    let not_later = Refusal::DeadlineNotLater { respond_by: at(100 * HOUR) };
+    assert_eq!(story.refused(&support(), &postpone(1, 100 * HOUR)), not_later);
+    assert_eq!(story.refused(&support(), &postpone(1, 48 * HOUR)), not_later, "later than the first is not enough");
+    let twice = moved(&mut story, 150, "Twice.");
+    assert_eq!((twice.respond_by, twice.postpone_message.as_str()), (at(150 * HOUR), "Twice."));
+    assert_eq!(reminded(&mut story, 90..=200), [126, 148], "both again, and none of those for 100 hours");
+    assert_eq!(story.dispute(1).resolution.as_ref().unwrap().time, at(150 * HOUR));
+    assert_eq!(story.dispute(1).reminders_sent, 5);
+}
+
+#[test]
+fn a_deadline_that_is_moved_keeps_its_silence_rule() {
+    for (status, outcome) in [(OrderStatus::InProgress, cancelled(10_000)), (OrderStatus::Delivered, Outcome::Nothing)]
+    {
+        let mut story = Story::new(status);
+        let opened = story.done(&buyer(), &cancellation(1, PartyRole::Buyer));
+        let rules = &mut story.policy.cancellation;
+        std::mem::swap(&mut rules.silence_rule, &mut rules.silence_rule_after_delivery);
+        let moved = story.done(&support(), &postpone(1, 100 * HOUR));
+        assert_eq!(moved.silence, opened.silence, "{status:?}");
+        story.now = at(100 * HOUR).minus(MICROSECOND);
+        story.sweep();
+        assert!(story.dispute(1).is_pending(), "{status:?}");
+        story.now = at(100 * HOUR);
+        story.sweep();
+        assert_eq!(story.ending(1), (DisputeStatus::Expired, ResolvedBy::Deadline, outcome), "{status:?}");
+    }
+}
+
+#[test]
 fn each_guard_of_postponing_refuses_in_its_order() {
     let mut story = pending();
     let later = postpone(1, 999_999);
@@ -109,8 +147,7 @@ fn each_guard_of_postponing_refuses_in_its_order() {
     for caller in [buyer(), seller(), platform()] {
         assert_eq!(story.refused(&caller, &later), Refusal::WrongRole);
     }
-    let other_etag = Command::Postpone(Answer { etag: Some("9".to_owned()), ..answer(1) }, at(999_999));
-    assert_eq!(story.refused(&support(), &other_etag), Refusal::EtagMismatch { etag: "1".to_owned() });
+    assert_eq!(story.refused(&support(), &seen("9", later.clone())), Refusal::EtagMismatch { etag: "1".to_owned() });
     for not_later in [0, 48 * HOUR] {
         let refusal = story.refused(&support(), &postpone(1, not_later));
         assert_eq!(refusal, Refusal::DeadlineNotLater { respond_by: at(48 * HOUR) });

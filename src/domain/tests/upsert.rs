@@ -90,6 +90,46 @@ fn what_a_dispute_cancelled_stays_cancelled_whatever_arrives() {
 }
 
 #[test]
+fn a_cancellation_by_a_dispute_counts_though_the_order_system_had_said_that_it_would_not() {
+    let uncounted = || OrderReport { cancellation_counts: false, ..report(OrderStatus::InProgress, 1) };
+    type Way = fn(&mut Story);
+    let ways: [(&str, Way); 4] = [
+        ("accepted", |story| drop(story.done(&seller(), &accept(1)))),
+        ("crossed", |story| drop(story.done(&seller(), &cancellation(2, Seller)))),
+        ("expired", |story| story.now = at(172_800)),
+        ("decided", |story| {
+            story.done(&support(), &escalate(1));
+            story.done(&support(), &rule(1, Ruling::CancelOrder { counts: true }));
+        }),
+    ];
+    for (name, way) in ways {
+        let mut story = Story::with_report(uncounted());
+        story.done(&buyer(), &cancellation(1, Buyer));
+        assert!(!story.order().cancellation_counts, "{name}");
+        way(&mut story);
+        story.first_the_clock();
+        assert_eq!(story.ending(1).2, cancelled(10_000), "{name}");
+        assert!(story.order().cancellation_counts, "{name}");
+    }
+}
+
+#[test]
+fn what_the_clock_did_stands_though_the_upsert_is_refused() {
+    let mut story = Story::new(OrderStatus::InProgress);
+    story.done(&buyer(), &cancellation(1, Buyer));
+    story.done(&buyer(), &update(2));
+    let before = story.events.len();
+    story.now = at(172_800);
+    let other_price = OrderReport { price: usd(9_999), ..report(OrderStatus::Delivered, 2) };
+    let refusal = story.refused(&platform(), &Command::UpsertOrder(Box::new(other_price)));
+    assert_eq!(refusal, Refusal::OrderIdentityChanged { order: order_id(), field: "price" });
+    assert_eq!(story.ending(1), (DisputeStatus::Expired, ResolvedBy::Deadline, cancelled(10_000)));
+    let expected = [(EventType::DeadlineExpired, dispute_id(1)), (EventType::Superseded, dispute_id(2))];
+    assert_eq!(story.happened(before), expected);
+    assert_eq!((story.order().status, story.order().source_version), (OrderStatus::Cancelled, 1));
+}
+
+#[test]
 fn an_order_that_leaves_the_statuses_allowed_supersedes_what_is_pending() {
     use crate::domain::OrderStatus::*;
     use ResolvedBy::{OrderCancelled, OrderCompleted, OrderStatus as ByStatus};

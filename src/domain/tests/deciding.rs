@@ -1,0 +1,158 @@
+//! What support makes of what is escalated.
+
+use super::fixtures::*;
+use crate::domain::*;
+
+#[test]
+fn support_decides_one_of_three() {
+    let cases = [
+        ("no action", Ruling::NoAction, Outcome::Nothing, OrderStatus::InProgress, 0),
+        ("a refund", Ruling::Refund(usd(9_000)), Outcome::Refund(usd(9_000)), OrderStatus::InProgress, 9_000),
+        (
+            "everything that is left",
+            Ruling::Refund(usd(10_000)),
+            Outcome::Refund(usd(10_000)),
+            OrderStatus::InProgress,
+            10_000,
+        ),
+        (
+            "a cancellation that counts",
+            Ruling::CancelOrder { counts: true },
+            cancelled(10_000),
+            OrderStatus::Cancelled,
+            10_000,
+        ),
+        (
+            "a cancellation that does not count",
+            Ruling::CancelOrder { counts: false },
+            Outcome::Cancellation { refund: Some(usd(10_000)), counts: false },
+            OrderStatus::Cancelled,
+            10_000,
+        ),
+    ];
+    for (name, ruling, outcome, status, refunded) in cases {
+        let mut story = escalated();
+        story.now = at(9_000);
+        let decided = story.done(&support(), &rule(1, ruling));
+        assert_eq!(story.ending(1), (DisputeStatus::Decided, ResolvedBy::Support, outcome), "{name}");
+        let ruled = Ruled { agent: support().user, message: "Answer.".to_owned() };
+        assert_eq!(decided.escalation.unwrap().ruling, Some(ruled), "{name}");
+        assert_eq!(decided.resolution.unwrap().time, at(9_000), "resolve_time is set by what ends it: {name}");
+        let order = story.order();
+        assert_eq!((order.status, order.refunded), (status, usd(refunded)), "{name}");
+        assert_eq!(order.refund_accepted, None, "no offer was accepted: {name}");
+        let counts = outcome != Outcome::Cancellation { refund: Some(usd(10_000)), counts: false };
+        assert_eq!(order.cancellation_counts, counts, "{name}");
+    }
+}
+
+#[test]
+fn a_decision_never_refunds_more_than_what_is_left() {
+    let spent = |elsewhere| {
+        let mut story = escalated();
+        story.upsert(OrderReport { refunded_elsewhere: usd(elsewhere), ..report(OrderStatus::InProgress, 2) }).unwrap();
+        story
+    };
+    for (left, amount) in [(6_000, 6_001), (6_000, 0), (6_000, -1), (0, 1)] {
+        let refusal = spent(10_000 - left).refused(&support(), &rule(1, Ruling::Refund(usd(amount))));
+        assert_eq!(refusal, Refusal::AmountOutOfRange { min: usd(1), max: usd(left) }, "{amount} of {left}");
+    }
+    let eur = Money::new(100, Currency::from_code("EUR").unwrap());
+    let other = Refusal::CurrencyNotOfOrder { field: "refund.currency_code", expected: "USD" };
+    assert_eq!(spent(0).refused(&support(), &rule(1, Ruling::Refund(eur))), other);
+    let mut story = spent(10_000);
+    story.done(&support(), &rule(1, Ruling::CancelOrder { counts: true }));
+    assert_eq!(story.ending(1).2, cancelled(0), "a cancellation refunds what is left");
+}
+
+#[test]
+fn a_decided_refund_does_not_use_up_the_one_offer() {
+    let mut story = escalated();
+    story.done(&support(), &rule(1, Ruling::Refund(usd(1_000))));
+    story.done(&seller(), &offer(2, 6_000));
+    story.done(&buyer(), &accept(2));
+    assert_eq!(story.order().refunded, usd(7_000));
+}
+
+#[test]
+fn each_guard_of_deciding_refuses_in_its_order() {
+    let decide = rule(1, Ruling::NoAction);
+    let mut story = declined();
+    assert_eq!(story.refused(&stranger(), &decide), Refusal::DisputeNotFound { dispute: dispute_id(1) });
+    for caller in [buyer(), seller(), platform()] {
+        assert_eq!(story.refused(&caller, &decide), Refusal::WrongRole);
+    }
+    assert_eq!(story.refused(&support(), &seen("9", decide.clone())), Refusal::EtagMismatch { etag: "2".to_owned() });
+    assert_eq!(story.refused(&support(), &decide), Refusal::StatusNotAllowed { status: DisputeStatus::Declined });
+}
+
+#[test]
+fn an_escalated_dispute_stays_when_the_order_is_completed_and_support_can_still_cancel_it() {
+    let mut story = escalated();
+    story.done(&buyer(), &update(2));
+    story.status(OrderStatus::Completed);
+    assert_eq!(story.dispute(1).status(), DisputeStatus::Escalated);
+    assert_eq!(story.dispute(2).status(), DisputeStatus::Superseded);
+    story.now = at(99_000);
+    story.done(&support(), &rule(1, Ruling::CancelOrder { counts: true }));
+    assert_eq!(story.order().status, OrderStatus::Cancelled);
+    assert_eq!(story.order().end_time, Some(at(99_000)));
+    // What a dispute cancelled stays cancelled.
+    assert_eq!(story.status(OrderStatus::Completed).status, OrderStatus::Cancelled);
+}
+
+#[test]
+fn what_is_decided_on_a_completed_order_takes_effect() {
+    let uncounted = Outcome::Cancellation { refund: Some(usd(10_000)), counts: false };
+    // The decision, its outcome, the order's status, when it ended, and what is refunded.
+    let cases = [
+        (Ruling::NoAction, Outcome::Nothing, OrderStatus::Completed, 5_000, 0),
+        (Ruling::Refund(usd(10_000)), Outcome::Refund(usd(10_000)), OrderStatus::Completed, 5_000, 10_000),
+        (Ruling::CancelOrder { counts: true }, cancelled(10_000), OrderStatus::Cancelled, 9_000, 10_000),
+        (Ruling::CancelOrder { counts: false }, uncounted, OrderStatus::Cancelled, 9_000, 10_000),
+    ];
+    for (ruling, outcome, status, ended, refunded) in cases {
+        let mut story = escalated();
+        story.now = at(5_000);
+        story.status(OrderStatus::Completed);
+        story.now = at(9_000);
+        story.done(&support(), &rule(1, ruling));
+        assert_eq!(story.ending(1), (DisputeStatus::Decided, ResolvedBy::Support, outcome), "{ruling:?}");
+        let order = story.order();
+        assert_eq!((order.status, order.end_time), (status, Some(at(ended))), "{ruling:?}");
+        assert_eq!(order.refunded, usd(refunded), "{ruling:?}");
+        let cancelled_by = (status == OrderStatus::Cancelled).then(|| dispute_id(1));
+        assert_eq!(order.cancelled_by, cancelled_by, "{ruling:?}");
+        assert_eq!(order.cancellation_counts, outcome != uncounted, "{ruling:?}");
+    }
+}
+
+#[test]
+fn deciding_to_cancel_supersedes_whatever_else_is_open_oldest_first() {
+    let mut story = escalated();
+    story.now = at(4_000);
+    story.done(&buyer(), &update(9));
+    story.now = at(5_000);
+    story.done(&seller(), &extension(2, 999_999));
+    story.done(&support(), &escalate(2));
+    let before = story.events.len();
+    let mut no_action = story.clone();
+    no_action.done(&support(), &rule(1, Ruling::NoAction));
+    assert_eq!(no_action.happened(before), [(EventType::Decided, dispute_id(1))], "nothing else ends with it");
+
+    story.done(&support(), &rule(1, Ruling::CancelOrder { counts: true }));
+    let expected = [
+        (EventType::Decided, dispute_id(1)),
+        (EventType::Superseded, dispute_id(9)),
+        (EventType::Superseded, dispute_id(2)),
+    ];
+    assert_eq!(story.happened(before), expected, "what causes others comes first, then a pending and an escalated one");
+    for recorded in &story.events[before..] {
+        assert_eq!(recorded.event.actor, Actor::Support(support().user), "by who caused it");
+    }
+    for number in [9, 2] {
+        let superseded = (DisputeStatus::Superseded, ResolvedBy::OtherDispute, Outcome::Nothing);
+        assert_eq!(story.ending(number), superseded, "{number}");
+    }
+    assert_eq!(story.case().order_view().open_disputes, []);
+}
