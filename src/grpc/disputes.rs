@@ -26,7 +26,9 @@ impl DisputeHandlers {
     /// Has a command done. Answers the dispute as the caller may see it.
     async fn command(&self, caller: Caller, command: OnceCommand) -> Result<Option<v1::Dispute>, Status> {
         let (command, once) = command;
-        let view = self.shared.committer.dispute(caller.clone(), command, once, transport::trace()).await?;
+        let amount = requests::field_of_the_amount(&command);
+        let done = self.shared.committer.dispute(caller.clone(), command, once, transport::trace()).await;
+        let view = done.map_err(|error| Failure::from(error).of_amount(amount))?;
         Ok(Some(responses::dispute_for(&view, &caller)))
     }
 

@@ -282,6 +282,22 @@ pub(super) fn report_settlement(
     violations.finish(command.zip(once))
 }
 
+/// The field that says how much is to be refunded, if a command has one.
+pub(super) fn field_of_the_amount(command: &Command) -> Option<&'static str> {
+    match command {
+        Command::Open(_) => Some("amount"),
+        Command::Decide(..) => Some("refund"),
+        Command::UpsertOrder(_)
+        | Command::Accept(_)
+        | Command::Decline(_)
+        | Command::AnswerOrderUpdate(_)
+        | Command::Withdraw(_)
+        | Command::Escalate(_)
+        | Command::Postpone(..)
+        | Command::ReportSettlement(..) => None,
+    }
+}
+
 /// The filter of a subscriber and the place it starts from.
 pub(super) fn event_filter(
     violations: &mut Violations,

@@ -52,6 +52,20 @@ impl Failure {
         self
     }
 
+    /// The field that it is about, beside what it says of it.
+    fn about(mut self, field: &str) -> Self {
+        self.violations.push(Violation { field: field.to_owned(), description: self.message.clone() });
+        self
+    }
+
+    /// An amount that is out of range is this field of the command, if it is one at all.
+    pub(super) fn of_amount(self, field: Option<&str>) -> Self {
+        match field.filter(|_| self.reason == ErrorReason::AmountOutOfRange) {
+            Some(field) => self.about(field),
+            None => self,
+        }
+    }
+
     fn with_retry(mut self) -> Self {
         self.retry_after = Some(RETRY_AFTER);
         self
@@ -79,12 +93,12 @@ impl Failure {
 
     pub(super) fn page_token_invalid() -> Self {
         let message = "page_token must be one that was answered to the same request";
-        Self::new(Code::InvalidArgument, ErrorReason::PageTokenInvalid, message)
+        Self::new(Code::InvalidArgument, ErrorReason::PageTokenInvalid, message).about("page_token")
     }
 
     pub(super) fn resume_token_malformed() -> Self {
         let message = "resume_token must be one that this service has given";
-        Self::new(Code::InvalidArgument, ErrorReason::ResumeTokenMalformed, message)
+        Self::new(Code::InvalidArgument, ErrorReason::ResumeTokenMalformed, message).about("resume_token")
     }
 
     pub(super) fn credential_missing(message: &str) -> Self {
@@ -197,7 +211,7 @@ impl From<&Refusal> for Failure {
             Refusal::MessageRequired => Self::invalid_field("message", "must not be empty"),
             Refusal::ReasonNotValid => {
                 let message = "the reason is not one that can be given here, see ListReasons";
-                Self::new(InvalidArgument, ErrorReason::ReasonNotValid, message)
+                Self::new(InvalidArgument, ErrorReason::ReasonNotValid, message).about("reason")
             }
             Refusal::WrongKind { kind } => {
                 let kind = DisputeKind::from(*kind).name();
@@ -260,7 +274,7 @@ impl From<&Refusal> for Failure {
             }
             Refusal::RequestIdReused => {
                 let message = "this request_id was used before for another command";
-                Self::new(InvalidArgument, ErrorReason::RequestIdReused, message)
+                Self::new(InvalidArgument, ErrorReason::RequestIdReused, message).about("request_id")
             }
         }
     }

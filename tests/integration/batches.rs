@@ -34,7 +34,8 @@ async fn in_one_batch(service: &Service, sent: Vec<Sent>) -> (Vec<Result<Dispute
     let (committer, totals, task) =
         Committer::new(repository, clock, Arc::new(Policy::default()), encode_event, feed, Arc::<Deadlines>::default());
     let all = async {
-        let answers = sent.into_iter().map(|(caller, command, request)| committer.dispute(caller, command, request, None));
+        let answers =
+            sent.into_iter().map(|(caller, command, request)| committer.dispute(caller, command, request, None));
         let answers = join_all(answers).await;
         drop(committer);
         answers

@@ -209,7 +209,7 @@ async fn a_request_id_cannot_be_used_for_something_else(service: Service) {
     let mut bob = service.user("bob");
     let request = v1::OfferPartialRefundRequest { request_id: REQUEST.to_owned(), ..offer("o1", 100) };
     let opened = bob.disputes.offer_partial_refund(request.clone()).await.unwrap().into_inner().dispute.unwrap();
-    let reused = refusal(Code::InvalidArgument, "REQUEST_ID_REUSED", &[]);
+    let reused = refusal(Code::InvalidArgument, "REQUEST_ID_REUSED", &[]).about("request_id");
     let other_amount = v1::OfferPartialRefundRequest { amount: Some(usd(101)), ..request };
     assert_eq!(facts(&bob.disputes.offer_partial_refund(other_amount).await.unwrap_err()), reused);
     let other_rpc = v1::WithdrawDisputeRequest { request_id: REQUEST.to_owned(), ..withdraw(&opened.dispute_id) };

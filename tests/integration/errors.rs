@@ -172,7 +172,10 @@ async fn a_refusal_has_its_facts(service: Service) {
         async |request| facts(&service.user("bob").disputes.offer_partial_refund(request).await.unwrap_err());
 
     let range = [("minAmount", "0.01"), ("maxAmount", "60.00"), ("currency", "USD")];
-    assert_eq!(offer_refused(offer("o1", 6_001)).await, refusal(Code::InvalidArgument, "AMOUNT_OUT_OF_RANGE", &range));
+    assert_eq!(
+        offer_refused(offer("o1", 6_001)).await,
+        refusal(Code::InvalidArgument, "AMOUNT_OUT_OF_RANGE", &range).about("amount")
+    );
     let small = refusal(Code::FailedPrecondition, "REFUND_CAP_BELOW_MINIMUM", &[("cap", "0.00")]);
     assert_eq!(offer_refused(offer("o-small", 1)).await, small);
     let done = refusal(Code::FailedPrecondition, "ORDER_STATUS_NOT_ALLOWED", &[("status", "COMPLETED")]);
@@ -181,7 +184,7 @@ async fn a_refusal_has_its_facts(service: Service) {
     let foreign = v1::OfferPartialRefundRequest { amount: Some(eur), ..offer("o1", 1) };
     assert_eq!(offer_refused(foreign).await, invalid(&["amount.currency_code"]));
     let wrong = v1::OfferPartialRefundRequest { reason: v1::Reason::LateDelivery.into(), ..offer("o1", 1) };
-    assert_eq!(offer_refused(wrong).await, refusal(Code::InvalidArgument, "REASON_NOT_VALID", &[]));
+    assert_eq!(offer_refused(wrong).await, refusal(Code::InvalidArgument, "REASON_NOT_VALID", &[]).about("reason"));
     let silent = v1::RequestCancellationRequest { message: String::new(), ..cancellation("o1") };
     assert_eq!(facts(&ann.disputes.request_cancellation(silent).await.unwrap_err()), invalid(&["message"]));
 

@@ -48,7 +48,7 @@ async fn a_quarrel_is_escalated_decided_and_paid(service: Service) {
     assert_eq!(ann.cancel(cancellation("o1")).await.unwrap_err(), in_the_way);
 
     let range = [("minAmount", "0.01"), ("maxAmount", "100.00"), ("currency", "USD")];
-    let too_much = refusal(Code::InvalidArgument, "AMOUNT_OUT_OF_RANGE", &range);
+    let too_much = refusal(Code::InvalidArgument, "AMOUNT_OUT_OF_RANGE", &range).about("refund");
     assert_eq!(support.decide(refund(id, 10_001)).await.unwrap_err(), too_much);
     let decided = support.decide(refund(id, 8_000)).await.unwrap();
     assert_eq!((decided.status(), decided.resolved_by()), (v1::DisputeStatus::Decided, v1::ResolvedBy::Support));

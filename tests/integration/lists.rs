@@ -202,7 +202,7 @@ async fn a_page_token_is_bound_to_its_request(service: Service) {
     assert_eq!(ann.disputes.list_disputes(next.clone()).await.unwrap().into_inner().disputes.len(), 2);
     // Rights are judged again: the token shows a stranger nothing.
     assert_eq!(service.user("eve").disputes.list_disputes(next).await.unwrap().into_inner().disputes, []);
-    let not_valid = refusal(Code::InvalidArgument, "PAGE_TOKEN_INVALID", &[]);
+    let not_valid = refusal(Code::InvalidArgument, "PAGE_TOKEN_INVALID", &[]).about("page_token");
     let other = v1::ListDisputesRequest { page_token: page_token.clone(), kinds: vec![1], ..Default::default() };
     assert_eq!(facts(&ann.disputes.list_disputes(other).await.unwrap_err()), not_valid);
     for page_token in ["nonsense", "", &page_token[1..], &format!("{page_token}A")] {

@@ -79,7 +79,7 @@ async fn the_cap_and_the_smallest_amounts_bound_a_refund(mut service: Service) {
     let mut bob = service.user("bob");
     let range = [("minAmount", "5.00"), ("maxAmount", "50.00"), ("currency", "USD")];
     for cents in [499, 5_001] {
-        let out_of_range = refusal(Code::InvalidArgument, "AMOUNT_OUT_OF_RANGE", &range);
+        let out_of_range = refusal(Code::InvalidArgument, "AMOUNT_OUT_OF_RANGE", &range).about("amount");
         assert_eq!(bob.offer(offer("o1", cents)).await.unwrap_err(), out_of_range);
     }
     let small = refusal(Code::FailedPrecondition, "REFUND_CAP_BELOW_MINIMUM", &[("cap", "9.99")]);

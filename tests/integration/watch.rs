@@ -220,7 +220,11 @@ async fn a_token_that_cannot_be_resumed_is_refused(service: Service) {
         watched
     };
     for garbage in ["x", "nonsense", &token[1..], &format!("{token}AAAA")] {
-        assert_eq!(resume(garbage).await, refusal(Code::InvalidArgument, "RESUME_TOKEN_MALFORMED", &[]), "{garbage}");
+        assert_eq!(
+            resume(garbage).await,
+            refusal(Code::InvalidArgument, "RESUME_TOKEN_MALFORMED", &[]).about("resume_token"),
+            "{garbage}"
+        );
     }
     let unknown = refusal(Code::OutOfRange, "RESUME_TOKEN_UNKNOWN", &[]);
     // Another past: a restored backup that went on has another event at that number.

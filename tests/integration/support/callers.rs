@@ -217,6 +217,13 @@ pub fn refusal(code: Code, reason: &str, metadata: &[(&str, &str)]) -> Facts {
     Facts { code, reason: reason.to_owned(), metadata, fields: Vec::new() }
 }
 
+impl Facts {
+    /// The same, about this field.
+    pub fn about(self, field: &str) -> Self {
+        Self { fields: vec![field.to_owned()], ..self }
+    }
+}
+
 /// The facts of an error that says that these fields are not as they must be.
 pub fn invalid(fields: &[&str]) -> Facts {
     let fields = fields.iter().map(|field| (*field).to_owned()).collect();
