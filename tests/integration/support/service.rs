@@ -162,6 +162,11 @@ impl Service {
         Party::new(self.channel(), "agent", Some("support"))
     }
 
+    /// The buyer and the seller of most orders, and those with a scope: who sees what they do.
+    pub fn everybody(&self) -> [Party; 4] {
+        [self.user("ann"), self.user("bob"), self.support(), self.platform()]
+    }
+
     /// The database itself, past the service.
     pub async fn database(&self) -> DatabaseConnection {
         database::open(&self.url).await
