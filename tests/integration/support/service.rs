@@ -104,7 +104,12 @@ impl Service {
         });
         self.running = Some(Running { stop, ended });
         self.address = address;
-        self.channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+        self.channel = self.connect().await;
+    }
+
+    /// A connection of its own to the service.
+    pub async fn connect(&self) -> Channel {
+        Endpoint::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
     }
 
     /// Starts the service again with another policy.
