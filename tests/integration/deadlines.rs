@@ -5,7 +5,7 @@ use std::time::Duration;
 use dispute_service::proto::v1;
 use tonic::Code;
 
-use crate::support::callers::{facts, refusal};
+use crate::support::callers::{Watch, facts, refusal};
 use crate::support::messages::*;
 use crate::support::on_both_databases;
 use crate::support::service::Service;
@@ -15,6 +15,9 @@ on_both_databases!(
     an_answer_one_microsecond_before_the_deadline_counts,
     a_late_answer_never_wins_whether_or_not_the_expiry_is_recorded,
     a_command_on_an_order_expires_what_is_overdue_first,
+    a_repeated_request_is_answered_after_the_clock,
+    an_expiry_stands_when_an_upsert_is_refused,
+    an_expiry_stands_when_a_batch_of_orders_is_refused,
     what_became_overdue_in_a_downtime_expires_at_the_start,
     many_deadlines_at_once_expire_each_once,
     a_short_window_of_the_policy_ends_early,
@@ -97,6 +100,103 @@ async fn a_command_on_an_order_expires_what_is_overdue_first(service: Service) {
     bob.disputes.offer_partial_refund(offer("o1", 200)).await.unwrap();
     let types: Vec<_> = service.platform().events().await.iter().map(v1::DisputeEvent::r#type).collect();
     assert_eq!(types, [v1::EventType::Opened, v1::EventType::DeadlineExpired, v1::EventType::Opened]);
+}
+
+/// Has a cancellation of each of these orders be overdue while the sweep has set them aside for a minute: only a
+/// command can record their expiry now. Answers them, and a stream of what follows.
+async fn overdue_and_set_aside(service: &mut Service, ids: &[&str]) -> (Vec<v1::Dispute>, Watch) {
+    // With reminders the sweep would come to each of them a second time.
+    service.restart_with_policy("reminders = []").await;
+    let mut aside = Vec::new();
+    for id in ids {
+        aside.push(opened(service, id).await);
+    }
+    service.hand.advance(MICROSECOND);
+    let whole = opened(service, "whole").await;
+    let mut watch = service.platform().watch(v1::WatchDisputesRequest::default()).await;
+    service.execute("UPDATE orders SET currency = '???' WHERE order_id <> 'whole'").await;
+    service.hand.advance(WINDOW);
+    // The sweep does the earliest first: when it has done this, it has set the others aside.
+    let event = watch.event().await;
+    assert_eq!((event.r#type(), event.dispute.unwrap().dispute_id), (v1::EventType::DeadlineExpired, whole.dispute_id));
+    service.execute("UPDATE orders SET currency = 'USD' WHERE order_id <> 'whole'").await;
+    for dispute in &aside {
+        let stored = service.platform().dispute(&dispute.dispute_id).await;
+        assert_eq!(stored.status(), v1::DisputeStatus::Pending, "nothing has recorded it");
+    }
+    (aside, watch)
+}
+
+/// The type of each of the next events, and its dispute.
+async fn happened(watch: &mut Watch, count: usize) -> Vec<(v1::EventType, String)> {
+    let events = watch.take(count).await;
+    events.into_iter().map(|event| (event.r#type(), event.dispute.unwrap().dispute_id)).collect()
+}
+
+async fn a_repeated_request_is_answered_after_the_clock(mut service: Service) {
+    use v1::EventType::{DeadlineExpired, Superseded};
+    for id in ["o1", "o2"] {
+        service.platform().upsert(order(id)).await;
+    }
+    let (mut ann, mut bob) = (service.user("ann"), service.user("bob"));
+    let request_id = "0192f0c1-2b1e-7c2a-8f00-000000000001".to_owned();
+    let asks = v1::RequestOrderUpdateRequest { request_id: request_id.clone(), ..update("o1") };
+    let asked = ann.ask(asks.clone()).await.unwrap();
+    bob.reply(answer(&asked.dispute_id)).await.unwrap();
+    let extends = v1::RequestDeliveryExtensionRequest { request_id, ..extension("o2", 999_999) };
+    let extended = bob.extend(extends.clone()).await.unwrap();
+    service.support().postpone(postpone(&extended.dispute_id, 999_999)).await.unwrap();
+    let (cancellations, mut watch) = overdue_and_set_aside(&mut service, &["o1", "o2"]).await;
+    let (mut ann, mut bob) = (service.user("ann"), service.user("bob"));
+    let [first, second] = [0, 1].map(|number| cancellations[number].dispute_id.clone());
+
+    // What was answered long ago is answered again, and the cancellation beside it has expired.
+    let again = ann.ask(asks).await.unwrap();
+    assert_eq!((&again.dispute_id, again.status()), (&asked.dispute_id, v1::DisputeStatus::Answered));
+    assert_eq!(happened(&mut watch, 1).await, [(DeadlineExpired, first.clone())]);
+    assert_eq!(service.platform().order("o1").await.cancelled_by_dispute_id, first);
+    // Here the expiry ends what the request had opened: the answer is that.
+    let again = bob.extend(extends).await.unwrap();
+    assert_eq!((&again.dispute_id, again.status()), (&extended.dispute_id, v1::DisputeStatus::Superseded));
+    assert_eq!(again.resolved_by(), v1::ResolvedBy::OtherDispute);
+    assert_eq!(happened(&mut watch, 2).await, [(DeadlineExpired, second), (Superseded, extended.dispute_id)]);
+}
+
+async fn an_expiry_stands_when_an_upsert_is_refused(mut service: Service) {
+    let (cancellations, mut watch) = overdue_and_set_aside(&mut service, &["o1"]).await;
+    let mut platform = service.platform();
+    let changed = v1::Order { seller_id: "cid".to_owned(), source_version: 2, ..order("o1") };
+    let refused = platform.orders.upsert_order(v1::UpsertOrderRequest { order: Some(changed) }).await.unwrap_err();
+    let identity = [("orderId", "o1"), ("field", "seller_id")];
+    assert_eq!(facts(&refused), refusal(Code::FailedPrecondition, "ORDER_IDENTITY_CHANGED", &identity));
+    let id = cancellations[0].dispute_id.clone();
+    assert_eq!(happened(&mut watch, 1).await, [(v1::EventType::DeadlineExpired, id.clone())]);
+    assert_eq!(platform.dispute(&id).await.status(), v1::DisputeStatus::Expired);
+    let stored = platform.order("o1").await;
+    assert_eq!((stored.cancelled_by_dispute_id, stored.seller_id.as_str()), (id, "bob"));
+    assert_eq!((stored.source_version, stored.revision), (1, 2), "the upsert itself has done nothing");
+}
+
+async fn an_expiry_stands_when_a_batch_of_orders_is_refused(mut service: Service) {
+    let (cancellations, mut watch) = overdue_and_set_aside(&mut service, &["o1", "o2"]).await;
+    let mut platform = service.platform();
+    let orders = vec![
+        order("o0"),
+        v1::Order { title: "Another".to_owned(), source_version: 2, ..order("o1") },
+        v1::Order { price: Some(usd(1)), source_version: 2, ..order("o2") },
+    ];
+    let batch = v1::BatchUpsertOrdersRequest { orders };
+    let refused = platform.orders.batch_upsert_orders(batch).await.unwrap_err();
+    let identity = [("orderId", "o2"), ("field", "price")];
+    assert_eq!(facts(&refused), refusal(Code::FailedPrecondition, "ORDER_IDENTITY_CHANGED", &identity));
+    let expired = cancellations.iter().map(|dispute| (v1::EventType::DeadlineExpired, dispute.dispute_id.clone()));
+    assert_eq!(happened(&mut watch, 2).await, expired.collect::<Vec<_>>());
+    for cancellation in cancellations {
+        let stored = platform.order(&cancellation.order_id).await;
+        assert_eq!(stored.cancelled_by_dispute_id, cancellation.dispute_id);
+        assert_eq!((stored.title.as_str(), stored.source_version, stored.revision), ("A logo", 1, 2));
+    }
+    assert_eq!(service.number("SELECT count(*) FROM orders WHERE order_id = 'o0'").await, 0, "all or nothing");
 }
 
 async fn what_became_overdue_in_a_downtime_expires_at_the_start(mut service: Service) {

@@ -44,10 +44,6 @@ async fn offers(service: &Service) -> Vec<v1::Dispute> {
     offers
 }
 
-fn everybody(service: &Service) -> [Party; 4] {
-    [service.user("ann"), service.user("bob"), service.support(), service.platform()]
-}
-
 async fn disputes_are_found_by_their_settlement(service: Service) {
     let offers = offers(&service).await;
     let mut platform = service.platform();
@@ -65,7 +61,7 @@ async fn disputes_are_found_by_their_settlement(service: Service) {
         settlement_statuses: statuses.iter().map(|status| i32::from(*status)).collect(),
         ..Default::default()
     };
-    for caller in everybody(&service) {
+    for caller in service.everybody() {
         assert_eq!(orders(caller.clone(), by(&[])).await, "o6 o5 o4 o3 o2 o1 o0");
         assert_eq!(orders(caller.clone(), by(&[Due])).await, "o6 o5");
         assert_eq!(orders(caller.clone(), by(&[Settled])).await, "o2 o1");
@@ -83,7 +79,7 @@ async fn disputes_are_found_by_their_last_event(service: Service) {
         service.user("ann").decline(decline(&offers[number].dispute_id)).await.unwrap();
     }
     let after = |seconds| v1::ListDisputesRequest { updated_after: Some(at(seconds)), ..Default::default() };
-    for caller in everybody(&service) {
+    for caller in service.everybody() {
         assert_eq!(orders(caller.clone(), after(-1)).await, "o6 o5 o4 o3 o2 o1 o0");
         assert_eq!(orders(caller.clone(), after(5)).await, "o6 o4 o1", "exclusive: o5 was opened at 5");
         assert_eq!(orders(caller.clone(), after(3)).await, "o6 o5 o4 o1", "what was opened since, and what was not");
@@ -105,7 +101,7 @@ async fn pending_disputes_are_listed_by_their_deadline(service: Service) {
     support.escalate(escalate(&offers[2].dispute_id)).await.unwrap();
     service.user("ann").decline(decline(&offers[5].dispute_id)).await.unwrap();
     let urgent = || v1::ListDisputesRequest { order_by_respond_by: true, ..Default::default() };
-    for caller in everybody(&service) {
+    for caller in service.everybody() {
         assert_eq!(orders(caller.clone(), urgent()).await, "o1 o3 o4 o6 o0", "pending ones, the most urgent first");
         let others = v1::ListDisputesRequest { statuses: vec![v1::DisputeStatus::Declined.into()], ..urgent() };
         assert_eq!(orders(caller, others).await, "");
@@ -128,7 +124,7 @@ async fn open_disputes_of_a_party_are_listed_like_the_rest(service: Service) {
         statuses: statuses.iter().map(|status| i32::from(*status)).collect(),
         ..Default::default()
     };
-    for caller in everybody(&service) {
+    for caller in service.everybody() {
         assert_eq!(orders(caller.clone(), by(&[Pending, Escalated])).await, "o6 o4 o3 o2 o0");
         assert_eq!(orders(caller.clone(), by(&[Escalated])).await, "o2");
         assert_eq!(orders(caller.clone(), by(&[Declined, Escalated])).await, "o5 o2 o1");
@@ -147,7 +143,7 @@ async fn orders_with_an_open_dispute_are_found(service: Service) {
         service.user("ann").decline(decline(&offers[number].dispute_id)).await.unwrap();
     }
     service.support().escalate(escalate(&offers[6].dispute_id)).await.unwrap();
-    for mut caller in everybody(&service) {
+    for mut caller in service.everybody() {
         let mut found = Vec::new();
         let mut request = v1::ListOrdersRequest { has_open_dispute: true, page_size: 2, ..Default::default() };
         loop {

@@ -12,6 +12,7 @@ use crate::support::service::Service;
 
 on_both_databases!(
     filters_narrow_what_a_caller_may_see,
+    who_names_somebody_else_sees_what_both_share,
     pages_follow_each_other_without_gap_or_repetition,
     a_page_token_is_bound_to_its_request,
     events_are_listed_page_by_page,
@@ -119,10 +120,7 @@ async fn filters_narrow_what_a_caller_may_see(service: Service) {
     let aimless = service.support().disputes.list_disputes(side(DisputeSide::Opener)).await.unwrap_err();
     assert_eq!(facts(&aimless), invalid(&["side"]), "support has no side of its own");
 
-    let orders = async |mut caller: Party, request: v1::ListOrdersRequest| {
-        let page = caller.orders.list_orders(request).await.unwrap().into_inner();
-        page.orders.into_iter().map(|order| order.order_id).collect::<Vec<_>>().join(" ")
-    };
+    let orders = async |mut caller: Party, request: v1::ListOrdersRequest| caller.order_ids(request).await;
     let role = |role: v1::PartyRole| v1::ListOrdersRequest { role: role.into(), ..Default::default() };
     let party = |party: &str| v1::ListOrdersRequest { party_id: party.to_owned(), ..Default::default() };
     assert_eq!(orders(service.support(), v1::ListOrdersRequest::default()).await, "bc ac ab");
@@ -137,6 +135,78 @@ async fn filters_narrow_what_a_caller_may_see(service: Service) {
     assert_eq!(orders(service.platform(), ended).await, "");
     let aimless = service.support().orders.list_orders(role(v1::PartyRole::Buyer)).await.unwrap_err();
     assert_eq!(facts(&aimless), invalid(&["role"]));
+}
+
+/// Orders by their buyer and seller: two between `ann` and `bob`, one each way round.
+const SHARED: [(&str, &str, &str); 6] = [
+    ("ab", "ann", "bob"),
+    ("ba", "bob", "ann"),
+    ("ac", "ann", "cid"),
+    ("cb", "cid", "bob"),
+    ("ce", "cid", "eve"),
+    ("ea", "eve", "ann"),
+];
+
+async fn who_names_somebody_else_sees_what_both_share(service: Service) {
+    use v1::{DisputeSide, PartyRole};
+    for (id, buyer, seller) in SHARED {
+        let order = v1::Order { buyer_id: buyer.to_owned(), seller_id: seller.to_owned(), ..order(id) };
+        service.platform().upsert(order).await;
+        service.user(seller).offer(offer(id, 100)).await.unwrap();
+        service.user(buyer).ask(update(id)).await.unwrap();
+        service.hand.advance(Duration::from_secs(1));
+    }
+    let by_side = |party: &str, side: DisputeSide| v1::ListDisputesRequest {
+        party_id: party.to_owned(),
+        side: side.into(),
+        ..Default::default()
+    };
+    let by_role = |party: &str, role: PartyRole| v1::ListOrdersRequest {
+        party_id: party.to_owned(),
+        role: role.into(),
+        page_size: 1,
+        ..Default::default()
+    };
+    let mut ann = service.user("ann");
+    let none = DisputeSide::Unspecified;
+    assert_eq!(disputes(ann.clone(), by_side("bob", none)).await, "ba-update ba-refund ab-update ab-refund");
+    assert_eq!(disputes(ann.clone(), by_side("bob", DisputeSide::Opener)).await, "ba-update ab-refund");
+    assert_eq!(disputes(ann.clone(), by_side("bob", DisputeSide::Responder)).await, "ba-refund ab-update");
+    assert_eq!(disputes(ann.clone(), by_side("zoe", DisputeSide::Opener)).await, "");
+    assert_eq!(ann.order_ids(by_role("bob", PartyRole::Unspecified)).await, "ba ab");
+    assert_eq!(ann.order_ids(by_role("bob", PartyRole::Buyer)).await, "ba");
+    assert_eq!(ann.order_ids(by_role("bob", PartyRole::Seller)).await, "ab");
+    assert_eq!(ann.order_ids(by_role("zoe", PartyRole::Seller)).await, "");
+    // Whoever asks for whomever.
+    let people = ["ann", "bob", "cid", "eve", "zoe"];
+    for (viewer, named) in people.iter().flat_map(|viewer| people.map(|named| (*viewer, named))) {
+        let shared = SHARED
+            .iter()
+            .rev()
+            .filter(|(_, buyer, seller)| [buyer, seller].contains(&&viewer) && [buyer, seller].contains(&&named));
+        for (side, role) in [
+            (DisputeSide::Unspecified, PartyRole::Unspecified),
+            (DisputeSide::Opener, PartyRole::Buyer),
+            (DisputeSide::Responder, PartyRole::Seller),
+        ] {
+            // A buyer opened the update and has to answer the offer.
+            let of_the_side = shared.clone().flat_map(|(id, buyer, _)| {
+                let is_asked_for =
+                    |side_of_buyer| side == DisputeSide::Unspecified || (side == side_of_buyer) == (*buyer == named);
+                let update = is_asked_for(DisputeSide::Opener).then(|| format!("{id}-update"));
+                update.into_iter().chain(is_asked_for(DisputeSide::Responder).then(|| format!("{id}-refund")))
+            });
+            let expected: Vec<_> = of_the_side.collect();
+            let found = disputes(service.user(viewer), by_side(named, side)).await;
+            assert_eq!(found, expected.join(" "), "{viewer} asks for {named}, {side:?}");
+            let of_the_role = shared.clone().filter(|(_, buyer, _)| {
+                role == PartyRole::Unspecified || (role == PartyRole::Buyer) == (*buyer == named)
+            });
+            let expected: Vec<_> = of_the_role.map(|(id, ..)| *id).collect();
+            let found = service.user(viewer).order_ids(by_role(named, role)).await;
+            assert_eq!(found, expected.join(" "), "{viewer} asks for {named}, {role:?}");
+        }
+    }
 }
 
 async fn pages_follow_each_other_without_gap_or_repetition(service: Service) {
@@ -175,19 +245,10 @@ async fn pages_follow_each_other_without_gap_or_repetition(service: Service) {
             }
             assert_eq!(paged, whole, "pages of {page_size}");
         }
-        let (mut paged, mut page_token) = (Vec::new(), String::new());
-        loop {
-            let request = v1::ListOrdersRequest { page_size: 5, page_token, ..Default::default() };
-            let page = caller.orders.list_orders(request).await.unwrap().into_inner();
-            paged.extend(page.orders.into_iter().map(|order| order.order_id));
-            page_token = page.next_page_token;
-            if page_token.is_empty() {
-                break;
-            }
-        }
+        let paged = caller.order_ids(v1::ListOrdersRequest { page_size: 5, ..Default::default() }).await;
         let mut expected: Vec<_> = (0..4).flat_map(ids).collect();
         expected.reverse();
-        assert_eq!(paged, expected);
+        assert_eq!(paged, expected.join(" "));
     }
     let large = v1::ListDisputesRequest { page_size: i32::MAX, ..Default::default() };
     assert_eq!(platform.disputes.list_disputes(large).await.unwrap().into_inner().disputes.len(), 24);

@@ -5,31 +5,72 @@ use std::time::Duration;
 use dispute_service::proto::v1;
 use tonic::Code;
 
-use crate::support::callers::refusal;
+use crate::support::callers::{Facts, Party, refusal};
 use crate::support::messages::*;
 use crate::support::on_both_databases;
 use crate::support::service::Service;
 
 on_both_databases!(
     the_response_window_is_that_of_the_kind_or_the_general_one,
+    each_kind_has_a_response_window_of_its_own,
     reminders_come_when_the_policy_says,
     the_escalation_window_closes_when_the_policy_says,
     the_standing_window_is_that_of_the_policy,
     the_cap_and_the_smallest_amounts_bound_a_refund,
     silence_does_what_the_policy_says,
     a_kind_can_be_off,
+    each_kind_can_be_off_alone,
     attempts_are_limited,
+    attempts_are_limited_for_each_kind_alone,
     the_buyer_cancels_alone_if_the_policy_says_so,
     extensions_are_as_long_and_as_often_granted_as_the_policy_says,
 );
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
+/// Each kind with its table in the policy, and who opens it.
+const KINDS: [(v1::DisputeKind, &str, &str); 4] = [
+    (v1::DisputeKind::PartialRefund, "partial_refund", "bob"),
+    (v1::DisputeKind::Cancellation, "cancellation", "ann"),
+    (v1::DisputeKind::OrderUpdate, "order_update", "ann"),
+    (v1::DisputeKind::DeliveryExtension, "delivery_extension", "bob"),
+];
+
+async fn open(opener: &mut Party, kind: v1::DisputeKind, order: &str) -> Result<v1::Dispute, Facts> {
+    match kind {
+        v1::DisputeKind::PartialRefund => opener.offer(offer(order, 100)).await,
+        v1::DisputeKind::Cancellation => opener.cancel(cancellation(order)).await,
+        v1::DisputeKind::OrderUpdate => opener.ask(update(order)).await,
+        v1::DisputeKind::DeliveryExtension => opener.extend(extension(order, 999_999)).await,
+        v1::DisputeKind::Unspecified => panic!("no kind"),
+    }
+}
+
+/// The option of this kind, if it is offered.
+async fn option(caller: &mut Party, kind: v1::DisputeKind, order: &str) -> Option<v1::DisputeOption> {
+    caller.options(order).await.options.into_iter().find(|option| option.kind() == kind)
+}
+
 async fn the_response_window_is_that_of_the_kind_or_the_general_one(mut service: Service) {
     service.restart_with_policy("response_window = \"1h\"\n[order_update]\nresponse_window = \"30m\"").await;
     service.platform().upsert(order("o1")).await;
     assert_eq!(service.user("bob").offer(offer("o1", 100)).await.unwrap().respond_by, Some(at(3_600)));
     assert_eq!(service.user("ann").ask(update("o1")).await.unwrap().respond_by, Some(at(1_800)));
+}
+
+async fn each_kind_has_a_response_window_of_its_own(mut service: Service) {
+    for (turned, table, _) in KINDS {
+        service.restart_with_policy(&format!("response_window = \"9h\"\n[{table}]\nresponse_window = \"1h\"")).await;
+        for (kind, name, opener) in KINDS {
+            let id = format!("{table}.{name}");
+            service.platform().upsert(order(&id)).await;
+            let mut opener = service.user(opener);
+            let seconds = if kind == turned { 3_600 } else { 9 * 3_600 };
+            let offered = option(&mut opener, kind, &id).await.unwrap();
+            assert_eq!(offered.response_window, Some(prost_types::Duration { seconds, nanos: 0 }), "{id}");
+            assert_eq!(open(&mut opener, kind, &id).await.unwrap().respond_by, Some(at(seconds)), "{id}");
+        }
+    }
 }
 
 async fn reminders_come_when_the_policy_says(mut service: Service) {
@@ -129,6 +170,69 @@ async fn a_kind_can_be_off(mut service: Service) {
     assert_eq!(bob.options("o1").await.options, []);
     assert_eq!(ann.options("o1").await.options, []);
     bob.reply(answer(&before.dispute_id)).await.expect("what is open goes on");
+}
+
+async fn each_kind_can_be_off_alone(mut service: Service) {
+    let wrong_role = refusal(Code::PermissionDenied, "WRONG_ROLE", &[]);
+    for (off, table, _) in KINDS {
+        service.restart_with_policy(&format!("[{table}]\nenabled = false")).await;
+        for (kind, name, opener) in KINDS {
+            let id = format!("{table}.{name}");
+            service.platform().upsert(order(&id)).await;
+            let mut opener = service.user(opener);
+            let is_offered = option(&mut opener, kind, &id).await.is_some_and(|option| option.available);
+            assert_eq!(is_offered, kind != off, "{id}");
+            let opened = open(&mut opener, kind, &id).await;
+            match opened {
+                Ok(opened) => assert!(kind != off && opened.kind() == kind, "{id}"),
+                Err(refused) => assert_eq!((kind, refused), (off, wrong_role.clone()), "{id}"),
+            }
+        }
+        // Both roles can ask to cancel.
+        let cancels =
+            option(&mut service.user("bob"), v1::DisputeKind::Cancellation, &format!("{table}.order_update")).await;
+        assert_eq!(cancels.is_some(), off != v1::DisputeKind::Cancellation, "{table}");
+    }
+}
+
+async fn attempts_are_limited_for_each_kind_alone(mut service: Service) {
+    for (limited, table, _) in KINDS {
+        service.restart_with_policy(&format!("[{table}]\nattempts = {{ cool_down = \"1h\", max = 2 }}")).await;
+        for (kind, name, opener) in KINDS {
+            let id = format!("{table}.{name}");
+            service.platform().upsert(order(&id)).await;
+            let mut opener = service.user(opener);
+            for _ in 0..2 {
+                let opened = open(&mut opener, kind, &id).await.unwrap();
+                opener.withdraw(withdraw(&opened.dispute_id)).await.unwrap();
+                if kind == limited {
+                    let retry_time = service.now().plus(HOUR).to_string();
+                    let cool_down = refusal(Code::FailedPrecondition, "COOL_DOWN", &[("retryTime", &retry_time)]);
+                    assert_eq!(open(&mut opener, kind, &id).await.unwrap_err(), cool_down, "{id}");
+                    service.hand.advance(HOUR);
+                }
+            }
+            let told = option(&mut opener, kind, &id).await.unwrap();
+            let told: Vec<_> = told.blockers.iter().map(v1::DisputeBlocker::reason).collect();
+            let third = open(&mut opener, kind, &id).await;
+            if kind == limited {
+                let facts = [("attempts", "2"), ("max", "2")];
+                let too_many = refusal(Code::FailedPrecondition, "TOO_MANY_ATTEMPTS", &facts);
+                assert_eq!(third.unwrap_err(), too_many, "{id}");
+                assert_eq!(told, [v1::ErrorReason::TooManyAttempts], "{id}");
+            } else {
+                assert_eq!((third.unwrap().kind(), told), (kind, Vec::new()), "{id}: another kind's limits");
+            }
+        }
+    }
+    // The attempts of the other role are its own.
+    service.restart_with_policy("[cancellation]\nattempts = { cool_down = \"1h\", max = 1 }").await;
+    service.platform().upsert(order("o1")).await;
+    let (mut ann, mut bob) = (service.user("ann"), service.user("bob"));
+    let asked = ann.cancel(cancellation("o1")).await.unwrap();
+    bob.decline(decline(&asked.dispute_id)).await.unwrap();
+    ann.cancel(cancellation("o1")).await.unwrap_err();
+    assert_eq!(bob.cancel(cancellation("o1")).await.unwrap().status(), v1::DisputeStatus::Pending);
 }
 
 async fn attempts_are_limited(mut service: Service) {

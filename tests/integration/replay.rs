@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dispute_service::clock::mint_id;
-use dispute_service::proto::v1;
+use dispute_service::proto::{Money, v1};
 use proptest::prelude::Strategy as _;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use v1::DisputeAction;
+use tonic::Code;
+use v1::{DisputeAction, DisputeKind};
 
 use crate::support::callers::{Facts, Party};
 use crate::support::messages::*;
@@ -35,18 +36,18 @@ fn steps() -> Vec<Step> {
     proptest::collection::vec(step, STEPS).new_tree(&mut runner).unwrap().current()
 }
 
+type Answer = Result<v1::Dispute, Facts>;
+
 /// What a party opens; `None` for what is no opening.
-async fn open(caller: &mut Party, what: u8, order: &str, number: i64) -> Option<(v1::DisputeKind, Answer)> {
+async fn open(caller: &mut Party, what: u8, order: &str, number: i64) -> Option<(DisputeKind, Answer)> {
     Some(match what {
-        0 | 1 => (v1::DisputeKind::PartialRefund, caller.offer(offer(order, number)).await),
-        2 => (v1::DisputeKind::Cancellation, caller.cancel(cancellation(order)).await),
-        3 | 4 => (v1::DisputeKind::OrderUpdate, caller.ask(update(order)).await),
-        5 | 6 => (v1::DisputeKind::DeliveryExtension, caller.extend(extension(order, number * 600)).await),
+        0 | 1 => (DisputeKind::PartialRefund, caller.offer(offer(order, number)).await),
+        2 => (DisputeKind::Cancellation, caller.cancel(cancellation(order)).await),
+        3 | 4 => (DisputeKind::OrderUpdate, caller.ask(update(order)).await),
+        5 | 6 => (DisputeKind::DeliveryExtension, caller.extend(extension(order, number * 600)).await),
         _ => return None,
     })
 }
-
-type Answer = Result<v1::Dispute, Facts>;
 
 /// What somebody does with a dispute; `None` for what is nothing of that.
 async fn act(caller: &mut Party, what: u8, id: &str, number: i64) -> Option<(DisputeAction, Answer)> {
@@ -66,14 +67,132 @@ async fn act(caller: &mut Party, what: u8, id: &str, number: i64) -> Option<(Dis
     })
 }
 
-/// What was offered is done, but for what only the form says; what was not is refused.
-fn compare(is_offered: bool, answer: &Answer, what: &str) {
-    match answer {
-        Ok(_) => assert!(is_offered, "{what} was done, and had not been offered"),
-        Err(facts) => {
-            let is_of_the_form = facts.reason == "AMOUNT_OUT_OF_RANGE" || facts.reason == "INVALID_FIELD";
-            assert!(!is_offered || is_of_the_form, "{what} was offered, and refused: {facts:?}");
+/// What only the form says of a command: whether that is in its bounds, and the reason it is refused for if not.
+type Form = (bool, &'static str);
+
+/// The form of a command that has none, or none that can be out of bounds.
+const NO_FORM: Form = (true, "");
+
+fn cents(money: Option<&Money>) -> i64 {
+    money.map_or(0, |money| money.units * 100 + i64::from(money.nanos) / 10_000_000)
+}
+
+/// What is left to be paid back of an order, below 0 if more than that was.
+fn left(order: &v1::Order) -> i64 {
+    cents(order.paid.as_ref()) - cents(order.refunded.as_ref()) - cents(order.refunded_elsewhere.as_ref())
+}
+
+fn seconds(time: Option<&prost_types::Timestamp>) -> Option<i64> {
+    time.map(|time| time.seconds)
+}
+
+/// The form of an opening. `order` is as the opening left it: what was overdue on it is recorded.
+fn form_of_opening(option: &v1::DisputeOption, number: i64, order: &v1::Order, now: i64) -> Form {
+    match option.kind() {
+        DisputeKind::PartialRefund => {
+            let bounds = cents(option.min_amount.as_ref())..=cents(option.max_amount.as_ref());
+            (bounds.contains(&number), "AMOUNT_OUT_OF_RANGE")
         }
+        DisputeKind::DeliveryExtension => {
+            let due = seconds(order.due_time.as_ref()).max(seconds(order.agreed_due_time.as_ref())).unwrap_or(now);
+            let until = at(number * 600).seconds;
+            (due.max(now) < until && until <= due + 30 * 86_400, "INVALID_FIELD")
+        }
+        DisputeKind::Cancellation | DisputeKind::OrderUpdate | DisputeKind::Unspecified => NO_FORM,
+    }
+}
+
+/// The form of what is done with a dispute; `order` is as that left it.
+fn form_of_action(what: u8, before: &v1::Dispute, number: i64, order: &v1::Order, is_done: bool) -> Form {
+    match what {
+        15 | 16 if number % 3 == 2 || (what == 16 && number % 3 == 0) => {
+            let left = left(order) + if is_done { number } else { 0 };
+            ((1..=left).contains(&number), "AMOUNT_OUT_OF_RANGE")
+        }
+        17 => {
+            (seconds(before.respond_by.as_ref()).is_some_and(|time| time < at(number * 300).seconds), "INVALID_FIELD")
+        }
+        _ => NO_FORM,
+    }
+}
+
+/// What was offered is done if the form is in its bounds, and refused if not; what was not offered is refused.
+fn compare(is_offered: bool, (is_in_bounds, reason): Form, answer: &Answer, what: &str) {
+    match answer {
+        Ok(_) => {
+            assert!(is_offered, "{what} was done, and had not been offered");
+            assert!(is_in_bounds, "{what} was done out of bounds");
+        }
+        Err(facts) if is_offered => {
+            assert!(!is_in_bounds, "{what} was offered, and refused: {facts:?}");
+            assert_eq!(facts.reason, reason, "{what}");
+        }
+        Err(facts) => assert_ne!(facts.code, Code::Internal, "{what}"),
+    }
+}
+
+/// What was opened says of its acceptance what the option had said, with what the form added.
+fn compare_promises(option: &v1::DisputeOption, opened: &v1::Dispute, number: i64) {
+    if !option.accepts_dispute_id.is_empty() {
+        assert_eq!(option.accepts_dispute_id, opened.dispute_id);
+        assert_eq!(opened.outcome, option.if_accepted, "choosing it accepts the other party's");
+        return;
+    }
+    assert_eq!(opened.status(), v1::DisputeStatus::Pending);
+    let promised = option.if_accepted.clone();
+    let promised = match option.kind() {
+        DisputeKind::PartialRefund => promised.map(|it| v1::DisputeOutcome { refund: Some(usd(number)), ..it }),
+        DisputeKind::DeliveryExtension => {
+            promised.map(|it| v1::DisputeOutcome { new_due_time: Some(at(number * 600)), ..it })
+        }
+        DisputeKind::Cancellation | DisputeKind::OrderUpdate | DisputeKind::Unspecified => promised,
+    };
+    assert_eq!(opened.if_accepted, promised, "{:?}", option.kind());
+}
+
+/// Time passes. What was pending on the order does what its silence was said to do, if its time has come.
+async fn wait(service: &Service, id: &str, span: Duration) {
+    let mut platform = service.platform();
+    let statuses = vec![v1::DisputeStatus::Pending.into()];
+    let pending = v1::ListDisputesRequest { order_id: id.to_owned(), statuses, ..Default::default() };
+    let pending = platform.list(pending).await.disputes;
+    service.hand.advance(span);
+    // An upsert that changes nothing, but before which everything that is overdue expires.
+    let order = platform.upsert(order(id)).await;
+    for before in pending {
+        let after = platform.dispute(&before.dispute_id).await;
+        let is_over = seconds(before.respond_by.as_ref()) <= Some(service.now().micros() / 1_000_000);
+        assert!(!is_over || after.status() != v1::DisputeStatus::Pending, "its time has come");
+        // The order has not moved meanwhile: only another dispute of it can have changed what was said.
+        let is_alone = order.cancelled_by_dispute_id.is_empty() || order.cancelled_by_dispute_id == after.dispute_id;
+        if is_alone && before.if_silent.is_some() {
+            assert_eq!(is_over, after.resolved_by() == v1::ResolvedBy::Deadline);
+            let expected = if is_over { before.if_silent } else { None };
+            assert_eq!(after.outcome, expected, "silence does what was said");
+        }
+    }
+}
+
+/// The order system says something else of an order. What was paid never becomes less; what others paid back can
+/// be anything.
+async fn change(platform: &mut Party, id: &str, version: i64, number: i64) {
+    let pick = |values: &[i64], among: i64| values[usize::try_from(among).unwrap() % values.len()];
+    let paid = cents(platform.order(id).await.paid.as_ref()) + pick(&[0, 0, 1_000, 2_500], number / 6);
+    // Orders come back from the dead unless a dispute cancelled them.
+    let status = [1, 2, 3, 4, 2, 5][usize::try_from(number % 6).unwrap()];
+    let changed = v1::Order {
+        status,
+        paid: Some(usd(paid)),
+        refunded_elsewhere: Some(usd(pick(&[0, 0, 700, 4_000, 9_999, 30_000], number / 24))),
+        source_version: version,
+        due_time: Some(at(number * 300)),
+        ..order(id)
+    };
+    let order = platform.upsert(changed).await;
+    for open in order.open_dispute_ids {
+        let status = platform.dispute(&open).await.status();
+        let is_over = order.end_time.is_some();
+        assert!(!is_over || status == v1::DisputeStatus::Escalated, "{status:?} on an order that is over");
     }
 }
 
@@ -89,7 +208,7 @@ async fn on_a_random_walk_the_log_replays_to_what_is_stored(service: Service) {
     for id in &ids {
         platform.upsert(order(id)).await;
     }
-    let mut accepted = 0;
+    let (mut accepted, mut older) = (0, (0, 0));
     for (version, (what, number, who, amount)) in (2_i64..).zip(steps()) {
         let id = &mut ids[usize::from(number)];
         // What a dispute cancelled stays so: the walk goes on with another order, and never ends in refusals alone.
@@ -111,55 +230,56 @@ async fn on_a_random_walk_the_log_replays_to_what_is_stored(service: Service) {
             (_, 0) => service.user("ann"),
             (_, _) => service.user("bob"),
         };
+        // What is compared was said just before, at the same instant: only the steps of `wait` move the clock. What the
+        // sweep records meanwhile had been judged so already.
+        let now = service.now().micros() / 1_000_000;
         if what < 7 {
             let options = caller.options(&id).await;
-            if let Some((kind, answer)) = open(&mut caller, what, &id, amount).await {
-                let option = options.options.into_iter().find(|option| option.kind() == kind);
-                compare(option.as_ref().is_some_and(|option| option.available), &answer, "an opening");
-                if let (Some(option), Ok(opened)) = (option, answer) {
-                    accepted += 1;
-                    let accepts = Some(option.accepts_dispute_id).filter(|accepts| !accepts.is_empty());
-                    assert!(accepts.is_none_or(|accepts| accepts == opened.dispute_id));
-                }
+            let Some((kind, answer)) = open(&mut caller, what, &id, amount).await else { continue };
+            let Some(option) = options.options.into_iter().find(|option| option.kind() == kind) else {
+                compare(false, NO_FORM, &answer, kind.as_str_name());
+                continue;
+            };
+            let form = form_of_opening(&option, amount, &platform.order(&id).await, now);
+            compare(option.available, form, &answer, kind.as_str_name());
+            if let Ok(opened) = answer {
+                accepted += 1;
+                compare_promises(&option, &opened, amount);
             }
-            continue;
-        }
-        let last = v1::ListDisputesRequest { order_id: id.clone(), page_size: 1, ..Default::default() };
-        let last = caller.list(last).await.disputes.pop().unwrap_or_default();
-        let before = v1::Dispute { allowed_actions: last.allowed_actions.clone(), ..last.clone() };
-        if let Some((action, answer)) = act(&mut caller, what, &last.dispute_id, amount).await {
+        } else if what < 20 {
+            // Mostly the newest dispute of the order; or any, or the oldest with which the caller can do something.
+            let list = v1::ListDisputesRequest { order_id: id.clone(), page_size: 20, ..Default::default() };
+            let mut disputes = caller.list(list).await.disputes;
+            let pick = match amount % 4 {
+                0 => usize::try_from(amount / 4).unwrap() % disputes.len().max(1),
+                1 => disputes.iter().rposition(|dispute| !dispute.allowed_actions.is_empty()).unwrap_or(0),
+                _ => 0,
+            };
+            let before = if disputes.is_empty() { v1::Dispute::default() } else { disputes.swap_remove(pick) };
+            let Some((action, answer)) = act(&mut caller, what, &before.dispute_id, amount).await else { continue };
             let is_offered = before.allowed_actions.contains(&action.into());
-            let is_repeated = answer.as_ref().is_ok_and(|after| after.revision == before.revision);
-            compare(is_offered || is_repeated, &answer, action.as_str_name());
+            // The same report again is no error, and changes nothing.
+            let is_repeated = action == DisputeAction::ReportSettlement
+                && answer.as_ref().is_ok_and(|after| after.revision == before.revision);
+            let form = form_of_action(what, &before, amount, &platform.order(&id).await, answer.is_ok());
+            compare(is_offered || is_repeated, form, &answer, action.as_str_name());
             if let (DisputeAction::Accept, Ok(after)) = (action, &answer) {
                 assert_eq!(after.outcome, before.if_accepted, "acceptance does what was said");
             }
             accepted += usize::from(answer.is_ok());
+            if pick > 0 {
+                older.0 += 1;
+                older.1 += usize::from(answer.is_ok());
+            }
         } else if what < 22 {
-            let pending = before.status() == v1::DisputeStatus::Pending;
-            service.hand.advance(Duration::from_secs(u64::try_from(amount).unwrap() * 10));
-            if pending {
-                // The order has not moved meanwhile: only another dispute of it can have changed what was said.
-                let after = service.platform().dispute(&before.dispute_id).await;
-                let cancelled_by = service.platform().order(&id).await.cancelled_by_dispute_id;
-                let alone = cancelled_by.is_empty() || cancelled_by == after.dispute_id;
-                if after.resolved_by() == v1::ResolvedBy::Deadline && alone {
-                    assert_eq!(after.outcome, before.if_silent, "silence does what was said");
-                }
-            }
+            wait(&service, &id, Duration::from_secs(u64::try_from(amount).unwrap() * 10)).await;
         } else {
-            // Orders come back from the dead unless a dispute cancelled them.
-            let status = [1, 2, 3, 4, 2, 5][usize::try_from(amount % 6).unwrap()];
-            let order = v1::Order { status, source_version: version, due_time: Some(at(amount * 300)), ..order(&id) };
-            let order = platform.upsert(order).await;
-            for open in order.open_dispute_ids {
-                let status = platform.dispute(&open).await.status();
-                let is_over = order.end_time.is_some();
-                assert!(!is_over || status == v1::DisputeStatus::Escalated, "{status:?} on an order that is over");
-            }
+            change(&mut platform, &id, version, amount).await;
         }
     }
     assert!(accepted > STEPS / 20, "a walk of refusals shows nothing: {accepted} accepted");
+    println!("{accepted} accepted; with older disputes {} of {}", older.1, older.0);
+    assert!(older.0 > STEPS / 60, "a walk tries something with older disputes: {older:?}");
     compare_log_and_rows(&service).await;
 }
 
@@ -172,7 +292,8 @@ async fn compare_log_and_rows(service: &Service) {
     assert_eq!(walked.next_page_token, "");
     let ids: Vec<String> = walked.orders.into_iter().map(|order| order.order_id).collect();
     for id in &ids {
-        platform.upsert(v1::Order { source_version: i64::MAX, ..order(id) }).await;
+        let stored = platform.order(id).await;
+        platform.upsert(v1::Order { source_version: i64::MAX, ..stored }).await;
     }
     let due = "SELECT count(*) FROM disputes WHERE remind_at <= {now}";
     let now = service.now().micros().to_string();
@@ -195,9 +316,7 @@ async fn compare_log_and_rows(service: &Service) {
         assert_eq!(before.is_some_and(|before| before.etag == dispute.etag), reminds, "{:?}", event.r#type());
         let ended_before = before.is_some_and(|before| before.outcome.is_some());
         if let Some(outcome) = dispute.outcome.as_ref().filter(|_| !ended_before) {
-            let cents =
-                outcome.refund.as_ref().map_or(0, |money| money.units * 100 + i64::from(money.nanos) / 10_000_000);
-            *refunded.entry(dispute.order_id.clone()).or_default() += cents;
+            *refunded.entry(dispute.order_id.clone()).or_default() += cents(outcome.refund.as_ref());
             if outcome.order_cancelled {
                 cancelled_by.insert(dispute.order_id.clone(), dispute.dispute_id.clone());
             }
@@ -223,7 +342,7 @@ async fn compare_log_and_rows(service: &Service) {
         let order = platform.order(id).await;
         let refunded = refunded.get(id).copied().unwrap_or_default();
         assert_eq!(order.refunded, Some(usd(refunded)));
-        assert!(refunded <= 10_000, "never more than was paid");
+        assert!(refunded <= cents(order.paid.as_ref()), "never more than was paid");
         assert_eq!(order.cancelled_by_dispute_id, cancelled_by.get(id).cloned().unwrap_or_default());
         let of_the_order = || stored.values().filter(|dispute| dispute.order_id == *id);
         let is_open = |dispute: &&v1::Dispute| dispute.outcome.is_none();
@@ -232,7 +351,7 @@ async fn compare_log_and_rows(service: &Service) {
             (dispute.create_time.map(|time| (time.seconds, time.nanos)), &dispute.dispute_id)
         });
         assert_eq!(order.open_dispute_ids, open.iter().map(|dispute| dispute.dispute_id.clone()).collect::<Vec<_>>());
-        let money = [v1::DisputeKind::PartialRefund, v1::DisputeKind::Cancellation];
+        let money = [DisputeKind::PartialRefund, DisputeKind::Cancellation];
         assert!(open.iter().filter(|dispute| money.contains(&dispute.kind())).count() <= 1, "one open money dispute");
         if [v1::OrderStatus::Completed, v1::OrderStatus::Cancelled].contains(&order.status()) {
             let pending = open.iter().filter(|dispute| dispute.status() == v1::DisputeStatus::Pending);

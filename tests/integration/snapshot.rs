@@ -13,6 +13,7 @@ use crate::support::service::Service;
 on_both_databases!(
     a_snapshot_shows_what_is_open_and_then_comes_what_happens,
     a_snapshot_keeps_to_the_filter_but_not_to_the_event_types,
+    of_many_orders_a_party_is_shown_its_own,
     no_event_at_or_below_a_snapshots_revision_follows_it,
     a_token_from_before_the_snapshot_is_complete_repeats_it,
     a_large_snapshot_comes_in_messages_of_a_bounded_size,
@@ -99,6 +100,43 @@ async fn a_snapshot_keeps_to_the_filter_but_not_to_the_event_types(service: Serv
     assert_eq!(shown(bob.clone(), v1::DisputeEventFilter { dispute_ids, ..filter() }).await, "");
     let event_types = vec![v1::EventType::Accepted.into()];
     assert_eq!(shown(ann, v1::DisputeEventFilter { event_types, ..filter() }).await, "o1 o1 o2 o2 o3");
+}
+
+async fn of_many_orders_a_party_is_shown_its_own(service: Service) {
+    let ids: Vec<String> = (0..102).map(|number| format!("o{number:03}")).collect();
+    let buyer = |number: usize| if number.is_multiple_of(2) { "ann" } else { "cid" };
+    let taken_in = |(number, id): (usize, &String)| v1::Order { buyer_id: buyer(number).to_owned(), ..order(id) };
+    let orders_in = ids.iter().enumerate().map(taken_in).collect();
+    service.platform().orders.batch_upsert_orders(v1::BatchUpsertOrdersRequest { orders: orders_in }).await.unwrap();
+    let mut asked = Vec::new();
+    for (number, id) in ids.iter().enumerate() {
+        asked.push(service.user(buyer(number)).ask(update(id)).await.unwrap().dispute_id);
+    }
+    for (from, to) in [(0, 1), (1, 2), (3, 7), (0, 4), (0, 100), (1, 99)] {
+        let named = &ids[from..to];
+        let filter = Some(v1::DisputeEventFilter { order_ids: named.to_vec(), ..Default::default() });
+        let request = v1::WatchDisputesRequest { filter, ..with_snapshot() };
+        let of_ann: Vec<_> =
+            (from..to).filter(|number| buyer(*number) == "ann").map(|number| ids[number].clone()).collect();
+        for (mut viewer, expected) in [
+            (service.user("ann"), of_ann),
+            (service.user("bob"), named.to_vec()),
+            (service.support(), named.to_vec()),
+            (service.user("eve"), Vec::new()),
+        ] {
+            let mut watch = viewer.watch(request.clone()).await;
+            assert_eq!(orders(&snapshot(&mut watch).await), expected, "of {} orders", named.len());
+        }
+    }
+    // What comes after it keeps to the same.
+    let filter = Some(v1::DisputeEventFilter { order_ids: ids[..100].to_vec(), ..Default::default() });
+    let mut watch = service.user("ann").watch(v1::WatchDisputesRequest { filter, ..with_snapshot() }).await;
+    assert_eq!(snapshot(&mut watch).await.len(), 50);
+    for number in [100, 99, 98] {
+        service.user("bob").reply(answer(&asked[number])).await.unwrap();
+    }
+    let live = watch.event().await;
+    assert_eq!((live.r#type(), live.dispute.unwrap().order_id), (v1::EventType::Answered, ids[98].clone()));
 }
 
 async fn no_event_at_or_below_a_snapshots_revision_follows_it(service: Service) {

@@ -80,16 +80,39 @@ impl Party {
         self.disputes.list_disputes(request).await.unwrap().into_inner()
     }
 
+    /// The ids of the orders on every page, as long as the request says.
+    pub async fn order_ids(&mut self, request: v1::ListOrdersRequest) -> String {
+        let mut ids = Vec::new();
+        let mut request = request;
+        loop {
+            let page = self.orders.list_orders(request.clone()).await.unwrap().into_inner();
+            ids.extend(page.orders.into_iter().map(|order| order.order_id));
+            if page.next_page_token.is_empty() {
+                return ids.join(" ");
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+
     /// Every event that the caller may see.
     pub async fn events(&mut self) -> Vec<v1::DisputeEvent> {
+        self.events_of(None, 500).await.0
+    }
+
+    /// Every event of a filter, by pages so long; and the last token.
+    pub async fn events_of(
+        &mut self,
+        filter: Option<v1::DisputeEventFilter>,
+        page_size: i32,
+    ) -> (Vec<v1::DisputeEvent>, String) {
         let mut start = v1::list_dispute_events_request::Start::FromBeginning(true);
         let mut events = Vec::new();
         loop {
-            let request = v1::ListDisputeEventsRequest { filter: None, page_size: 500, start: Some(start) };
+            let request = v1::ListDisputeEventsRequest { filter: filter.clone(), page_size, start: Some(start) };
             let page = self.disputes.list_dispute_events(request).await.unwrap().into_inner();
             events.extend(page.events);
             if !page.more {
-                return events;
+                return (events, page.resume_token);
             }
             start = v1::list_dispute_events_request::Start::ResumeToken(page.resume_token);
         }

@@ -104,7 +104,12 @@ impl Service {
         });
         self.running = Some(Running { stop, ended });
         self.address = address;
-        self.channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+        self.channel = self.connect().await;
+    }
+
+    /// A connection of its own to the service.
+    pub async fn connect(&self) -> Channel {
+        Endpoint::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
     }
 
     /// Starts the service again with another policy.
@@ -160,6 +165,11 @@ impl Service {
     /// An agent of the marketplace.
     pub fn support(&self) -> Party {
         Party::new(self.channel(), "agent", Some("support"))
+    }
+
+    /// The buyer and the seller of most orders, and those with a scope: who sees what they do.
+    pub fn everybody(&self) -> [Party; 4] {
+        [self.user("ann"), self.user("bob"), self.support(), self.platform()]
     }
 
     /// The database itself, past the service.
