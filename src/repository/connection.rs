@@ -1,10 +1,13 @@
 //! How each database is opened.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::sqlx::Connection as _;
 use sea_orm::sqlx::sqlite::{SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbErr, RuntimeErr, Statement, sqlx};
+
+use tokio::sync::Semaphore;
 
 use super::Repository;
 use super::error::StorageError;
@@ -13,7 +16,14 @@ use super::error::StorageError;
 const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
 
 /// How long to wait for a connection before saying that there is none.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How many connections there are for plain reads on each database …
+const POSTGRES_READERS: u32 = 8;
+const SQLITE_READERS: u32 = 4;
+/// … and how many of them reads of several statements leave alone: lists, however many are asked for, must not keep
+/// the feed and the deadlines waiting.
+const FREE_READERS: u32 = 2;
 
 /// How long another process may keep SQLite's write lock before we give up on ours.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -71,8 +81,8 @@ impl Repository {
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             // sqlx pings a connection when it is released: with two, the next batch takes the other one.
             let writer = Database::connect(postgres(url, 2)).await?;
-            let reader = Database::connect(postgres(url, 8)).await?;
-            Ok(Self { writer, reader })
+            let reader = Database::connect(postgres(url, POSTGRES_READERS)).await?;
+            Ok(Self { writer, reader, moments: moments(POSTGRES_READERS) })
         } else if !url.starts_with("sqlite:") {
             Err(ConnectError::UnknownScheme)
         } else if url.contains(":memory:") || url.contains("mode=memory") {
@@ -80,10 +90,14 @@ impl Repository {
         } else {
             let writer = Database::connect(sqlite(url, 1, false)).await?;
             require_recent_sqlite(&writer).await?;
-            let reader = Database::connect(sqlite(url, 4, true)).await?;
-            Ok(Self { writer, reader })
+            let reader = Database::connect(sqlite(url, SQLITE_READERS, true)).await?;
+            Ok(Self { writer, reader, moments: moments(SQLITE_READERS) })
         }
     }
+}
+
+fn moments(readers: u32) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(readers.saturating_sub(FREE_READERS) as usize))
 }
 
 fn common(url: &str, connections: u32) -> ConnectOptions {

@@ -19,7 +19,7 @@ use super::codes::Code as _;
 use super::entity::{OPEN, PENDING, dispute, order};
 use super::error::StorageError;
 use super::reads::{self, disputes_of};
-use super::transaction::{Moment, at_one_moment};
+use super::transaction::Moment;
 use super::{Repository, rows};
 use crate::domain::{
     Case, DisputeId, DisputeKind, DisputeStatus, OrderId, OrderStatus, PartyRole, SettlementStatus, Timestamp, UserId,
@@ -380,14 +380,14 @@ impl Repository {
             let open = if ids.is_empty() { Vec::new() } else { disputes_of(ids, &[]).all(&*moment).await? };
             rows::cases_from(found, open)
         };
-        at_one_moment(&self.reader, read).await
+        self.at_one_moment(read).await
     }
 
     /// The disputes that a query finds, each in its case: with its order, and with the open disputes of that, as
     /// they were at one moment. Otherwise one that goes from one scan to another could be found twice, or not.
     pub async fn disputes(&self, query: &DisputeQuery) -> Result<Vec<(DisputeId, Case)>, StorageError> {
         let query = query.clone();
-        at_one_moment(&self.reader, |moment: Moment| async move { query.read(&moment).await }).await
+        self.at_one_moment(|moment: Moment| async move { query.read(&moment).await }).await
     }
 
     /// The same, with the number of the last event of the log at that moment: what was found has every event up to
@@ -395,7 +395,7 @@ impl Repository {
     pub async fn disputes_and_head(&self, query: &DisputeQuery) -> Result<(Vec<(DisputeId, Case)>, i64), StorageError> {
         let query = query.clone();
         let read = |moment: Moment| async move { Ok((query.read(&moment).await?, reads::log(&*moment).await?.head)) };
-        at_one_moment(&self.reader, read).await
+        self.at_one_moment(read).await
     }
 }
 

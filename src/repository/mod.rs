@@ -16,8 +16,11 @@ mod reads;
 mod rows;
 mod transaction;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use sea_orm::{DatabaseConnection, DbBackend};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::domain::{
@@ -34,6 +37,8 @@ pub use transaction::Transaction;
 pub struct Repository {
     writer: DatabaseConnection,
     reader: DatabaseConnection,
+    /// One for each read of several statements that can run at once.
+    moments: Arc<Semaphore>,
 }
 
 impl Repository {

@@ -10,7 +10,7 @@ use super::batch::filled_up;
 use super::codes::Code as _;
 use super::entity::{OPEN, PENDING, dispute, event, event_log, order};
 use super::error::StorageError;
-use super::transaction::{Moment, at_one_moment};
+use super::transaction::Moment;
 use super::{Deadline, Log, LoggedEvent, Repository, rows};
 use crate::domain::{
     Case, DisputeId, DisputeKind, EventId, Order, OrderId, OrderStatus, SellerStanding, Timestamp, UserId,
@@ -40,7 +40,7 @@ impl Repository {
             let disputes = disputes_of(vec![id], &ended_too).all(&*moment).await?;
             Ok(rows::cases_from(order.into_iter().collect(), disputes)?.pop())
         };
-        at_one_moment(&self.reader, read).await
+        self.at_one_moment(read).await
     }
 
     /// The dispute with this id, in its case: with its order, and with the open disputes of that, as they were at one

@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, LockBehavior, LockType, OnConflict, Query};
 use sea_orm::{
-    AccessMode, ColumnTrait as _, ConnectionTrait as _, DatabaseConnection, DatabaseTransaction, DbBackend,
-    EntityTrait as _, IsolationLevel, Iterable as _, Order as Direction, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _, QueryTrait as _, SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
+    AccessMode, ColumnTrait as _, ConnectionTrait as _, DatabaseTransaction, DbBackend, EntityTrait as _,
+    IsolationLevel, Iterable as _, Order as Direction, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    QueryTrait as _, SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
 };
 use uuid::Uuid;
 
 use super::batch::{filled_up, insert_all};
+use super::connection::ACQUIRE_TIMEOUT;
 use super::entity::{dispute, event, event_log, idempotency_key, order};
 use super::error::StorageError;
 use super::{Changes, IdempotencyRecord, Repository, reads, rows};
@@ -29,24 +30,6 @@ pub(super) fn begun(sqlite_mode: SqliteTransactionMode) -> TransactionOptions {
 
 /// A read transaction, in which all statements see one moment.
 pub(super) type Moment = Arc<DatabaseTransaction>;
-
-/// Reads with several statements what was there at one moment. A task of its own reads on if the caller goes away:
-/// on PostgreSQL sqlx would give a connection that is stopped within BEGIN back to its pool inside of a transaction.
-pub(super) async fn at_one_moment<T: Send + 'static, F: Future<Output = Result<T, StorageError>> + Send>(
-    reader: &DatabaseConnection,
-    read: impl FnOnce(Moment) -> F + Send + 'static,
-) -> Result<T, StorageError> {
-    let reader = reader.clone();
-    let task = async move {
-        let moment = Arc::new(reader.begin_with_options(snapshot(reader.get_database_backend())).await?);
-        let found = read(moment.clone()).await?;
-        if let Some(transaction) = Arc::into_inner(moment) {
-            transaction.commit().await?;
-        }
-        Ok(found)
-    };
-    tokio::spawn(task).await.unwrap_or_else(|error| Err(StorageError::Failed(error.to_string())))
-}
 
 /// What a read of several statements is begun with.
 fn snapshot(backend: DbBackend) -> TransactionOptions {
@@ -75,6 +58,28 @@ enum Busy {
 }
 
 impl Repository {
+    /// Reads with several statements what was there at one moment. A task of its own reads on if the caller goes away:
+    /// on PostgreSQL sqlx would give a connection that is stopped within BEGIN back to its pool inside of a
+    /// transaction. Who goes away before, while too many others read, leaves nothing behind.
+    pub(super) async fn at_one_moment<T: Send + 'static, F: Future<Output = Result<T, StorageError>> + Send>(
+        &self,
+        read: impl FnOnce(Moment) -> F + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let (reader, turn) = (self.reader.clone(), self.moments.clone().acquire_owned());
+        let turn = tokio::time::timeout(ACQUIRE_TIMEOUT, turn).await;
+        let turn = turn.map_err(|_| StorageError::Unavailable("too many reads are waiting".to_owned()))?;
+        let task = async move {
+            let moment = Arc::new(reader.begin_with_options(snapshot(reader.get_database_backend())).await?);
+            let found = read(moment.clone()).await?;
+            if let Some(transaction) = Arc::into_inner(moment) {
+                transaction.commit().await?;
+            }
+            drop(turn);
+            Ok(found)
+        };
+        tokio::spawn(task).await.unwrap_or_else(|error| Err(StorageError::Failed(error.to_string())))
+    }
+
     /// Begins a write transaction; on SQLite it is the only one from here on.
     pub async fn begin(&self) -> Result<Transaction, StorageError> {
         let inner = self.writer.begin_with_options(begun(SqliteTransactionMode::Immediate)).await?;
