@@ -45,7 +45,7 @@ pub type EncodeEvent = fn(EventId, &Recorded, Option<&TraceParent>) -> Vec<u8>;
 pub struct RequestKey {
     /// The caller and the request id, digested.
     pub key: Uuid,
-    /// The RPC and all its fields, digested.
+    /// The RPC and all its fields but the request id, digested.
     pub fingerprint: Uuid,
 }
 
@@ -304,7 +304,10 @@ impl Task {
                     docket.begin(trace.clone());
                     Verdict::Orders(docket.judge_orders(caller, reports, &self.policy, now))
                 }
-                Submission::PassTime { orders, .. } => Verdict::TimePassed(docket.pass_time(orders, &self.policy, now)),
+                Submission::PassTime { orders, .. } => {
+                    docket.begin(None);
+                    Verdict::TimePassed(docket.pass_time(orders, &self.policy, now))
+                }
                 Submission::Forget { .. } => {
                     let before = now.minus(REQUEST_MEMORY);
                     Verdict::Forgotten(transaction.forget_idempotency_records(before, FORGET_STEP).await?)

@@ -173,13 +173,24 @@ impl Feed {
         if position.seq < log.floor {
             return Err(StartError::Expired { oldest: self.token(Position::beginning(log.floor)) });
         }
-        if position.seq > log.floor {
-            let there = self.repository.event_id_at(position.seq).await?;
-            if there.map(|event| Position::after(position.seq, event)) != Some(position) {
-                return Err(StartError::Unknown);
-            }
+        self.require_known(position, log.floor).await?;
+        // What a snapshot has shown of another past is not what is there.
+        if let SnapshotState::Shown(shown) = &token.snapshot {
+            self.require_known(shown.end(), log.floor).await?;
         }
         Ok(position)
+    }
+
+    /// The place is one of this log, and of this past of it.
+    async fn require_known(&self, position: Position, floor: i64) -> Result<(), StartError> {
+        if position.seq <= floor {
+            return Ok(());
+        }
+        let there = self.repository.event_id_at(position.seq).await?;
+        match there.map(|event| Position::after(position.seq, event)) {
+            Some(there) if there == position => Ok(()),
+            Some(_) | None => Err(StartError::Unknown),
+        }
     }
 
     /// Reads on from a place: from the ring, or from the log itself if the ring begins later. What was

@@ -18,5 +18,5 @@ pub use deadlines::{Deadlines, forget_requests};
 pub use error::Error;
 pub use feed::{Feed, Page, Start, StartError};
 pub use filter::EventFilter;
-pub use token::{InvalidToken, Position, ResumeToken, ShownPage, SnapshotState};
+pub use token::{InvalidToken, Position, ResumeToken, Shown, ShownPage, SnapshotState, TOKEN_PAGES};
 pub use trace::TraceParent;

@@ -47,8 +47,26 @@ pub enum SnapshotState {
     Over,
     /// It is not complete: who resumes here is shown it again.
     Incomplete,
-    /// It is complete, and shows some of the events that follow: these pages tell which. Not empty.
-    Shown(Vec<ShownPage>),
+    /// It is complete, and shows some of the events that follow.
+    Shown(Shown),
+}
+
+/// What a snapshot has shown, for who resumes before everything has gone by that is in it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Shown {
+    /// To whom and of what, digested: to another it has shown something else.
+    pub of: Uuid,
+    /// The pages, in order; at least one.
+    pub pages: Vec<ShownPage>,
+    /// A check of the event at the last page's head, by which another past of the log is recognised.
+    pub check: u64,
+}
+
+impl Shown {
+    /// The place in the log of the last page.
+    pub fn end(&self) -> Position {
+        Position { seq: self.pages.last().map_or(0, |last| last.head), check: self.check }
+    }
 }
 
 /// A page of a snapshot: disputes in the order of their keys, as they were when the log had this head.
@@ -70,9 +88,8 @@ const LIVE: u8 = 1;
 const IN_SNAPSHOT: u8 = 2;
 const AFTER_SNAPSHOT: u8 = 3;
 
-/// How many pages a token tells of. If there were more, neighbours are told of as one, as if it had been read when
-/// the first of them was: who resumes there can be sent some events again that the snapshot shows, and misses none.
-const TOKEN_PAGES: usize = 64;
+/// How many pages a token can tell of. Of more there is no token: who resumes there is shown the snapshot again.
+pub const TOKEN_PAGES: usize = 64;
 
 impl ResumeToken {
     /// The token as text.
@@ -86,13 +103,13 @@ impl ResumeToken {
         bytes.extend(self.epoch.as_bytes());
         bytes.extend(self.position.seq.to_be_bytes());
         bytes.extend(self.position.check.to_be_bytes());
-        if let SnapshotState::Shown(pages) = &self.snapshot {
-            for pages in pages.chunks(pages.len().div_ceil(TOKEN_PAGES).max(1)) {
-                let (Some(first), Some(last)) = (pages.first(), pages.last()) else { continue };
-                let (time, id) = last.up_to;
+        if let SnapshotState::Shown(shown) = &self.snapshot {
+            bytes.extend(shown.of.as_bytes());
+            bytes.extend(shown.check.to_be_bytes());
+            for ShownPage { up_to: (time, id), head } in &shown.pages {
                 bytes.extend(time.micros().to_be_bytes());
                 bytes.extend(id.0.as_bytes());
-                bytes.extend(first.head.to_be_bytes());
+                bytes.extend(head.to_be_bytes());
             }
         }
         URL_SAFE_NO_PAD.encode(bytes)
@@ -109,7 +126,7 @@ impl ResumeToken {
         let snapshot = match *version {
             [LIVE] if rest.is_empty() => SnapshotState::Over,
             [IN_SNAPSHOT] if rest.is_empty() => SnapshotState::Incomplete,
-            [AFTER_SNAPSHOT] if !rest.is_empty() => SnapshotState::Shown(decode_pages(rest).ok_or(InvalidToken)?),
+            [AFTER_SNAPSHOT] => SnapshotState::Shown(decode_shown(rest).ok_or(InvalidToken)?),
             _ => return Err(InvalidToken),
         };
         if seq < 0 {
@@ -120,7 +137,9 @@ impl ResumeToken {
     }
 }
 
-fn decode_pages(mut bytes: &[u8]) -> Option<Vec<ShownPage>> {
+fn decode_shown(bytes: &[u8]) -> Option<Shown> {
+    let (of, rest) = bytes.split_first_chunk::<16>()?;
+    let (check, mut bytes) = rest.split_first_chunk::<8>()?;
     let mut pages = Vec::new();
     while !bytes.is_empty() {
         let (time, rest) = bytes.split_first_chunk::<8>()?;
@@ -130,8 +149,10 @@ fn decode_pages(mut bytes: &[u8]) -> Option<Vec<ShownPage>> {
         pages.push(ShownPage { up_to, head: i64::from_be_bytes(*head) });
         bytes = rest;
     }
-    let is_ours = pages.len() <= TOKEN_PAGES && pages.is_sorted_by_key(|page| page.up_to);
-    is_ours.then_some(pages)
+    let is_ours = (1..=TOKEN_PAGES).contains(&pages.len())
+        && pages.is_sorted_by_key(|page| page.up_to)
+        && pages.is_sorted_by_key(|page| page.head);
+    is_ours.then_some(Shown { of: Uuid::from_bytes(*of), pages, check: u64::from_be_bytes(*check) })
 }
 
 #[cfg(test)]
@@ -148,30 +169,16 @@ mod tests {
         ShownPage { up_to: (Timestamp::from_micros(number / 2).unwrap(), id), head: number * 10 }
     }
 
-    fn shown(pages: i64) -> SnapshotState {
-        SnapshotState::Shown((1..=pages).map(page).collect())
+    fn shown(pages: impl IntoIterator<Item = i64>) -> SnapshotState {
+        let pages = pages.into_iter().map(page).collect();
+        SnapshotState::Shown(Shown { of: Uuid::from_u128(9), pages, check: u64::MAX })
     }
 
     #[test]
     fn a_token_is_read_as_it_was_written() {
-        for snapshot in [SnapshotState::Over, SnapshotState::Incomplete, shown(1), shown(2), shown(64)] {
+        for snapshot in [SnapshotState::Over, SnapshotState::Incomplete, shown(1..=1), shown(1..=2), shown(1..=64)] {
             let token = token(snapshot);
             assert_eq!(ResumeToken::decode(&token.encode()), Ok(token));
-        }
-    }
-
-    #[test]
-    fn a_token_of_many_pages_is_short_and_covers_no_more_than_they_do() {
-        for pages in [65, 128, 3_900] {
-            let all: Vec<_> = (1..=pages).map(page).collect();
-            let text = token(shown(pages)).encode();
-            assert!(text.len() < 3_000, "{} characters", text.len());
-            let SnapshotState::Shown(told) = ResumeToken::decode(&text).unwrap().snapshot else { panic!("{text}") };
-            assert_eq!(told.last().unwrap().up_to, all.last().unwrap().up_to);
-            for page in &all {
-                let there = told.partition_point(|told| told.up_to < page.up_to);
-                assert!(told[there].head <= page.head);
-            }
         }
     }
 
@@ -183,10 +190,12 @@ mod tests {
         };
         let (live, negative) = (at(1), at(-1));
         let longer = format!("{live}AAAA");
-        let unsorted = token(SnapshotState::Shown(vec![page(9), page(1)])).encode();
-        let (one, none) = (token(shown(1)).encode(), token(shown(0)).encode());
-        let cut = &one[..60];
-        for text in ["", "x", "nonsense", "ÿ", &live[1..], &live[..40], &longer, &negative, &unsorted, cut, &none] {
+        let [unsorted, many, none, one] =
+            [shown([9, 1]), shown(1..=65), shown([]), shown([1])].map(|s| token(s).encode());
+        let cut = &one[..80];
+        let texts =
+            ["", "x", "nonsense", "ÿ", &live[1..], &live[..40], &longer, &negative, &unsorted, &many, cut, &none];
+        for text in texts {
             assert_eq!(ResumeToken::decode(text), Err(InvalidToken), "{text}");
         }
     }

@@ -325,6 +325,24 @@ pub(super) fn start(resume_token: &str, from_beginning: bool) -> Result<Start, F
     }
 }
 
+/// Who asks to see what, whatever happened to it, digested.
+pub(super) fn digest_of(filter: &EventFilter) -> Uuid {
+    let EventFilter { caller, orders, disputes, party, kinds, event_types: _ } = filter;
+    let mut seen = v1::DisputeEventFilter {
+        order_ids: orders.iter().map(ToString::to_string).collect(),
+        dispute_ids: disputes.iter().map(ToString::to_string).collect(),
+        party_id: party.as_ref().map(ToString::to_string).unwrap_or_default(),
+        kinds: kinds.iter().map(|kind| v1::DisputeKind::from(*kind).into()).collect(),
+        event_types: Vec::new(),
+    };
+    seen.order_ids.sort_unstable();
+    seen.dispute_ids.sort_unstable();
+    seen.kinds.sort_unstable();
+    // Whoever has a scope sees all.
+    let visible_to = if caller.scope.is_some() { "" } else { caller.user.as_str() };
+    digest(&[visible_to.as_bytes(), &seen.encode_to_vec()])
+}
+
 fn new_dispute() -> DisputeId {
     DisputeId(mint_id())
 }

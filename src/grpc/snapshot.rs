@@ -1,10 +1,7 @@
 //! How everything open stands, for a subscriber who begins.
 //!
 //! It is read page by page, each at a moment of its own, for as long as the subscriber takes. What happened meanwhile
-//! follows in the log, and must come neither twice nor be missed. With each page comes the head of the log at its
-//! moment: a dispute that a page shows has every event up to that head behind it. One that no page shows was resolved
-//! by then, and its events are sent. Which of the two it is the log itself tells, so that all there is to remember,
-//! here and in a token, is where each page ended and when it was read.
+//! follows in the log, and must come neither twice nor be missed: [`Coverage`] tells which of it a page shows.
 
 use std::collections::HashMap;
 
@@ -12,11 +9,12 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::Shared;
+use super::requests::digest_of;
 use super::responses;
 use super::violations::known_instant;
 use crate::clock::mint_id;
-use crate::domain::{DisputeId, DisputeStatus, EventId, EventType};
-use crate::engine::{Error, EventFilter, Position, ShownPage, SnapshotState};
+use crate::domain::{DisputeId, DisputeStatus, EventId, EventType, Timestamp};
+use crate::engine::{Error, EventFilter, Position, Shown, ShownPage, SnapshotState, TOKEN_PAGES};
 use crate::proto::v1;
 use crate::repository::{DisputeQuery, LoggedEvent, Sort};
 
@@ -28,72 +26,94 @@ const PAGE_BYTES: usize = 1024 * 1024;
 /// How many events one read of the log looks for.
 const EVENTS: usize = 256;
 
+/// What a dispute is sorted by.
+type Key = (Timestamp, DisputeId);
+
 /// The snapshot of one stream.
-#[derive(Default)]
 pub(super) struct Snapshot {
-    /// The pages that were sent, those that were read at the same head as one.
-    pages: Vec<ShownPage>,
-    /// Whether the last of them is the last one. What is opened from then on follows in the log.
+    coverage: Coverage,
+    /// Whether the last page is the last one. What is opened from then on follows in the log.
     all_read: bool,
-    stage: Stage,
+    /// Up to where the log was looked at for what it says of the pages.
+    judged: Position,
+    /// A check of the event at the last page's head.
+    check: u64,
+    /// Whether the subscriber was told that it is complete: on this stream, or on the one that this one resumes.
+    is_announced: bool,
 }
 
-#[derive(Default)]
-enum Stage {
-    /// There is more to send.
-    #[default]
-    Reading,
-    /// Everything was sent, and can be what the log goes on with.
-    Complete {
-        /// Of the disputes that a page shows and that have events behind it: up to which event.
-        shown: HashMap<DisputeId, i64>,
-    },
-    /// It was sent on another stream, which was resumed on this one.
-    Resumed,
+/// What comes of a step.
+pub(super) enum Step {
+    /// The next open disputes.
+    Page(Vec<Bytes>),
+    /// Nothing to send, and more to do.
+    More,
+    /// Everything was sent, and it is known what the log goes on with.
+    Complete,
 }
 
 impl Snapshot {
-    /// The rest of a snapshot that was sent on another stream.
-    pub(super) fn resumed(pages: Vec<ShownPage>) -> Self {
-        Self { pages, all_read: true, stage: Stage::Resumed }
+    /// A snapshot that begins, of a stream that goes on with what follows `position`.
+    pub(super) fn new(position: Position) -> Self {
+        Self { coverage: Coverage::default(), all_read: false, judged: position, check: 0, is_announced: false }
     }
 
-    /// Whether there is more to send.
-    pub(super) fn is_incomplete(&self) -> bool {
-        matches!(self.stage, Stage::Reading)
+    /// The rest of one that was sent on another stream; `None` if it showed something else than `filter` asks for: then
+    /// it is not known what it has shown of that, and what it has comes again.
+    pub(super) fn resumed(shown: Shown, filter: &EventFilter, position: Position) -> Option<Self> {
+        let check = shown.check;
+        let coverage = Coverage { pages: shown.pages, ..Coverage::default() };
+        let resumed = Self { coverage, all_read: true, judged: position, check, is_announced: true };
+        (shown.of == digest_of(filter)).then_some(resumed)
     }
 
-    /// Whether it is not known yet which events it covers.
-    pub(super) fn is_resumed(&self) -> bool {
-        matches!(self.stage, Stage::Resumed)
+    /// The subscriber is told that it is complete. `false` if that was done before.
+    pub(super) fn announce(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_announced, true)
     }
 
-    /// What a token says of it.
-    pub(super) fn state(&self) -> SnapshotState {
-        match self.stage {
-            Stage::Reading => SnapshotState::Incomplete,
-            Stage::Complete { .. } | Stage::Resumed => SnapshotState::Shown(self.pages.clone()),
-        }
+    /// Whether nothing is left to do but to leave out the events that it covers.
+    pub(super) fn is_done(&self) -> bool {
+        self.is_announced && self.is_complete()
+    }
+
+    /// Whether everything was sent, and it is known which events it covers.
+    fn is_complete(&self) -> bool {
+        self.all_read && self.coverage.is_judged_at(self.judged.seq)
     }
 
     /// Whether nothing that follows `position` can be in it.
     pub(super) fn is_over_at(&self, position: Position) -> bool {
-        !self.is_incomplete() && self.pages.last().is_none_or(|last| last.head <= position.seq)
+        self.is_done() && self.coverage.is_judged_at(position.seq)
     }
 
     /// Whether it shows this event.
     pub(super) fn covers(&self, event: &LoggedEvent) -> bool {
-        match &self.stage {
-            Stage::Complete { shown } => shown.get(&event.dispute).is_some_and(|head| event.seq <= *head),
-            Stage::Reading | Stage::Resumed => false,
+        self.coverage.covers(event.seq, event.dispute)
+    }
+
+    /// What a token says of it.
+    pub(super) fn state(&self, filter: &EventFilter) -> SnapshotState {
+        let pages = &self.coverage.pages;
+        if self.is_announced && pages.len() <= TOKEN_PAGES {
+            SnapshotState::Shown(Shown { of: digest_of(filter), pages: pages.clone(), check: self.check })
+        } else {
+            SnapshotState::Incomplete
         }
     }
 
-    /// Reads on: the next open disputes, none if that was all.
-    pub(super) async fn read_on(&mut self, shared: &Shared, filter: &EventFilter) -> Result<Vec<Bytes>, Error> {
-        if self.all_read {
-            return Ok(Vec::new());
+    /// Goes on by one read.
+    pub(super) async fn step(&mut self, shared: &Shared, filter: &EventFilter) -> Result<Step, Error> {
+        if self.is_complete() {
+            Ok(Step::Complete)
+        } else if self.coverage.is_judged_at(self.judged.seq) {
+            self.read_page(shared, filter).await
+        } else {
+            self.judge(shared, filter).await
         }
+    }
+
+    async fn read_page(&mut self, shared: &Shared, filter: &EventFilter) -> Result<Step, Error> {
         let query = DisputeQuery {
             visible_to: filter.caller.scope.is_none().then(|| filter.caller.user.clone()),
             disputes: filter.disputes.iter().copied().collect(),
@@ -102,11 +122,11 @@ impl Snapshot {
             kinds: filter.kinds.iter().copied().collect(),
             statuses: vec![DisputeStatus::Pending, DisputeStatus::Escalated],
             sort: Sort::OldestFirst,
-            after: self.pages.last().map(|last| last.up_to),
+            after: self.coverage.pages.last().map(|last| last.up_to),
             limit: PAGE as u64,
             ..DisputeQuery::default()
         };
-        let (found, head) = shared.repository.disputes_and_head(&query).await?;
+        let (found, head, id) = shared.repository.disputes_and_head(&query).await?;
         let now = shared.clock.now();
         let mut events: Vec<Bytes> = Vec::with_capacity(found.len());
         let mut bytes = 0_usize;
@@ -123,50 +143,74 @@ impl Snapshot {
         }
         self.all_read = events.len() == found.len() && found.len() < PAGE;
         if let Some(up_to) = up_to {
-            match self.pages.last_mut().filter(|last| last.head == head) {
-                Some(last) => last.up_to = up_to,
-                None => self.pages.push(ShownPage { up_to, head }),
-            }
+            self.coverage.add_page(ShownPage { up_to, head });
+            self.check = id.map_or(0, |id| Position::after(head, id).check);
         }
-        Ok(events)
+        Ok(if events.is_empty() { Step::More } else { Step::Page(events) })
     }
 
-    /// Finds out, once everything was sent, which of the events after `position` it covers.
-    pub(super) async fn complete(
-        &mut self,
-        shared: &Shared,
-        filter: &EventFilter,
-        mut position: Position,
-    ) -> Result<(), Error> {
+    /// Looks at some more of the log for what it says of the pages.
+    async fn judge(&mut self, shared: &Shared, filter: &EventFilter) -> Result<Step, Error> {
         // Whether a dispute was open is told by events of every type.
         let filter = EventFilter { event_types: Default::default(), ..filter.clone() };
-        let mut was_open: HashMap<DisputeId, (i64, bool)> = HashMap::new();
-        while !self.is_read_up_to(position) {
-            let page = shared.feed.list(position, &filter, EVENTS).await?;
-            for event in &page.events {
-                if let Some(head) = self.head_for(event).filter(|head| event.seq <= *head) {
-                    was_open.insert(event.dispute, (head, leaves_open(event.event_type)));
-                }
-            }
-            if page.position == position {
-                break;
-            }
-            position = page.position;
+        let page = shared.feed.list(self.judged, &filter, EVENTS).await?;
+        for event in &page.events {
+            let payload = v1::DisputeEvent::decode(event.payload.clone()).ok();
+            let created = payload.and_then(|event| known_instant(&event.dispute?.create_time?));
+            let created = created.ok_or_else(|| Error::Internal(format!("event {} cannot be read", event.seq)))?;
+            self.coverage.add_event(event.seq, (created, event.dispute), leaves_open(event.event_type));
         }
-        let shown = was_open.into_iter().filter_map(|(dispute, (head, is_open))| is_open.then_some((dispute, head)));
-        self.stage = Stage::Complete { shown: shown.collect() };
-        Ok(())
+        if page.position == self.judged {
+            return Err(Error::Internal("a page of a snapshot was read behind the end of the log".to_owned()));
+        }
+        self.judged = page.position;
+        Ok(Step::More)
+    }
+}
+
+/// Which events the pages of a snapshot show. With each page comes the head of the log at its moment: a dispute that
+/// the page shows has every event up to that head behind it. One that it does not show was resolved by then, and its
+/// events are still to be sent. Which of the two it is the log itself tells: so all there is to remember, here and in a
+/// token, is where each page ended and when it was read.
+#[derive(Default)]
+struct Coverage {
+    /// The pages, those that were read at the same head as one. Keys and heads grow.
+    pages: Vec<ShownPage>,
+    /// The disputes that have events after the beginning of the stream: each with its key, and whether the last of
+    /// those that its page can have behind it leaves it open.
+    touched: HashMap<DisputeId, (Key, bool)>,
+}
+
+impl Coverage {
+    fn add_page(&mut self, page: ShownPage) {
+        match self.pages.last_mut().filter(|last| last.head == page.head) {
+            Some(last) => last.up_to = page.up_to,
+            None => self.pages.push(page),
+        }
     }
 
-    fn is_read_up_to(&self, position: Position) -> bool {
-        self.pages.last().is_none_or(|last| last.head <= position.seq)
+    /// Takes an event into account; they come in the order of the log, and before the next page all up to the last
+    /// page's head.
+    fn add_event(&mut self, seq: i64, key: Key, leaves_open: bool) {
+        // The page of a dispute behind the last one is still to be read.
+        if self.head_for(key).is_none_or(|head| seq <= head) {
+            self.touched.insert(key.1, (key, leaves_open));
+        }
     }
 
-    /// The head at which the page was read that shows the event's dispute, if that was open then.
-    fn head_for(&self, event: &LoggedEvent) -> Option<i64> {
-        let payload = v1::DisputeEvent::decode(event.payload.clone()).ok()?;
-        let created = payload.dispute?.create_time?;
-        let key = (known_instant(&created)?, event.dispute);
+    /// Whether every event up to `seq` is all that matters.
+    fn is_judged_at(&self, seq: i64) -> bool {
+        self.pages.last().is_none_or(|last| last.head <= seq)
+    }
+
+    /// Whether a page shows what came of this event.
+    fn covers(&self, seq: i64, dispute: DisputeId) -> bool {
+        let touched = self.touched.get(&dispute).filter(|(_, is_open)| *is_open);
+        touched.and_then(|(key, _)| self.head_for(*key)).is_some_and(|head| seq <= head)
+    }
+
+    /// The head at which the page was read in which a dispute with this key is, if it was open then.
+    fn head_for(&self, key: Key) -> Option<i64> {
         self.pages.get(self.pages.partition_point(|page| page.up_to < key)).map(|page| page.head)
     }
 }
@@ -188,5 +232,108 @@ fn leaves_open(event_type: EventType) -> bool {
         | EventType::Decided
         | EventType::Settled
         | EventType::SettlementFailed => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const DISPUTES: u8 = 12;
+
+    #[derive(Clone, Debug)]
+    enum Happens {
+        /// Something to a dispute, which is open or not after it; its first event opens it.
+        Event(u8, bool),
+        /// A page of so many disputes is read, after the log was looked at to the end, or only as far as needed.
+        Page(usize, bool),
+    }
+
+    fn happens() -> impl Strategy<Value = Vec<Happens>> {
+        let one = prop_oneof![
+            4 => (0..DISPUTES, any::<bool>()).prop_map(|(dispute, is_open)| Happens::Event(dispute, is_open)),
+            1 => (1_usize..4, any::<bool>()).prop_map(|(size, to_the_end)| Happens::Page(size, to_the_end)),
+        ];
+        prop::collection::vec(one, 0..120)
+    }
+
+    /// Some were created at the same instant.
+    fn key(dispute: u8) -> Key {
+        (Timestamp::from_micros(i64::from(dispute / 3)).unwrap(), DisputeId(Uuid::from_u128(dispute.into())))
+    }
+
+    /// The log, from number 1 on: of which dispute, and whether it is open after that.
+    type Log = Vec<(u8, bool)>;
+
+    fn judge(coverage: &mut Coverage, log: &Log, judged: &mut i64, up_to: i64) {
+        while *judged < up_to {
+            let (dispute, is_open) = log[usize::try_from(*judged).unwrap()];
+            *judged += 1;
+            coverage.add_event(*judged, key(dispute), is_open);
+        }
+    }
+
+    fn head(log: &Log) -> i64 {
+        i64::try_from(log.len()).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4_096, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_the_pages_show_is_covered_and_nothing_else(before in happens(), during in happens(), resumed in 0_i64..9) {
+            let mut log = Log::new();
+            let mut seen = HashSet::new();
+            let mut event = |log: &mut Log, dispute, is_open| log.push((dispute, seen.insert(dispute) || is_open));
+            for happens in before {
+                if let Happens::Event(dispute, is_open) = happens {
+                    event(&mut log, dispute, is_open);
+                }
+            }
+            let start = head(&log);
+            let mut coverage = Coverage::default();
+            let (mut judged, mut all_read) = (start, false);
+            // Up to which event each dispute was shown.
+            let mut shown: HashMap<u8, i64> = HashMap::new();
+            for happens in during.into_iter().chain(std::iter::repeat_n(Happens::Page(3, false), 5)) {
+                match happens {
+                    Happens::Event(dispute, is_open) => event(&mut log, dispute, is_open),
+                    Happens::Page(_, _) if all_read => {}
+                    Happens::Page(size, to_the_end) => {
+                        let needed = coverage.pages.last().map_or(judged, |last| last.head);
+                        judge(&mut coverage, &log, &mut judged, if to_the_end { head(&log) } else { needed });
+                        let behind = |dispute: &u8| coverage.pages.last().is_none_or(|last| last.up_to < key(*dispute));
+                        let is_open = |dispute: &u8| {
+                            log.iter().rev().find(|(other, _)| other == dispute).is_some_and(|(_, is_open)| *is_open)
+                        };
+                        let found: Vec<u8> = (0..DISPUTES).filter(behind).filter(is_open).take(size).collect();
+                        all_read = found.len() < size;
+                        if let Some(last) = found.last() {
+                            shown.extend(found.iter().map(|dispute| (*dispute, head(&log))));
+                            coverage.add_page(ShownPage { up_to: key(*last), head: head(&log) });
+                        }
+                    }
+                }
+            }
+            let end = coverage.pages.last().map_or(start, |last| last.head);
+            judge(&mut coverage, &log, &mut judged, end);
+            prop_assert!(coverage.is_judged_at(judged));
+            // Who resumes later knows the same of what follows.
+            let resumed = (start + resumed).min(head(&log));
+            let mut again = Coverage { pages: coverage.pages.clone(), ..Coverage::default() };
+            judge(&mut again, &log, &mut resumed.clone(), end);
+            for (seq, (dispute, _)) in (1..).zip(&log).filter(|(seq, _)| *seq > start) {
+                let is_shown = shown.get(dispute).is_some_and(|head| seq <= *head);
+                prop_assert_eq!(coverage.covers(seq, key(*dispute).1), is_shown, "event {} of {}", seq, dispute);
+                if seq > resumed {
+                    prop_assert_eq!(again.covers(seq, key(*dispute).1), is_shown, "resumed: event {} of {}", seq, dispute);
+                }
+            }
+        }
     }
 }

@@ -16,12 +16,12 @@ use super::Shared;
 use super::encoded::WatchDisputesResponse;
 use super::requests;
 use super::responses::timestamp;
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, Step};
 use super::status::Failure;
 use super::transport::Deadline;
 use super::violations::Violations;
 use crate::domain::Caller;
-use crate::engine::{Error, EventFilter, Page, Position, ResumeToken, SnapshotState, Start as Place, StartError};
+use crate::engine::{Error, EventFilter, Position, ResumeToken, SnapshotState, Start as Place, StartError};
 use crate::proto::v1;
 use crate::repository::LoggedEvent;
 
@@ -43,8 +43,11 @@ pub(super) async fn watch(
     let mut violations = Violations::default();
     let filter = requests::event_filter(&mut violations, caller, request.filter.as_ref());
     let heartbeat = violations.heartbeat(request.heartbeat_interval);
-    let is_unset = |start: &Start| matches!(start, Start::ResumeToken(token) if token.is_empty());
-    if request.include_snapshot && !request.start.as_ref().is_none_or(is_unset) {
+    let is_set = |start: &Start| match start {
+        Start::ResumeToken(token) => !token.is_empty(),
+        Start::FromBeginning(from_beginning) => *from_beginning,
+    };
+    if request.include_snapshot && request.start.as_ref().is_some_and(is_set) {
         violations.add("include_snapshot", "must not be set together with a start");
     }
     let (filter, heartbeat) = violations.finish(filter.zip(heartbeat))?;
@@ -67,9 +70,9 @@ pub(super) async fn watch(
         position => position?,
     };
     let snapshot = match before {
-        SnapshotState::Shown(pages) => Some(Snapshot::resumed(pages)),
-        SnapshotState::Incomplete => Some(Snapshot::default()),
-        SnapshotState::Over => request.include_snapshot.then(Snapshot::default),
+        SnapshotState::Shown(shown) => Snapshot::resumed(shown, &filter, position),
+        SnapshotState::Incomplete => Some(Snapshot::new(position)),
+        SnapshotState::Over => request.include_snapshot.then(|| Snapshot::new(position)),
     };
     let head = shared.feed.head();
     let next_heartbeat = std::future::pending().boxed();
@@ -133,7 +136,7 @@ impl Subscriber {
     async fn next(mut self) -> Option<(Result<WatchDisputesResponse, Status>, Self)> {
         let message = match std::mem::replace(&mut self.state, State::Live) {
             State::Subscribing => Ok(self.checkpoint(Stage::Subscribed)),
-            State::Live if self.snapshot.as_ref().is_some_and(Snapshot::is_incomplete) => self.snapshot().await,
+            State::Live if self.snapshot.as_ref().is_some_and(|snapshot| !snapshot.is_done()) => self.snapshot().await,
             State::Live => self.live().await,
             State::Ending(failure) => Err(failure),
             State::Ended => return None,
@@ -156,7 +159,7 @@ impl Subscriber {
             // Marked as seen before the log is read: whatever comes after that wakes us below.
             self.head.borrow_and_update();
             let mut wait = None;
-            match self.read().await {
+            match self.shared.feed.read(self.position, &self.filter).await {
                 Ok(page) => {
                     self.position = page.position;
                     let events = self.without_what_the_snapshot_covers(&page.events);
@@ -184,46 +187,38 @@ impl Subscriber {
         }
     }
 
-    /// Reads on in the log, after what a snapshot on an earlier stream has shown of it was found out.
-    async fn read(&mut self) -> Result<Page, Error> {
-        if let Some(snapshot) = self.snapshot.as_mut().filter(|snapshot| snapshot.is_resumed()) {
-            snapshot.complete(&self.shared, &self.filter, self.position).await?;
-        }
-        self.shared.feed.read(self.position, &self.filter).await
-    }
-
-    /// The next message of the snapshot: how some open disputes stand, or that it is complete.
+    /// The next message of the snapshot: how some open disputes stand, or that it is complete. Of one that an earlier
+    /// stream has shown, the first message after it.
     async fn snapshot(&mut self) -> Result<WatchDisputesResponse, Failure> {
         loop {
             if self.shared.drain.is_cancelled() {
                 return Ok(self.last_checkpoint());
             }
-            match self.read_snapshot().await {
-                Ok(events) if !events.is_empty() => {
+            let Some(snapshot) = &mut self.snapshot else { return self.live().await };
+            let wait = match snapshot.step(&self.shared, &self.filter).await {
+                Ok(Step::Page(events)) => {
                     return Ok(WatchDisputesResponse { events, checkpoint: None, resume_token: self.token() });
                 }
-                Ok(_) => return Ok(self.checkpoint(Stage::SnapshotComplete)),
+                Ok(Step::Complete) => {
+                    let is_first_told = snapshot.announce();
+                    self.snapshot.take_if(|snapshot| snapshot.is_over_at(self.position));
+                    return if is_first_told {
+                        Ok(self.checkpoint(Stage::SnapshotComplete))
+                    } else {
+                        self.live().await
+                    };
+                }
+                Ok(Step::More) => Duration::ZERO,
                 Err(Error::Internal(what)) => return Err(Failure::internal(&what)),
-                Err(_) => {}
-            }
-            match self.woken(Some(READ_AGAIN)).await {
+                Err(_) => READ_AGAIN,
+            };
+            match self.woken(Some(wait)).await {
                 Woken::Events => {}
                 Woken::Heartbeat => return Ok(self.checkpoint(Stage::Going)),
                 Woken::Drain => return Ok(self.last_checkpoint()),
                 Woken::Deadline => return Err(Failure::deadline_exceeded()),
             }
         }
-    }
-
-    /// Reads on in the snapshot; nothing is left when it is complete.
-    async fn read_snapshot(&mut self) -> Result<Vec<Bytes>, Error> {
-        let Some(snapshot) = &mut self.snapshot else { return Ok(Vec::new()) };
-        let events = snapshot.read_on(&self.shared, &self.filter).await?;
-        if events.is_empty() {
-            snapshot.complete(&self.shared, &self.filter, self.position).await?;
-            self.snapshot.take_if(|snapshot| snapshot.is_over_at(self.position));
-        }
-        Ok(events)
     }
 
     /// The payloads of these events, without those that a snapshot already shows.
@@ -266,7 +261,7 @@ impl Subscriber {
     }
 
     fn token(&self) -> String {
-        let snapshot = self.snapshot.as_ref().map_or(SnapshotState::Over, Snapshot::state);
+        let snapshot = self.snapshot.as_ref().map_or(SnapshotState::Over, |snapshot| snapshot.state(&self.filter));
         ResumeToken { snapshot, ..self.shared.feed.token(self.position) }.encode()
     }
 }

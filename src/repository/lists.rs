@@ -22,7 +22,8 @@ use super::reads::{self, disputes_of};
 use super::transaction::Moment;
 use super::{Repository, rows};
 use crate::domain::{
-    Case, DisputeId, DisputeKind, DisputeStatus, OrderId, OrderStatus, PartyRole, SettlementStatus, Timestamp, UserId,
+    Case, DisputeId, DisputeKind, DisputeStatus, EventId, OrderId, OrderStatus, PartyRole, SettlementStatus, Timestamp,
+    UserId,
 };
 
 /// Which orders, newest first by (`create_time`, id).
@@ -390,11 +391,17 @@ impl Repository {
         self.at_one_moment(|moment: Moment| async move { query.read(&moment).await }).await
     }
 
-    /// The same, with the number of the last event of the log at that moment: what was found has every event up to
-    /// there behind it, and none that follows.
-    pub async fn disputes_and_head(&self, query: &DisputeQuery) -> Result<(Vec<(DisputeId, Case)>, i64), StorageError> {
+    /// The same, with the number of the last event of the log at that moment and its id, if it is kept: what was found
+    /// has every event up to there behind it, and none that follows.
+    pub async fn disputes_and_head(
+        &self,
+        query: &DisputeQuery,
+    ) -> Result<(Vec<(DisputeId, Case)>, i64, Option<EventId>), StorageError> {
         let query = query.clone();
-        let read = |moment: Moment| async move { Ok((query.read(&moment).await?, reads::log(&*moment).await?.head)) };
+        let read = |moment: Moment| async move {
+            let head = reads::log(&*moment).await?.head;
+            Ok((query.read(&moment).await?, head, reads::event_id_at(&*moment, head).await?))
+        };
         self.at_one_moment(read).await
     }
 }

@@ -124,9 +124,7 @@ impl Repository {
 
     /// The id of the event with number `seq`, if it is kept.
     pub async fn event_id_at(&self, seq: i64) -> Result<Option<EventId>, StorageError> {
-        let select = event::Entity::find().select_only().column(event::Column::EventId);
-        let id = select.filter(event::Column::Seq.eq(seq)).into_tuple().one(&self.reader).await?;
-        Ok(id.map(EventId))
+        event_id_at(&self.reader, seq).await
     }
 }
 
@@ -186,6 +184,13 @@ pub(super) async fn log(connection: &impl ConnectionTrait) -> Result<Log, Storag
     let log = event_log::Entity::find_by_id(1_i16).one(connection).await?;
     let missing = StorageError::Corrupt { table: "event_log", id: "1".to_owned(), what: "missing" };
     log.map(rows::log_from).ok_or(missing)
+}
+
+/// The id of the event with number `seq`, if it is kept.
+pub(super) async fn event_id_at(connection: &impl ConnectionTrait, seq: i64) -> Result<Option<EventId>, StorageError> {
+    let select = event::Entity::find().select_only().column(event::Column::EventId);
+    let id = select.filter(event::Column::Seq.eq(seq)).into_tuple().one(connection).await?;
+    Ok(id.map(EventId))
 }
 
 /// PostgreSQL's clock, now and not at the beginning of the transaction.

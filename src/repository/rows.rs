@@ -334,12 +334,12 @@ pub(super) fn dispute_row(dispute: &Dispute) -> dispute::Model {
     }
 }
 
-/// Orders, each with those of the disputes that are about it.
 /// What is wrong with a dispute of which there is no order.
 pub(super) fn without_its_order(dispute: DisputeId) -> StorageError {
     StorageError::Corrupt { table: "disputes", id: dispute.to_string(), what: "its order is missing" }
 }
 
+/// Orders, each with those of the disputes that are about it.
 pub(super) fn cases_from(orders: Vec<order::Model>, disputes: Vec<dispute::Model>) -> Result<Vec<Case>, StorageError> {
     let mut by_order: HashMap<String, Vec<Dispute>> = HashMap::new();
     for row in disputes {

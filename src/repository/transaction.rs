@@ -13,6 +13,7 @@ use sea_orm::{
     IsolationLevel, Iterable as _, Order as Direction, QueryFilter as _, QueryOrder as _, QuerySelect as _,
     QueryTrait as _, SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
 };
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::batch::{filled_up, insert_all};
@@ -77,7 +78,8 @@ impl Repository {
             drop(turn);
             Ok(found)
         };
-        tokio::spawn(task).await.unwrap_or_else(|error| Err(StorageError::Failed(error.to_string())))
+        let read = tokio::spawn(task.in_current_span()).await;
+        read.unwrap_or_else(|_| Err(StorageError::Failed("a read ended without an answer".to_owned())))
     }
 
     /// Begins a write transaction; on SQLite it is the only one from here on.

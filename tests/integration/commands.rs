@@ -189,10 +189,10 @@ async fn a_request_id_has_one_effect(service: Service) {
     let first = bob.disputes.offer_partial_refund(request.clone()).await.unwrap().into_inner().dispute.unwrap();
     let again = bob.disputes.offer_partial_refund(request.clone()).await.unwrap().into_inner().dispute.unwrap();
     assert_eq!(first, again);
-    // The id is the caller's own: ann's is another one.
     // However the same id is written.
     let spelled = v1::OfferPartialRefundRequest { request_id: REQUEST.to_uppercase(), ..request.clone() };
     assert_eq!(bob.offer(spelled).await.unwrap().dispute_id, first.dispute_id);
+    // The id is the caller's own: ann's is another one.
     let theirs = v1::AcceptDisputeRequest { request_id: REQUEST.to_owned(), ..accept(&first.dispute_id) };
     ann.disputes.accept_dispute(theirs.clone()).await.unwrap();
     let now = bob.disputes.offer_partial_refund(request).await.unwrap().into_inner().dispute.unwrap();

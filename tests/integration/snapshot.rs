@@ -18,6 +18,7 @@ on_both_databases!(
     a_token_from_before_the_snapshot_is_complete_repeats_it,
     a_large_snapshot_comes_in_messages_of_a_bounded_size,
     a_snapshot_under_load_and_what_follows_is_the_whole_story,
+    a_token_from_after_a_snapshot_hides_nothing_from_who_was_shown_something_else,
 );
 
 fn with_snapshot() -> v1::WatchDisputesRequest {
@@ -217,53 +218,119 @@ async fn a_large_snapshot_comes_in_messages_of_a_bounded_size(service: Service) 
     assert_eq!(ids.len(), 300);
 }
 
-async fn a_snapshot_under_load_and_what_follows_is_the_whole_story(service: Service) {
-    let orders: Vec<_> = (0..60).map(|number| order(&format!("o{number}"))).collect();
-    service.platform().orders.batch_upsert_orders(v1::BatchUpsertOrdersRequest { orders }).await.unwrap();
-    let work: Vec<_> = (0..60)
-        .map(|number| {
-            let (mut ann, mut bob) = (service.user("ann"), service.user("bob"));
-            tokio::spawn(async move {
-                for _ in 0..6 {
-                    let asked = ann.ask(update(&format!("o{number}"))).await.unwrap();
-                    bob.reply(answer(&asked.dispute_id)).await.unwrap();
-                }
-                ann.ask(update(&format!("o{number}"))).await.unwrap();
-            })
+/// So many orders, on each of which an update is asked for: more than a read of a snapshot looks at.
+const MANY: usize = 600;
+
+/// Who sells order `o{number}`.
+fn seller(number: usize) -> &'static str {
+    if number.is_multiple_of(2) { "bob" } else { "cid" }
+}
+
+/// Answers every ninth of these updates and asks for another one, again and again; asks once more in the end.
+fn load(service: &Service, asked: &[String]) -> Vec<tokio::task::JoinHandle<()>> {
+    let busy = asked.iter().cloned().enumerate().step_by(9);
+    busy.map(|(number, mut dispute)| {
+        let (mut ann, mut seller) = (service.user("ann"), service.user(seller(number)));
+        tokio::spawn(async move {
+            for _ in 0..6 {
+                seller.reply(answer(&dispute)).await.unwrap();
+                dispute = ann.ask(update(&format!("o{number}"))).await.unwrap().dispute_id;
+            }
         })
-        .collect();
+    })
+    .collect()
+}
+
+async fn updates(service: &Service) -> Vec<String> {
+    for chunk in (0..MANY).collect::<Vec<_>>().chunks(500) {
+        let sold = |number: &usize| v1::Order { seller_id: seller(*number).to_owned(), ..order(&format!("o{number}")) };
+        let orders = chunk.iter().map(sold).collect();
+        service.platform().orders.batch_upsert_orders(v1::BatchUpsertOrdersRequest { orders }).await.unwrap();
+    }
+    let ask = |number| {
+        let mut ann = service.user("ann");
+        tokio::spawn(async move { ann.ask(update(&format!("o{number}"))).await.unwrap().dispute_id })
+    };
+    let asking: Vec<_> = (0..MANY).map(ask).collect();
+    let mut asked = Vec::new();
+    for asking in asking {
+        asked.push(asking.await.unwrap());
+    }
+    asked
+}
+
+/// What a stream sends up to the event of the order `last`.
+async fn up_to_the_last(watch: &mut Watch) -> Vec<v1::DisputeEvent> {
+    let mut events = Vec::new();
+    loop {
+        let event = watch.event().await;
+        let is_last = event.dispute.as_ref().unwrap().order_id == "last";
+        events.push(event);
+        if is_last {
+            return events;
+        }
+    }
+}
+
+async fn a_snapshot_under_load_and_what_follows_is_the_whole_story(service: Service) {
+    let asked = updates(&service).await;
+    let work = load(&service, &asked);
     let mut watches = Vec::new();
-    for _ in 0..5 {
+    for _ in 0..4 {
         let mut watch = service.platform().watch(with_snapshot()).await;
         let shown = snapshot(&mut watch).await;
-        let mut revisions: BTreeMap<String, i64> = BTreeMap::new();
-        for event in shown {
-            assert!(revisions.insert(event.dispute.unwrap().dispute_id, event.revision).is_none(), "shown once");
-        }
-        // Who reconnects just then knows the same.
         let complete = watch.token.clone();
-        watches.push((watch, revisions.clone()));
-        watches.push((service.platform().watch_from(&complete).await, revisions));
+        watches.push((watch, shown, complete));
     }
     for task in work {
         task.await.unwrap();
     }
     service.platform().upsert(order("last")).await;
     service.user("ann").ask(update("last")).await.unwrap();
-    for (mut watch, mut revisions) in watches {
-        loop {
-            let event = watch.event().await;
-            let dispute = event.dispute.clone().unwrap();
-            if dispute.order_id == "last" {
-                break;
-            }
+    for (mut watch, shown, complete) in watches {
+        let mut revisions: BTreeMap<String, i64> = BTreeMap::new();
+        for event in shown {
+            assert!(revisions.insert(event.dispute.unwrap().dispute_id, event.revision).is_none(), "shown once");
+        }
+        assert!(revisions.len() > MANY / 2);
+        let live = up_to_the_last(&mut watch).await;
+        for event in &live {
             assert_ne!(event.r#type(), v1::EventType::Snapshot);
+            let id = event.dispute.clone().unwrap().dispute_id;
             // What was resolved while the snapshot was read is not in it.
-            if let Some(before) = revisions.insert(dispute.dispute_id, event.revision) {
+            if let Some(before) = revisions.insert(id, event.revision) {
                 assert_eq!(event.revision, before + 1, "nothing twice, and no hole");
             }
         }
         let open = revisions.values().filter(|revision| **revision == 1).count();
-        assert_eq!(open, 60, "each asked for once more");
+        assert_eq!(open, MANY + 1, "each asked for once more, and the last");
+        // Who reconnects just after the snapshot is sent the same.
+        let mut resumed = service.platform().watch_from(&complete).await;
+        assert_eq!(up_to_the_last(&mut resumed).await, live);
+    }
+}
+
+async fn a_token_from_after_a_snapshot_hides_nothing_from_who_was_shown_something_else(service: Service) {
+    let asked = updates(&service).await;
+    let work = load(&service, &asked);
+    let mut tokens = Vec::new();
+    for _ in 0..6 {
+        let mut watch = service.user("bob").watch(with_snapshot()).await;
+        snapshot(&mut watch).await;
+        tokens.push(watch.token.clone());
+    }
+    for task in work {
+        task.await.unwrap();
+    }
+    service.platform().upsert(order("last")).await;
+    service.user("ann").ask(update("last")).await.unwrap();
+    for token in tokens {
+        // The list knows nothing of snapshots: everything that follows the place.
+        let start = Some(v1::list_dispute_events_request::Start::ResumeToken(token.clone()));
+        let request = v1::ListDisputeEventsRequest { start, page_size: 500, ..Default::default() };
+        let first = service.platform().disputes.list_dispute_events(request).await.unwrap().into_inner().events;
+        let mut wider = service.platform().watch_from(&token).await;
+        let heard = up_to_the_last(&mut wider).await;
+        assert_eq!(heard[..first.len().min(heard.len())], first[..]);
     }
 }

@@ -179,6 +179,7 @@ async fn each_filter_of_the_orders_has_an_index_behind_it() {
     let all = || OrderQuery { limit: 51, ..OrderQuery::default() };
     let ann = || OrderQuery { visible_to: Some(parties().buyer), role: Some(PartyRole::Buyer), ..all() };
     let open = |query| OrderQuery { has_open_dispute: true, ..query };
+    let with = |role| OrderQuery { party: Some(parties().seller), role: Some(role), ..ann() };
     let delivered = vec![OrderStatus::Delivered];
     const BY_KEY: &str = "sqlite_autoindex_orders_1";
     let cases: Vec<(&str, OrderQuery, &[&str])> = vec![
@@ -186,7 +187,9 @@ async fn each_filter_of_the_orders_has_an_index_behind_it() {
         ("by status", OrderQuery { statuses: delivered.clone(), ..all() }, &["orders_by_status"]),
         ("of one's own", ann(), &["orders_by_buyer"]),
         ("of one's own by status", OrderQuery { statuses: delivered, ..ann() }, &["orders_by_buyer"]),
-        ("of one's own with somebody", OrderQuery { party: Some(parties().seller), role: None, ..ann() }, &[]),
+        // By what the caller has, and not by what the other one has.
+        ("of one's own with a seller", with(PartyRole::Seller), &["orders_by_buyer"]),
+        ("of one's own with a buyer", with(PartyRole::Buyer), &["orders_by_seller"]),
         ("with an open dispute", open(all()), &[BY_KEY, "disputes_open_by_seller"]),
         ("of one's own with an open dispute", open(ann()), &[BY_KEY, "disputes_open_by_buyer"]),
     ];
