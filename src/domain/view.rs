@@ -80,13 +80,18 @@ impl Case {
     /// What will come of a dispute, once the clock has done what it has to do at `now`: what is overdue can no
     /// longer be accepted, whether or not that has been recorded yet.
     pub fn consequences_at(&self, dispute: &Dispute, now: Timestamp) -> Consequences {
-        let Some(after_the_clock) = expire_overdue(self, now).map(|decision| decision.case) else {
-            return self.consequences(dispute);
-        };
-        let end = after_the_clock.dispute(dispute.id).and_then(|dispute| dispute.resolution.as_ref());
+        match expire_overdue(self, now) {
+            Some(clock) => clock.case.consequences_of_stored(dispute),
+            None => self.consequences(dispute),
+        }
+    }
+
+    /// The same on the case as the clock leaves it, of a dispute as it is stored: that can still be pending.
+    fn consequences_of_stored(&self, dispute: &Dispute) -> Consequences {
+        let end = self.dispute(dispute.id).and_then(|dispute| dispute.resolution.as_ref());
         match end {
             Some(end) if dispute.is_pending() => Consequences { if_accepted: None, if_silent: Some(end.outcome) },
-            Some(_) | None => after_the_clock.consequences(dispute),
+            Some(_) | None => self.consequences(dispute),
         }
     }
 
@@ -97,7 +102,7 @@ impl Case {
         let case = after_the_clock.as_ref().unwrap_or(self);
         DisputeView {
             dispute: dispute.clone(),
-            consequences: self.consequences_at(dispute, now),
+            consequences: case.consequences_of_stored(dispute),
             allowed_actions: allowed_actions(case, dispute.id, caller, policy, now),
         }
     }

@@ -43,19 +43,15 @@ pub(super) async fn watch(
     let mut violations = Violations::default();
     let filter = requests::event_filter(&mut violations, caller, request.filter.as_ref());
     let heartbeat = violations.heartbeat(request.heartbeat_interval);
-    let is_set = |start: &Start| match start {
-        Start::ResumeToken(token) => !token.is_empty(),
-        Start::FromBeginning(from_beginning) => *from_beginning,
-    };
-    if request.include_snapshot && request.start.as_ref().is_some_and(is_set) {
-        violations.add("include_snapshot", "must not be set together with a start");
-    }
-    let (filter, heartbeat) = violations.finish(filter.zip(heartbeat))?;
     let (token, from_beginning) = match &request.start {
         Some(Start::ResumeToken(token)) => (token.as_str(), false),
         Some(Start::FromBeginning(from_beginning)) => ("", *from_beginning),
         None => ("", false),
     };
+    if request.include_snapshot && (!token.is_empty() || from_beginning) {
+        violations.add("include_snapshot", "must not be set together with a start");
+    }
+    let (filter, heartbeat) = violations.finish(filter.zip(heartbeat))?;
     let start = requests::start(token, from_beginning)?;
     let before = match &start {
         Place::After(token) => token.snapshot.clone(),
