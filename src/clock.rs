@@ -134,6 +134,17 @@ fn machine_now() -> Timestamp {
     Timestamp::from_micros(chrono::Utc::now().timestamp_micros()).unwrap_or(Timestamp::MAX)
 }
 
+/// A span that is up to a half longer or shorter, at random: what many do after the same event does not come at once.
+pub fn jittered(span: Duration) -> Duration {
+    span.mul_f64(0.5 + fastrand::f64())
+}
+
+/// Returns after `span` of real time, whatever any clock shows: for what has nothing to do with the time of a story, as
+/// trying a lost connection again.
+pub async fn pause(span: Duration) {
+    nap(span).await;
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 async fn nap(span: Duration) {
     tokio::time::sleep(span).await;

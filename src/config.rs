@@ -1,13 +1,16 @@
 //! What can be set from outside: the flags, their environment twins, and the policy file.
 
 mod policy_file;
+mod span;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use policy_file::{PolicyFileError, load_policy};
+pub use span::{InvalidSpan, Span};
 
 /// A resolution centre: the buyer and the seller of a marketplace order settle their disputes by themselves.
 #[derive(Parser, Clone, Debug)]
@@ -52,6 +55,28 @@ pub struct Config {
     /// A TOML file over the default policy.
     #[arg(long, global = true, env = "DISPUTES_POLICY", value_name = "FILE")]
     pub policy: Option<PathBuf>,
+    /// Whether replicas on one PostgreSQL wake each other by NOTIFY; without it events of others take up to a second.
+    #[arg(
+        long,
+        global = true,
+        env = "DISPUTES_NOTIFY",
+        value_name = "BOOL",
+        default_value_t = true,
+        action = clap::ArgAction::Set
+    )]
+    pub notify: bool,
+    /// How many streams of events there can be.
+    #[arg(long, global = true, env = "DISPUTES_MAX_STREAMS", value_name = "COUNT", default_value_t = 20_000)]
+    pub max_streams: usize,
+    /// How many streams of events one caller can have.
+    #[arg(long, global = true, env = "DISPUTES_MAX_STREAMS_PER_CALLER", value_name = "COUNT", default_value_t = 2_000)]
+    pub max_streams_per_caller: usize,
+    /// After how long a stream ends and its client comes back, perhaps to another replica; 0s for never.
+    #[arg(long, global = true, env = "DISPUTES_MAX_STREAM_AGE", value_name = "SPAN", default_value = "0s")]
+    pub max_stream_age: Span,
+    /// A connection that is silent for so long is asked for a sign of life, and closed if none comes for as long again.
+    #[arg(long, global = true, env = "DISPUTES_KEEPALIVE", value_name = "SPAN", default_value = "20s", value_parser = keepalive)]
+    pub keepalive: Span,
     /// How log lines are written; `RUST_LOG` filters them.
     #[arg(long, global = true, env = "DISPUTES_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
@@ -71,6 +96,14 @@ pub enum LogFormat {
     Text,
     /// For machines: one JSON object a line.
     Json,
+}
+
+/// A span above zero.
+fn keepalive(text: &str) -> Result<Span, String> {
+    match text.parse() {
+        Ok(Span(Duration::ZERO)) => Err("expected a span above zero".to_owned()),
+        span => span.map_err(|error: InvalidSpan| error.to_string()),
+    }
 }
 
 /// Why the flags do not go together.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch::Receiver;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
@@ -13,10 +14,10 @@ use tonic_health::server::HealthReporter;
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError, PolicyFileError};
 use crate::domain::Policy;
-use crate::engine::{Committer, Deadlines, Feed, forget_requests};
-use crate::grpc::{self, RpcLayer, Shared, Translations};
+use crate::engine::{Committer, Deadlines, Feed, forget_events, forget_requests, keep_in_touch};
+use crate::grpc::{self, Quota, RpcLayer, Shared, Translations};
 use crate::proto::DESCRIPTOR_SET;
-use crate::repository::{ConnectError, Repository, StorageError};
+use crate::repository::{Bell, ConnectError, Repository, StorageError};
 
 /// How long streams and commands in flight have to end; with what follows, the process is gone within 10 s.
 const DRAIN: Duration = Duration::from_secs(8);
@@ -26,11 +27,6 @@ const LAST_COMMITS: Duration = Duration::from_secs(1);
 
 /// How many RPCs one connection can have in flight.
 const STREAMS_PER_CONNECTION: u32 = 1_024;
-
-/// A connection that is silent for so long is asked for a sign of life …
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
-/// … and closed if none comes within this.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The services, by the names under which their health is asked for; the empty one is the whole server.
 const HEALTH_NAMES: [&str; 3] = ["", "disputes.v1.DisputeService", "disputes.v1.OrderService"];
@@ -59,6 +55,9 @@ pub enum ServeError {
     /// The socket, or the signals.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    /// What must go on for as long as the service runs has ended: the log says why.
+    #[error("a part of the service has failed, it stops")]
+    Background,
     /// The transport ended.
     #[error(transparent)]
     Transport(#[from] tonic::transport::Error),
@@ -83,6 +82,7 @@ pub async fn run(
     let translations = Translations::load()?;
     let repository = Arc::new(Repository::connect(&config.database_url).await?);
     repository.migrate().await?;
+    let bell = if config.notify { Bell::open(&config.database_url).await? } else { None };
 
     let feed = Arc::new(Feed::new(repository.clone()).await?);
     let deadlines = Arc::<Deadlines>::default();
@@ -94,14 +94,18 @@ pub async fn run(
         feed.clone(),
         deadlines.clone(),
     );
-    let commits = tokio::spawn(commits);
-    let background = CancellationToken::new();
-    let in_background = |task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
-        tokio::spawn(background.clone().run_until_cancelled_owned(task))
-    };
-    in_background(Box::pin(feed.clone().run()));
-    in_background(Box::pin(deadlines.run(repository.clone(), clock.clone(), committer.clone())));
-    in_background(Box::pin(forget_requests(clock.clone(), committer.clone())));
+    let mut commits = tokio::spawn(commits);
+    // None of these ends by itself.
+    let mut background = JoinSet::new();
+    background.spawn(feed.clone().run());
+    background.spawn(deadlines.run(repository.clone(), clock.clone(), committer.clone()));
+    background.spawn(forget_requests(clock.clone(), committer.clone()));
+    if !policy.event_retention.is_zero() {
+        background.spawn(forget_events(policy.event_retention, clock.clone(), committer.clone()));
+    }
+    if let Some(bell) = bell {
+        background.spawn(keep_in_touch(bell, feed.clone(), feed.commits()));
+    }
 
     let drain = CancellationToken::new();
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -109,19 +113,29 @@ pub async fn run(
     // Whoever asks as soon as we listen is answered.
     let is_serving = *reachable.borrow();
     report_health(&health, is_serving).await;
-    in_background(Box::pin(keep_health_true(health, reachable, drain.clone())));
+    tokio::spawn(keep_health_true(health, reachable, drain.clone()));
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let shared = Arc::new(Shared { committer, repository, feed, clock, policy, translations, drain: drain.clone() });
+    let shared = Arc::new(Shared {
+        committer: committer.clone(),
+        repository,
+        feed,
+        clock,
+        policy,
+        translations,
+        quota: Arc::new(Quota::new(config.max_streams, config.max_streams_per_caller)),
+        max_stream_age: config.max_stream_age.0,
+        drain: drain.clone(),
+    });
     let address = listener.local_addr()?;
     let server = tonic::transport::Server::builder()
         .layer(RpcLayer::new(auth))
         .max_concurrent_streams(STREAMS_PER_CONNECTION)
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .http2_keepalive_interval(Some(config.keepalive.0))
+        .http2_keepalive_timeout(Some(config.keepalive.0))
         .add_service(grpc::order_service(shared.clone()))
         .add_service(grpc::dispute_service(shared))
         .add_service(health_service)
@@ -135,7 +149,10 @@ pub async fn run(
     // Plainly, whatever the log settings: scripts wait for it.
     eprintln!("listening on {address}");
     let ended = tokio::select! {
-        ended = &mut server => Some(ended),
+        ended = &mut server => Some(ended.map_err(ServeError::from)),
+        // Without one of them the service would look alive, and would not do what it promises.
+        _ = background.join_next() => Some(Err(ServeError::Background)),
+        _ = &mut commits => Some(Err(ServeError::Background)),
         () = shutdown => None,
     };
     drain.cancel();
@@ -146,8 +163,8 @@ pub async fn run(
             Err(_) => tracing::warn!("some clients did not leave in time, their connections are cut"),
         },
     }
-    background.cancel();
-    // With the last handle gone the committer finishes what is in its queue and ends.
+    background.shutdown().await;
+    committer.close();
     if tokio::time::timeout(LAST_COMMITS, commits).await.is_err() {
         tracing::warn!("the last commands were not committed in time");
     }

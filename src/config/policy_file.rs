@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
+use super::span::Span;
 use crate::domain::{
     self, CancellationPolicy, Currency, DeliveryExtensionPolicy, KindPolicy, PartialRefundPolicy, Policy, SilenceRule,
 };
@@ -33,15 +34,12 @@ pub enum PolicyFileError {
     },
 }
 
-/// Reads a policy file. Keys that are understood but have no effect in this version are named in the log.
+/// Reads a policy file.
 pub fn load_policy(path: &Path) -> Result<Policy, PolicyFileError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| PolicyFileError::Unreadable { path: path.to_owned(), source })?;
     let file: PolicyFile = toml::from_str(&text)
         .map_err(|source| PolicyFileError::Invalid { path: path.to_owned(), source: Box::new(source) })?;
-    for key in file.keys_without_effect() {
-        tracing::warn!(key, "this key of the policy file has no effect in this version");
-    }
     Ok(file.into_policy())
 }
 
@@ -188,6 +186,7 @@ impl PolicyFile {
             reminders: self.reminders.iter().map(|offset| offset.0).collect(),
             escalation_window: self.escalation_window.0,
             standing_window: self.standing_window.0,
+            event_retention: self.event_retention.0,
             support_url: self.support_url.0,
             partial_refund: PartialRefundPolicy {
                 kind: kind(
@@ -223,48 +222,6 @@ impl PolicyFile {
                 max_extension: self.delivery_extension.max_extension.0,
             },
         }
-    }
-
-    /// The keys that are set to something else than their default, for rules that this version does not have.
-    fn keys_without_effect(&self) -> Vec<&'static str> {
-        let changed = [("event_retention", self.event_retention != Span::default())];
-        changed.into_iter().filter_map(|(key, is_changed)| is_changed.then_some(key)).collect()
-    }
-}
-
-/// Ten years: longer spans are taken for a slip.
-const LONGEST_SPAN: Duration = Duration::from_secs(3_650 * 24 * 60 * 60);
-
-/// A span: an integer and `s`, `m`, `h` or `d`.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-struct Span(Duration);
-
-impl Span {
-    fn parse(text: &str) -> Option<Self> {
-        let unit_at = text.len().checked_sub(1)?;
-        let (count, unit) = text.split_at_checked(unit_at)?;
-        let seconds_per_unit = match unit {
-            "s" => 1,
-            "m" => 60,
-            "h" => 60 * 60,
-            "d" => 24 * 60 * 60,
-            _ => return None,
-        };
-        let is_integer = !count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit());
-        let count: u64 = is_integer.then(|| count.parse().ok())??;
-        Some(Self(Duration::from_secs(count.checked_mul(seconds_per_unit)?)))
-    }
-}
-
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let span = Self::parse(&text)
-            .ok_or_else(|| D::Error::custom("expected an integer and s, m, h or d, for example \"48h\""))?;
-        if span.0 > LONGEST_SPAN {
-            return Err(D::Error::custom("expected at most 3650d"));
-        }
-        Ok(span)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::ids::UserId;
 
 /// A right beyond being a party: what a scope in the caller's credential gives.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Scope {
     /// An agent of the marketplace, who sees everything.
     Support,
@@ -25,7 +25,7 @@ impl Scope {
 }
 
 /// Who asks, as the credential says.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Caller {
     /// The user or service.
     pub user: UserId,

@@ -22,6 +22,8 @@ pub struct Policy {
     pub escalation_window: Duration,
     /// Over how long a seller's completion rate is taken.
     pub standing_window: Duration,
+    /// How long events are kept; zero for ever.
+    pub event_retention: Duration,
     /// Where a person reaches customer support; empty if this is not said.
     pub support_url: String,
     /// About offers of a partial refund.
@@ -117,6 +119,7 @@ impl Default for Policy {
             reminders: vec![HOUR.saturating_mul(24), HOUR.saturating_mul(2)],
             escalation_window: DAY.saturating_mul(14),
             standing_window: DAY.saturating_mul(60),
+            event_retention: Duration::ZERO,
             support_url: String::new(),
             partial_refund: PartialRefundPolicy {
                 kind: KindPolicy::default(),

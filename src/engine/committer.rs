@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::deadlines::Deadlines;
@@ -19,7 +20,7 @@ use crate::clock::{Clock, mint_id};
 use crate::domain::{
     Caller, Command, DisputeView, EventId, OrderId, OrderReport, OrderView, Policy, Recorded, Timestamp,
 };
-use crate::repository::{Repository, StorageError, Transaction};
+use crate::repository::{Changes, Repository, StorageError, Transaction, in_time};
 
 /// How many submissions can wait; the next one is refused.
 const QUEUE_LENGTH: usize = 4_096;
@@ -33,8 +34,8 @@ const RERUNS: usize = 3;
 /// How long a request id is remembered, at least.
 const REQUEST_MEMORY: Duration = Duration::from_secs(72 * 60 * 60);
 
-/// How many old request ids are forgotten in one batch.
-const FORGET_STEP: u64 = 500;
+/// How many old request ids, or events, are forgotten in one batch.
+const FORGET_STEP: u32 = 500;
 
 /// Encodes the public payload of an event. Given from above: what the payload looks like is not the
 /// engine's concern.
@@ -49,11 +50,11 @@ pub struct RequestKey {
     pub fingerprint: Uuid,
 }
 
-/// Hands commands to the committer's task. Clones share it; once all are gone the task finishes what is
-/// waiting and ends.
+/// Hands commands to the committer's task. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Committer {
     queue: mpsc::Sender<Submission>,
+    closing: CancellationToken,
 }
 
 /// What the committer did since the start.
@@ -84,8 +85,17 @@ pub(super) enum Submission {
     Orders { caller: Caller, reports: Vec<OrderReport>, trace: Option<TraceParent>, answer: Answer<Vec<OrderView>> },
     /// Orders on which a deadline has passed, or somebody is to be reminded of one.
     PassTime { orders: Vec<OrderId>, answer: Answer<usize> },
-    /// Time to forget old request ids.
-    Forget { answer: Answer<u64> },
+    /// Time to forget some of what is old.
+    Forget { what: Old, answer: Answer<u64> },
+}
+
+/// What is not kept for ever.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Old {
+    /// Request ids that are older than they need be kept.
+    Requests,
+    /// Events that are older than the policy keeps them.
+    Events,
 }
 
 type Answer<T> = oneshot::Sender<Result<T, Error>>;
@@ -109,7 +119,7 @@ impl Submission {
                 drop(answer.send(verdict.map_err(Error::Refused)));
             }
             (Self::PassTime { answer, .. }, Ok(Verdict::TimePassed(count))) => drop(answer.send(Ok(count))),
-            (Self::Forget { answer }, Ok(Verdict::Forgotten(count))) => drop(answer.send(Ok(count))),
+            (Self::Forget { answer, .. }, Ok(Verdict::Forgotten(count))) => drop(answer.send(Ok(count))),
             (submission, Ok(_)) => submission.fail(Error::Internal("a verdict of another kind".to_owned())),
             (submission, Err(error)) => submission.fail(error),
         }
@@ -120,7 +130,7 @@ impl Submission {
             Self::Dispute { answer, .. } => drop(answer.send(Err(error))),
             Self::Orders { answer, .. } => drop(answer.send(Err(error))),
             Self::PassTime { answer, .. } => drop(answer.send(Err(error))),
-            Self::Forget { answer } => drop(answer.send(Err(error))),
+            Self::Forget { answer, .. } => drop(answer.send(Err(error))),
         }
     }
 }
@@ -136,6 +146,7 @@ impl Committer {
         deadlines: Arc<Deadlines>,
     ) -> (Self, Arc<Totals>, impl Future<Output = ()> + Send) {
         let (queue, waiting) = mpsc::channel(QUEUE_LENGTH);
+        let closing = CancellationToken::new();
         let totals = Arc::<Totals>::default();
         let task = Task {
             repository,
@@ -147,7 +158,13 @@ impl Committer {
             totals: totals.clone(),
             is_away: AtomicBool::new(false),
         };
-        (Self { queue }, totals, task.run(waiting))
+        let run = task.run(waiting, closing.clone());
+        (Self { queue, closing }, totals, run)
+    }
+
+    /// Takes in nothing more: the task finishes what is waiting and ends.
+    pub fn close(&self) {
+        self.closing.cancel();
     }
 
     /// Has a command judged and, if it is accepted, committed. Answers the dispute after it. A
@@ -180,9 +197,9 @@ impl Committer {
         self.queue_up(|answer| Submission::PassTime { orders, answer }).await
     }
 
-    /// Forgets some of the request ids that are older than they need be kept. Answers how many.
-    pub(super) async fn forget_requests(&self) -> Result<u64, Error> {
-        self.queue_up(|answer| Submission::Forget { answer }).await
+    /// Forgets some of what is old. Answers how much.
+    pub(super) async fn forget(&self, what: Old) -> Result<u64, Error> {
+        self.queue_up(|answer| Submission::Forget { what, answer }).await
     }
 
     async fn submit<T>(&self, submission: impl FnOnce(Answer<T>) -> Submission) -> Result<T, Error> {
@@ -222,8 +239,17 @@ struct Committed {
 }
 
 impl Task {
-    async fn run(self, mut waiting: mpsc::Receiver<Submission>) {
-        while let Some(first) = waiting.recv().await {
+    async fn run(self, mut waiting: mpsc::Receiver<Submission>, closing: CancellationToken) {
+        loop {
+            let first = tokio::select! {
+                biased;
+                () = closing.cancelled(), if !waiting.is_closed() => {
+                    waiting.close();
+                    continue;
+                }
+                first = waiting.recv() => first,
+            };
+            let Some(first) = first else { return };
             let mut orders = first.orders();
             let mut batch = vec![first];
             while orders < BATCH_ORDERS {
@@ -266,7 +292,7 @@ impl Task {
     async fn attempt_again(&self, batch: &[Submission]) -> Result<Committed, StorageError> {
         let mut reruns = 0;
         loop {
-            match self.attempt(batch).await {
+            match in_time(self.attempt(batch)).await {
                 Err(StorageError::Conflict) if reruns < RERUNS => reruns += 1,
                 result => return result,
             }
@@ -294,6 +320,7 @@ impl Task {
         // After the locks: whoever waited for one must not be judged by an older time.
         let now = self.now(transaction).await?;
         let mut verdicts = Vec::with_capacity(batch.len());
+        let mut forget_up_to = None;
         for submission in batch {
             verdicts.push(match submission {
                 Submission::Dispute { caller, command, request, trace, .. } => {
@@ -308,9 +335,15 @@ impl Task {
                     docket.begin(None);
                     Verdict::TimePassed(docket.pass_time(orders, &self.policy, now))
                 }
-                Submission::Forget { .. } => {
+                Submission::Forget { what: Old::Requests, .. } => {
                     let before = now.minus(REQUEST_MEMORY);
-                    Verdict::Forgotten(transaction.forget_idempotency_records(before, FORGET_STEP).await?)
+                    Verdict::Forgotten(transaction.forget_idempotency_records(before, FORGET_STEP.into()).await?)
+                }
+                Submission::Forget { what: Old::Events, .. } => {
+                    let before = now.minus(self.policy.event_retention);
+                    let old = transaction.forgettable_events(before, FORGET_STEP).await?;
+                    forget_up_to = old.map(|old| old.up_to);
+                    Verdict::Forgotten(old.map_or(0, |old| old.count))
                 }
             });
         }
@@ -319,6 +352,7 @@ impl Task {
             let id = EventId(mint_id());
             (id, (self.encode)(id, recorded, trace))
         });
+        let changes = Changes { forget_up_to, ..changes };
         let head = transaction.write(&changes).await?;
         Ok(Committed { verdicts, head, earliest_deadline })
     }
@@ -342,7 +376,7 @@ impl Task {
             tracing::warn!("commands are committed again");
         }
         if let Some(head) = committed.head {
-            self.feed.wake();
+            self.feed.committed(head);
             tracing::debug!(commands, head, "committed a batch");
         }
         if let Some(deadline) = committed.earliest_deadline {

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use super::committer::Committer;
 use super::error::Error;
-use crate::clock::Clock;
+use crate::clock::{Clock, pause};
 use crate::domain::{DisputeId, Timestamp};
 use crate::repository::{Deadline, Repository};
 
@@ -29,9 +29,6 @@ const BUSY_ELSEWHERE: Duration = Duration::from_millis(20);
 
 /// How long a dispute that cannot be expired is set aside.
 const ASIDE: Duration = Duration::from_secs(60);
-
-/// How often old request ids are forgotten.
-const FORGET_EVERY: Duration = Duration::from_secs(10 * 60);
 
 /// Where the committer tells of new deadlines.
 #[derive(Debug)]
@@ -85,35 +82,14 @@ impl Deadlines {
                     tokio::select! {
                         () = sweeper.clock.sleep_until(deadline) => {}
                         () = self.sooner.notified() => {}
-                        () = a_while(LOOK) => {}
+                        // In real time, also with a manual clock: other replicas do not wait for a hand to move.
+                        () = pause(LOOK) => {}
                     }
                 }
                 Wait::No => {}
             }
         }
     }
-}
-
-/// Forgets old request ids for as long as it is polled, in small steps.
-pub async fn forget_requests(clock: Clock, committer: Committer) {
-    loop {
-        clock.sleep(FORGET_EVERY).await;
-        loop {
-            match committer.forget_requests().await {
-                Ok(0) => break,
-                Ok(_) => tokio::task::yield_now().await,
-                Err(error) => {
-                    tracing::warn!(?error, "old request ids could not be forgotten now");
-                    break;
-                }
-            }
-        }
-    }
-}
-
-/// Real time, also with a manual clock: other replicas do not wait for a hand to move.
-async fn a_while(span: Duration) {
-    let _ = tokio::time::timeout(span, std::future::pending::<()>()).await;
 }
 
 /// When to look again.

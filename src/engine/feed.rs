@@ -1,10 +1,9 @@
-//! The feed: the tail of the event log, read once and shared by all subscribers.
+//! The feed: the event log, read once and shared by all subscribers.
 //!
-//! One tailer reads the log by its dense numbers into a ring. A subscriber is a place in the log, not a
-//! queue: it reads on from there, from the ring or, if it is behind that, from the log itself. So a slow
-//! one costs nothing, delays nobody and loses nothing.
+//! One tailer reads the log by its dense numbers into a [`Ring`] and wakes whom the events concern. A subscriber is a
+//! place in the log, not a queue: it reads on from there, from the ring or, if it is behind that, from the
+//! [`History`]. So a slow one costs nothing, delays nobody and loses nothing.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -13,41 +12,44 @@ use uuid::Uuid;
 
 use super::error::Error;
 use super::filter::EventFilter;
+use super::history::History;
+use super::page::{Bounds, Page};
+use super::ring::{Cursor, Ring};
+use super::subscription::Subscription;
 use super::token::{Position, ResumeToken, SnapshotState};
-use crate::repository::{LoggedEvent, Repository, StorageError};
+use super::wakeups::Wakeups;
+use crate::repository::{Log, LoggedEvent, Repository, StorageError};
 
-/// How many events the ring holds …
-const RING_EVENTS: usize = 8_192;
-/// … and how many bytes of payload.
-const RING_BYTES: usize = 16 * 1024 * 1024;
-
-/// How many events one read looks at.
+/// How many events the tailer reads at a time.
 const READ_EVENTS: usize = 512;
-/// How many events one message to a subscriber holds at the most.
-const PAGE_EVENTS: usize = 256;
-/// A page ends with the event that reaches this size: far below what clients take for too large.
-const PAGE_BYTES: usize = 1024 * 1024;
 
-/// The log is looked at afresh this often, for what other replicas wrote: nothing wakes us for that.
+/// The log is looked at afresh this often, whoever has rung or not.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How often a page of a list reads on before it answers what it has found.
+const LIST_READS: usize = 8;
+
+/// How large a page of a list is at the most: far below what clients take for too large.
+const LIST_BYTES: usize = 1024 * 1024;
 
 /// The log's tail, shared by all subscribers.
 #[derive(Debug)]
 pub struct Feed {
     repository: Arc<Repository>,
-    epoch: Uuid,
+    history: History,
     ring: RwLock<Ring>,
-    head: watch::Sender<i64>,
+    wakeups: Arc<Wakeups>,
+    announced: RwLock<Announced>,
     reachable: watch::Sender<bool>,
     wake: Notify,
+    commits: watch::Sender<i64>,
 }
 
-#[derive(Debug)]
-struct Ring {
-    /// The last events up to the head, without a gap.
-    events: VecDeque<Arc<LoggedEvent>>,
-    bytes: usize,
-    head: i64,
+/// What everybody who is concerned was woken for.
+#[derive(Clone, Copy, Debug)]
+struct Announced {
+    epoch: Uuid,
+    head: Cursor,
 }
 
 /// Where a subscriber starts.
@@ -61,48 +63,46 @@ pub enum Start {
     After(ResumeToken),
 }
 
-/// Why a subscriber cannot start where it wants to.
+/// Why the log cannot be read on from a place.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum StartError {
-    /// Some of what follows the token is no longer kept.
+pub enum FeedError {
+    /// Some of what follows it is no longer kept.
     Expired {
         /// The oldest place to start from.
         oldest: ResumeToken,
     },
-    /// The token is of another log, of the future, or of another past.
+    /// It is of another log, of the future, or of another past.
     Unknown,
     /// The log cannot be read now.
     Failed(Error),
 }
 
-impl From<StorageError> for StartError {
+impl From<Error> for FeedError {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<StorageError> for FeedError {
     fn from(error: StorageError) -> Self {
         Self::Failed(error.into())
     }
 }
 
-/// A read of the log.
-#[derive(Clone, Debug)]
-pub struct Page {
-    /// What the filter lets through, in log order.
-    pub events: Vec<Arc<LoggedEvent>>,
-    /// The place up to which the log has been looked at.
-    pub position: Position,
-    /// Whether the log went on from there when it was read.
-    pub more: bool,
-}
-
 impl Feed {
     /// A feed that starts at the head of the log. [`Feed::run`] keeps it going.
     pub async fn new(repository: Arc<Repository>) -> Result<Self, StorageError> {
-        let log = repository.log().await?;
+        let (epoch, head) = end_of(&repository).await?;
+        let ring = Ring::new(head);
         Ok(Self {
+            history: History::new(repository.clone()),
             repository,
-            epoch: log.epoch,
-            ring: RwLock::new(Ring { events: VecDeque::new(), bytes: 0, head: log.head }),
-            head: watch::Sender::new(log.head),
+            announced: RwLock::new(Announced { epoch, head: ring.head() }),
+            ring: RwLock::new(ring),
+            wakeups: Arc::default(),
             reachable: watch::Sender::new(true),
             wake: Notify::new(),
+            commits: watch::Sender::new(0),
         })
     }
 
@@ -111,9 +111,22 @@ impl Feed {
         self.wake.notify_one();
     }
 
-    /// The number of the last event that can be read; changes when there are more.
-    pub fn head(&self) -> watch::Receiver<i64> {
-        self.head.subscribe()
+    /// Says that this process has committed events up to a number.
+    pub fn committed(&self, head: i64) {
+        self.wake();
+        self.commits.send_replace(head);
+    }
+
+    /// What this process has committed, to tell other replicas of.
+    pub fn commits(&self) -> watch::Receiver<i64> {
+        self.commits.subscribe()
+    }
+
+    /// Says that the log has grown up to a number, of which the feed may know.
+    pub fn wake_for(&self, head: i64) {
+        if head > self.announced().position.seq {
+            self.wake();
+        }
     }
 
     /// Whether the log could be read when it was last looked at.
@@ -123,7 +136,13 @@ impl Feed {
 
     /// The token of a place in this log.
     pub fn token(&self, position: Position) -> ResumeToken {
-        ResumeToken { epoch: self.epoch, position, snapshot: SnapshotState::Over }
+        let epoch = self.announced.read().unwrap_or_else(PoisonError::into_inner).epoch;
+        ResumeToken { epoch, position, snapshot: SnapshotState::Over }
+    }
+
+    /// The end of what everybody who is concerned was woken for.
+    pub(super) fn announced(&self) -> Cursor {
+        self.announced.read().unwrap_or_else(PoisonError::into_inner).head
     }
 
     /// Tails the log for as long as it is polled.
@@ -145,124 +164,137 @@ impl Feed {
 
     async fn catch_up(&self) -> Result<(), StorageError> {
         loop {
-            let head = *self.head.borrow();
-            let events = self.repository.events_after(head, READ_EVENTS as u64).await?;
-            let Some(last) = events.last().map(|event| event.seq) else {
-                return Ok(());
+            let head = self.head().position;
+            // With the event at the head: by it the log is recognised.
+            let events = self.repository.tail(head.seq, READ_EVENTS as u64 + 1).await?;
+            let events: Vec<_> = events.into_iter().map(Arc::new).collect();
+            let new = match events.split_first() {
+                Some((first, new)) if Position::after(first.seq, first.id) == head => new,
+                _ if head.seq == 0 => &events,
+                _ => return self.begin_again().await,
             };
-            self.ring.write().unwrap_or_else(PoisonError::into_inner).push(events);
-            self.head.send_replace(last);
+            if !follows(head.seq, new) {
+                return self.begin_again().await;
+            }
+            let Some(last) = new.last() else { return Ok(()) };
+            self.ring.write().unwrap_or_else(PoisonError::into_inner).push(new);
+            self.wakeups.ring(new);
+            let head = Cursor { position: Position::after(last.seq, last.id), ..self.announced() };
+            self.announced.write().unwrap_or_else(PoisonError::into_inner).head = head;
+            if new.len() < READ_EVENTS {
+                return Ok(());
+            }
         }
     }
 
-    /// Finds where a subscriber starts.
-    pub async fn start(&self, start: Start) -> Result<Position, StartError> {
+    /// The log is not what it was: the database was restored, has lost commits, or has forgotten more than the ring has
+    /// seen. Every subscriber looks whether its place is still there.
+    async fn begin_again(&self) -> Result<(), StorageError> {
+        let (epoch, position) = end_of(&self.repository).await?;
+        tracing::warn!(
+            head = position.seq,
+            "the event log has another past than before, subscribers look for their place"
+        );
+        let head = {
+            let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+            ring.begin_again(position);
+            ring.head()
+        };
+        *self.announced.write().unwrap_or_else(PoisonError::into_inner) = Announced { epoch, head };
+        self.wakeups.ring_all();
+        Ok(())
+    }
+
+    fn head(&self) -> Cursor {
+        self.ring.read().unwrap_or_else(PoisonError::into_inner).head()
+    }
+
+    /// Subscribes to what a filter lets through.
+    pub async fn subscribe(
+        self: &Arc<Self>,
+        start: Start,
+        filter: Arc<EventFilter>,
+    ) -> Result<Subscription, FeedError> {
+        // First of all: whatever comes after what is read below rings.
+        let seat = self.wakeups.sit(&filter);
+        let past = self.head().past;
+        let position = self.start(start).await?;
+        Ok(Subscription::new(self.clone(), filter, Cursor { position, past }, seat))
+    }
+
+    /// Finds where to start.
+    pub async fn start(&self, start: Start) -> Result<Position, FeedError> {
         let log = self.repository.log().await?;
         let token = match start {
             Start::Beginning => return Ok(Position::beginning(log.floor)),
-            Start::Now => {
-                let last = self.repository.event_id_at(log.head).await?;
-                return Ok(last.map_or(Position::beginning(log.head), |last| Position::after(log.head, last)));
-            }
+            Start::Now => return Ok(head_of(&self.repository, log).await?),
             Start::After(token) => token,
         };
-        let position = token.position;
-        if token.epoch != log.epoch || position.seq > log.head {
-            return Err(StartError::Unknown);
+        if token.epoch != log.epoch {
+            return Err(FeedError::Unknown);
         }
-        if position.seq < log.floor {
-            return Err(StartError::Expired { oldest: self.token(Position::beginning(log.floor)) });
-        }
-        self.require_known(position, log.floor).await?;
+        self.history.require_known(token.position).await?;
         // What a snapshot has shown of another past is not what is there.
         if let SnapshotState::Shown(shown) = &token.snapshot {
-            self.require_known(shown.end(), log.floor).await?;
+            self.history.require_known(shown.end()).await?;
         }
-        Ok(position)
+        Ok(token.position)
     }
 
-    /// The place is one of this log, and of this past of it.
-    async fn require_known(&self, position: Position, floor: i64) -> Result<(), StartError> {
-        if position.seq <= floor {
-            return Ok(());
-        }
-        let there = self.repository.event_id_at(position.seq).await?;
-        match there.map(|event| Position::after(position.seq, event)) {
-            Some(there) if there == position => Ok(()),
-            Some(_) | None => Err(StartError::Unknown),
-        }
+    /// Reads on from a place, from the ring; `None` if the ring begins later, or is of another past. What was
+    /// acknowledged a moment ago may not be there yet: it rings when it is.
+    pub(super) fn read_ring(&self, after: Cursor, skip_to: i64, filter: &EventFilter, bounds: Bounds) -> Option<Page> {
+        self.ring.read().unwrap_or_else(PoisonError::into_inner).read(after, skip_to, filter, bounds)
     }
 
-    /// Reads on from a place: from the ring, or from the log itself if the ring begins later. What was
-    /// acknowledged a moment ago may not be there yet; [`Feed::head`] changes when it is.
-    pub async fn read(&self, after: Position, filter: &EventFilter) -> Result<Page, Error> {
-        let read = self.ring.read().unwrap_or_else(PoisonError::into_inner).after(after.seq);
-        match read {
-            Some((events, head)) => page(events, after, head, filter, PAGE_EVENTS),
-            None => {
-                let head = *self.head.borrow();
-                page(self.read_log(after).await?, after, head, filter, PAGE_EVENTS)
-            }
-        }
+    /// Reads on from a place, from the log itself and as far as the ring goes. Answers the past of the ring, too: the
+    /// place is one of that.
+    pub(super) async fn read_log(
+        &self,
+        after: Position,
+        filter: &EventFilter,
+        bounds: Bounds,
+    ) -> Result<(Page, u64), FeedError> {
+        let head = self.head();
+        Ok((self.history.read(after, head, filter, bounds).await?, head.past))
     }
 
     /// Reads on from a place, from the log itself: everything that was acknowledged before is there.
     /// At most `most` events, 500 or less.
-    pub async fn list(&self, after: Position, filter: &EventFilter, most: usize) -> Result<Page, Error> {
-        let head = self.repository.log().await?.head;
-        page(self.read_log(after).await?, after, head, filter, most)
-    }
-
-    async fn read_log(&self, after: Position) -> Result<Vec<Arc<LoggedEvent>>, StorageError> {
-        let events = self.repository.events_after(after.seq, READ_EVENTS as u64).await?;
-        Ok(events.into_iter().map(Arc::new).collect())
+    pub async fn list(&self, after: Position, filter: &EventFilter, most: usize) -> Result<Page, FeedError> {
+        let past = self.head().past;
+        let position = head_of(&self.repository, self.repository.log().await?).await?;
+        let head = Cursor { position, past };
+        let mut page = Page { events: Vec::new(), position: after, more: true };
+        let mut bytes = 0_usize;
+        for _ in 0..LIST_READS {
+            let left =
+                Bounds { events: most.saturating_sub(page.events.len()), bytes: LIST_BYTES.saturating_sub(bytes) };
+            let next = self.history.read(page.position, head, filter, left).await?;
+            bytes = next.events.iter().map(|event| event.payload.len()).fold(bytes, usize::saturating_add);
+            page.events.extend(next.events);
+            (page.position, page.more) = (next.position, next.more);
+            if !page.more || page.events.len() >= most || bytes >= LIST_BYTES {
+                break;
+            }
+        }
+        Ok(page)
     }
 }
 
-/// What the filter lets through of the events that follow `after`, and at most so many.
-fn page(
-    events: Vec<Arc<LoggedEvent>>,
-    after: Position,
-    head: i64,
-    filter: &EventFilter,
-    most: usize,
-) -> Result<Page, Error> {
-    let mut page = Page { events: Vec::new(), position: after, more: false };
-    let mut bytes = 0_usize;
-    for event in events {
-        if event.seq != page.position.seq.saturating_add(1) {
-            return Err(Error::Internal(format!("the log has a gap after event {}", page.position.seq)));
-        }
-        page.position = Position::after(event.seq, event.id);
-        if filter.lets_through(&event) {
-            bytes = bytes.saturating_add(event.payload.len());
-            page.events.push(event);
-        }
-        if page.events.len() >= most || bytes >= PAGE_BYTES {
-            break;
-        }
-    }
-    page.more = page.position.seq < head;
-    Ok(page)
+/// Whether events follow a number, and each other, without a hole.
+fn follows(seq: i64, events: &[Arc<LoggedEvent>]) -> bool {
+    events.iter().zip(seq.saturating_add(1)..).all(|(event, expected)| event.seq == expected)
 }
 
-impl Ring {
-    fn push(&mut self, events: Vec<LoggedEvent>) {
-        for event in events {
-            self.head = event.seq;
-            self.bytes = self.bytes.saturating_add(event.payload.len());
-            self.events.push_back(Arc::new(event));
-        }
-        while self.events.len() > RING_EVENTS || self.bytes > RING_BYTES {
-            let Some(oldest) = self.events.pop_front() else { break };
-            self.bytes = self.bytes.saturating_sub(oldest.payload.len());
-        }
-    }
+/// The log's epoch, and its end.
+async fn end_of(repository: &Repository) -> Result<(Uuid, Position), StorageError> {
+    let log = repository.log().await?;
+    Ok((log.epoch, head_of(repository, log).await?))
+}
 
-    /// What follows `seq`, and the head; `None` if the ring begins later than that.
-    fn after(&self, seq: i64) -> Option<(Vec<Arc<LoggedEvent>>, i64)> {
-        let first = self.events.front().map_or(self.head.saturating_add(1), |first| first.seq);
-        let skip = usize::try_from(seq.saturating_add(1).checked_sub(first)?).ok()?;
-        Some((self.events.iter().skip(skip).take(READ_EVENTS).cloned().collect(), self.head))
-    }
+/// The end of the log, of which the last event is always kept.
+async fn head_of(repository: &Repository, log: Log) -> Result<Position, StorageError> {
+    let last = repository.event_id_at(log.head).await?;
+    Ok(last.map_or(Position::beginning(log.head), |last| Position::after(log.head, last)))
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::domain::{Caller, DisputeId, DisputeKind, EventType, OrderId, UserId};
-use crate::repository::LoggedEvent;
+use crate::repository::{EventScan, LoggedEvent};
 
 /// Which events a subscriber gets: any of each list that is not empty, and all of the lists; and never one
 /// that the caller may not see.
@@ -24,6 +24,18 @@ pub struct EventFilter {
 }
 
 impl EventFilter {
+    /// The narrowest that a filter asks for by which events can be found: no event outside of it matches.
+    pub(super) fn scan(&self) -> EventScan {
+        let own = self.caller.scope.is_none().then_some(&self.caller.user);
+        if !self.disputes.is_empty() {
+            EventScan::OfDisputes(self.disputes.iter().copied().collect())
+        } else if !self.orders.is_empty() {
+            EventScan::OfOrders(self.orders.iter().cloned().collect())
+        } else {
+            own.or(self.party.as_ref()).map_or(EventScan::Everything, |party| EventScan::OfParty(party.clone()))
+        }
+    }
+
     /// Whether the subscriber gets this event.
     pub fn lets_through(&self, event: &LoggedEvent) -> bool {
         let parties = &event.parties;

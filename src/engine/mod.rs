@@ -2,7 +2,10 @@
 //!
 //! - [`Committer`]: takes the commands that are waiting and runs them in one transaction.
 //! - [`Deadlines`]: wakes when a response window closes, and feeds the expiry through the committer.
-//! - [`Feed`]: tails the event log once for all subscribers, who read it by [`Position`]s.
+//! - [`Feed`]: tails the event log once for all subscribers, into a `ring`; each of them is a [`Subscription`], which is
+//!   woken by `wakeups` and reads what lies behind the ring from the `history`.
+//! - [`keep_in_touch`]: replicas wake each other.
+//! - `housekeeping`: forgets what need not be remembered.
 
 mod committer;
 mod deadlines;
@@ -10,13 +13,24 @@ mod docket;
 mod error;
 mod feed;
 mod filter;
+mod history;
+mod housekeeping;
+mod page;
+mod replicas;
+mod ring;
+mod subscription;
 mod token;
 mod trace;
+mod wakeups;
 
 pub use committer::{Committer, EncodeEvent, RequestKey, Totals};
-pub use deadlines::{Deadlines, forget_requests};
+pub use deadlines::Deadlines;
 pub use error::Error;
-pub use feed::{Feed, Page, Start, StartError};
+pub use feed::{Feed, FeedError, Start};
 pub use filter::EventFilter;
+pub use housekeeping::{forget_events, forget_requests};
+pub use page::Page;
+pub use replicas::keep_in_touch;
+pub use subscription::Subscription;
 pub use token::{InvalidToken, Position, ResumeToken, Shown, ShownPage, SnapshotState, TOKEN_PAGES};
 pub use trace::TraceParent;

@@ -1,7 +1,7 @@
 //! The only room that knows gRPC.
 //!
 //! - `transport`: what every RPC passes through: who calls, how long it may take, errors of the transport.
-//! - `orders`, `disputes`, `lists`, `watch` with `snapshot`: the handlers.
+//! - `orders`, `disputes`, `lists`, `watch` with `snapshot` and `quota`: the handlers.
 //! - `requests`, `violations`, `pages`: messages in, with every field violation at once.
 //! - `responses` and `encoded`: messages out. `translations`: what people read in them.
 //! - `status`: the only place that names a gRPC code.
@@ -13,6 +13,7 @@ pub mod encoded;
 mod lists;
 mod orders;
 mod pages;
+mod quota;
 mod requests;
 mod responses;
 mod snapshot;
@@ -23,6 +24,7 @@ mod violations;
 mod watch;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +37,7 @@ use crate::repository::{Repository, StorageError};
 
 pub use disputes::DisputeHandlers;
 pub use orders::OrderHandlers;
+pub use quota::Quota;
 pub use responses::encode_event;
 pub use translations::Translations;
 pub use transport::RpcLayer;
@@ -54,6 +57,10 @@ pub struct Shared {
     pub policy: Arc<Policy>,
     /// What people read.
     pub translations: Translations,
+    /// How many streams there can be.
+    pub quota: Arc<Quota>,
+    /// After how long about a stream ends; zero for never.
+    pub max_stream_age: Duration,
     /// Cancelled when the service shuts down: streams end.
     pub drain: CancellationToken,
 }

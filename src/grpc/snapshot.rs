@@ -4,27 +4,34 @@
 //! follows in the log, and must come neither twice nor be missed: [`Coverage`] tells which of it a page shows.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message as _;
+use tokio::task::JoinHandle;
 
 use super::Shared;
 use super::requests::digest_of;
 use super::responses;
 use super::violations::known_instant;
-use crate::clock::mint_id;
-use crate::domain::{DisputeId, DisputeStatus, EventId, EventType, Timestamp};
-use crate::engine::{Error, EventFilter, Position, Shown, ShownPage, SnapshotState, TOKEN_PAGES};
+use crate::clock::{mint_id, pause};
+use crate::domain::{Case, DisputeId, DisputeStatus, EventId, EventType, Timestamp};
+use crate::engine::{Error, EventFilter, FeedError, Page, Position, Shown, ShownPage, SnapshotState, TOKEN_PAGES};
 use crate::proto::v1;
 use crate::repository::{DisputeQuery, LoggedEvent, Sort};
 
 /// How many disputes one read looks at …
-const PAGE: usize = 256;
-/// … and the size that the disputes in one message do not exceed, unless a single one does.
-const PAGE_BYTES: usize = 1024 * 1024;
+const PAGE: usize = 96;
+/// … and the size that the disputes in one message do not exceed, unless a single one does. A subscriber that does not
+/// read costs the server about one message.
+const PAGE_BYTES: usize = 48 * 1024;
 
 /// How many events one read of the log looks for.
 const EVENTS: usize = 256;
+
+/// How long to wait before a read is tried again while the database is away.
+const READ_AGAIN: Duration = Duration::from_millis(250);
 
 /// What a dispute is sorted by.
 type Key = (Timestamp, DisputeId);
@@ -40,6 +47,17 @@ pub(super) struct Snapshot {
     check: u64,
     /// Whether the subscriber was told that it is complete: on this stream, or on the one that this one resumes.
     is_announced: bool,
+    /// What is being read for the next step. In a task of its own: a subscriber that the transport leaves waiting must not
+    /// keep a connection to the database.
+    reading: Option<JoinHandle<Result<Read, FeedError>>>,
+}
+
+/// What a step reads.
+enum Read {
+    /// Some disputes, the head of the log at their moment, and the id of the event there.
+    Disputes(Vec<(DisputeId, Case)>, i64, Option<EventId>),
+    /// What the log says of the pages.
+    Log(Page),
 }
 
 /// What comes of a step.
@@ -55,7 +73,14 @@ pub(super) enum Step {
 impl Snapshot {
     /// A snapshot that begins, of a stream that goes on with what follows `position`.
     pub(super) fn new(position: Position) -> Self {
-        Self { coverage: Coverage::default(), all_read: false, judged: position, check: 0, is_announced: false }
+        Self {
+            coverage: Coverage::default(),
+            all_read: false,
+            judged: position,
+            check: 0,
+            is_announced: false,
+            reading: None,
+        }
     }
 
     /// The rest of one that was sent on another stream; `None` if it showed something else than `filter` asks for: then
@@ -63,7 +88,7 @@ impl Snapshot {
     pub(super) fn resumed(shown: Shown, filter: &EventFilter, position: Position) -> Option<Self> {
         let check = shown.check;
         let coverage = Coverage { pages: shown.pages, ..Coverage::default() };
-        let resumed = Self { coverage, all_read: true, judged: position, check, is_announced: true };
+        let resumed = Self { coverage, all_read: true, judged: position, check, is_announced: true, reading: None };
         (shown.of == digest_of(filter)).then_some(resumed)
     }
 
@@ -102,19 +127,36 @@ impl Snapshot {
         }
     }
 
-    /// Goes on by one read.
-    pub(super) async fn step(&mut self, shared: &Shared, filter: &EventFilter) -> Result<Step, Error> {
+    /// Goes on by one read. While the database is away it waits for it. Who stops waiting misses nothing.
+    pub(super) async fn step(&mut self, shared: &Arc<Shared>, filter: &Arc<EventFilter>) -> Result<Step, FeedError> {
         if self.is_complete() {
-            Ok(Step::Complete)
-        } else if self.coverage.is_judged_at(self.judged.seq) {
-            self.read_page(shared, filter).await
-        } else {
-            self.judge(shared, filter).await
+            return Ok(Step::Complete);
+        }
+        loop {
+            let to_read = self.to_read(filter);
+            let begin = || tokio::spawn(read(shared.clone(), to_read));
+            let found = self.reading.get_or_insert_with(begin).await;
+            self.reading = None;
+            match found.unwrap_or_else(|_| Err(Error::Unavailable.into())) {
+                Ok(Read::Disputes(found, head, id)) => return Ok(self.show(&found, head, id, shared)),
+                Ok(Read::Log(page)) => return self.judge(&page),
+                Err(FeedError::Failed(Error::Unavailable)) => {
+                    let again = read_again(shared.clone(), self.to_read(filter));
+                    self.reading = Some(tokio::spawn(again));
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
 
-    async fn read_page(&mut self, shared: &Shared, filter: &EventFilter) -> Result<Step, Error> {
-        let query = DisputeQuery {
+    /// What to read next.
+    fn to_read(&self, filter: &EventFilter) -> ToRead {
+        if !self.coverage.is_judged_at(self.judged.seq) {
+            // Whether a dispute was open is told by events of every type.
+            let filter = EventFilter { event_types: Default::default(), ..filter.clone() };
+            return ToRead::Log(self.judged, Box::new(filter));
+        }
+        ToRead::Disputes(Box::new(DisputeQuery {
             visible_to: filter.caller.scope.is_none().then(|| filter.caller.user.clone()),
             disputes: filter.disputes.iter().copied().collect(),
             orders: filter.orders.iter().cloned().collect(),
@@ -125,13 +167,16 @@ impl Snapshot {
             after: self.coverage.pages.last().map(|last| last.up_to),
             limit: PAGE as u64,
             ..DisputeQuery::default()
-        };
-        let (found, head, id) = shared.repository.disputes_and_head(&query).await?;
+        }))
+    }
+
+    /// Takes in a page of disputes.
+    fn show(&mut self, found: &[(DisputeId, Case)], head: i64, id: Option<EventId>, shared: &Shared) -> Step {
         let now = shared.clock.now();
         let mut events: Vec<Bytes> = Vec::with_capacity(found.len());
         let mut bytes = 0_usize;
         let mut up_to = None;
-        for (id, case) in &found {
+        for (id, case) in found {
             let Some(dispute) = case.dispute(*id) else { continue };
             let event = responses::encode_snapshot(EventId(mint_id()), case, dispute, now);
             bytes = bytes.saturating_add(event.len());
@@ -146,14 +191,11 @@ impl Snapshot {
             self.coverage.add_page(ShownPage { up_to, head });
             self.check = id.map_or(0, |id| Position::after(head, id).check);
         }
-        Ok(if events.is_empty() { Step::More } else { Step::Page(events) })
+        if events.is_empty() { Step::More } else { Step::Page(events) }
     }
 
-    /// Looks at some more of the log for what it says of the pages.
-    async fn judge(&mut self, shared: &Shared, filter: &EventFilter) -> Result<Step, Error> {
-        // Whether a dispute was open is told by events of every type.
-        let filter = EventFilter { event_types: Default::default(), ..filter.clone() };
-        let page = shared.feed.list(self.judged, &filter, EVENTS).await?;
+    /// Takes in what the log says of the pages.
+    fn judge(&mut self, page: &Page) -> Result<Step, FeedError> {
         for event in &page.events {
             let payload = v1::DisputeEvent::decode(event.payload.clone()).ok();
             let created = payload.and_then(|event| known_instant(&event.dispute?.create_time?));
@@ -161,11 +203,32 @@ impl Snapshot {
             self.coverage.add_event(event.seq, (created, event.dispute), leaves_open(event.event_type));
         }
         if page.position == self.judged {
-            return Err(Error::Internal("a page of a snapshot was read behind the end of the log".to_owned()));
+            return Err(Error::Internal("a page of a snapshot was read behind the end of the log".to_owned()).into());
         }
         self.judged = page.position;
         Ok(Step::More)
     }
+}
+
+/// What a step has to read.
+enum ToRead {
+    Disputes(Box<DisputeQuery>),
+    Log(Position, Box<EventFilter>),
+}
+
+async fn read(shared: Arc<Shared>, what: ToRead) -> Result<Read, FeedError> {
+    match what {
+        ToRead::Disputes(query) => {
+            let (found, head, id) = shared.repository.disputes_and_head(&query).await?;
+            Ok(Read::Disputes(found, head, id))
+        }
+        ToRead::Log(after, filter) => shared.feed.list(after, &filter, EVENTS).await.map(Read::Log),
+    }
+}
+
+async fn read_again(shared: Arc<Shared>, what: ToRead) -> Result<Read, FeedError> {
+    pause(READ_AGAIN).await;
+    read(shared, what).await
 }
 
 /// Which events the pages of a snapshot show. With each page comes the head of the log at its moment: a dispute that

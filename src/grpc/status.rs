@@ -6,9 +6,9 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
-use crate::clock::mint_id;
+use crate::clock::{jittered, mint_id};
 use crate::domain::{Refusal, Scope};
-use crate::engine::{Error, ResumeToken, StartError};
+use crate::engine::{Error, FeedError, ResumeToken};
 use crate::proto::v1::{DisputeKind, DisputeStatus, ErrorReason, OrderStatus, SettlementStatus};
 use crate::repository::StorageError;
 
@@ -18,7 +18,7 @@ const DOMAIN: &str = "disputes.v1";
 /// How many field violations are told apart; the rest are counted.
 const VIOLATIONS: usize = 25;
 
-/// When a client may try again after the service was too busy or away.
+/// When a client may try again after the service was too busy or away; more or less, so that not all come at once.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// A field that is not as it must be. The value itself is never repeated.
@@ -67,7 +67,7 @@ impl Failure {
     }
 
     fn with_retry(mut self) -> Self {
-        self.retry_after = Some(RETRY_AFTER);
+        self.retry_after = Some(jittered(RETRY_AFTER));
         self
     }
 
@@ -130,6 +130,11 @@ impl Failure {
         tracing::error!(%correlation, what, "internal error");
         let message = "an internal error, please report the correlation id";
         Self::new(Code::Internal, ErrorReason::Internal, message).with("correlationId", correlation)
+    }
+
+    pub(super) fn too_many_subscriptions() -> Self {
+        let message = "as many streams are open as there can be, for this caller or for all; end some";
+        Self::new(Code::ResourceExhausted, ErrorReason::TooManySubscriptions, message).with_retry()
     }
 
     fn unavailable() -> Self {
@@ -292,19 +297,19 @@ impl From<Error> for Failure {
     }
 }
 
-impl From<StartError> for Failure {
-    fn from(error: StartError) -> Self {
+impl From<FeedError> for Failure {
+    fn from(error: FeedError) -> Self {
         match error {
-            StartError::Expired { oldest } => {
+            FeedError::Expired { oldest } => {
                 let message = "events after this token are no longer kept; start again from the oldest token";
                 Self::new(Code::OutOfRange, ErrorReason::ResumeTokenExpired, message)
                     .with("oldestToken", ResumeToken::encode(&oldest))
             }
-            StartError::Unknown => {
+            FeedError::Unknown => {
                 let message = "this token is of another log, or of another past of this one";
                 Self::new(Code::OutOfRange, ErrorReason::ResumeTokenUnknown, message)
             }
-            StartError::Failed(error) => error.into(),
+            FeedError::Failed(error) => error.into(),
         }
     }
 }

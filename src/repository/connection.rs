@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::sqlx::Connection as _;
+use sea_orm::sqlx::postgres::PgConnection;
 use sea_orm::sqlx::sqlite::{SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbErr, RuntimeErr, Statement, sqlx};
 
@@ -18,12 +19,32 @@ const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
 /// How long to wait for a connection before saying that there is none.
 pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long a piece of work with the database may take before the database is taken for gone. One that vanished without
+/// a word does not answer, and TCP alone would notice after a quarter of an hour.
+const PATIENCE: Duration = Duration::from_secs(15);
+
 /// How many connections there are for plain reads on each database …
 const POSTGRES_READERS: u32 = 8;
 const SQLITE_READERS: u32 = 4;
 /// … and how many of them reads of several statements leave alone: lists, however many are asked for, must not keep
-/// the feed and the deadlines waiting.
+/// the callers' single reads waiting.
 const FREE_READERS: u32 = 2;
+
+/// How many connections the feed and the deadlines share: no caller keeps them waiting.
+const POSTGRES_BACKGROUND: u32 = 2;
+const SQLITE_BACKGROUND: u32 = 1;
+
+/// What PostgreSQL does for us when a replica, or what is between us, stops moving: nobody holds a lock, above all not
+/// the one on the head of the log, for longer than this.
+const POSTGRES_BOUNDS: [(&str, &str); 7] = [
+    ("lock_timeout", "10s"),
+    ("statement_timeout", "10s"),
+    ("idle_in_transaction_session_timeout", "5s"),
+    ("tcp_keepalives_idle", "10"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "20s"),
+];
 
 /// How long another process may keep SQLite's write lock before we give up on ours.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -78,11 +99,12 @@ impl From<DbErr> for ConnectError {
 impl Repository {
     /// Opens the database at `url`: `sqlite://FILE?mode=rwc` or `postgres://…`.
     pub async fn connect(url: &str) -> Result<Self, ConnectError> {
-        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        if is_postgres(url) {
             // sqlx pings a connection when it is released: with two, the next batch takes the other one.
             let writer = Database::connect(postgres(url, 2)).await?;
             let reader = Database::connect(postgres(url, POSTGRES_READERS)).await?;
-            Ok(Self { writer, reader, moments: moments(POSTGRES_READERS) })
+            let background = Database::connect(postgres(url, POSTGRES_BACKGROUND)).await?;
+            Ok(Self { writer, reader, background, moments: moments(POSTGRES_READERS) })
         } else if !url.starts_with("sqlite:") {
             Err(ConnectError::UnknownScheme)
         } else if url.contains(":memory:") || url.contains("mode=memory") {
@@ -91,9 +113,21 @@ impl Repository {
             let writer = Database::connect(sqlite(url, 1, false)).await?;
             require_recent_sqlite(&writer).await?;
             let reader = Database::connect(sqlite(url, SQLITE_READERS, true)).await?;
-            Ok(Self { writer, reader, moments: moments(SQLITE_READERS) })
+            let background = Database::connect(sqlite(url, SQLITE_BACKGROUND, true)).await?;
+            Ok(Self { writer, reader, background, moments: moments(SQLITE_READERS) })
         }
     }
+}
+
+/// Whether a URL names a PostgreSQL.
+pub(super) fn is_postgres(url: &str) -> bool {
+    url.starts_with("postgres://") || url.starts_with("postgresql://")
+}
+
+/// Does a piece of work with the database, or gives up: then it is not known whether it was done.
+pub(crate) async fn in_time<T>(work: impl Future<Output = Result<T, StorageError>>) -> Result<T, StorageError> {
+    let silent = |_| Err(StorageError::Unavailable("the database does not answer".to_owned()));
+    tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(silent)
 }
 
 fn moments(readers: u32) -> Arc<Semaphore> {
@@ -117,16 +151,18 @@ fn common(url: &str, connections: u32) -> ConnectOptions {
     options
 }
 
-fn postgres(url: &str, connections: u32) -> ConnectOptions {
+pub(super) fn postgres(url: &str, connections: u32) -> ConnectOptions {
     let mut options = common(url, connections);
     options.set_application_name("dispute-service");
+    options.map_sqlx_postgres_pool_opts(|pool| pool.after_release(|connection, _| Box::pin(answers(connection))));
     options.map_sqlx_postgres_opts(|options| {
         options
             .statement_cache_capacity(STATEMENTS)
             // A statement that is prepared while its table is empty would keep the plan for an empty table; and
             // no statement of ours is better off without an index, whatever the planner makes of a table that
             // it has no statistics of.
-            .options([("plan_cache_mode", "force_custom_plan"), ("enable_seqscan", "off"), ("lock_timeout", "10s")])
+            .options([("plan_cache_mode", "force_custom_plan"), ("enable_seqscan", "off")])
+            .options(POSTGRES_BOUNDS)
     });
     options
 }
@@ -146,6 +182,13 @@ fn sqlite(url: &str, connections: u32, only_reads: bool) -> ConnectOptions {
         if only_reads { options.pragma("query_only", "ON") } else { options }
     });
     options
+}
+
+/// Whether a connection that goes back to its pool still answers. sqlx asks that too, but waits for as long as it takes:
+/// connections to a host that vanished would fill the pool.
+async fn answers(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let answer = tokio::time::timeout(ACQUIRE_TIMEOUT, connection.ping()).await;
+    answer.unwrap_or_else(|elapsed| Err(sqlx::Error::Io(elapsed.into()))).map(|()| true)
 }
 
 /// Whether nothing of a transaction is left on a connection that goes back to its pool; if not, it is closed.

@@ -42,7 +42,7 @@ impl From<DbErr> for StorageError {
     }
 }
 
-fn of_sqlx(error: &SqlxError) -> StorageError {
+pub(super) fn of_sqlx(error: &SqlxError) -> StorageError {
     match error {
         SqlxError::Database(error) => of_database(error.as_ref()),
         SqlxError::Io(_)
@@ -84,8 +84,9 @@ fn of_postgres(code: &str, what: String) -> StorageError {
         "40001" | "40P01" => StorageError::Conflict,
         // Connection exceptions, insufficient resources, operator intervention, system errors.
         code if ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)) => StorageError::Unavailable(what),
-        // A standby does not write: the primary has moved. A lock was not to be had in time.
-        "25006" | "55P03" => StorageError::Unavailable(what),
+        // A standby does not write: the primary has moved. A lock was not to be had in time. We stood still for so long
+        // within a transaction that the server ended it.
+        "25006" | "55P03" | "25P03" => StorageError::Unavailable(what),
         _ => StorageError::Failed(what),
     }
 }
@@ -111,6 +112,7 @@ mod tests {
             ("58030", unavailable()),
             ("25006", unavailable()),
             ("55P03", unavailable()),
+            ("25P03", unavailable()),
             ("25P02", failed()),
             ("22001", failed()),
             ("23503", failed()),

@@ -18,7 +18,8 @@ use super::batch::filled_up;
 use super::codes::Code as _;
 use super::entity::{OPEN, PENDING, dispute, order};
 use super::error::StorageError;
-use super::reads::{self, disputes_of};
+use super::log;
+use super::reads::disputes_of;
 use super::transaction::Moment;
 use super::{Repository, rows};
 use crate::domain::{
@@ -399,8 +400,8 @@ impl Repository {
     ) -> Result<(Vec<(DisputeId, Case)>, i64, Option<EventId>), StorageError> {
         let query = query.clone();
         let read = |moment: Moment| async move {
-            let head = reads::log(&*moment).await?.head;
-            Ok((query.read(&moment).await?, head, reads::event_id_at(&*moment, head).await?))
+            let head = log::log(&*moment).await?.head;
+            Ok((query.read(&moment).await?, head, log::event_id_at(&*moment, head).await?))
         };
         self.at_one_moment(read).await
     }

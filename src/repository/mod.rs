@@ -2,15 +2,18 @@
 //!
 //! - `connection`: how each database is opened.
 //! - `migration`: the tables, `entity`: their rows, `rows` and `codes`: rows to domain values and back.
-//! - `reads`: plain reads. `lists`: queries with filters and pages, and the index behind each. `transaction`: everything that is read under a lock, or written.
+//! - `reads`: plain reads, `log`: those of the event log. `lists`: queries with filters and pages, and the index behind each. `transaction`: everything that is read under a lock, or written.
+//! - `bell`: how replicas on one PostgreSQL wake each other.
 //! - `batch`: many rows in statements whose text does not vary with their number.
 
 mod batch;
+mod bell;
 mod codes;
 mod connection;
 mod entity;
 mod error;
 mod lists;
+mod log;
 mod migration;
 mod reads;
 mod rows;
@@ -27,16 +30,21 @@ use crate::domain::{
     Dispute, DisputeId, DisputeKind, EventId, EventType, Order, OrderId, Parties, Recorded, Timestamp,
 };
 
+pub use bell::{Bell, Listener};
 pub use connection::ConnectError;
+pub(crate) use connection::in_time;
 pub use error::StorageError;
 pub use lists::{DisputeQuery, OrderQuery, Side, Sort};
+pub use log::{EventScan, OldEvents};
 pub use transaction::Transaction;
 
-/// The database, behind one pool for what is written and one for plain reads.
+/// The database, behind a pool for what is written, one for plain reads, and one for what goes on in the background.
 #[derive(Debug)]
 pub struct Repository {
     writer: DatabaseConnection,
     reader: DatabaseConnection,
+    /// For the reads of the feed and of the deadlines.
+    background: DatabaseConnection,
     /// One for each read of several statements that can run at once.
     moments: Arc<Semaphore>,
 }
@@ -143,6 +151,8 @@ pub struct Changes {
     pub idempotency: Vec<IdempotencyRecord>,
     /// What happened, in order.
     pub events: Vec<NewEvent>,
+    /// The number up to which events are forgotten.
+    pub forget_up_to: Option<i64>,
 }
 
 /// An instant at which something is to be done about a pending dispute.

@@ -8,28 +8,23 @@ use sea_orm::{
 
 use super::batch::filled_up;
 use super::codes::Code as _;
-use super::entity::{OPEN, PENDING, dispute, event, event_log, order};
+use super::connection::in_time;
+use super::entity::{OPEN, PENDING, dispute, order};
 use super::error::StorageError;
 use super::transaction::Moment;
-use super::{Deadline, Log, LoggedEvent, Repository, rows};
-use crate::domain::{
-    Case, DisputeId, DisputeKind, EventId, Order, OrderId, OrderStatus, SellerStanding, Timestamp, UserId,
-};
+use super::{Deadline, Repository, rows};
+use crate::domain::{Case, DisputeId, DisputeKind, Order, OrderId, OrderStatus, SellerStanding, Timestamp, UserId};
 
 impl Repository {
-    /// Whether the database answers.
-    pub async fn ping(&self) -> Result<(), StorageError> {
-        Ok(self.reader.ping().await?)
-    }
-
     /// The database's clock.
     pub async fn database_time(&self) -> Result<Timestamp, StorageError> {
-        database_time(&self.reader).await
+        in_time(database_time(&self.background)).await
     }
 
     /// The order with this id.
     pub async fn order(&self, id: &OrderId) -> Result<Option<Order>, StorageError> {
-        order::Entity::find_by_id(id.as_str()).one(&self.reader).await?.map(rows::order_from).transpose()
+        let read = async { Ok(order::Entity::find_by_id(id.as_str()).one(&self.reader).await?) };
+        in_time(read).await?.map(rows::order_from).transpose()
     }
 
     /// An order with its open disputes and with those of `ended_too` that ended, as they were at one moment.
@@ -48,7 +43,8 @@ impl Repository {
     pub async fn dispute(&self, id: DisputeId) -> Result<Option<Case>, StorageError> {
         let mut order = None;
         let mut disputes = Vec::new();
-        for (dispute, its_order) in case_of(id).all(&self.reader).await? {
+        let read = async { Ok(case_of(id).all(&self.reader).await?) };
+        for (dispute, its_order) in in_time(read).await? {
             order = order.or(its_order);
             disputes.push(rows::dispute_from(dispute)?);
         }
@@ -67,7 +63,8 @@ impl Repository {
         window_end: Timestamp,
     ) -> Result<SellerStanding, StorageError> {
         let select = ended_orders(seller, window_start, window_end);
-        let counts: Vec<(i16, bool, i64)> = select.into_tuple().all(&self.reader).await?;
+        let read = async { Ok(select.into_tuple().all(&self.reader).await?) };
+        let counts: Vec<(i16, bool, i64)> = in_time(read).await?;
         let orders = |ended: OrderStatus, counted: &[bool]| {
             let those = counts.iter().filter(|(status, counts, _)| *status == ended.code() && counted.contains(counts));
             those.map(|(_, _, orders)| u64::try_from(*orders).unwrap_or_default()).sum()
@@ -94,7 +91,8 @@ impl Repository {
     }
 
     async fn deadlines(&self, select: Select<dispute::Entity>) -> Result<Vec<Deadline>, StorageError> {
-        let rows: Vec<(i64, uuid::Uuid, String)> = select.into_tuple().all(&self.reader).await?;
+        let read = async { Ok(select.into_tuple().all(&self.background).await?) };
+        let rows: Vec<(i64, uuid::Uuid, String)> = in_time(read).await?;
         // One row that makes no sense must not hide the others. Of an instant that makes none the deadline has
         // passed: it is found out where the dispute cannot be expired, and set aside.
         let deadline = |(time, dispute, order): (i64, uuid::Uuid, String)| {
@@ -106,25 +104,6 @@ impl Repository {
             Some(Deadline { time, dispute: DisputeId(dispute), order })
         };
         Ok(rows.into_iter().filter_map(deadline).collect())
-    }
-
-    /// The event log as a whole.
-    pub async fn log(&self) -> Result<Log, StorageError> {
-        log(&self.reader).await
-    }
-
-    /// The events after number `seq`, in order.
-    pub async fn events_after(&self, seq: i64, limit: u64) -> Result<Vec<LoggedEvent>, StorageError> {
-        let select = event::Entity::find()
-            .filter(event::Column::Seq.gt(seq))
-            .order_by(event::Column::Seq, Direction::Asc)
-            .limit(limit);
-        select.all(&self.reader).await?.into_iter().map(rows::event_from).collect()
-    }
-
-    /// The id of the event with number `seq`, if it is kept.
-    pub async fn event_id_at(&self, seq: i64) -> Result<Option<EventId>, StorageError> {
-        event_id_at(&self.reader, seq).await
     }
 }
 
@@ -177,20 +156,6 @@ pub(super) fn disputes_of(orders: Vec<String>, ended_too: &[DisputeKind]) -> Sel
         wanted = wanted.add(Column::Kind.is_in(filled_up(ended_too.iter().map(|kind| kind.code()))));
     }
     dispute::Entity::find().filter(wanted).filter(Column::OrderId.is_in(filled_up(orders)))
-}
-
-/// The event log as a whole.
-pub(super) async fn log(connection: &impl ConnectionTrait) -> Result<Log, StorageError> {
-    let log = event_log::Entity::find_by_id(1_i16).one(connection).await?;
-    let missing = StorageError::Corrupt { table: "event_log", id: "1".to_owned(), what: "missing" };
-    log.map(rows::log_from).ok_or(missing)
-}
-
-/// The id of the event with number `seq`, if it is kept.
-pub(super) async fn event_id_at(connection: &impl ConnectionTrait, seq: i64) -> Result<Option<EventId>, StorageError> {
-    let select = event::Entity::find().select_only().column(event::Column::EventId);
-    let id = select.filter(event::Column::Seq.eq(seq)).into_tuple().one(connection).await?;
-    Ok(id.map(EventId))
 }
 
 /// PostgreSQL's clock, now and not at the beginning of the transaction.

@@ -17,10 +17,11 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::batch::{filled_up, insert_all};
-use super::connection::ACQUIRE_TIMEOUT;
+use super::connection::{ACQUIRE_TIMEOUT, in_time};
 use super::entity::{dispute, event, event_log, idempotency_key, order};
 use super::error::StorageError;
-use super::{Changes, IdempotencyRecord, Repository, reads, rows};
+use super::log::OldEvents;
+use super::{Changes, IdempotencyRecord, Repository, log, reads, rows};
 use crate::domain::{Case, Dispute, DisputeId, DisputeKind, OrderId, Timestamp};
 
 /// What a transaction is begun with: on PostgreSQL its default, READ COMMITTED, in which each statement sees
@@ -78,7 +79,7 @@ impl Repository {
             drop(turn);
             Ok(found)
         };
-        let read = tokio::spawn(task.in_current_span()).await;
+        let read = tokio::spawn(in_time(task).in_current_span()).await;
         read.unwrap_or_else(|_| Err(StorageError::Failed("a read ended without an answer".to_owned())))
     }
 
@@ -183,11 +184,14 @@ impl Transaction {
         let mut records: Vec<_> = changes.idempotency.iter().map(rows::idempotency_row).collect();
         records.sort_unstable_by_key(|record| record.key);
         insert_all::<idempotency_key::ActiveModel>(&self.inner, records, None).await?;
-        if changes.events.is_empty() {
+        if let Some(floor) = changes.forget_up_to {
+            log::forget(&self.inner, floor).await?;
+        }
+        if changes.events.is_empty() && changes.forget_up_to.is_none() {
             return Ok(None);
         }
         let count = i64::try_from(changes.events.len()).unwrap_or(i64::MAX);
-        let head = self.advance_head(count).await?;
+        let head = self.advance_head(count, changes.forget_up_to).await?;
         let first = head.saturating_sub(count).saturating_add(1);
         let events = changes.events.iter().zip(first..).map(|(event, seq)| rows::event_row(seq, event)).collect();
         insert_all::<event::ActiveModel>(&self.inner, events, None).await?;
@@ -195,18 +199,22 @@ impl Transaction {
     }
 
     /// Takes the next numbers of the log. The row stays locked until the commit: so numbers are in commit
-    /// order and without holes, and whoever can see an event can see all before it.
-    async fn advance_head(&self, count: i64) -> Result<i64, StorageError> {
+    /// order and without holes, and whoever can see an event can see all before it. The floor moves with what is
+    /// forgotten.
+    async fn advance_head(&self, count: i64, floor: Option<i64>) -> Result<i64, StorageError> {
         use event_log::Column;
-        let advance = Query::update()
+        let mut advance = Query::update()
             .table(event_log::Entity)
             .value(Column::Head, Expr::col(Column::Head).add(count))
             .and_where(Column::Id.eq(1_i16))
             .returning_col(Column::Head)
             .to_owned();
+        if let Some(floor) = floor {
+            advance.value(Column::Floor, floor);
+        }
         let row = self.inner.query_one(&advance).await?;
         let head = row.map(|row| row.try_get("", "head")).transpose()?;
-        head.ok_or(StorageError::Corrupt { table: "event_log", id: "1".to_owned(), what: "missing" })
+        head.ok_or_else(log::missing)
     }
 
     /// Forgets up to `limit` requests that were remembered before an instant. Answers how many.
@@ -225,6 +233,12 @@ impl Transaction {
         };
         let forget = idempotency_key::Entity::delete_many().filter(Column::Key.in_subquery(oldest.into_query()));
         Ok(forget.exec(&self.inner).await?.rows_affected)
+    }
+
+    /// Which events are older than an instant and can be forgotten, at most so many. `None` if there are none, or if
+    /// another replica forgets just now.
+    pub async fn forgettable_events(&self, before: Timestamp, limit: u32) -> Result<Option<OldEvents>, StorageError> {
+        log::forgettable(&self.inner, before, limit.into()).await
     }
 
     /// Commits. After an error it is not known whether anything was written, unless it is a conflict.

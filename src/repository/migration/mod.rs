@@ -2,6 +2,7 @@
 
 mod m0001_initial;
 mod m0002_whole_rulebook;
+mod m0003_events_by_whom;
 
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, SqliteTransactionMode, TransactionTrait as _};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -13,12 +14,17 @@ pub(super) struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_initial::Migration), Box::new(m0002_whole_rulebook::Migration)]
+        vec![
+            Box::new(m0001_initial::Migration),
+            Box::new(m0002_whole_rulebook::Migration),
+            Box::new(m0003_events_by_whom::Migration),
+        ]
     }
 }
 
 /// The advisory lock that PostgreSQL holds while one process migrates. However long that takes, the others wait.
 const LOCK: &str = "SET LOCAL lock_timeout = 0;
+    SET LOCAL statement_timeout = 0;
     SELECT pg_advisory_xact_lock(7305794241085369197);
     SET LOCAL lock_timeout = '10s'";
 

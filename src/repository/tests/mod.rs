@@ -295,7 +295,7 @@ async fn events_are_numbered_without_holes_whatever_is_rolled_back() {
     assert_eq!(write(&repository, &batch(3..300)).await, Ok(Some(300)));
     let log = repository.log().await.unwrap();
     assert_eq!((log.head, log.floor), (300, 0));
-    let events = repository.events_after(0, 1_000).await.unwrap();
+    let events = repository.tail(1, 1_000).await.unwrap();
     assert!(events.iter().map(|event| event.seq).eq(1..=300));
     assert_eq!(events[299].id, EventId(Uuid::from_u128(299)), "in the order of the batches");
     assert_eq!(repository.event_id_at(300).await, Ok(Some(events[299].id)));

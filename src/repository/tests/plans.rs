@@ -204,3 +204,23 @@ async fn each_filter_of_the_orders_has_an_index_behind_it() {
         }
     }
 }
+
+#[tokio::test]
+async fn each_scan_of_the_events_has_an_index_behind_it() {
+    let (_folder, repository) = repository().await;
+    let disputes = [1, 2, 3].map(Uuid::from_u128);
+    let [buyer, seller] = log::of_party(&parties().buyer, 0, 9, 46);
+    let cases = [
+        (log::within(0, 9, 46), "sqlite_autoindex_events_1 (seq>? AND seq<?)", false),
+        (buyer, "events_by_buyer (buyer_id=? AND seq>? AND seq<?)", false),
+        (seller, "events_by_seller (seller_id=? AND seq>? AND seq<?)", false),
+        (log::of_disputes(disputes, 0, 9, 46), "events_by_dispute (dispute_id=? AND seq>? AND seq<?)", true),
+    ];
+    for (select, by, is_sorted) in cases {
+        let plan = plan(&repository, &select).await;
+        assert_eq!(plan[0], format!("SEARCH events USING INDEX {by}"));
+        assert_eq!(plan.len() > 1, is_sorted, "{plan:?}");
+    }
+    let plan = plan(&repository, &log::disputes_of(&[order("o1").id])).await;
+    assert!(plan[0].contains("USING COVERING INDEX disputes_by_order (order_id=?)"), "{plan:?}");
+}

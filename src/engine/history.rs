@@ -1,0 +1,152 @@
+//! The history: what lies behind the ring, read from the log itself.
+//!
+//! Who asks for everything reads the log in chunks, which all share: a thousand subscribers that resume from the same
+//! old token read it once. Who asks for less finds it by an index, however much there is of the rest. Either way the
+//! place that is read from is looked at too: another past is noticed whenever it comes, and what is forgotten is never
+//! passed over.
+
+use std::sync::Arc;
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use super::error::Error;
+use super::feed::FeedError;
+use super::filter::EventFilter;
+use super::page::{Bounds, Page};
+use super::ring::Cursor;
+use super::token::{Position, ResumeToken, SnapshotState};
+use crate::repository::{EventScan, Log, LoggedEvent, Repository, StorageError};
+
+/// How many numbers a chunk covers. It begins with the event before them, by which its past is recognised.
+const CHUNK: i64 = 512;
+
+/// How many bytes of chunks are kept for others.
+const CHUNK_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Few events are smaller. One read by an index looks for as many of this size as a page has room for.
+const EVENT_BYTES: usize = 350;
+
+type Chunk = Arc<[Arc<LoggedEvent>]>;
+
+/// The past and the number of a chunk.
+type ChunkKey = (u64, i64);
+
+#[derive(Debug)]
+pub(super) struct History {
+    repository: Arc<Repository>,
+    chunks: Cache<ChunkKey, Chunk, Bytes>,
+}
+
+#[derive(Clone, Debug)]
+struct Bytes;
+
+impl Weighter<ChunkKey, Chunk> for Bytes {
+    fn weight(&self, _: &ChunkKey, chunk: &Chunk) -> u64 {
+        let payloads: usize = chunk.iter().map(|event| event.payload.len()).sum();
+        u64::try_from(payloads).unwrap_or(u64::MAX).max(1)
+    }
+}
+
+impl History {
+    pub(super) fn new(repository: Arc<Repository>) -> Self {
+        // Of so few items the cache is not cut into shards, in which a chunk of large events would find no room.
+        Self { repository, chunks: Cache::with_weighter(32, CHUNK_BYTES, Bytes) }
+    }
+
+    /// What follows a place, up to a head that is known to be there.
+    pub(super) async fn read(
+        &self,
+        after: Position,
+        head: Cursor,
+        filter: &EventFilter,
+        bounds: Bounds,
+    ) -> Result<Page, FeedError> {
+        if after.seq >= head.position.seq {
+            self.require_known(after).await?;
+            return Ok(Page { events: Vec::new(), position: after, more: false });
+        }
+        match filter.scan() {
+            EventScan::Everything => self.read_chunk(after, head, filter, bounds).await,
+            scan => self.find(&scan, after, head.position, filter, bounds).await,
+        }
+    }
+
+    async fn find(
+        &self,
+        scan: &EventScan,
+        after: Position,
+        head: Position,
+        filter: &EventFilter,
+        bounds: Bounds,
+    ) -> Result<Page, FeedError> {
+        let limit = bounds.events.min(bounds.bytes / EVENT_BYTES).max(1);
+        let found = self.repository.events(scan, after.seq, head.seq, u64::try_from(limit).unwrap_or(u64::MAX)).await?;
+        // Afterwards: what is lost or forgotten by now may have been so before.
+        self.require_known(after).await?;
+        let found: Vec<_> = found.into_iter().map(Arc::new).collect();
+        let page = Page::of(&found, after, head.seq, filter, bounds);
+        let is_read = found.last().is_none_or(|last| last.seq == page.position.seq);
+        // Nothing that is not found is of this scan.
+        Ok(if is_read && found.len() < limit { Page { position: head, more: false, ..page } } else { page })
+    }
+
+    async fn read_chunk(
+        &self,
+        after: Position,
+        head: Cursor,
+        filter: &EventFilter,
+        bounds: Bounds,
+    ) -> Result<Page, FeedError> {
+        let first = after.seq - after.seq.rem_euclid(CHUNK);
+        let last = first.saturating_add(CHUNK);
+        let chunk = if last <= head.position.seq {
+            self.chunks.get_or_insert_async(&(head.past, first), self.load(first, last)).await?
+        } else {
+            self.load(first, head.position.seq).await?
+        };
+        let next = chunk.partition_point(|event| event.seq <= after.seq);
+        let before = next.checked_sub(1).and_then(|before| chunk.get(before));
+        if before.is_none_or(|before| Position::after(before.seq, before.id) != after) && after.seq != 0 {
+            self.require_known(after).await?;
+        }
+        let events = chunk.get(next..).unwrap_or_default();
+        if events.first().map(|event| event.seq) != Some(after.seq.saturating_add(1)) {
+            // It was there when it was last looked at: unless it was forgotten meanwhile, there is a hole.
+            self.require_known(after).await?;
+            return Err(Error::Internal(format!("the log has a hole after event {}", after.seq)).into());
+        }
+        Ok(Page::of(events, after, head.position.seq, filter, bounds))
+    }
+
+    /// The events from one number to another.
+    async fn load(&self, first: i64, last: i64) -> Result<Chunk, StorageError> {
+        let before = first.saturating_sub(1);
+        let limit = u64::try_from(last.saturating_sub(before)).unwrap_or_default();
+        let events = self.repository.events(&EventScan::Everything, before, last, limit).await?;
+        Ok(events.into_iter().map(Arc::new).collect())
+    }
+
+    /// A place is one of this log and of this past of it, and nothing that follows it is forgotten.
+    pub(super) async fn require_known(&self, position: Position) -> Result<(), FeedError> {
+        match self.repository.event_id_at(position.seq).await? {
+            Some(there) if Position::after(position.seq, there) == position => Ok(()),
+            Some(_) => Err(FeedError::Unknown),
+            None => Self::require_kept(position, self.repository.log().await?),
+        }
+    }
+
+    /// The same of a place whose event is not there.
+    fn require_kept(position: Position, log: Log) -> Result<(), FeedError> {
+        if position.seq < log.floor {
+            let position = Position::beginning(log.floor);
+            let oldest = ResumeToken { epoch: log.epoch, position, snapshot: SnapshotState::Over };
+            Err(FeedError::Expired { oldest })
+        } else if position.seq == log.floor {
+            Ok(())
+        } else {
+            // Of the future.
+            Err(FeedError::Unknown)
+        }
+    }
+}
