@@ -8,13 +8,30 @@
 //! - [`grpc`]: what clients see.
 //! - [`server`]: wiring and lifecycle.
 //!
-//! Beside them: [`config`] (flags and policy file), [`clock`] (the time) and [`proto`] (generated code).
+//! Beside them: [`config`] (flags and policy file), [`clock`] (the time) and [`proto`] (generated code). All of it but
+//! `proto` comes with the feature `server`.
+//!
+//! For those who call the service: [`client`], with the feature of that name, which knows none of the rooms.
 
+#![cfg_attr(
+    not(all(feature = "client", feature = "server")),
+    allow(rustdoc::broken_intra_doc_links, reason = "not everything that is told of is built")
+)]
+
+#[cfg(feature = "client")]
+pub mod client;
+#[cfg(feature = "server")]
 pub mod clock;
+#[cfg(feature = "server")]
 pub mod config;
+#[cfg(feature = "server")]
 pub mod domain;
+#[cfg(feature = "server")]
 pub mod engine;
+#[cfg(feature = "server")]
 pub mod grpc;
 pub mod proto;
+#[cfg(feature = "server")]
 pub mod repository;
+#[cfg(feature = "server")]
 pub mod server;

@@ -19,6 +19,7 @@ pub mod google {
 }
 
 /// The servers of `disputes.v1`.
+#[cfg(feature = "server")]
 pub mod server {
     include!(concat!(env!("OUT_DIR"), "/server/disputes.v1.rs"));
 }

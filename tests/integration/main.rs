@@ -11,6 +11,8 @@
 #![allow(unreachable_pub, missing_docs, reason = "modules of one test")]
 
 mod batches;
+#[cfg(feature = "client")]
+mod client;
 mod commands;
 mod confidentiality;
 mod crash;
