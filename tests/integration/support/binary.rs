@@ -7,7 +7,8 @@ use std::thread::JoinHandle;
 
 /// A running `dispute-service`. Killed when dropped.
 pub struct Binary {
-    child: Child,
+    /// The process itself.
+    pub child: Child,
     /// `host:port`.
     pub address: String,
     log: Arc<Mutex<String>>,

@@ -1,0 +1,51 @@
+//! B2: two replicas of the service on one PostgreSQL are not slower than one.
+
+use super::ROUNDS;
+use super::load::Load;
+use super::postgres::Cluster;
+use super::server::Server;
+use super::table::{Table, Target};
+
+pub(crate) const ABOUT: &str =
+    "open a dispute on PostgreSQL (fsync on), 256 in flight on 8 connections, two replicas : one";
+
+const COMMANDS: usize = 15_000;
+
+pub(crate) async fn run(table: &mut Table) {
+    let Some(cluster) = Cluster::start() else {
+        return println!("*** SKIPPED: there is no PostgreSQL here ***");
+    };
+    let mut sides = Vec::new();
+    for (database, replicas) in [("two", 2), ("one", 1)] {
+        let servers: Vec<Server> = (0..replicas).map(|_| Server::start(&cluster.database(database))).collect();
+        let addresses: Vec<&str> = servers.iter().map(Server::address).collect();
+        let load = Load::on(&addresses, 8, 256).await;
+        sides.push((servers, load));
+    }
+    let (mut per_second, mut cpu) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+    for _ in 0..ROUNDS {
+        for (index, (servers, load)) in sides.iter_mut().enumerate() {
+            load.prepare(COMMANDS).await;
+            let used = |servers: &[Server]| servers.iter().map(Server::cpu).sum::<f64>();
+            let before = used(servers);
+            let round = load.round(COMMANDS).await;
+            per_second[index].push(round.per_second());
+            cpu[index].push((used(servers) - before) * 1e6 / round.commands as f64);
+        }
+    }
+    for (servers, load) in sides {
+        println!("{} replicas: {} commands acknowledged, each once in the log", servers.len(), load.log().await.len());
+        servers.into_iter().for_each(|server| drop(server.stop()));
+    }
+    let log = cluster.log();
+    let lines = |text: &str| log.lines().filter(|line| line.contains(text)).count();
+    println!(
+        "the database's log: {} times \"deadlock detected\", {} times \"still waiting for\", {} errors",
+        lines("deadlock detected"),
+        lines("still waiting for"),
+        lines("ERROR:")
+    );
+    assert_eq!(lines("deadlock detected"), 0, "{log}");
+    table.compare("B2", "commands/s", &per_second[0], &per_second[1], Target::AtLeast(0.95));
+    table.compare("B2", "server CPU us per command", &cpu[0], &cpu[1], Target::None);
+}

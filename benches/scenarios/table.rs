@@ -1,0 +1,131 @@
+//! The one table that all scenarios write to, printed as it grows and kept as JSON under the target directory.
+
+use std::path::Path;
+
+/// What is asked of the ratio, or of the figure itself if it is compared to nothing.
+#[derive(Clone, Copy)]
+pub(crate) enum Target {
+    AtLeast(f64),
+    AtMost(f64),
+    /// Only for orientation.
+    None,
+}
+
+/// A line of the table: medians over the rounds, and the least and the most of what is judged.
+#[derive(serde::Serialize)]
+struct Row {
+    scenario: &'static str,
+    figure: String,
+    ours: f64,
+    limit: Option<f64>,
+    ratio: Option<f64>,
+    target: String,
+    met: Option<bool>,
+    spread: [f64; 2],
+}
+
+const HEADER: [&str; 8] = ["scenario", "figure", "ours", "limit", "ratio", "target", "spread", ""];
+
+pub(crate) struct Table {
+    rows: Vec<Row>,
+}
+
+impl Table {
+    pub(crate) fn new() -> Self {
+        Self { rows: Vec::new() }
+    }
+
+    /// Adds a figure that was measured in turns with its limit: the ratio is the median of the rounds' ratios.
+    pub(crate) fn compare(
+        &mut self,
+        scenario: &'static str,
+        figure: &str,
+        ours: &[f64],
+        limit: &[f64],
+        target: Target,
+    ) {
+        let ratios: Vec<f64> = ours.iter().zip(limit).map(|(ours, limit)| ours / limit).collect();
+        self.add(scenario, figure, median(ours), Some(median(limit)), &ratios, target);
+    }
+
+    /// Adds a figure that stands for itself.
+    pub(crate) fn single(&mut self, scenario: &'static str, figure: &str, ours: &[f64], target: Target) {
+        self.add(scenario, figure, median(ours), None, ours, target);
+    }
+
+    fn add(
+        &mut self,
+        scenario: &'static str,
+        figure: &str,
+        ours: f64,
+        limit: Option<f64>,
+        judged: &[f64],
+        target: Target,
+    ) {
+        let middle = median(judged);
+        let (target, met) = match target {
+            Target::AtLeast(least) => (format!(">= {least}"), Some(middle >= least)),
+            Target::AtMost(most) => (format!("<= {most}"), Some(middle <= most)),
+            Target::None => (String::new(), None),
+        };
+        let spread = [
+            judged.iter().copied().fold(f64::INFINITY, f64::min),
+            judged.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        ];
+        let ratio = limit.map(|_| middle);
+        let row = Row { scenario, figure: figure.to_owned(), ours, limit, ratio, target, met, spread };
+        if self.rows.last().is_none_or(|last| last.scenario != scenario) {
+            print_line(HEADER.map(str::to_owned));
+        }
+        print_line(row.cells());
+        self.rows.push(row);
+    }
+
+    /// Prints everything once more, in one piece, and writes it down.
+    pub(crate) fn finish(&self) {
+        println!();
+        print_line(HEADER.map(str::to_owned));
+        for row in &self.rows {
+            print_line(row.cells());
+        }
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("scenarios.json");
+        let json = serde_json::to_string_pretty(&self.rows).expect("numbers and texts");
+        std::fs::write(&file, json).expect("the target directory can be written to");
+        println!("\nwritten to {}", file.display());
+    }
+}
+
+impl Row {
+    fn cells(&self) -> [String; 8] {
+        let number = |number: Option<f64>| number.map_or("-".to_owned(), short);
+        [
+            self.scenario.to_owned(),
+            self.figure.clone(),
+            short(self.ours),
+            number(self.limit),
+            number(self.ratio),
+            self.target.clone(),
+            format!("{} to {}", short(self.spread[0]), short(self.spread[1])),
+            self.met.map_or("", |met| if met { "met" } else { "MISSED" }).to_owned(),
+        ]
+    }
+}
+
+fn print_line([scenario, figure, ours, limit, ratio, target, spread, met]: [String; 8]) {
+    println!("{scenario:<9} {figure:<52} {ours:>9} {limit:>9} {ratio:>7} {target:>8} {spread:>20} {met}");
+}
+
+/// Three digits that matter.
+fn short(number: f64) -> String {
+    match number.abs() {
+        0.0..10.0 => format!("{number:.2}"),
+        10.0..100.0 => format!("{number:.1}"),
+        _ => format!("{number:.0}"),
+    }
+}
+
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
