@@ -40,6 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .build_client(false)
         .build_transport(false)
+        .codec_path("crate::grpc::codec::SmallBuffers")
         .extern_path(".disputes.v1.WatchDisputesResponse", "crate::grpc::encoded::WatchDisputesResponse")
         .extern_path(".disputes.v1.ListDisputeEventsResponse", "crate::grpc::encoded::ListDisputeEventsResponse")
         .extern_path(".disputes.v1", "crate::proto::v1")

@@ -15,7 +15,7 @@ use super::wakeups::Seat;
 use crate::clock::pause;
 
 /// How much one message to a subscriber holds. A subscriber that does not read costs the server about one message.
-const MESSAGE: Bounds = Bounds { events: 256, bytes: 16 * 1024 };
+const MESSAGE: Bounds = Bounds { events: 256, bytes: 8 * 1024 };
 
 /// How long to wait before the log is read again while the database is away.
 const READ_AGAIN: Duration = Duration::from_millis(250);

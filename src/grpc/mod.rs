@@ -3,14 +3,16 @@
 //! - `transport`: what every RPC passes through: who calls, how long it may take, errors of the transport.
 //! - `orders`, `disputes`, `lists`, `watch` with `snapshot` and `quota`: the handlers.
 //! - `requests`, `violations`, `pages`: messages in, with every field violation at once.
-//! - `responses` and `encoded`: messages out. `translations`: what people read in them.
+//! - `responses` and `encoded`: messages out; `codec` and `metered`: in small buffers. `translations`: what people read in them.
 //! - `status`: the only place that names a gRPC code.
 
 mod auth;
+pub mod codec;
 mod codes;
 mod disputes;
 pub mod encoded;
 mod lists;
+mod metered;
 mod orders;
 mod pages;
 mod quota;

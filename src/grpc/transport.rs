@@ -13,6 +13,7 @@ use tower::{Layer, Service};
 use tracing::Instrument as _;
 
 use super::auth;
+use super::metered::Metered;
 use super::status::Failure;
 use crate::clock::real_instant_after;
 use crate::config::AuthMode;
@@ -20,6 +21,9 @@ use crate::engine::TraceParent;
 
 /// The RPCs of this service; health and reflection are open and speak for themselves.
 const OURS: &str = "/disputes.v1.";
+
+/// The one that answers for as long as it is asked to.
+const WATCH: &str = "/disputes.v1.DisputeService/WatchDisputes";
 
 /// The transport ends an RPC at its deadline with an error that says nothing. We are so much earlier.
 const HEAD_START: Duration = Duration::from_millis(2);
@@ -96,6 +100,7 @@ where
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let span = tracing::info_span!("rpc", method = request.uri().path(), user = tracing::field::Empty);
         let is_ours = request.uri().path().starts_with(OURS);
+        let is_watch = request.uri().path() == WATCH;
         if is_ours {
             match self.layer.auth {
                 AuthMode::Dev => match auth::dev(request.headers()) {
@@ -129,7 +134,8 @@ where
                     () = deadline.passes() => Status::from(Failure::deadline_exceeded()).into_http(),
                 },
             };
-            Ok(explained(response, is_ours))
+            let response = explained(response, is_ours);
+            Ok(if is_watch { response.map(|body| Body::new(Metered::new(body))) } else { response })
         }
         .instrument(span)
         .boxed()
