@@ -11,6 +11,8 @@
 #![allow(unreachable_pub, missing_docs, reason = "modules of one test")]
 
 mod batches;
+mod catching_up;
+mod checker;
 #[cfg(feature = "client")]
 mod client;
 mod commands;
@@ -20,17 +22,25 @@ mod deadlines;
 mod errors;
 mod escalation;
 mod event_filters;
+mod faults;
 mod filters;
 mod lists;
 mod options;
 mod order_filters;
 mod orders;
+mod outages;
 mod page_sizes;
+mod pasts;
 mod policy;
 mod refusals;
 mod replay;
+mod replicas;
+mod resuming;
+mod retention;
 mod snapshot;
 mod standing;
+mod stopping;
 mod storage;
+mod subscribers;
 mod support;
 mod watch;

@@ -18,8 +18,15 @@ pub struct Binary {
 impl Binary {
     /// Starts the program on a database and waits until it listens.
     pub fn start(program: &str, database_url: &str, rust_log: &str) -> Self {
+        let arguments = ["--listen", "127.0.0.1:0", "--database-url", database_url].map(str::to_owned);
+        Self::launch(program, &arguments, rust_log)
+            .unwrap_or_else(|log| panic!("the program ended without listening:\n{log}"))
+    }
+
+    /// Starts the program and waits until it listens; answers what it logged if it ends before that.
+    pub fn launch(program: &str, arguments: &[String], rust_log: &str) -> Result<Self, String> {
         let mut child = Command::new(program)
-            .args(["--listen", "127.0.0.1:0", "--database-url", database_url])
+            .args(arguments)
             .env("RUST_LOG", rust_log)
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
@@ -43,10 +50,24 @@ impl Binary {
                 }
             }
         });
-        let Ok(address) = address.recv() else {
-            panic!("the program ended without listening:\n{}", log.lock().unwrap());
-        };
-        Self { child, address, log, reader: Some(reader) }
+        let address = address.recv();
+        let mut started = Self { child, address: String::new(), log, reader: Some(reader) };
+        match address {
+            Ok(address) => started.address = address,
+            Err(_) => return Err(started.ended().1),
+        }
+        Ok(started)
+    }
+
+    /// Sends the process a signal, `STOP` for instance.
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([&format!("-{signal}"), &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
     }
 
     /// Ends the process at once, as `kill -9` does. Answers what it logged.
@@ -57,8 +78,7 @@ impl Binary {
 
     /// Asks the process to drain, and waits for it. Answers whether it exited with 0, and what it logged.
     pub fn terminate(mut self) -> (bool, String) {
-        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
+        self.signal("TERM");
         self.ended()
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use dispute_service::clock::Hand;
 use dispute_service::proto::v1;
 use dispute_service::proto::v1::dispute_service_client::DisputeServiceClient;
 use dispute_service::proto::v1::order_service_client::OrderServiceClient;
@@ -183,6 +184,31 @@ impl Watch {
         let message = message.expect("a stream of ours ends with a status");
         self.token.clone_from(&message.resume_token);
         Ok(message)
+    }
+
+    /// Moves the clock on until a message comes: a heartbeat, if nothing happens. Each waits for the moment at which the
+    /// server looks at the clock.
+    pub async fn beat(&mut self, hand: &Hand, heartbeat: Duration) -> v1::WatchDisputesResponse {
+        for _ in 0..200 {
+            hand.advance(heartbeat);
+            if let Ok(message) = tokio::time::timeout(Duration::from_millis(100), self.stream.message()).await {
+                let message = message.unwrap().expect("a stream of ours ends with a status");
+                self.token.clone_from(&message.resume_token);
+                return message;
+            }
+        }
+        panic!("no heartbeat came");
+    }
+
+    /// Every event until the stream ends, and what it ends with.
+    pub async fn rest(&mut self) -> (Vec<v1::DisputeEvent>, Status) {
+        let mut events = std::mem::take(&mut self.waiting);
+        loop {
+            match self.message().await {
+                Ok(message) => events.extend(message.events),
+                Err(status) => return (events, status),
+            }
+        }
     }
 
     /// The next event.

@@ -1,6 +1,6 @@
 //! The database itself, past the service.
 
-use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, Statement};
+use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, QueryResult, Statement};
 
 /// Opens a database. No connection has an end: what sqlx runs to look for those that do can loop for ever
 /// (its issue 3645).
@@ -17,11 +17,21 @@ pub async fn execute(url: &str, sql: &str) {
     database.close().await.unwrap();
 }
 
-/// One number out of a database.
-pub async fn number(url: &str, sql: &str) -> i64 {
+/// Rows out of a database.
+pub async fn rows(url: &str, sql: &str) -> Vec<QueryResult> {
     let database = open(url).await;
     let statement = Statement::from_string(database.get_database_backend(), sql);
-    let row = database.query_one_raw(statement).await.unwrap().unwrap();
+    let rows = database.query_all_raw(statement).await.unwrap();
     database.close().await.unwrap();
-    row.try_get_by_index(0).unwrap()
+    rows
+}
+
+/// The one row of a query.
+pub async fn row(url: &str, sql: &str) -> QueryResult {
+    rows(url, sql).await.pop().unwrap()
+}
+
+/// One number out of a database.
+pub async fn number(url: &str, sql: &str) -> i64 {
+    row(url, sql).await.try_get_by_index(0).unwrap()
 }

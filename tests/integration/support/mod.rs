@@ -2,7 +2,10 @@
 
 pub mod binary;
 pub mod callers;
+pub mod cluster;
 pub mod database;
+pub mod forwarder;
+pub mod log;
 pub mod messages;
 pub mod postgres;
 pub mod service;

@@ -39,18 +39,19 @@ fn start() -> Option<Server> {
     }
     let Some(programs) = programs() else {
         assert!(std::env::var_os("REQUIRE_POSTGRES").is_none(), "REQUIRE_POSTGRES is set, but there is no PostgreSQL");
-        // Past the test harness, which shows nothing of tests that pass.
-        let _ = writeln!(
-            std::io::stderr(),
-            "\n*** SKIPPED: the PostgreSQL half of the tests. No server binary was found and TEST_POSTGRES_URL is not set. ***\n"
-        );
+        skip("the PostgreSQL half of the tests. No server binary was found and TEST_POSTGRES_URL is not set.");
         return None;
     };
     Some(start_cluster(&programs))
 }
 
+/// Says that something was not tested, past the test harness, which shows nothing of tests that pass.
+pub fn skip(what: &str) {
+    let _ = writeln!(std::io::stderr(), "\n*** SKIPPED: {what} ***\n");
+}
+
 /// The newest installed server's programs.
-fn programs() -> Option<PathBuf> {
+pub fn programs() -> Option<PathBuf> {
     let mut found: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()
@@ -95,14 +96,23 @@ wait "$server" || true
 
 fn start_cluster(programs: &std::path::Path) -> Server {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut cluster = run_script(CLUSTER, programs, port);
+    let mut said = String::new();
+    BufReader::new(cluster.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    assert_eq!(said, "ready\n", "the throwaway PostgreSQL cluster did not start");
+    Server { url: format!("postgres://postgres@127.0.0.1:{port}"), _cluster: Some(cluster) }
+}
+
+/// Runs a script that runs a cluster with these programs on this port, and that ends when its standard input does.
+pub fn run_script(script: &str, programs: &std::path::Path, port: u16) -> Child {
     // PostgreSQL refuses to run as root.
     let is_root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
     let mut command = if is_root { Command::new("runuser") } else { Command::new("sh") };
     if is_root {
         command.args(["-u", "postgres", "--", "sh"]);
     }
-    let mut cluster = command
-        .args(["-c", CLUSTER])
+    command
+        .args(["-c", script])
         .current_dir("/")
         .env("PROGRAMS", programs)
         .env("PORT", port.to_string())
@@ -110,9 +120,5 @@ fn start_cluster(programs: &std::path::Path) -> Server {
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .unwrap();
-    let mut said = String::new();
-    BufReader::new(cluster.stdout.take().unwrap()).read_line(&mut said).unwrap();
-    assert_eq!(said, "ready\n", "the throwaway PostgreSQL cluster did not start");
-    Server { url: format!("postgres://postgres@127.0.0.1:{port}"), _cluster: Some(cluster) }
+        .unwrap()
 }

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
 
 use super::callers::Party;
+use super::forwarder::Forwarder;
 use super::{database, postgres};
 
 /// When the stories begin: 2026-01-01T00:00:00Z.
@@ -32,6 +33,7 @@ pub struct Service {
     pub address: SocketAddr,
     channel: Channel,
     policy: Option<String>,
+    flags: Vec<String>,
     folder: TempDir,
 }
 
@@ -54,6 +56,17 @@ impl Service {
         Some(Self::on(tempfile::tempdir().unwrap(), url).await)
     }
 
+    /// The same, behind a network that the test can cut. Its database is reached past that at the URL beside it.
+    pub async fn on_postgres_behind_a_network() -> Option<(Self, Forwarder, String)> {
+        let url = postgres::new_database().await?;
+        let (scheme, rest) = url.split_once("//").unwrap();
+        let (host, name) = rest.split_once('/').unwrap();
+        let (user, host) = host.rsplit_once('@').unwrap_or(("postgres", host));
+        let forwarder = Forwarder::to(host).await;
+        let behind = format!("{scheme}//{user}@{}/{name}", forwarder.address);
+        Some((Self::on(tempfile::tempdir().unwrap(), behind).await, forwarder, url))
+    }
+
     async fn on(folder: TempDir, url: String) -> Self {
         let (clock, hand) = Clock::manual(Timestamp::from_micros(BEGINNING * 1_000_000).unwrap());
         let nowhere = Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
@@ -65,6 +78,7 @@ impl Service {
             address: ([127, 0, 0, 1], 1).into(),
             channel: nowhere,
             policy: None,
+            flags: Vec::new(),
             folder,
         };
         service.start().await;
@@ -93,6 +107,7 @@ impl Service {
             std::fs::write(&file, policy).unwrap();
             arguments.extend(["--policy".to_owned(), file.display().to_string()]);
         }
+        arguments.extend(self.flags.iter().cloned());
         let config = CommandLine::parse_from(arguments).config;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -112,10 +127,24 @@ impl Service {
         Endpoint::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
     }
 
+    /// A connection on which the service can send little that is not read: a subscriber that is left alone holds no
+    /// more than a hundred events.
+    pub async fn connect_narrowly(&self) -> Channel {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
+        endpoint.initial_stream_window_size(65_535).connect().await.unwrap()
+    }
+
     /// Starts the service again with another policy.
     pub async fn restart_with_policy(&mut self, policy: &str) {
         self.stop().await;
         self.policy = Some(policy.to_owned());
+        self.start().await;
+    }
+
+    /// Starts the service again with these flags.
+    pub async fn restart_with(&mut self, flags: &[&str]) {
+        self.stop().await;
+        self.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         self.start().await;
     }
 
@@ -136,6 +165,7 @@ impl Service {
             address: self.address,
             channel: self.channel.clone(),
             policy: self.policy.clone(),
+            flags: self.flags.clone(),
             folder,
         };
         replica.start().await;

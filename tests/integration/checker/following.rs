@@ -1,0 +1,309 @@
+//! Subscribers that note what they see: they come back with a token whenever a stream ends, or is silent for too long.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use dispute_service::proto::v1;
+use fastrand::Rng;
+use tonic::transport::Endpoint;
+use tonic::{Code, Status, Streaming};
+
+use super::history::{Event, Message, Session, Start, Subscriber, View};
+use super::{moment, now, pause};
+use crate::support::callers::Party;
+
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// After so long without a message a subscriber comes back elsewhere.
+const SILENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How many bytes a slow subscriber has in flight: a few events.
+const WINDOW: u32 = 4 * 1024;
+
+/// What a subscriber is like, beside its view.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Habit {
+    /// It stays until it must go.
+    Steady,
+    /// It leaves and comes back, with its last token.
+    Restless,
+    /// It leaves and comes back, at times with an older token.
+    Forgetful,
+    /// It stops reading for seconds.
+    Slow,
+    /// It asks for pages instead.
+    Listing,
+}
+
+/// What all subscribers share.
+pub struct Following {
+    addresses: Vec<String>,
+    is_over: AtomicBool,
+    /// One copy of each event, however many get it.
+    known: Mutex<HashMap<String, Arc<Event>>>,
+    /// What no stream may say or do.
+    pub complaints: Mutex<Vec<String>>,
+    pub messages: AtomicUsize,
+    pub silences: AtomicUsize,
+    pub rests: AtomicUsize,
+    /// When which replica stood still: from and until, in the machine's time.
+    freezes: Mutex<Vec<(String, i64, i64)>>,
+}
+
+impl Following {
+    /// Subscribers of the replicas at these addresses.
+    pub fn new(addresses: &[String]) -> Arc<Self> {
+        Arc::new(Self {
+            addresses: addresses.to_vec(),
+            is_over: AtomicBool::new(false),
+            known: Mutex::default(),
+            complaints: Mutex::default(),
+            messages: AtomicUsize::new(0),
+            silences: AtomicUsize::new(0),
+            rests: AtomicUsize::new(0),
+            freezes: Mutex::default(),
+        })
+    }
+
+    /// Nobody subscribes again; each leaves with its next message.
+    pub fn end(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// Notes what should not have happened.
+    pub fn complain(&self, what: String) {
+        self.complaints.lock().unwrap().push(what);
+    }
+
+    /// A replica stands still, for ever as far as is known.
+    pub fn freezes(&self, address: &str) {
+        self.freezes.lock().unwrap().push((address.to_owned(), now(), i64::MAX));
+    }
+
+    /// It does not stand still any more.
+    pub fn thaws(&self, address: &str) {
+        let mut freezes = self.freezes.lock().unwrap();
+        let frozen = freezes.iter_mut().filter(|(frozen, _, until)| frozen == address && *until == i64::MAX);
+        frozen.for_each(|(_, _, until)| *until = now());
+    }
+
+    /// A stream was silent until now. Only one that stands still may be.
+    fn is_excused(&self, address: &str) -> bool {
+        let from = now() - i64::try_from(SILENCE.as_micros()).unwrap();
+        self.freezes.lock().unwrap().iter().any(|(frozen, _, until)| frozen == address && *until >= from)
+    }
+
+    fn event(&self, event: &v1::DisputeEvent) -> Arc<Event> {
+        let event = Event::of(event);
+        let mut known = self.known.lock().unwrap();
+        let one = known.entry(event.id.clone()).or_insert_with(|| Arc::new(event.clone())).clone();
+        if *one == event { one } else { Arc::new(event) }
+    }
+}
+
+/// Why a subscriber left a stream.
+#[derive(PartialEq, Eq)]
+enum Left {
+    Silence,
+    Otherwise,
+}
+
+/// One who follows what happens.
+pub struct Follower {
+    shared: Arc<Following>,
+    start: Start,
+    habit: Habit,
+    /// With a scope, unless the view says whose it is.
+    user: String,
+    scope: Option<&'static str>,
+    pub notes: Mutex<Subscriber>,
+}
+
+impl Follower {
+    /// One who follows what its view shows, from this start.
+    pub fn new(shared: &Arc<Following>, name: &str, view: View, start: Start, habit: Habit) -> Arc<Self> {
+        let scope = if view.caller.is_some() { None } else { Some("platform") };
+        Arc::new(Self {
+            shared: shared.clone(),
+            start,
+            habit,
+            user: view.caller.clone().unwrap_or_else(|| "shop".to_owned()),
+            scope,
+            notes: Mutex::new(Subscriber { name: name.to_owned(), view, sessions: Vec::new() }),
+        })
+    }
+
+    /// The last token; empty as long as there is none.
+    pub fn token(&self) -> String {
+        let notes = self.notes.lock().unwrap();
+        let last = notes.sessions.last().and_then(|session| session.messages.last());
+        last.map(|message| message.token.clone()).unwrap_or_default()
+    }
+
+    /// Follows until it is over.
+    pub async fn run(self: Arc<Self>, mut rng: Rng) {
+        while !self.shared.is_over() {
+            let replica = rng.choice(&self.shared.addresses).unwrap().clone();
+            let endpoint = Endpoint::from_shared(format!("http://{replica}")).unwrap();
+            let mut endpoint = endpoint.connect_timeout(Duration::from_secs(1));
+            if self.habit == Habit::Slow {
+                // With what a client buffers by default, megabytes, nobody would notice that it does not read.
+                endpoint = endpoint.initial_stream_window_size(WINDOW).initial_connection_window_size(WINDOW);
+            }
+            // A connection for each stream: one that is not read delays no other.
+            if let Ok(channel) = endpoint.connect().await {
+                let caller = Party::new(channel, &self.user, self.scope);
+                if self.habit == Habit::Listing {
+                    self.list(caller).await;
+                } else {
+                    self.watch(caller, &replica, &mut rng).await;
+                }
+            }
+            pause(Duration::from_millis(rng.u64(20..200))).await;
+        }
+    }
+
+    /// Where the next stream starts, and the token for it.
+    fn next_start(&self, rng: &mut Rng) -> (Start, String) {
+        let notes = self.notes.lock().unwrap();
+        let Some(last) = notes.sessions.len().checked_sub(1) else { return (self.start, String::new()) };
+        let is_older = self.habit == Habit::Forgetful && rng.u8(..3) == 0;
+        let session = if is_older { rng.usize(..=last) } else { last };
+        let messages = &notes.sessions[session].messages;
+        let message = if is_older { rng.usize(..messages.len()) } else { messages.len() - 1 };
+        (Start::After { session, message }, messages[message].token.clone())
+    }
+
+    fn filter(&self) -> Option<v1::DisputeEventFilter> {
+        let View { party, orders, kinds, types, caller: _ } = self.notes.lock().unwrap().view.clone();
+        Some(v1::DisputeEventFilter {
+            order_ids: orders,
+            dispute_ids: Vec::new(),
+            party_id: party.unwrap_or_default(),
+            kinds: kinds.into_iter().map(Into::into).collect(),
+            event_types: types.into_iter().map(Into::into).collect(),
+        })
+    }
+
+    /// One stream, for as long as it lasts.
+    async fn watch(&self, mut caller: Party, address: &str, rng: &mut Rng) {
+        use v1::watch_disputes_request::Start::{FromBeginning, ResumeToken};
+        let (start, token) = self.next_start(rng);
+        let request = v1::WatchDisputesRequest {
+            filter: self.filter(),
+            start: match start {
+                Start::Beginning => Some(FromBeginning(true)),
+                Start::Now | Start::Snapshot => None,
+                Start::After { .. } => Some(ResumeToken(token)),
+            },
+            include_snapshot: start == Start::Snapshot,
+            heartbeat_interval: prost_types::Duration::try_from(HEARTBEAT).ok(),
+        };
+        match tokio::time::timeout(PATIENCE, caller.disputes.watch_disputes(request)).await {
+            Ok(Ok(stream)) => {
+                if self.read(stream.into_inner(), start, rng).await == Left::Silence {
+                    self.shared.silences.fetch_add(1, Ordering::Relaxed);
+                    if !self.shared.is_excused(address) {
+                        self.complain(
+                            "a stream was silent for three heartbeats, of a replica that did not stand still",
+                        );
+                    }
+                }
+            }
+            Ok(Err(status)) => self.ended(start, &status),
+            Err(_) => {}
+        }
+    }
+
+    async fn read(&self, mut stream: Streaming<v1::WatchDisputesResponse>, start: Start, rng: &mut Rng) -> Left {
+        let mut is_first = true;
+        while !self.shared.is_over() {
+            let message = match tokio::time::timeout(SILENCE, stream.message()).await {
+                Ok(Ok(Some(message))) => message,
+                Ok(Ok(None)) => {
+                    self.complain("a stream ended without a status");
+                    return Left::Otherwise;
+                }
+                Ok(Err(status)) => {
+                    self.ended(start, &status);
+                    return Left::Otherwise;
+                }
+                Err(_) => return Left::Silence,
+            };
+            let checkpoint = message.checkpoint.unwrap_or_default();
+            if checkpoint.subscribed != is_first || message.resume_token.is_empty() || message.events.len() > 256 {
+                let what = format!("{checkpoint:?} with {} events, first {is_first}", message.events.len());
+                self.complain(&format!("a message of the wrong form: {what}"));
+            }
+            self.note(start, is_first, &message.events, message.resume_token, checkpoint.snapshot_complete);
+            is_first = false;
+            match self.habit {
+                Habit::Slow if rng.u8(..30) == 0 => {
+                    self.shared.rests.fetch_add(1, Ordering::Relaxed);
+                    pause(Duration::from_millis(rng.u64(2_000..6_000))).await;
+                }
+                Habit::Restless | Habit::Forgetful if rng.u8(..60) == 0 => break,
+                _ => {}
+            }
+        }
+        Left::Otherwise
+    }
+
+    /// Pages, one after the other, from the last token.
+    async fn list(&self, mut caller: Party) {
+        use v1::list_dispute_events_request::Start::{FromBeginning, ResumeToken};
+        while !self.shared.is_over() {
+            let token = self.token();
+            let is_first = token.is_empty();
+            let start = if is_first { FromBeginning(true) } else { ResumeToken(token) };
+            let request =
+                v1::ListDisputeEventsRequest { filter: self.filter(), start: Some(start), ..Default::default() };
+            let page = match tokio::time::timeout(PATIENCE, caller.disputes.list_dispute_events(request)).await {
+                Ok(Ok(page)) => page.into_inner(),
+                Ok(Err(status)) => return self.ended(self.start, &status),
+                Err(_) => return,
+            };
+            self.note(Start::Beginning, is_first, &page.events, page.resume_token, false);
+            if !page.more {
+                pause(Duration::from_millis(150)).await;
+            }
+        }
+    }
+
+    /// Notes a message, the first one of a stream as a new session.
+    fn note(&self, start: Start, is_first: bool, events: &[v1::DisputeEvent], token: String, completes_snapshot: bool) {
+        self.shared.messages.fetch_add(1, Ordering::Relaxed);
+        let (received, at) = (moment(), now());
+        let events = events.iter().map(|event| self.shared.event(event)).collect();
+        let mut notes = self.notes.lock().unwrap();
+        if is_first {
+            notes.sessions.push(Session { start, messages: Vec::new() });
+        }
+        let message = Message { token, events, completes_snapshot, received, at };
+        notes.sessions.last_mut().unwrap().messages.push(message);
+    }
+
+    /// A stream may end because the service, or what is between, is away. A token of ours is never refused.
+    fn ended(&self, start: Start, status: &Status) {
+        let is_away = matches!(
+            status.code(),
+            Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Unknown
+        );
+        // What a broken connection makes of a stream that was under way has no details.
+        let is_broken = status.code() == Code::Internal && status.details().is_empty();
+        if !is_away && !is_broken {
+            self.complain(&format!("a stream with the start {start:?} ended: {status:?}"));
+        }
+    }
+
+    fn complain(&self, what: &str) {
+        let name = &self.notes.lock().unwrap().name;
+        self.shared.complain(format!("subscriber {name}: {what}"));
+    }
+}
