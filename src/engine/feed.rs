@@ -176,7 +176,12 @@ impl Feed {
             if !follows(head.seq, new) {
                 return self.begin_again().await;
             }
-            let Some(last) = new.last() else { return Ok(()) };
+            let Some(last) = new.last() else {
+                // The same event can be the last one of another log, and an empty one has none.
+                let is_ours = self.repository.epoch().await?
+                    == self.announced.read().unwrap_or_else(PoisonError::into_inner).epoch;
+                return if is_ours { Ok(()) } else { self.begin_again().await };
+            };
             self.ring.write().unwrap_or_else(PoisonError::into_inner).push(new);
             self.wakeups.ring(new);
             let head = Cursor { position: Position::after(last.seq, last.id), ..self.announced() };

@@ -160,8 +160,13 @@ pub(super) fn postgres(url: &str, connections: u32) -> ConnectOptions {
             .statement_cache_capacity(STATEMENTS)
             // A statement that is prepared while its table is empty would keep the plan for an empty table; and
             // no statement of ours is better off without an index, whatever the planner makes of a table that
-            // it has no statistics of.
-            .options([("plan_cache_mode", "force_custom_plan"), ("enable_seqscan", "off")])
+            // it has no statistics of. Nor with a bitmap: it would read and sort all that follows for the first few in
+            // order.
+            .options([
+                ("plan_cache_mode", "force_custom_plan"),
+                ("enable_seqscan", "off"),
+                ("enable_bitmapscan", "off"),
+            ])
             .options(POSTGRES_BOUNDS)
     });
     options

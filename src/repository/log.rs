@@ -57,6 +57,11 @@ impl Repository {
         in_time(all(&self.background, within(first.saturating_sub(1), i64::MAX, limit))).await
     }
 
+    /// The log's epoch; for the one who tails it.
+    pub async fn epoch(&self) -> Result<Uuid, StorageError> {
+        Ok(in_time(log(&self.background)).await?.epoch)
+    }
+
     /// The first events of a scan with a number above `after` and up to `up_to`, in order.
     pub async fn events(
         &self,

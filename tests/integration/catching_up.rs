@@ -42,11 +42,15 @@ async fn long_log() -> Option<(Service, Vec<v1::Dispute>)> {
     service.clone_last_event(OTHERS / 2).await;
     hers.push(happen(&service, "eve2", "eve").await);
     // Every event is of a dispute that is there.
-    let rest = "INSERT INTO disputes SELECT (jsonb_populate_record(model,
-            jsonb_build_object('dispute_id', events.dispute_id, 'order_id', 'clone' || events.seq))).*
-        FROM events, (SELECT * FROM disputes WHERE order_id = 'o1') AS model
-        WHERE NOT EXISTS (SELECT FROM disputes WHERE disputes.dispute_id = events.dispute_id)";
-    service.execute(rest).await;
+    for (table, own) in [("orders", ""), ("disputes", ", 'dispute_id', dispute_id")] {
+        let clone = format!(
+            "INSERT INTO {table} SELECT clone.* FROM events,
+                jsonb_populate_record(NULL::{table}, (SELECT to_jsonb({table}) FROM {table} WHERE order_id = 'o1')
+                    || jsonb_build_object('order_id', 'clone' || seq{own})) AS clone
+            WHERE NOT EXISTS (SELECT FROM disputes WHERE disputes.dispute_id = events.dispute_id)"
+        );
+        service.execute(&clone).await;
+    }
     Some((service, hers))
 }
 

@@ -202,7 +202,7 @@ async fn a_silent_stream_has_heartbeats(service: Service) {
         if beat >= 3 && watch.token != first {
             break;
         }
-        assert!(beat < 1_000, "the token stays where it was");
+        assert!(beat < 10_000, "the token stays where it was");
     }
 }
 
