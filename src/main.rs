@@ -15,14 +15,25 @@ use tracing_subscriber::EnvFilter;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let CommandLine { action, config } = CommandLine::parse();
     start_tracing(config.log_format);
-    let result = match action.unwrap_or(Action::Serve) {
-        Action::Serve => serve(&config).await,
-        Action::Migrate => server::migrate(&config).await,
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return ended(Err(error.into())),
     };
+    let result = runtime.block_on(async {
+        match action.unwrap_or(Action::Serve) {
+            Action::Serve => serve(&config).await,
+            Action::Migrate => server::migrate(&config).await,
+        }
+    });
+    // Whoever still asks for the address of a database that is away is not waited for.
+    runtime.shutdown_background();
+    ended(result)
+}
+
+fn ended(result: Result<(), ServeError>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,5 +1,6 @@
 //! Wiring and lifecycle: what is made of what, in which order it starts, and in which order it stops.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,11 +81,12 @@ pub async fn run(
     let auth = config.auth_mode()?;
     let policy = Arc::new(config.policy.as_deref().map_or_else(|| Ok(Policy::default()), config::load_policy)?);
     let translations = Translations::load()?;
-    let repository = Arc::new(Repository::connect(&config.database_url).await?);
-    repository.migrate().await?;
-    let bell = if config.notify { Bell::open(&config.database_url).await? } else { None };
-
-    let feed = Arc::new(Feed::new(repository.clone()).await?);
+    let mut shutdown = pin!(shutdown);
+    let (repository, bell, feed) = tokio::select! {
+        opened = open(config) => opened?,
+        // Another process may migrate for a long time.
+        () = &mut shutdown => return Ok(()),
+    };
     let deadlines = Arc::<Deadlines>::default();
     let (committer, totals, commits) = Committer::new(
         repository.clone(),
@@ -145,7 +147,7 @@ pub async fn run(
             TcpIncoming::from(listener).with_nodelay(Some(true)),
             drain.clone().cancelled_owned(),
         );
-    let mut server = std::pin::pin!(server);
+    let mut server = pin!(server);
     // Plainly, whatever the log settings: scripts wait for it.
     eprintln!("listening on {address}");
     let ended = tokio::select! {
@@ -153,7 +155,7 @@ pub async fn run(
         // Without one of them the service would look alive, and would not do what it promises.
         _ = background.join_next() => Some(Err(ServeError::Background)),
         _ = &mut commits => Some(Err(ServeError::Background)),
-        () = shutdown => None,
+        () = &mut shutdown => None,
     };
     drain.cancel();
     match ended {
@@ -171,6 +173,15 @@ pub async fn run(
     let (commands, batches) = totals.commands_and_batches();
     tracing::info!(commands, batches, "stopped");
     Ok(())
+}
+
+/// Opens the database, with the schema of this version.
+async fn open(config: &Config) -> Result<(Arc<Repository>, Option<Bell>, Arc<Feed>), ServeError> {
+    let repository = Arc::new(Repository::connect(&config.database_url).await?);
+    repository.migrate().await?;
+    let bell = if config.notify { Bell::open(&config.database_url).await? } else { None };
+    let feed = Arc::new(Feed::new(repository.clone()).await?);
+    Ok((repository, bell, feed))
 }
 
 /// Keeps the health service true: serving while the database can be read and the server does not drain.

@@ -320,7 +320,7 @@ impl Task {
         // After the locks: whoever waited for one must not be judged by an older time.
         let now = self.now(transaction).await?;
         let mut verdicts = Vec::with_capacity(batch.len());
-        let mut forget_up_to = None;
+        let mut forgotten = None;
         for submission in batch {
             verdicts.push(match submission {
                 Submission::Dispute { caller, command, request, trace, .. } => {
@@ -342,7 +342,7 @@ impl Task {
                 Submission::Forget { what: Old::Events, .. } => {
                     let before = now.minus(self.policy.event_retention);
                     let old = transaction.forgettable_events(before, FORGET_STEP).await?;
-                    forget_up_to = old.map(|old| old.up_to);
+                    forgotten = old;
                     Verdict::Forgotten(old.map_or(0, |old| old.count))
                 }
             });
@@ -352,7 +352,7 @@ impl Task {
             let id = EventId(mint_id());
             (id, (self.encode)(id, recorded, trace))
         });
-        let changes = Changes { forget_up_to, ..changes };
+        let changes = Changes { forgotten, ..changes };
         let head = transaction.write(&changes).await?;
         Ok(Committed { verdicts, head, earliest_deadline })
     }

@@ -7,12 +7,12 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
 use uuid::Uuid;
 
 use super::error::Error;
 use super::filter::EventFilter;
-use super::history::History;
+use super::history::{History, floor_of};
 use super::page::{Bounds, Page};
 use super::ring::{Cursor, Ring};
 use super::subscription::Subscription;
@@ -25,6 +25,10 @@ const READ_EVENTS: usize = 512;
 
 /// The log is looked at afresh this often, whoever has rung or not.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How many reads of the history run at once on each database.
+const POSTGRES_TURNS: usize = 4;
+const SQLITE_TURNS: usize = 2;
 
 /// How often a page of a list reads on before it answers what it has found.
 const LIST_READS: usize = 8;
@@ -39,17 +43,13 @@ pub struct Feed {
     history: History,
     ring: RwLock<Ring>,
     wakeups: Arc<Wakeups>,
-    announced: RwLock<Announced>,
+    /// The end of what everybody who is concerned was woken for.
+    announced: RwLock<Cursor>,
+    /// One for each read of the history that can run at once: the callers' reads find room beside them.
+    turns: Semaphore,
     reachable: watch::Sender<bool>,
     wake: Notify,
     commits: watch::Sender<i64>,
-}
-
-/// What everybody who is concerned was woken for.
-#[derive(Clone, Copy, Debug)]
-struct Announced {
-    epoch: Uuid,
-    head: Cursor,
 }
 
 /// Where a subscriber starts.
@@ -93,11 +93,13 @@ impl Feed {
     /// A feed that starts at the head of the log. [`Feed::run`] keeps it going.
     pub async fn new(repository: Arc<Repository>) -> Result<Self, StorageError> {
         let (epoch, head) = end_of(&repository).await?;
-        let ring = Ring::new(head);
+        let ring = Ring::new(epoch, head);
+        let turns = if repository.is_postgres() { POSTGRES_TURNS } else { SQLITE_TURNS };
         Ok(Self {
             history: History::new(repository.clone()),
             repository,
-            announced: RwLock::new(Announced { epoch, head: ring.head() }),
+            announced: RwLock::new(ring.head()),
+            turns: Semaphore::new(turns),
             ring: RwLock::new(ring),
             wakeups: Arc::default(),
             reachable: watch::Sender::new(true),
@@ -134,15 +136,9 @@ impl Feed {
         self.reachable.subscribe()
     }
 
-    /// The token of a place in this log.
-    pub fn token(&self, position: Position) -> ResumeToken {
-        let epoch = self.announced.read().unwrap_or_else(PoisonError::into_inner).epoch;
-        ResumeToken { epoch, position, snapshot: SnapshotState::Over }
-    }
-
     /// The end of what everybody who is concerned was woken for.
     pub(super) fn announced(&self) -> Cursor {
-        self.announced.read().unwrap_or_else(PoisonError::into_inner).head
+        *self.announced.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tails the log for as long as it is polled.
@@ -178,14 +174,13 @@ impl Feed {
             }
             let Some(last) = new.last() else {
                 // The same event can be the last one of another log, and an empty one has none.
-                let is_ours = self.repository.epoch().await?
-                    == self.announced.read().unwrap_or_else(PoisonError::into_inner).epoch;
+                let is_ours = self.repository.epoch().await? == self.announced().epoch;
                 return if is_ours { Ok(()) } else { self.begin_again().await };
             };
             self.ring.write().unwrap_or_else(PoisonError::into_inner).push(new);
             self.wakeups.ring(new);
             let head = Cursor { position: Position::after(last.seq, last.id), ..self.announced() };
-            self.announced.write().unwrap_or_else(PoisonError::into_inner).head = head;
+            *self.announced.write().unwrap_or_else(PoisonError::into_inner) = head;
             if new.len() < READ_EVENTS {
                 return Ok(());
             }
@@ -202,10 +197,10 @@ impl Feed {
         );
         let head = {
             let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
-            ring.begin_again(position);
+            ring.begin_again(epoch, position);
             ring.head()
         };
-        *self.announced.write().unwrap_or_else(PoisonError::into_inner) = Announced { epoch, head };
+        *self.announced.write().unwrap_or_else(PoisonError::into_inner) = head;
         self.wakeups.ring_all();
         Ok(())
     }
@@ -223,16 +218,17 @@ impl Feed {
         // First of all: whatever comes after what is read below rings.
         let seat = self.wakeups.sit(&filter);
         let past = self.head().past;
-        let position = self.start(start).await?;
-        Ok(Subscription::new(self.clone(), filter, Cursor { position, past }, seat))
+        let ResumeToken { epoch, position, .. } = self.start(start).await?;
+        Ok(Subscription::new(self.clone(), filter, Cursor { position, past, epoch }, seat))
     }
 
-    /// Finds where to start.
-    pub async fn start(&self, start: Start) -> Result<Position, FeedError> {
+    /// Finds where to start. The answer is the token of that place.
+    pub async fn start(&self, start: Start) -> Result<ResumeToken, FeedError> {
         let log = self.repository.log().await?;
+        let place = |position| ResumeToken { epoch: log.epoch, position, snapshot: SnapshotState::Over };
         let token = match start {
-            Start::Beginning => return Ok(Position::beginning(log.floor)),
-            Start::Now => return Ok(head_of(&self.repository, log).await?),
+            Start::Beginning => return Ok(place(floor_of(&log))),
+            Start::Now => return Ok(place(head_of(&self.repository, log).await?)),
             Start::After(token) => token,
         };
         if token.epoch != log.epoch {
@@ -243,7 +239,12 @@ impl Feed {
         if let SnapshotState::Shown(shown) = &token.snapshot {
             self.history.require_known(shown.end()).await?;
         }
-        Ok(token.position)
+        Ok(place(token.position))
+    }
+
+    /// Waits for a turn to read the history. It is given back when dropped.
+    pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.turns.acquire().await.ok()
     }
 
     /// Reads on from a place, from the ring; `None` if the ring begins later, or is of another past. What was
@@ -252,24 +253,25 @@ impl Feed {
         self.ring.read().unwrap_or_else(PoisonError::into_inner).read(after, skip_to, filter, bounds)
     }
 
-    /// Reads on from a place, from the log itself and as far as the ring goes. Answers the past of the ring, too: the
-    /// place is one of that.
+    /// Reads on from a place, from the log itself and as far as the ring goes. Answers the ring's head, too: the place is
+    /// one of its past.
     pub(super) async fn read_log(
         &self,
         after: Position,
         filter: &EventFilter,
         bounds: Bounds,
-    ) -> Result<(Page, u64), FeedError> {
+    ) -> Result<(Page, Cursor), FeedError> {
+        let _turn = self.turn().await;
         let head = self.head();
-        Ok((self.history.read(after, head, filter, bounds).await?, head.past))
+        Ok((self.history.read(after, head, filter, bounds).await?, head))
     }
 
     /// Reads on from a place, from the log itself: everything that was acknowledged before is there.
     /// At most `most` events, 500 or less.
     pub async fn list(&self, after: Position, filter: &EventFilter, most: usize) -> Result<Page, FeedError> {
         let past = self.head().past;
-        let position = head_of(&self.repository, self.repository.log().await?).await?;
-        let head = Cursor { position, past };
+        let (epoch, position) = end_of(&self.repository).await?;
+        let head = Cursor { position, past, epoch };
         let mut page = Page { events: Vec::new(), position: after, more: true };
         let mut bytes = 0_usize;
         for _ in 0..LIST_READS {
@@ -301,5 +303,5 @@ async fn end_of(repository: &Repository) -> Result<(Uuid, Position), StorageErro
 /// The end of the log, of which the last event is always kept.
 async fn head_of(repository: &Repository, log: Log) -> Result<Position, StorageError> {
     let last = repository.event_id_at(log.head).await?;
-    Ok(last.map_or(Position::beginning(log.head), |last| Position::after(log.head, last)))
+    Ok(Position::at(log.head, last))
 }

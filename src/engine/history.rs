@@ -29,8 +29,8 @@ const EVENT_BYTES: usize = 350;
 
 type Chunk = Arc<[Arc<LoggedEvent>]>;
 
-/// The past and the number of a chunk.
-type ChunkKey = (u64, i64);
+/// The past of a chunk, its first number but one, and its last: the last chunk of all grows.
+type ChunkKey = (u64, i64, i64);
 
 #[derive(Debug)]
 pub(super) struct History {
@@ -99,12 +99,8 @@ impl History {
         bounds: Bounds,
     ) -> Result<Page, FeedError> {
         let first = after.seq - after.seq.rem_euclid(CHUNK);
-        let last = first.saturating_add(CHUNK);
-        let chunk = if last <= head.position.seq {
-            self.chunks.get_or_insert_async(&(head.past, first), self.load(first, last)).await?
-        } else {
-            self.load(first, head.position.seq).await?
-        };
+        let last = first.saturating_add(CHUNK).min(head.position.seq);
+        let chunk = self.chunks.get_or_insert_async(&(head.past, first, last), self.load(first, last)).await?;
         let next = chunk.partition_point(|event| event.seq <= after.seq);
         let before = next.checked_sub(1).and_then(|before| chunk.get(before));
         if before.is_none_or(|before| Position::after(before.seq, before.id) != after) && after.seq != 0 {
@@ -114,6 +110,10 @@ impl History {
         if events.first().map(|event| event.seq) != Some(after.seq.saturating_add(1)) {
             // It was there when it was last looked at: unless it was forgotten meanwhile, there is a hole.
             self.require_known(after).await?;
+            if self.repository.log().await?.head <= after.seq {
+                // What followed is lost, and nobody has noticed yet.
+                return Err(Error::Unavailable.into());
+            }
             return Err(Error::Internal(format!("the log has a hole after event {}", after.seq)).into());
         }
         Ok(Page::of(events, after, head.position.seq, filter, bounds))
@@ -139,14 +139,19 @@ impl History {
     /// The same of a place whose event is not there.
     fn require_kept(position: Position, log: Log) -> Result<(), FeedError> {
         if position.seq < log.floor {
-            let position = Position::beginning(log.floor);
+            let position = floor_of(&log);
             let oldest = ResumeToken { epoch: log.epoch, position, snapshot: SnapshotState::Over };
             Err(FeedError::Expired { oldest })
-        } else if position.seq == log.floor {
+        } else if position == floor_of(&log) {
             Ok(())
         } else {
-            // Of the future.
+            // Of the future, or of another past that has forgotten it.
             Err(FeedError::Unknown)
         }
     }
+}
+
+/// The beginning of what is kept.
+pub(super) fn floor_of(log: &Log) -> Position {
+    Position::at(log.floor, log.floor_event)
 }

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::filter::EventFilter;
 use super::page::{Bounds, Page};
 use super::token::Position;
@@ -23,6 +25,8 @@ pub(super) struct Cursor {
     pub(super) position: Position,
     /// Which past, as this process counts them: it has seen another one if the database was restored, or has lost commits.
     pub(super) past: u64,
+    /// The log.
+    pub(super) epoch: Uuid,
 }
 
 #[derive(Debug)]
@@ -35,8 +39,8 @@ pub(super) struct Ring {
 
 impl Ring {
     /// An empty ring that begins at a place.
-    pub(super) fn new(position: Position) -> Self {
-        Self { events: VecDeque::new(), bytes: 0, head: Cursor { position, past: 0 } }
+    pub(super) fn new(epoch: Uuid, position: Position) -> Self {
+        Self { events: VecDeque::new(), bytes: 0, head: Cursor { position, past: 0, epoch } }
     }
 
     pub(super) fn head(&self) -> Cursor {
@@ -57,10 +61,10 @@ impl Ring {
     }
 
     /// Begins again at a place in another past.
-    pub(super) fn begin_again(&mut self, position: Position) {
+    pub(super) fn begin_again(&mut self, epoch: Uuid, position: Position) {
         self.events.clear();
         self.bytes = 0;
-        self.head = Cursor { position, past: self.head.past.wrapping_add(1) };
+        self.head = Cursor { position, past: self.head.past.wrapping_add(1), epoch };
     }
 
     /// What follows a cursor; nothing up to number `skip_to` is for this subscriber. `None` if the ring begins later, or
@@ -70,7 +74,8 @@ impl Ring {
             return None;
         }
         let first = self.events.front().map_or(self.head.position.seq.saturating_add(1), |first| first.seq);
-        let from = after.position.seq.max(skip_to);
+        // Beyond the head it is of another past.
+        let from = if skip_to < self.head.position.seq { after.position.seq.max(skip_to) } else { after.position.seq };
         let skip = usize::try_from(from.saturating_add(1).checked_sub(first)?).ok()?;
         let events = self.events.iter().skip(skip).take(LOOK);
         Some(Page::of(events, after.position, self.head.position.seq, filter, bounds))

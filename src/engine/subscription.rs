@@ -10,7 +10,7 @@ use super::feed::{Feed, FeedError};
 use super::filter::EventFilter;
 use super::page::{Bounds, Page};
 use super::ring::Cursor;
-use super::token::Position;
+use super::token::{Position, ResumeToken, SnapshotState};
 use super::wakeups::Seat;
 use crate::clock::pause;
 
@@ -37,7 +37,7 @@ enum Pace {
     Reading,
     /// The log itself is being read. In a task of its own: a subscriber that the transport leaves waiting must not keep a
     /// connection to the database, nor a chunk that others wait for.
-    ReadingLog(JoinHandle<Result<(Page, u64), FeedError>>),
+    ReadingLog(JoinHandle<Result<(Page, Cursor), FeedError>>),
     /// Everything was seen: the alarm rings when there is more.
     Waiting,
 }
@@ -53,6 +53,12 @@ impl Subscription {
         self.cursor.position
     }
 
+    /// The token of that place.
+    pub fn token(&self) -> ResumeToken {
+        let Cursor { epoch, position, .. } = self.cursor;
+        ResumeToken { epoch, position, snapshot: SnapshotState::Over }
+    }
+
     /// The next events for this subscriber, once there are any. While the database is away it waits for it. Who stops
     /// waiting for them misses nothing.
     pub async fn next(&mut self) -> Result<Page, FeedError> {
@@ -63,14 +69,18 @@ impl Subscription {
                     self.pace = Pace::Reading;
                     continue;
                 }
-                Pace::Reading => self.feed.read_ring(self.cursor, self.skip_to, &self.filter, MESSAGE),
+                Pace::Reading => {
+                    let skip_to = std::mem::take(&mut self.skip_to);
+                    self.feed.read_ring(self.cursor, skip_to, &self.filter, MESSAGE)
+                }
                 Pace::ReadingLog(read) => {
                     let read = read.await.unwrap_or_else(|_| Err(Error::Unavailable.into()));
                     self.pace = Pace::Reading;
                     match read {
-                        Ok((page, past)) => {
+                        Ok((page, head)) => {
                             // What was skipped was of the past that was known then.
-                            (self.cursor.past, self.skip_to) = (past, 0);
+                            self.skip_to = 0;
+                            self.cursor = Cursor { position: self.cursor.position, ..head };
                             Some(Page { more: true, ..page })
                         }
                         Err(FeedError::Failed(Error::Unavailable)) => {

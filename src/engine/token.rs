@@ -23,9 +23,9 @@ impl Position {
         Self { seq, check }
     }
 
-    /// The beginning of the kept history, of which no event is left to check.
-    pub fn beginning(floor: i64) -> Self {
-        Self { seq: floor, check: 0 }
+    /// Just after the event at `seq`, if there is one; the beginning of all has none before it.
+    pub fn at(seq: i64, event: Option<EventId>) -> Self {
+        event.map_or(Self { seq, check: 0 }, |event| Self::after(seq, event))
     }
 }
 

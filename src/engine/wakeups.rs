@@ -73,9 +73,11 @@ impl Wakeups {
     /// Rings for those whom these events may concern.
     pub(super) fn ring(&self, events: &[Arc<LoggedEvent>]) {
         let hall = self.hall();
+        if let Some(first) = events.first() {
+            hall.everything.values().for_each(|alarm| alarm.ring(first.seq));
+        }
         for event in events {
             let concerned = [
-                Some(&hall.everything),
                 hall.parties.get(&event.parties.buyer),
                 hall.parties.get(&event.parties.seller),
                 hall.orders.get(&event.order),

@@ -74,7 +74,7 @@ pub(super) async fn disputes(
             ResumeToken::decode(&page.memo).map_err(|_| Failure::page_token_invalid())?.encode()
         }
         // Before the first page is read, so that whatever it does not show comes after it.
-        None => shared.feed.token(shared.feed.start(Place::Now).await?).encode(),
+        None => shared.feed.start(Place::Now).await?.encode(),
     };
     let found = shared.repository.disputes(&query).await?;
     let now = shared.clock.now();
@@ -120,10 +120,10 @@ pub(super) async fn events(
         None => ("", false),
     };
     let start = feed.start(requests::start(token, from_beginning)?).await?;
-    let page = feed.list(start, &filter, size).await?;
+    let page = feed.list(start.position, &filter, size).await?;
     Ok(encoded::ListDisputeEventsResponse {
         events: page.events.iter().map(|event| event.payload.clone()).collect(),
-        resume_token: feed.token(page.position).encode(),
+        resume_token: ResumeToken { position: page.position, ..start }.encode(),
         more: page.more,
     })
 }

@@ -22,10 +22,10 @@ use crate::proto::v1;
 use crate::repository::{DisputeQuery, LoggedEvent, Sort};
 
 /// How many disputes one read looks at …
-const PAGE: usize = 96;
+const PAGE: usize = 32;
 /// … and the size that the disputes in one message do not exceed, unless a single one does. A subscriber that does not
 /// read costs the server about one message.
-const PAGE_BYTES: usize = 48 * 1024;
+const PAGE_BYTES: usize = 16 * 1024;
 
 /// How many events one read of the log looks for.
 const EVENTS: usize = 256;
@@ -189,7 +189,7 @@ impl Snapshot {
         self.all_read = events.len() == found.len() && found.len() < PAGE;
         if let Some(up_to) = up_to {
             self.coverage.add_page(ShownPage { up_to, head });
-            self.check = id.map_or(0, |id| Position::after(head, id).check);
+            self.check = Position::at(head, id).check;
         }
         if events.is_empty() { Step::More } else { Step::Page(events) }
     }
@@ -203,7 +203,8 @@ impl Snapshot {
             self.coverage.add_event(event.seq, (created, event.dispute), leaves_open(event.event_type));
         }
         if page.position == self.judged {
-            return Err(Error::Internal("a page of a snapshot was read behind the end of the log".to_owned()).into());
+            // The log ends before what the pages have shown: that is lost.
+            return Err(FeedError::Unknown);
         }
         self.judged = page.position;
         Ok(Step::More)
@@ -219,6 +220,7 @@ enum ToRead {
 async fn read(shared: Arc<Shared>, what: ToRead) -> Result<Read, FeedError> {
     match what {
         ToRead::Disputes(query) => {
+            let _turn = shared.feed.turn().await;
             let (found, head, id) = shared.repository.disputes_and_head(&query).await?;
             Ok(Read::Disputes(found, head, id))
         }
@@ -239,9 +241,9 @@ async fn read_again(shared: Arc<Shared>, what: ToRead) -> Result<Read, FeedError
 struct Coverage {
     /// The pages, those that were read at the same head as one. Keys and heads grow.
     pages: Vec<ShownPage>,
-    /// The disputes that have events after the beginning of the stream: each with its key, and whether the last of
-    /// those that its page can have behind it leaves it open.
-    touched: HashMap<DisputeId, (Key, bool)>,
+    /// The disputes that have events after the beginning of the stream, the last of which that its page can have behind
+    /// it leaves it open; each with its key.
+    touched: HashMap<DisputeId, Key>,
 }
 
 impl Coverage {
@@ -257,7 +259,11 @@ impl Coverage {
     fn add_event(&mut self, seq: i64, key: Key, leaves_open: bool) {
         // The page of a dispute behind the last one is still to be read.
         if self.head_for(key).is_none_or(|head| seq <= head) {
-            self.touched.insert(key.1, (key, leaves_open));
+            if leaves_open {
+                self.touched.insert(key.1, key);
+            } else {
+                self.touched.remove(&key.1);
+            }
         }
     }
 
@@ -268,8 +274,7 @@ impl Coverage {
 
     /// Whether a page shows what came of this event.
     fn covers(&self, seq: i64, dispute: DisputeId) -> bool {
-        let touched = self.touched.get(&dispute).filter(|(_, is_open)| *is_open);
-        touched.and_then(|(key, _)| self.head_for(*key)).is_some_and(|head| seq <= head)
+        self.touched.get(&dispute).and_then(|key| self.head_for(*key)).is_some_and(|head| seq <= head)
     }
 
     /// The head at which the page was read in which a dispute with this key is, if it was open then.

@@ -217,7 +217,7 @@ impl Subscriber {
 
     fn token(&self) -> String {
         let snapshot = self.snapshot.as_ref().map_or(SnapshotState::Over, |snapshot| snapshot.state(&self.filter));
-        ResumeToken { snapshot, ..self.shared.feed.token(self.subscription.position()) }.encode()
+        ResumeToken { snapshot, ..self.subscription.token() }.encode()
     }
 }
 

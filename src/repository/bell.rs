@@ -35,8 +35,8 @@ impl Bell {
         if !is_postgres(url) {
             return Ok(None);
         }
-        // One rings, one listens.
-        let pool = Database::connect(postgres(url, 2)).await?;
+        // One rings, one listens; and one that is lost takes its time to go.
+        let pool = Database::connect(postgres(url, 4)).await?;
         Ok(Some(Self { pool }))
     }
 

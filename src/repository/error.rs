@@ -86,7 +86,8 @@ fn of_postgres(code: &str, what: String) -> StorageError {
         code if ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)) => StorageError::Unavailable(what),
         // A standby does not write: the primary has moved. A lock was not to be had in time. We stood still for so long
         // within a transaction that the server ended it.
-        "25006" | "55P03" | "25P03" => StorageError::Unavailable(what),
+        // The database, or its tables, are just being restored.
+        "25006" | "55P03" | "25P03" | "3D000" | "42P01" => StorageError::Unavailable(what),
         _ => StorageError::Failed(what),
     }
 }
@@ -113,6 +114,8 @@ mod tests {
             ("25006", unavailable()),
             ("55P03", unavailable()),
             ("25P03", unavailable()),
+            ("3D000", unavailable()),
+            ("42P01", unavailable()),
             ("25P02", failed()),
             ("22001", failed()),
             ("23503", failed()),

@@ -35,6 +35,8 @@ pub struct OldEvents {
     pub count: u64,
     /// The number of the last one.
     pub up_to: i64,
+    /// Its id.
+    pub last: EventId,
 }
 
 /// The lock that a replica holds while it forgets events: one at a time, and nobody waits.
@@ -169,8 +171,8 @@ pub(super) async fn event_id_at(connection: &impl ConnectionTrait, seq: i64) -> 
 }
 
 /// What can be forgotten: events that are older than `before`, at most `limit`, with none among them that is not. `None`
-/// if there is nothing to forget, or another replica is at it. The last event is always kept: by it the log is
-/// recognised.
+/// if there is nothing to forget, or another replica is at it. The last event is always kept, and so is the last old one:
+/// by it whoever has not yet read on recognises the log.
 pub(super) async fn forgettable(
     transaction: &DatabaseTransaction,
     before: Timestamp,
@@ -186,18 +188,19 @@ pub(super) async fn forgettable(
         }
     }
     let log = log(transaction).await?;
-    let last = Ord::min(log.floor.saturating_add(limit), log.head.saturating_sub(1));
+    let limit = log.floor.saturating_add(limit);
     let young = event::Entity::find()
         .select_only()
         .column(event::Column::Seq)
         .filter(event::Column::Seq.gt(log.floor))
-        .filter(event::Column::Seq.lte(last))
+        .filter(event::Column::Seq.lte(limit.saturating_add(1)))
         .filter(event::Column::EventTime.gte(before.micros()))
         .order_by(event::Column::Seq, Direction::Asc);
     let young: Option<i64> = young.into_tuple().one(transaction).await?;
-    let up_to = young.map_or(last, |young| young.saturating_sub(1));
+    let up_to = Ord::min(limit, young.map_or(log.head.saturating_sub(1), |young| young.saturating_sub(2)));
     let count = u64::try_from(up_to.saturating_sub(log.floor)).unwrap_or_default();
-    Ok((count > 0).then_some(OldEvents { count, up_to }))
+    let last = if count > 0 { event_id_at(transaction, up_to).await? } else { None };
+    Ok(last.map(|last| OldEvents { count, up_to, last }))
 }
 
 /// Deletes what is forgotten.

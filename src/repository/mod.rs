@@ -70,6 +70,8 @@ pub struct Log {
     pub head: i64,
     /// The number of the last event that is no longer kept; 0 if all are.
     pub floor: i64,
+    /// The id of that event.
+    pub floor_event: Option<EventId>,
 }
 
 /// An event as the log keeps it.
@@ -151,8 +153,8 @@ pub struct Changes {
     pub idempotency: Vec<IdempotencyRecord>,
     /// What happened, in order.
     pub events: Vec<NewEvent>,
-    /// The number up to which events are forgotten.
-    pub forget_up_to: Option<i64>,
+    /// Events that are forgotten.
+    pub forgotten: Option<OldEvents>,
 }
 
 /// An instant at which something is to be done about a pending dispute.

@@ -394,8 +394,8 @@ pub(super) fn event_row(seq: i64, event: &NewEvent) -> event::Model {
 }
 
 pub(super) fn log_from(row: event_log::Model) -> Log {
-    let event_log::Model { id: _, epoch, head, floor } = row;
-    Log { epoch, head, floor }
+    let event_log::Model { id: _, epoch, head, floor, floor_event } = row;
+    Log { epoch, head, floor, floor_event: floor_event.map(EventId) }
 }
 
 pub(super) fn idempotency_record_from(row: idempotency_key::Model) -> Result<IdempotencyRecord, StorageError> {

@@ -184,14 +184,14 @@ impl Transaction {
         let mut records: Vec<_> = changes.idempotency.iter().map(rows::idempotency_row).collect();
         records.sort_unstable_by_key(|record| record.key);
         insert_all::<idempotency_key::ActiveModel>(&self.inner, records, None).await?;
-        if let Some(floor) = changes.forget_up_to {
-            log::forget(&self.inner, floor).await?;
+        if let Some(old) = changes.forgotten {
+            log::forget(&self.inner, old.up_to).await?;
         }
-        if changes.events.is_empty() && changes.forget_up_to.is_none() {
+        if changes.events.is_empty() && changes.forgotten.is_none() {
             return Ok(None);
         }
         let count = i64::try_from(changes.events.len()).unwrap_or(i64::MAX);
-        let head = self.advance_head(count, changes.forget_up_to).await?;
+        let head = self.advance_head(count, changes.forgotten).await?;
         let first = head.saturating_sub(count).saturating_add(1);
         let events = changes.events.iter().zip(first..).map(|(event, seq)| rows::event_row(seq, event)).collect();
         insert_all::<event::ActiveModel>(&self.inner, events, None).await?;
@@ -201,7 +201,7 @@ impl Transaction {
     /// Takes the next numbers of the log. The row stays locked until the commit: so numbers are in commit
     /// order and without holes, and whoever can see an event can see all before it. The floor moves with what is
     /// forgotten.
-    async fn advance_head(&self, count: i64, floor: Option<i64>) -> Result<i64, StorageError> {
+    async fn advance_head(&self, count: i64, forgotten: Option<OldEvents>) -> Result<i64, StorageError> {
         use event_log::Column;
         let mut advance = Query::update()
             .table(event_log::Entity)
@@ -209,8 +209,8 @@ impl Transaction {
             .and_where(Column::Id.eq(1_i16))
             .returning_col(Column::Head)
             .to_owned();
-        if let Some(floor) = floor {
-            advance.value(Column::Floor, floor);
+        if let Some(old) = forgotten {
+            advance.value(Column::Floor, old.up_to).value(Column::FloorEvent, old.last.0);
         }
         let row = self.inner.query_one(&advance).await?;
         let head = row.map(|row| row.try_get("", "head")).transpose()?;

@@ -11,6 +11,7 @@ pub struct Model {
     pub epoch: Uuid,
     pub head: i64,
     pub floor: i64,
+    pub floor_event: Option<Uuid>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

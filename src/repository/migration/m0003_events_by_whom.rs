@@ -1,8 +1,10 @@
-//! Events by whom they concern: who resumes with a narrow filter does not read everybody's.
+//! Events by whom they concern: who resumes with a narrow filter does not read everybody's. And what is left of the last
+//! event that was forgotten, by which a token of its place is recognised.
 //!
 //! The events of an order are found through its disputes, which are few; so three indexes serve every filter.
 
 use sea_orm_migration::prelude::*;
+use sea_orm_migration::sea_orm::DbBackend;
 
 pub(super) struct Migration;
 
@@ -19,6 +21,10 @@ impl MigrationTrait for Migration {
             "CREATE INDEX events_by_buyer ON events (buyer_id, seq)",
             "CREATE INDEX events_by_seller ON events (seller_id, seq)",
             "CREATE INDEX events_by_dispute ON events (dispute_id, seq)",
+            match manager.get_database_backend() {
+                DbBackend::Postgres => "ALTER TABLE event_log ADD COLUMN floor_event UUID",
+                _ => "ALTER TABLE event_log ADD COLUMN floor_event BLOB",
+            },
         ];
         for statement in statements {
             manager.get_connection().execute_unprepared(statement).await?;
