@@ -167,6 +167,8 @@ impl Feed {
             let new = match events.split_first() {
                 Some((first, new)) if Position::after(first.seq, first.id) == head => new,
                 _ if head.seq == 0 => &events,
+                // Forgotten since, as there are younger ones.
+                _ if floor_of(&self.repository.log().await?) == head => &events,
                 _ => return self.begin_again().await,
             };
             if !follows(head.seq, new) {

@@ -171,8 +171,8 @@ pub(super) async fn event_id_at(connection: &impl ConnectionTrait, seq: i64) -> 
 }
 
 /// What can be forgotten: events that are older than `before`, at most `limit`, with none among them that is not. `None`
-/// if there is nothing to forget, or another replica is at it. The last event is always kept, and so is the last old one:
-/// by it whoever has not yet read on recognises the log.
+/// if there is nothing to forget, or another replica is at it. The last event is always kept: by it the log is
+/// recognised.
 pub(super) async fn forgettable(
     transaction: &DatabaseTransaction,
     before: Timestamp,
@@ -188,16 +188,16 @@ pub(super) async fn forgettable(
         }
     }
     let log = log(transaction).await?;
-    let limit = log.floor.saturating_add(limit);
+    let last = Ord::min(log.floor.saturating_add(limit), log.head.saturating_sub(1));
     let young = event::Entity::find()
         .select_only()
         .column(event::Column::Seq)
         .filter(event::Column::Seq.gt(log.floor))
-        .filter(event::Column::Seq.lte(limit.saturating_add(1)))
+        .filter(event::Column::Seq.lte(last))
         .filter(event::Column::EventTime.gte(before.micros()))
         .order_by(event::Column::Seq, Direction::Asc);
     let young: Option<i64> = young.into_tuple().one(transaction).await?;
-    let up_to = Ord::min(limit, young.map_or(log.head.saturating_sub(1), |young| young.saturating_sub(2)));
+    let up_to = young.map_or(last, |young| young.saturating_sub(1));
     let count = u64::try_from(up_to.saturating_sub(log.floor)).unwrap_or_default();
     let last = if count > 0 { event_id_at(transaction, up_to).await? } else { None };
     Ok(last.map(|last| OldEvents { count, up_to, last }))

@@ -5,7 +5,7 @@ use std::time::Duration;
 use dispute_service::proto::v1;
 use tonic::{Code, Status};
 
-use crate::support::callers::{Facts, Party, Watch, facts};
+use crate::support::callers::{Facts, Party, Watch, facts, refusal};
 use crate::support::log::Ends;
 use crate::support::messages::*;
 use crate::support::on_both_databases;
@@ -19,6 +19,7 @@ on_both_databases!(
     a_parked_stream_that_retention_has_passed_ends_and_skips_nothing,
     zero_keeps_every_event,
     commands_go_on_while_events_are_forgotten,
+    the_token_of_another_past_is_recognised_at_the_floor_too,
 );
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -301,4 +302,24 @@ async fn replicas_that_forget_at_once_do_not_disturb_each_other() {
     assert_eq!(other.platform().events().await, heard);
     service.hand.advance(2 * HOUR);
     service.forgotten(8_039).await;
+}
+
+async fn the_token_of_another_past_is_recognised_at_the_floor_too(mut service: Service) {
+    service.restart_with_policy("event_retention = \"1h\"").await;
+    for number in 0..4 {
+        happen(&service, &format!("o{number}")).await;
+    }
+    let (other, below) = (token_after(&service, 3).await, token_after(&service, 2).await);
+    // A backup of when there were two events was restored, and has gone on.
+    service.stop().await;
+    service.execute("UPDATE events SET event_id = dispute_id WHERE seq = 3").await;
+    service.start().await;
+    let ours = token_after(&service, 3).await;
+    service.hand.advance(70 * MINUTE);
+    assert_eq!(service.forgotten(3).await.floor, 3);
+    assert_eq!(refused(&service, &other).await, refusal(Code::OutOfRange, "RESUME_TOKEN_UNKNOWN", &[]));
+    let expired = refused(&service, &below).await;
+    assert_eq!(expired.reason, "RESUME_TOKEN_EXPIRED");
+    assert_eq!(expired.metadata["oldestToken"], ours);
+    assert_eq!(page(&mut service.platform(), after(&ours), 0).await.unwrap().events.len(), 1);
 }
