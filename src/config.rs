@@ -4,6 +4,7 @@ mod policy_file;
 mod span;
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -65,13 +66,13 @@ pub struct Config {
         action = clap::ArgAction::Set
     )]
     pub notify: bool,
-    /// How many streams of events there can be.
-    #[arg(long, global = true, env = "DISPUTES_MAX_STREAMS", value_name = "COUNT", default_value_t = 20_000)]
-    pub max_streams: usize,
-    /// How many streams of events one caller can have.
-    #[arg(long, global = true, env = "DISPUTES_MAX_STREAMS_PER_CALLER", value_name = "COUNT", default_value_t = 2_000)]
-    pub max_streams_per_caller: usize,
-    /// After how long a stream ends and its client comes back, perhaps to another replica; 0s for never.
+    /// How many streams of events this process serves at once.
+    #[arg(long, global = true, env = "DISPUTES_MAX_STREAMS", value_name = "COUNT", default_value = "20000")]
+    pub max_streams: NonZeroUsize,
+    /// How many of them one caller can have.
+    #[arg(long, global = true, env = "DISPUTES_MAX_STREAMS_PER_CALLER", value_name = "COUNT", default_value = "2000")]
+    pub max_streams_per_caller: NonZeroUsize,
+    /// After how long, half more or less, a stream ends and its client comes back, perhaps to another replica; 0s for never.
     #[arg(long, global = true, env = "DISPUTES_MAX_STREAM_AGE", value_name = "SPAN", default_value = "0s")]
     pub max_stream_age: Span,
     /// A connection that is silent for so long is asked for a sign of life, and closed if none comes for as long again.

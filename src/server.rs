@@ -26,8 +26,8 @@ const DRAIN: Duration = Duration::from_secs(8);
 /// How long the committer has for what is still in its queue.
 const LAST_COMMITS: Duration = Duration::from_secs(1);
 
-/// How many RPCs one connection can have in flight.
-const STREAMS_PER_CONNECTION: u32 = 1_024;
+/// How many RPCs one connection can have in flight, beside as many streams of events as one caller can have.
+const RPCS_PER_CONNECTION: usize = 1_024;
 
 /// The services, by the names under which their health is asked for; the empty one is the whole server.
 const HEALTH_NAMES: [&str; 3] = ["", "disputes.v1.DisputeService", "disputes.v1.OrderService"];
@@ -128,14 +128,15 @@ pub async fn run(
         clock,
         policy,
         translations,
-        quota: Arc::new(Quota::new(config.max_streams, config.max_streams_per_caller)),
+        quota: Arc::new(Quota::new(config.max_streams.get(), config.max_streams_per_caller.get())),
         max_stream_age: config.max_stream_age.0,
         drain: drain.clone(),
     });
     let address = listener.local_addr()?;
+    let streams_per_connection = RPCS_PER_CONNECTION.saturating_add(config.max_streams_per_caller.get());
     let server = tonic::transport::Server::builder()
         .layer(RpcLayer::new(auth))
-        .max_concurrent_streams(STREAMS_PER_CONNECTION)
+        .max_concurrent_streams(u32::try_from(streams_per_connection).unwrap_or(u32::MAX))
         .http2_keepalive_interval(Some(config.keepalive.0))
         .http2_keepalive_timeout(Some(config.keepalive.0))
         .add_service(grpc::order_service(shared.clone()))
@@ -144,7 +145,7 @@ pub async fn run(
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(config.keepalive.0)),
             drain.clone().cancelled_owned(),
         );
     let mut server = pin!(server);

@@ -50,9 +50,11 @@ impl WatchError {
         &self.status
     }
 
-    /// Whether connecting again with the same request would only lead to the same error.
-    pub(super) fn is_final(&self) -> bool {
+    /// Whether connecting again with the same request would only lead to the same error. A stream that was let in ends when
+    /// its credential expires: with another one it goes on.
+    pub(super) fn is_final(&self, was_let_in: bool) -> bool {
         match self.code() {
+            Code::Unauthenticated if was_let_in => self.reason() != ErrorReason::CredentialExpired,
             Code::InvalidArgument
             | Code::NotFound
             | Code::AlreadyExists
@@ -71,6 +73,12 @@ impl WatchError {
             | Code::Internal
             | Code::Unavailable => false,
         }
+    }
+
+    /// What lies behind it: what the transport has to say of a service that it cannot reach.
+    pub(super) fn causes(&self) -> String {
+        let causes = std::iter::successors(std::error::Error::source(&self.status), |cause| cause.source());
+        causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
     }
 
     /// How long the service asks to be left alone.
@@ -123,8 +131,11 @@ mod tests {
             (Code::Cancelled, "", false),
             (Code::Aborted, "", false),
         ] {
-            assert_eq!(error(code, DOMAIN, reason, &[]).is_final(), is_final, "{code:?} {reason}");
-            assert_eq!(WatchError::from(Status::new(code, "")).is_final(), is_final && code != Code::ResourceExhausted);
+            assert_eq!(error(code, DOMAIN, reason, &[]).is_final(false), is_final, "{code:?} {reason}");
+            let later = is_final && reason != "CREDENTIAL_EXPIRED";
+            assert_eq!(error(code, DOMAIN, reason, &[]).is_final(true), later, "{code:?} {reason} of a stream");
+            let bare = WatchError::from(Status::new(code, ""));
+            assert_eq!(bare.is_final(false), is_final && code != Code::ResourceExhausted);
         }
     }
 

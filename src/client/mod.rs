@@ -61,7 +61,7 @@ pub struct Batch {
 ///
 /// - **Connects again**, with the last token, after everything but a refusal: when the connection breaks, when the
 ///   service is away or drains, and when nothing was heard for three heartbeats, be it of the stream or of an attempt
-///   to connect. Each attempt is logged as a `tracing` event.
+///   to connect. Each interruption is logged as a `tracing` event.
 /// - **Waits between attempts** for a random time of up to 100 ms, 200 ms, 400 ms … 10 s, on top of what the service
 ///   asks for (`google.rpc.RetryInfo`). It begins with 100 ms again when a stream has said more than hello.
 /// - **Leaves out what was yielded before**: an event is only yielded if its revision is higher than all that were
@@ -70,7 +70,7 @@ pub struct Batch {
 ///
 /// # Bounds
 ///
-/// It holds one message (up to 256 events), and of the 65,536 to 131,072 disputes that last had an event the id and the
+/// It holds one message (up to 256 events) beside what the transport does, and of the 65,536 to 131,072 disputes that last had an event the id and the
 /// revision: some 15 MB at most, and nothing of the kind for those who see little. Of disputes beyond that a snapshot
 /// which comes again is yielded again.
 ///
@@ -159,14 +159,15 @@ where
                     }
                 }
                 Err(status) => {
-                    self.stream = None;
+                    let was_let_in = self.stream.take().is_some();
                     let error = WatchError::from(status);
-                    if error.is_final() {
+                    if error.is_final(was_let_in) {
                         self.is_over = true;
                         return Some((Err(error), self));
                     }
                     let delay = self.backoff.delay(error.retry_after(), fastrand::f64());
-                    tracing::warn!(%error, ?delay, "the watch was interrupted, it connects again");
+                    let causes = error.causes();
+                    tracing::warn!(%error, causes, ?delay, "the watch was interrupted, it connects again");
                     sleep(delay).await;
                 }
             }

@@ -153,7 +153,11 @@ impl Feed {
                     false
                 }
             };
-            self.reachable.send_if_modified(|before| std::mem::replace(before, reachable) != reachable);
+            let has_changed =
+                self.reachable.send_if_modified(|before| std::mem::replace(before, reachable) != reachable);
+            if has_changed && reachable {
+                tracing::info!("the event log can be read again");
+            }
             let _ = tokio::time::timeout(LOOK, self.wake.notified()).await;
         }
     }

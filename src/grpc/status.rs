@@ -120,7 +120,7 @@ impl Failure {
     }
 
     pub(super) fn draining() -> Self {
-        let message = "this server is shutting down, connect again";
+        let message = "this stream, or this server, ends; connect again";
         Self::new(Code::Unavailable, ErrorReason::ServerDraining, message).with_retry()
     }
 

@@ -61,13 +61,8 @@ pub(super) async fn watch(
         return Err(Failure::draining());
     }
     let place = shared.quota.take(caller).ok_or_else(Failure::too_many_subscriptions)?;
-    let subscription = match shared.feed.subscribe(start, filter.clone()).await {
-        // A snapshot that begins again needs nothing of what is no longer kept.
-        Err(FeedError::Expired { .. }) if before == SnapshotState::Incomplete => {
-            shared.feed.subscribe(Start::Now, filter.clone()).await?
-        }
-        subscription => subscription?,
-    };
+    // Also of a snapshot that begins again: what happened since to what it has shown is no longer kept.
+    let subscription = shared.feed.subscribe(start, filter.clone()).await?;
     let position = subscription.position();
     let snapshot = match before {
         SnapshotState::Shown(shown) => Snapshot::resumed(shown, &filter, position),

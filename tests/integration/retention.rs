@@ -20,6 +20,7 @@ on_both_databases!(
     zero_keeps_every_event,
     commands_go_on_while_events_are_forgotten,
     the_token_of_another_past_is_recognised_at_the_floor_too,
+    a_snapshot_that_was_cut_short_is_not_begun_again_without_its_history,
 );
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -322,4 +323,20 @@ async fn the_token_of_another_past_is_recognised_at_the_floor_too(mut service: S
     assert_eq!(expired.reason, "RESUME_TOKEN_EXPIRED");
     assert_eq!(expired.metadata["oldestToken"], ours);
     assert_eq!(page(&mut service.platform(), after(&ours), 0).await.unwrap().events.len(), 1);
+}
+
+async fn a_snapshot_that_was_cut_short_is_not_begun_again_without_its_history(mut service: Service) {
+    service.restart_with_policy("event_retention = \"1h\"\nreminders = []").await;
+    for number in 0..3 {
+        happen(&service, &format!("o{number}")).await;
+    }
+    let request = v1::WatchDisputesRequest { include_snapshot: true, ..Default::default() };
+    let cut_short = service.platform().watch(request).await.token;
+    // What happened to what it has shown would be missed.
+    happen(&service, "o3").await;
+    happen(&service, "o4").await;
+    assert!(service.platform().watch_from(&cut_short).await.event().await.r#type() == v1::EventType::Snapshot);
+    service.hand.advance(70 * MINUTE);
+    assert_eq!(service.forgotten(4).await.floor, 4);
+    assert_eq!(refused(&service, &cut_short).await.reason, "RESUME_TOKEN_EXPIRED");
 }
