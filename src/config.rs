@@ -157,6 +157,20 @@ mod tests {
     }
 
     #[test]
+    fn a_bound_of_nothing_is_refused() {
+        for (flag, nothing, why) in [
+            ("--max-streams", "0", "zero"),
+            ("--max-streams-per-caller", "0", "zero"),
+            ("--keepalive", "0s", "expected a span above zero"),
+            ("--keepalive", "soon", "an integer and s, m, h or d"),
+            ("--max-stream-age", "3651d", "at most 3650d"),
+        ] {
+            let error = CommandLine::try_parse_from(["dispute-service", flag, nothing]).unwrap_err().to_string();
+            assert!(error.contains(flag) && error.contains(why), "{error}");
+        }
+    }
+
+    #[test]
     fn flags_may_stand_before_or_after_the_action() {
         for arguments in [["--listen", "127.0.0.1:7", "serve"], ["serve", "--listen", "127.0.0.1:7"]] {
             let line = CommandLine::parse_from(["dispute-service"].iter().chain(&arguments));
