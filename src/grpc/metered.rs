@@ -16,9 +16,9 @@ use tonic::Status;
 use tonic::body::Body;
 
 /// How many bytes the transport may hold before the stream is asked for more.
-const AHEAD_BYTES: usize = 16 * 1024;
+const AHEAD_BYTES: usize = 8 * 1024;
 
-/// A body of which the transport holds about 16 KiB at the most.
+/// A body of which the transport holds about 8 KiB and a chunk at the most.
 #[derive(Debug)]
 pub(super) struct Metered {
     body: Body,
@@ -120,7 +120,7 @@ mod tests {
         while let Some(frame) = poll_fn(|context| Pin::new(&mut metered).poll_frame(context)).now_or_never() {
             held.push(frame.unwrap().unwrap().into_data().unwrap());
         }
-        assert_eq!(held.len(), 3, "18 KiB: the first two are below what the transport may hold");
+        assert_eq!(held.len(), 2, "12 KiB: the first is below what the transport may hold");
         let more = tokio::spawn(async move { poll_fn(|context| Pin::new(&mut metered).poll_frame(context)).await });
         tokio::task::yield_now().await;
         assert!(!more.is_finished());
