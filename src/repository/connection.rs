@@ -23,6 +23,11 @@ pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// a word does not answer, and TCP alone would notice after a quarter of an hour.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// A connection that was idle for less than this is taken for good …
+const WITHOUT_A_QUESTION: Duration = Duration::from_secs(1);
+/// … and another one if it answers within this.
+const SIGN_OF_LIFE: Duration = Duration::from_millis(500);
+
 /// How many connections there are for plain reads on each database …
 const POSTGRES_READERS: u32 = 8;
 const SQLITE_READERS: u32 = 4;
@@ -154,7 +159,10 @@ fn common(url: &str, connections: u32) -> ConnectOptions {
 pub(super) fn postgres(url: &str, connections: u32) -> ConnectOptions {
     let mut options = common(url, connections);
     options.set_application_name("dispute-service");
-    options.map_sqlx_postgres_pool_opts(|pool| pool.after_release(|connection, _| Box::pin(answers(connection))));
+    options.map_sqlx_postgres_pool_opts(|pool| {
+        let pool = pool.after_release(|connection, _| Box::pin(answers(connection, ACQUIRE_TIMEOUT)));
+        pool.before_acquire(|connection, idle| Box::pin(is_alive(connection, idle.idle_for)))
+    });
     options.map_sqlx_postgres_opts(|options| {
         options
             .statement_cache_capacity(STATEMENTS)
@@ -191,9 +199,15 @@ fn sqlite(url: &str, connections: u32, only_reads: bool) -> ConnectOptions {
 
 /// Whether a connection that goes back to its pool still answers. sqlx asks that too, but waits for as long as it takes:
 /// connections to a host that vanished would fill the pool.
-async fn answers(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    let answer = tokio::time::timeout(ACQUIRE_TIMEOUT, connection.ping()).await;
+async fn answers(connection: &mut PgConnection, within: Duration) -> Result<bool, sqlx::Error> {
+    let answer = tokio::time::timeout(within, connection.ping()).await;
     answer.unwrap_or_else(|elapsed| Err(sqlx::Error::Io(elapsed.into()))).map(|()| true)
+}
+
+/// Whether a connection that was idle for a while is still good. One that was lost meanwhile, as all are when the server
+/// is started again, would fail the caller who gets it; one in constant use is not asked.
+async fn is_alive(connection: &mut PgConnection, idle_for: Duration) -> Result<bool, sqlx::Error> {
+    if idle_for < WITHOUT_A_QUESTION { Ok(true) } else { answers(connection, SIGN_OF_LIFE).await }
 }
 
 /// Whether nothing of a transaction is left on a connection that goes back to its pool; if not, it is closed.

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dispute_service::proto::v1;
+use dispute_service::proto::v1::list_dispute_events_request::Start as ListFrom;
 use dispute_service::proto::v1::{DisputeKind, EventType};
 use fastrand::Rng;
 use tokio::sync::Mutex;
@@ -266,19 +267,22 @@ impl World {
     /// Waits until no dispute is pending and nobody has anything to catch up with. Answers the log, listed from its
     /// beginning.
     async fn wait_for_the_end(&self, rng: &mut Rng) -> Vec<Arc<Event>> {
-        let mut platform = self.load.somewhere(rng, "shop", Some("platform"));
+        let platform = self.load.somewhere(rng, "shop", Some("platform"));
+        let list = async |start, page_size| {
+            let request = v1::ListDisputeEventsRequest { start: Some(start), page_size, ..Default::default() };
+            answered(async || platform.clone().disputes.list_dispute_events(request.clone()).await).await
+        };
         let waiting = async {
             let statuses = vec![v1::DisputeStatus::Pending.into()];
             let pending = v1::ListDisputesRequest { statuses, page_size: 1, ..Default::default() };
-            while !platform.list(pending.clone()).await.disputes.is_empty() {
+            let list_pending = async || platform.clone().disputes.list_disputes(pending.clone()).await;
+            while !answered(list_pending).await.disputes.is_empty() {
                 pause(Duration::from_millis(100)).await;
             }
             for follower in &self.followers {
                 loop {
-                    let start = Some(v1::list_dispute_events_request::Start::ResumeToken(follower.token()));
-                    let rest = v1::ListDisputeEventsRequest { start, page_size: 1, ..Default::default() };
                     let is_subscribed = !follower.token().is_empty();
-                    let rest = platform.disputes.list_dispute_events(rest).await.unwrap().into_inner();
+                    let rest = list(ListFrom::ResumeToken(follower.token()), 1).await;
                     if is_subscribed && rest.events.is_empty() && !rest.more {
                         break;
                     }
@@ -289,7 +293,16 @@ impl World {
         if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
             println!("not everybody has caught up, see below");
         }
-        platform.events().await.iter().map(|event| Arc::new(Event::of(event))).collect()
+        let mut log = Vec::new();
+        let mut start = ListFrom::FromBeginning(true);
+        loop {
+            let page = list(start, 500).await;
+            log.extend(page.events.iter().map(|event| Arc::new(Event::of(event))));
+            if !page.more {
+                return log;
+            }
+            start = ListFrom::ResumeToken(page.resume_token);
+        }
     }
 
     /// Judges what everybody noted.
@@ -371,4 +384,16 @@ async fn terminate(
         following.complain(format!("a replica did not exit with 0 after SIGTERM:\n{}", held.log()));
     }
     held
+}
+
+/// Asks until there is an answer: a connection to the database that was cut may be noticed only when it is used.
+async fn answered<T>(ask: impl AsyncFn() -> Result<tonic::Response<T>, tonic::Status>) -> T {
+    for _ in 0..100 {
+        match ask().await {
+            Ok(answer) => return answer.into_inner(),
+            Err(status) if status.code() == tonic::Code::Unavailable => pause(Duration::from_millis(100)).await,
+            Err(status) => panic!("{status:?}"),
+        }
+    }
+    panic!("the service stays away")
 }
