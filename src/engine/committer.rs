@@ -341,9 +341,8 @@ impl Task {
                 }
                 Submission::Forget { what: Old::Events, .. } => {
                     let before = now.minus(self.policy.event_retention);
-                    let old = transaction.forgettable_events(before, FORGET_STEP).await?;
-                    forgotten = old;
-                    Verdict::Forgotten(old.map_or(0, |old| old.count))
+                    forgotten = transaction.forgettable_events(before, FORGET_STEP).await?;
+                    Verdict::Forgotten(forgotten.map_or(0, |old| old.count))
                 }
             });
         }

@@ -24,17 +24,15 @@ const READ_AGAIN: Duration = Duration::from_millis(250);
 pub struct Subscription {
     feed: Arc<Feed>,
     filter: Arc<EventFilter>,
-    /// Everything up to here was looked at for this subscriber …
+    /// Everything up to here was looked at for this subscriber.
     cursor: Cursor,
-    /// … and nothing up to this number is for it.
-    skip_to: i64,
     seat: Seat,
     pace: Pace,
 }
 
 enum Pace {
-    /// There is more in the ring, or may be.
-    Reading,
+    /// There is more in the ring, or may be; nothing up to this number is for this subscriber.
+    Reading(i64),
     /// The log itself is being read. In a task of its own: a subscriber that the transport leaves waiting must not keep a
     /// connection to the database, nor a chunk that others wait for.
     ReadingLog(JoinHandle<Result<(Page, Cursor), FeedError>>),
@@ -45,7 +43,7 @@ enum Pace {
 impl Subscription {
     /// Begins at a place that is known to be in the log. The seat was taken before that was known.
     pub(super) fn new(feed: Arc<Feed>, filter: Arc<EventFilter>, cursor: Cursor, seat: Seat) -> Self {
-        Self { feed, filter, cursor, skip_to: 0, seat, pace: Pace::Reading }
+        Self { feed, filter, cursor, seat, pace: Pace::Reading(0) }
     }
 
     /// The place up to which everything was looked at for this subscriber.
@@ -65,21 +63,19 @@ impl Subscription {
         loop {
             let read = match &mut self.pace {
                 Pace::Waiting => {
-                    self.skip_to = self.seat.rung().await.saturating_sub(1);
-                    self.pace = Pace::Reading;
+                    self.pace = Pace::Reading(self.seat.rung().await.saturating_sub(1));
                     continue;
                 }
-                Pace::Reading => {
-                    let skip_to = std::mem::take(&mut self.skip_to);
+                Pace::Reading(skip_to) => {
+                    // Once: it was of the past that was known when the alarm rang.
+                    let skip_to = std::mem::take(skip_to);
                     self.feed.read_ring(self.cursor, skip_to, &self.filter, MESSAGE)
                 }
                 Pace::ReadingLog(read) => {
                     let read = read.await.unwrap_or_else(|_| Err(Error::Unavailable.into()));
-                    self.pace = Pace::Reading;
+                    self.pace = Pace::Reading(0);
                     match read {
                         Ok((page, head)) => {
-                            // What was skipped was of the past that was known then.
-                            self.skip_to = 0;
                             self.cursor = Cursor { position: self.cursor.position, ..head };
                             Some(Page { more: true, ..page })
                         }

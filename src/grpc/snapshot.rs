@@ -133,9 +133,11 @@ impl Snapshot {
             return Ok(Step::Complete);
         }
         loop {
-            let to_read = self.to_read(filter);
-            let begin = || tokio::spawn(read(shared.clone(), to_read));
-            let found = self.reading.get_or_insert_with(begin).await;
+            let reading = match self.reading.take() {
+                Some(reading) => reading,
+                None => tokio::spawn(read(shared.clone(), self.to_read(filter))),
+            };
+            let found = self.reading.insert(reading).await;
             self.reading = None;
             match found.unwrap_or_else(|_| Err(Error::Unavailable.into())) {
                 Ok(Read::Disputes(found, head, id)) => return Ok(self.show(&found, head, id, shared)),

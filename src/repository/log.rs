@@ -5,7 +5,6 @@ use sea_orm::{
     ColumnTrait as _, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait as _, Order as Direction,
     QueryFilter as _, QueryOrder as _, QuerySelect as _, Select, Statement,
 };
-
 use uuid::Uuid;
 
 use super::batch::filled_up;
