@@ -268,7 +268,7 @@ impl Task {
             Ok(committed) => return self.answer(batch, committed),
             Err(error) => error,
         };
-        if batch.len() > 1 && !matches!(error, StorageError::Unavailable(_)) {
+        if batch.len() > 1 && !error.is_of_database() {
             tracing::warn!(%error, submissions = batch.len(), "a batch failed, its commands are run one by one");
             for submission in batch {
                 Box::pin(self.commit(vec![submission])).await;
@@ -279,10 +279,22 @@ impl Task {
             StorageError::Corrupt { .. } | StorageError::Failed(_) => tracing::error!(%error, "a command failed"),
             StorageError::Conflict => tracing::warn!(%error, "commands were not committed"),
             // Said once: every batch meets the same until the database is back.
-            StorageError::Unavailable(_) if self.is_away.swap(true, Ordering::Relaxed) => {}
-            StorageError::Unavailable(_) => tracing::warn!(%error, "commands cannot be committed"),
+            StorageError::Unavailable(_)
+            | StorageError::Busy
+            | StorageError::TimedOut
+            | StorageError::LockTimeout
+            | StorageError::ReadOnly
+            | StorageError::Stale => {
+                if !self.is_away.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(%error, "commands cannot be committed");
+                }
+            }
         }
-        let error = Error::from(error);
+        let error = match Error::from(error) {
+            // Of a command it does not matter to its caller why the database did not do it.
+            Error::TimedOut => Error::Unavailable,
+            error => error,
+        };
         for submission in batch {
             submission.answer(Err(error.clone()));
         }

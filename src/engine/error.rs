@@ -8,15 +8,27 @@ use crate::repository::StorageError;
 pub enum Error {
     /// The rules refuse it.
     Refused(Refusal),
-    /// Too many commands are waiting. It was not done; trying again later can succeed.
+    /// Too much is waiting. It was not done; trying again later can succeed.
     Overloaded,
     /// The service is shutting down. It was not done.
     Draining,
     /// The database cannot be reached, or it is not known whether the command was done: with a request
     /// id it is safe to try again.
     Unavailable,
+    /// The database works, but a read took longer than it may.
+    TimedOut,
     /// A defect of the service or of what is stored. The text is for the log, never for the caller.
     Internal(String),
+}
+
+impl Error {
+    /// Whether the same read can succeed a little later: what goes on by itself, as a stream does, reads again.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Overloaded | Self::Unavailable | Self::TimedOut => true,
+            Self::Refused(_) | Self::Draining | Self::Internal(_) => false,
+        }
+    }
 }
 
 impl From<Refusal> for Error {
@@ -28,7 +40,13 @@ impl From<Refusal> for Error {
 impl From<StorageError> for Error {
     fn from(error: StorageError) -> Self {
         match error {
-            StorageError::Unavailable(_) | StorageError::Conflict => Self::Unavailable,
+            StorageError::Unavailable(_)
+            | StorageError::Conflict
+            | StorageError::LockTimeout
+            | StorageError::ReadOnly
+            | StorageError::Stale => Self::Unavailable,
+            StorageError::Busy => Self::Overloaded,
+            StorageError::TimedOut => Self::TimedOut,
             StorageError::Corrupt { .. } | StorageError::Failed(_) => Self::Internal(error.to_string()),
         }
     }

@@ -79,7 +79,7 @@ impl Subscription {
                             self.cursor = Cursor { position: self.cursor.position, ..head };
                             Some(Page { more: true, ..page })
                         }
-                        Err(FeedError::Failed(Error::Unavailable)) => {
+                        Err(FeedError::Failed(error)) if error.is_transient() => {
                             self.pace = self.reading_log(READ_AGAIN);
                             continue;
                         }

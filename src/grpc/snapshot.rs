@@ -142,7 +142,7 @@ impl Snapshot {
             match found.unwrap_or_else(|_| Err(Error::Unavailable.into())) {
                 Ok(Read::Disputes(found, head, id)) => return Ok(self.show(&found, head, id, shared)),
                 Ok(Read::Log(page)) => return self.judge(&page),
-                Err(FeedError::Failed(Error::Unavailable)) => {
+                Err(FeedError::Failed(error)) if error.is_transient() => {
                     let again = read_again(shared.clone(), self.to_read(filter));
                     self.reading = Some(tokio::spawn(again));
                 }

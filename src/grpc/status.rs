@@ -119,6 +119,11 @@ impl Failure {
         Self::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, "the client's deadline passed")
     }
 
+    fn timed_out() -> Self {
+        let message = "reading this took longer than the service allows; ask for less, or later";
+        Self::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message)
+    }
+
     pub(super) fn draining() -> Self {
         let message = "this stream, or this server, ends; connect again";
         Self::new(Code::Unavailable, ErrorReason::ServerDraining, message).with_retry()
@@ -143,7 +148,7 @@ impl Failure {
     }
 
     fn overloaded() -> Self {
-        let message = "too many commands are waiting; this one was not done";
+        let message = "too many requests are waiting; this one was not done";
         Self::new(Code::ResourceExhausted, ErrorReason::Overloaded, message).with_retry()
     }
 
@@ -292,6 +297,7 @@ impl From<Error> for Failure {
             Error::Overloaded => Self::overloaded(),
             Error::Draining => Self::draining(),
             Error::Unavailable => Self::unavailable(),
+            Error::TimedOut => Self::timed_out(),
             Error::Internal(what) => Self::internal(&what),
         }
     }

@@ -2,6 +2,7 @@
 
 use sea_orm::sqlx::Error as SqlxError;
 use sea_orm::sqlx::error::DatabaseError;
+use sea_orm::sqlx::postgres::PgDatabaseError;
 use sea_orm::sqlx::sqlite::SqliteError;
 use sea_orm::{DbErr, RuntimeErr};
 
@@ -11,6 +12,22 @@ pub enum StorageError {
     /// The database cannot be reached; or it was lost during a COMMIT, whose result is then unknown.
     #[error("unavailable: {0}")]
     Unavailable(String),
+    /// Every connection was in use for as long as a caller waits for one. Nothing was done.
+    #[error("every connection was in use")]
+    Busy,
+    /// The database works, but a statement, or a read of several, took longer than it may. Nothing was written.
+    #[error("a statement took longer than it may")]
+    TimedOut,
+    /// A lock was held by another transaction for longer than a statement waits for it. Nothing was written.
+    #[error("a lock was held for longer than a statement waits for it")]
+    LockTimeout,
+    /// The database does not take writes: a standby, or one that is set to be read only. Nothing was written.
+    #[error("the database does not take writes")]
+    ReadOnly,
+    /// The tables changed under the statements that a connection has prepared. Nothing was done; on a new connection
+    /// the same can succeed.
+    #[error("the tables changed under prepared statements")]
+    Stale,
     /// Another writer was first. Nothing was written; doing the same again can succeed.
     #[error("another writer was first")]
     Conflict,
@@ -27,6 +44,18 @@ pub enum StorageError {
     /// Anything else.
     #[error("failed: {0}")]
     Failed(String),
+}
+
+impl StorageError {
+    /// Whether it is about the database, and not about what was asked of it: whatever else was asked meets the same.
+    pub fn is_of_database(&self) -> bool {
+        match self {
+            Self::Unavailable(_) | Self::Busy | Self::TimedOut | Self::LockTimeout | Self::ReadOnly | Self::Stale => {
+                true
+            }
+            Self::Conflict | Self::Corrupt { .. } | Self::Failed(_) => false,
+        }
+    }
 }
 
 impl From<DbErr> for StorageError {
@@ -62,6 +91,11 @@ fn of_database(error: &dyn DatabaseError) -> StorageError {
     }
     let code = error.code().unwrap_or_default();
     let what = format!("error {code} of the database, constraint {}", error.constraint().unwrap_or("none"));
+    // A statement that is prepared, but no longer fits the tables; its message is in the server's language.
+    let routine = error.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::routine);
+    if code == "0A000" && routine == Some("RevalidateCachedQuery") {
+        return StorageError::Stale;
+    }
     match code.parse() {
         Ok(code) if error.try_downcast_ref::<SqliteError>().is_some() => of_sqlite(code, what),
         _ => of_postgres(&code, what),
@@ -82,12 +116,17 @@ fn of_postgres(code: &str, what: String) -> StorageError {
     match code {
         // Serialization failure, deadlock.
         "40001" | "40P01" => StorageError::Conflict,
+        // Of lock_timeout, and of statement_timeout.
+        "55P03" => StorageError::LockTimeout,
+        "57014" => StorageError::TimedOut,
+        "25006" => StorageError::ReadOnly,
+        // A prepared statement that is not there, or that is there already: what a pooler left, or took away.
+        "26000" | "42P05" => StorageError::Stale,
         // Connection exceptions, insufficient resources, operator intervention, system errors.
         code if ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)) => StorageError::Unavailable(what),
-        // A standby does not write: the primary has moved. A lock was not to be had in time. We stood still for so long
-        // within a transaction that the server ended it.
+        // We stood still for so long within a transaction that the server ended it.
         // The database, or its tables, are just being restored.
-        "25006" | "55P03" | "25P03" | "3D000" | "42P01" => StorageError::Unavailable(what),
+        "25P03" | "3D000" | "42P01" => StorageError::Unavailable(what),
         _ => StorageError::Failed(what),
     }
 }
@@ -109,10 +148,12 @@ mod tests {
             ("08000", unavailable()),
             ("53300", unavailable()),
             ("57P01", unavailable()),
-            ("57014", unavailable()),
+            ("57014", StorageError::TimedOut),
             ("58030", unavailable()),
-            ("25006", unavailable()),
-            ("55P03", unavailable()),
+            ("25006", StorageError::ReadOnly),
+            ("55P03", StorageError::LockTimeout),
+            ("26000", StorageError::Stale),
+            ("42P05", StorageError::Stale),
             ("25P03", unavailable()),
             ("3D000", unavailable()),
             ("42P01", unavailable()),

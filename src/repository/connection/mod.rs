@@ -1,0 +1,128 @@
+//! How each database is opened: what holds for both, `postgres` and `sqlite` for each.
+
+mod postgres;
+mod sqlite;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sea_orm::{ConnectOptions, Database, DbErr, RuntimeErr, sqlx};
+use tokio::sync::Semaphore;
+
+use super::Repository;
+use super::error::StorageError;
+pub(super) use postgres::postgres;
+use sqlite::{require_recent_sqlite, sqlite};
+
+/// How long to wait for a connection before saying that there is none.
+pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a piece of work with the database may take before the database is taken for gone. One that vanished without
+/// a word does not answer, and TCP alone would notice after a quarter of an hour.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How many connections there are for plain reads on each database …
+const POSTGRES_READERS: u32 = 8;
+const SQLITE_READERS: u32 = 4;
+/// … and how many of them reads of several statements leave alone: lists, however many are asked for, must not keep
+/// the callers' single reads waiting.
+const FREE_READERS: u32 = 2;
+
+/// How many connections the feed and the deadlines share: no caller keeps them waiting.
+const POSTGRES_BACKGROUND: u32 = 2;
+const SQLITE_BACKGROUND: u32 = 1;
+
+/// How many prepared statements a connection keeps: about a dozen texts, each in ten sizes.
+const STATEMENTS: usize = 512;
+
+/// Why a database cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// Neither SQLite nor PostgreSQL.
+    #[error("the database URL must begin with sqlite:// or postgres://")]
+    UnknownScheme,
+    /// Each connection to such a database would have a database of its own.
+    #[error("a SQLite database in memory cannot be used, name a file")]
+    InMemory,
+    /// A SQLite that can lose what it acknowledged.
+    #[error("SQLite {found} can lose acknowledged commits, 3.51.3 or later is needed")]
+    SqliteTooOld {
+        /// The version that was found.
+        found: String,
+    },
+    /// It does not answer, or not as it should.
+    #[error("the database cannot be opened: {0}")]
+    Failed(#[from] StorageError),
+}
+
+impl From<DbErr> for ConnectError {
+    fn from(error: DbErr) -> Self {
+        use StorageError::{Failed, Unavailable};
+        Self::Failed(match &error {
+            DbErr::Conn(RuntimeErr::SqlxError(error)) => match error.as_ref() {
+                // Nothing was asked yet, so that the database's own words quote nothing that is stored.
+                sqlx::Error::Database(error) => Unavailable(error.message().to_owned()),
+                // A URL that cannot be read may hold a password: it is not repeated, nor is a part of it.
+                sqlx::Error::Configuration(_) => Failed("its URL is not valid".to_owned()),
+                error => Unavailable(error.to_string()),
+            },
+            DbErr::Conn(_) => Failed("its URL is not valid".to_owned()),
+            _ => error.into(),
+        })
+    }
+}
+
+impl Repository {
+    /// Opens the database at `url`: `sqlite://FILE?mode=rwc` or `postgres://…`.
+    pub async fn connect(url: &str) -> Result<Self, ConnectError> {
+        if is_postgres(url) {
+            // sqlx pings a connection when it is released: with two, the next batch takes the other one.
+            let writer = Database::connect(postgres(url, 2)).await?;
+            let reader = Database::connect(postgres(url, POSTGRES_READERS)).await?;
+            let background = Database::connect(postgres(url, POSTGRES_BACKGROUND)).await?;
+            Ok(Self { writer, reader, background, moments: moments(POSTGRES_READERS) })
+        } else if !url.starts_with("sqlite:") {
+            Err(ConnectError::UnknownScheme)
+        } else if url.contains(":memory:") || url.contains("mode=memory") {
+            Err(ConnectError::InMemory)
+        } else {
+            let writer = Database::connect(sqlite(url, 1, false)).await?;
+            require_recent_sqlite(&writer).await?;
+            let reader = Database::connect(sqlite(url, SQLITE_READERS, true)).await?;
+            let background = Database::connect(sqlite(url, SQLITE_BACKGROUND, true)).await?;
+            Ok(Self { writer, reader, background, moments: moments(SQLITE_READERS) })
+        }
+    }
+}
+
+/// Whether a URL names a PostgreSQL.
+pub(super) fn is_postgres(url: &str) -> bool {
+    url.starts_with("postgres://") || url.starts_with("postgresql://")
+}
+
+/// Does a piece of work with the database, or gives up: then it is not known whether it was done.
+pub(crate) async fn in_time<T>(work: impl Future<Output = Result<T, StorageError>>) -> Result<T, StorageError> {
+    let silent = |_| Err(StorageError::Unavailable("the database does not answer".to_owned()));
+    tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(silent)
+}
+
+fn moments(readers: u32) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(readers.saturating_sub(FREE_READERS) as usize))
+}
+
+fn common(url: &str, connections: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_timeout(ACQUIRE_TIMEOUT)
+        // No connection has an end: what sqlx 0.9.0 runs to look for those that do can loop for ever, and take
+        // a thread of the runtime with it (its issue 3645).
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .sqlx_logging(false)
+        .record_stmt_in_spans(false);
+    options
+}
