@@ -19,8 +19,9 @@ use crate::checker::history::{Answer, Event, History, Start, View};
 use crate::checker::judge::judge;
 use crate::checker::load::Load;
 use crate::checker::pause;
-use crate::support::cluster::{Postgres, Replica, Shared, blocking, fixed_port};
+use crate::support::cluster::{Replica, Shared, blocking, fixed_port};
 use crate::support::database;
+use crate::support::server::Postgres;
 
 /// Short enough that deadlines pass all the time.
 const POLICY: &str = "response_window = \"3s\"\nreminders = [\"1s\"]\n";

@@ -1,4 +1,4 @@
-//! A stretch of network that a test can cut, or have swallow everything.
+//! A stretch of network that a test can cut, have swallow everything, or lead elsewhere.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,6 +23,7 @@ pub struct Forwarder {
     /// Where it listens.
     pub address: SocketAddr,
     network: watch::Sender<Network>,
+    target: watch::Sender<String>,
     accepting: JoinHandle<()>,
 }
 
@@ -32,14 +33,19 @@ impl Forwarder {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (network, state) = watch::channel(Network::Works);
-        let target = target.to_owned();
+        let (target, led_to) = watch::channel(target.to_owned());
         let accepting = tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
-                tokio::spawn(forward(client, target.clone(), state.clone()));
+                tokio::spawn(forward(client, led_to.borrow().clone(), state.clone()));
             }
         });
-        Self { address, network, accepting }
+        Self { address, network, target, accepting }
+    }
+
+    /// Leads new connections to `target`. Those that there are stay where they are.
+    pub fn lead_to(&self, target: &str) {
+        self.target.send_replace(target.to_owned());
     }
 
     /// Changes what becomes of what is sent.

@@ -8,6 +8,8 @@ pub mod forwarder;
 pub mod log;
 pub mod messages;
 pub mod postgres;
+pub mod replication;
+pub mod server;
 pub mod service;
 
 /// Runs each test once on SQLite and once on PostgreSQL. Without a PostgreSQL server, and unless
