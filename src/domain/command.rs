@@ -30,7 +30,14 @@ pub enum Command {
     /// Support moves the deadline of a pending dispute to a later instant; the message is there.
     Postpone(Answer, Timestamp),
     /// The platform says what became of the money.
-    ReportSettlement(DisputeId, SettlementReport),
+    ReportSettlement {
+        /// The dispute.
+        dispute: DisputeId,
+        /// The attempt to pay, from 1; 0 for the current one.
+        attempt: u32,
+        /// What became of it.
+        report: SettlementReport,
+    },
 }
 
 /// What support decides.
@@ -95,7 +102,7 @@ impl Command {
             | Self::Escalate(answer)
             | Self::Decide(answer, _)
             | Self::Postpone(answer, _) => Subject::Dispute(answer.dispute),
-            Self::ReportSettlement(dispute, _) => Subject::Dispute(*dispute),
+            Self::ReportSettlement { dispute, .. } => Subject::Dispute(*dispute),
         }
     }
 }

@@ -215,7 +215,7 @@ pub struct Resolution {
 impl Resolution {
     /// An end of a dispute. What it refunds is due.
     pub fn new(status: DisputeStatus, time: Timestamp, by: ResolvedBy, outcome: Outcome) -> Self {
-        Self { status, time, by, outcome, settlement: outcome.refund().map(|_| Settlement::Due) }
+        Self { status, time, by, outcome, settlement: outcome.refund().map(|_| Settlement::due()) }
     }
 }
 

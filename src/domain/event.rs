@@ -5,7 +5,7 @@ use super::case::Case;
 use super::dispute::{Dispute, DisputeKind, DisputeStatus, Escalation, Outcome, Resolution, Ruled};
 use super::ids::DisputeId;
 use super::order::OrderStatus;
-use super::settlement::{Settlement, SettlementReport};
+use super::settlement::SettlementReport;
 use super::time::Timestamp;
 use super::view::Consequences;
 
@@ -47,8 +47,13 @@ pub enum Change {
     Escalated(Escalation),
     /// Support decided it.
     Decided(Resolution, Ruled),
-    /// The platform said what became of the money.
-    Settled(SettlementReport),
+    /// The platform said what became of an attempt to pay.
+    Settled {
+        /// The attempt, from 1.
+        attempt: u32,
+        /// What became of it.
+        report: SettlementReport,
+    },
 }
 
 /// The type of an event, as subscribers can ask for it.
@@ -68,6 +73,8 @@ pub enum EventType {
     Decided,
     Settled,
     SettlementFailed,
+    SettlementReturned,
+    SettlementVoided,
     /// How an open dispute stands, for a subscriber who begins. Never in the log.
     Snapshot,
 }
@@ -81,8 +88,12 @@ impl Change {
             Self::Escalated(_) => DisputeStatus::Escalated,
             Self::Reminded { .. } => return EventType::DeadlineApproaching,
             Self::Postponed { .. } => return EventType::DeadlineMoved,
-            Self::Settled(SettlementReport::Settled { .. }) => return EventType::Settled,
-            Self::Settled(SettlementReport::Failed { .. }) => return EventType::SettlementFailed,
+            Self::Settled { report, .. } => match report {
+                SettlementReport::Settled { .. } => return EventType::Settled,
+                SettlementReport::Failed { .. } => return EventType::SettlementFailed,
+                SettlementReport::Returned { .. } => return EventType::SettlementReturned,
+                SettlementReport::Voided { .. } => return EventType::SettlementVoided,
+            },
         };
         match status {
             DisputeStatus::Pending => EventType::Opened,
@@ -127,8 +138,19 @@ impl Case {
         dispute.apply(&event.change);
         dispute.update_time = event.time;
         dispute.revision = dispute.revision.saturating_add(1);
-        if let Change::Resolved(resolution, _) | Change::Decided(resolution, _) = &event.change {
-            self.apply_outcome(event.dispute, resolution);
+        match &event.change {
+            Change::Resolved(resolution, _) | Change::Decided(resolution, _) => {
+                self.apply_outcome(event.dispute, resolution);
+            }
+            Change::Settled { report: SettlementReport::Voided { .. }, .. } => {
+                let refund = dispute.resolution.as_ref().and_then(|resolution| resolution.outcome.refund());
+                self.give_back(refund.map_or(0, |refund| refund.minor));
+            }
+            Change::Settled { .. }
+            | Change::Opened(_)
+            | Change::Reminded { .. }
+            | Change::Postponed { .. }
+            | Change::Escalated(_) => {}
         }
     }
 
@@ -151,6 +173,12 @@ impl Case {
         let refund = resolution.outcome.refund().map_or(0, |refund| refund.minor);
         order.refunded.minor = order.refunded.minor.saturating_add(refund);
         order.revision = order.revision.saturating_add(1);
+    }
+
+    /// What was decided and will not be paid is left to be refunded again. The order stays as the outcome made it.
+    fn give_back(&mut self, refund: i64) {
+        self.order.refunded.minor = self.order.refunded.minor.saturating_sub(refund);
+        self.order.revision = self.order.revision.saturating_add(1);
     }
 }
 
@@ -186,9 +214,9 @@ impl Dispute {
                     escalation.ruling = Some(ruled.clone());
                 }
             }
-            Change::Settled(report) => {
-                if let Some(resolution) = &mut self.resolution {
-                    resolution.settlement = Some(Settlement::Reported(report.clone()));
+            Change::Settled { attempt, report } => {
+                if let Some(settlement) = self.resolution.as_mut().and_then(|end| end.settlement.as_mut()) {
+                    settlement.take(*attempt, report);
                 }
             }
         }

@@ -49,7 +49,7 @@ pub use policy::{
 pub use postponing::remind;
 pub use reason::{Reason, ReasonCode, is_confidential, reasons};
 pub use refusal::Refusal;
-pub use settlement::{Settlement, SettlementReport, SettlementStatus};
+pub use settlement::{Results, Settlement, SettlementReport, SettlementStatus};
 pub use standing::SellerStanding;
 pub use time::Timestamp;
 pub use view::{Consequences, DisputeAction, DisputeView, OrderView};
@@ -79,8 +79,8 @@ pub fn decide(
         (Command::Postpone(answer, respond_by), Some(case)) => {
             postponing::postpone(case, caller, answer, *respond_by, policy, now)
         }
-        (Command::ReportSettlement(dispute, report), Some(case)) => {
-            settlement::report(case, caller, *dispute, report, now)
+        (Command::ReportSettlement { dispute, attempt, report }, Some(case)) => {
+            settlement::report(case, caller, *dispute, *attempt, report, now)
         }
         (_, None) => Err(match command.subject() {
             Subject::Order(order) => Refusal::OrderNotFound { order },

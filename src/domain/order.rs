@@ -101,7 +101,7 @@ pub struct Order {
     pub paid: Money,
     /// Paid back by others than this service.
     pub refunded_elsewhere: Money,
-    /// The sum of the refunds that disputes decided.
+    /// The sum of the refunds that disputes decided, less those that will not be paid.
     pub refunded: Money,
     /// Where it stands.
     pub status: OrderStatus,
@@ -134,6 +134,14 @@ impl Order {
         let left = (i128::from(self.paid.minor) - gone).max(0);
         // At most `paid`: nothing that is subtracted is negative.
         Money::new(i64::try_from(left).unwrap_or(self.paid.minor), self.price.currency)
+    }
+
+    /// By how much more was paid back than was paid; `None` if it was not. That comes of upserts alone: no dispute
+    /// refunds more than what is left.
+    pub fn over_refunded(&self) -> Option<Money> {
+        let gone = i128::from(self.refunded.minor) + i128::from(self.refunded_elsewhere.minor);
+        let excess = gone - i128::from(self.paid.minor);
+        (excess > 0).then(|| Money::new(i64::try_from(excess).unwrap_or(i64::MAX), self.price.currency))
     }
 
     /// When the delivery is really due: the later of what the order system says and what was agreed on.

@@ -4,6 +4,7 @@ use super::dispute::{DisputeKind, DisputeStatus};
 use super::ids::{DisputeId, OrderId};
 use super::money::Money;
 use super::order::OrderStatus;
+use super::settlement::SettlementStatus;
 use super::time::Timestamp;
 
 /// Why a command is refused. One table, in the gRPC room, gives each its code, reason, metadata and text.
@@ -110,8 +111,21 @@ pub enum Refusal {
     },
     /// No money is refunded by this dispute.
     NothingToSettle,
-    /// The money has moved; that is the end of it.
-    AlreadySettled,
+    /// There was no such attempt to pay yet.
+    AttemptUnknown {
+        /// The highest one.
+        highest: u32,
+    },
+    /// The money had moved with another attempt: it was paid twice.
+    SettledTwice {
+        /// The attempt that counts.
+        attempt: u32,
+    },
+    /// This cannot be reported as the money stands.
+    SettlementStatusNotAllowed {
+        /// How it stands.
+        status: SettlementStatus,
+    },
     /// Buyer, seller and price of an order never change.
     OrderIdentityChanged {
         /// The order.

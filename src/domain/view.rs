@@ -146,7 +146,7 @@ fn allowed_actions(
         (DisputeAction::Escalate, escalation::may_escalate(case, caller, &answer, policy, now).is_ok()),
         (DisputeAction::Decide, escalation::may_rule(case, caller, &answer).is_ok()),
         (DisputeAction::Postpone, postponing::may_postpone(case, caller, &answer, now).is_ok()),
-        (DisputeAction::ReportSettlement, settlement::unsettled_or_same(case, caller, dispute, None).is_ok()),
+        (DisputeAction::ReportSettlement, settlement::may_report(case, caller, dispute).is_ok()),
     ];
     judged.into_iter().filter_map(|(action, is_allowed)| is_allowed.then_some(action)).collect()
 }

@@ -47,7 +47,7 @@ same_values!(
     "DISPUTE_STATUS_",
     [Pending, Escalated, Accepted, Declined, Answered, Withdrawn, Expired, Superseded, Decided]
 );
-same_values!(SettlementStatus, "SETTLEMENT_STATUS_", [Due, Settled, Failed]);
+same_values!(SettlementStatus, "SETTLEMENT_STATUS_", [Due, Settled, Failed, Returned, Voided]);
 same_values!(
     DisputeAction,
     "DISPUTE_ACTION_",
@@ -72,6 +72,8 @@ same_values!(
         Decided,
         Settled,
         SettlementFailed,
+        SettlementReturned,
+        SettlementVoided,
         Snapshot,
     ]
 );

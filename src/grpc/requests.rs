@@ -58,7 +58,7 @@ fn order_report(violations: &mut Violations, path: &str, order: Option<&v1::Orde
     if buyer.is_some() && buyer == seller {
         violations.add(field("seller_id"), "must differ from buyer_id");
     }
-    let title = violations.text(&field("title"), &order.title, &text::TITLE);
+    let title = violations.title(&field("title"), &order.title);
     let price = violations.money(&field("price"), order.price.as_ref());
     if price.is_some_and(|price| price.minor < 0) {
         violations.add(field("price"), "must not be negative");
@@ -265,21 +265,29 @@ pub(super) fn report_settlement(
     use v1::report_settlement_request::Result as Report;
     let mut violations = Violations::default();
     let dispute = violations.dispute_id("dispute_id", &request.dispute_id);
+    let mut text = |field: &str, raw: &str| violations.text(field, raw, &text::SETTLEMENT_TEXT);
     let report = match &request.result {
-        Some(Report::Settled(v1::Settled { reference })) => violations
-            .text("settled.reference", reference, &text::SETTLEMENT_TEXT)
-            .map(|reference| SettlementReport::Settled { reference }),
-        Some(Report::Failed(v1::Failed { detail })) => violations
-            .text("failed.detail", detail, &text::SETTLEMENT_TEXT)
-            .map(|detail| SettlementReport::Failed { detail }),
+        Some(Report::Settled(v1::Settled { reference })) => {
+            text("settled.reference", reference).map(|reference| SettlementReport::Settled { reference })
+        }
+        Some(Report::Failed(v1::Failed { detail })) => {
+            text("failed.detail", detail).map(|detail| SettlementReport::Failed { detail })
+        }
+        Some(Report::Returned(v1::Returned { detail })) => {
+            text("returned.detail", detail).map(|detail| SettlementReport::Returned { detail })
+        }
+        Some(Report::Voided(v1::Voided { detail })) => {
+            text("voided.detail", detail).map(|detail| SettlementReport::Voided { detail })
+        }
         None => {
             violations.add("result", "must be set");
             None
         }
     };
+    let attempt = violations.check("attempt", u32::try_from(request.attempt).map_err(|_| "must not be negative"));
     let once = once(&mut violations, caller, "ReportSettlement", request, |request| &mut request.request_id);
-    let command = dispute.zip(report).map(|(dispute, report)| Command::ReportSettlement(dispute, report));
-    violations.finish(command.zip(once))
+    let command = || Some(Command::ReportSettlement { dispute: dispute?, attempt: attempt?, report: report? });
+    violations.finish(command().zip(once))
 }
 
 /// The field that says how much is to be refunded, if a command has one.
@@ -294,7 +302,7 @@ pub(super) fn field_of_the_amount(command: &Command) -> Option<&'static str> {
         | Command::Withdraw(_)
         | Command::Escalate(_)
         | Command::Postpone(..)
-        | Command::ReportSettlement(..) => None,
+        | Command::ReportSettlement { .. } => None,
     }
 }
 
@@ -356,7 +364,7 @@ fn reason(violations: &mut Violations, code: i32, detail: &str) -> Option<Reason
             Some(Reason { code: ReasonCode::Other, detail })
         }
         code => {
-            if !detail.trim().is_empty() {
+            if text::normalise(detail, &text::NO_TEXT).is_err() {
                 violations.add("reason_detail", "must only be set with REASON_OTHER");
             }
             Some(Reason { code, detail: String::new() })

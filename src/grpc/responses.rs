@@ -35,6 +35,7 @@ pub(super) fn order(view: &OrderView) -> v1::Order {
         completion_hold: view.completion_hold,
         cancelled_by_dispute_id: order.cancelled_by.map(|dispute| dispute.to_string()).unwrap_or_default(),
         revision: order.revision,
+        over_refunded: order.over_refunded().map(money),
     }
 }
 
@@ -48,11 +49,9 @@ pub(super) fn dispute_for(view: &DisputeView, caller: &Caller) -> v1::Dispute {
     if let Some(ruling) = ruling.filter(|_| caller.scope == Some(Scope::Support)) {
         message.decided_by = ruling.agent.to_string();
     }
-    let settlement = dispute.resolution.as_ref().and_then(|resolution| resolution.settlement.as_ref());
-    if let (Some(Settlement::Reported(SettlementReport::Failed { detail })), Some(shown), Some(_)) =
-        (settlement, &mut message.settlement, caller.scope)
-    {
-        shown.detail.clone_from(detail);
+    let report = dispute.settlement().and_then(Settlement::last);
+    if let (Some(report), Some(shown), Some(_)) = (report, &mut message.settlement, caller.scope) {
+        report.detail().clone_into(&mut shown.detail);
     }
     message
 }
@@ -111,16 +110,14 @@ fn dispute_with(dispute: &Dispute, consequences: Consequences, reason: Option<&R
 fn settlement(dispute: &Dispute) -> Option<v1::Settlement> {
     let resolution = dispute.resolution.as_ref()?;
     let settlement = resolution.settlement.as_ref()?;
-    let reference = match settlement {
-        Settlement::Reported(SettlementReport::Settled { reference }) => reference.clone(),
-        Settlement::Reported(SettlementReport::Failed { .. }) | Settlement::Due => String::new(),
-    };
+    let attempt = settlement.attempt();
     Some(v1::Settlement {
         status: v1::SettlementStatus::from(settlement.status()).into(),
         amount: resolution.outcome.refund().map(money),
-        reference,
+        reference: settlement.last().map(SettlementReport::reference).unwrap_or_default().to_owned(),
         detail: String::new(),
-        idempotency_key: dispute.settlement_key(),
+        idempotency_key: dispute.settlement_key(attempt),
+        attempt: i32::try_from(attempt).unwrap_or(i32::MAX),
     })
 }
 

@@ -301,7 +301,9 @@ fn leaves_open(event_type: EventType) -> bool {
         | EventType::Superseded
         | EventType::Decided
         | EventType::Settled
-        | EventType::SettlementFailed => false,
+        | EventType::SettlementFailed
+        | EventType::SettlementReturned
+        | EventType::SettlementVoided => false,
     }
 }
 

@@ -271,9 +271,16 @@ impl From<&Refusal> for Failure {
             Refusal::NothingToSettle => {
                 Self::new(FailedPrecondition, ErrorReason::NothingToSettle, "this dispute refunds nothing")
             }
-            Refusal::AlreadySettled => {
-                let status = SettlementStatus::Settled.name();
-                let message = "the refund is settled, nothing else can be reported of it";
+            Refusal::AttemptUnknown { highest } => {
+                Self::invalid_field("attempt", format!("must be at most {highest}, the highest attempt so far"))
+            }
+            Refusal::SettledTwice { attempt } => {
+                let message = format!("the refund was paid before: attempt {attempt} counts");
+                Self::new(FailedPrecondition, ErrorReason::SettledTwice, message).with("attempt", attempt)
+            }
+            Refusal::SettlementStatusNotAllowed { status } => {
+                let status = SettlementStatus::from(*status).name();
+                let message = format!("the settlement is {status}");
                 Self::new(FailedPrecondition, ErrorReason::StatusNotAllowed, message).with("status", status)
             }
             Refusal::OrderIdentityChanged { order, field } => {

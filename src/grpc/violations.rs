@@ -65,6 +65,11 @@ impl Violations {
         self.check(field, text::normalise(raw, length))
     }
 
+    /// An order's title, normalised.
+    pub(super) fn title(&mut self, field: &str, raw: &str) -> Option<String> {
+        self.check(field, text::normalise_title(raw))
+    }
+
     /// An amount that must be there.
     pub(super) fn money(&mut self, field: &str, money: Option<&ProtoMoney>) -> Option<Money> {
         let Some(money) = money else {

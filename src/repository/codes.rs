@@ -58,7 +58,7 @@ codes!(DisputeStatus {
     Superseded = 8,
     Decided = 9,
 });
-codes!(SettlementStatus { Due = 1, Settled = 2, Failed = 3 });
+codes!(SettlementStatus { Due = 1, Settled = 2, Failed = 3, Returned = 4, Voided = 5 });
 codes!(SilenceRule { NoEffect = 1, Accept = 2 });
 codes!(ResolvedBy {
     Responder = 1,
@@ -87,6 +87,8 @@ codes!(EventType {
     Settled = 12,
     SettlementFailed = 13,
     Snapshot = 14,
+    SettlementReturned = 15,
+    SettlementVoided = 16,
 });
 codes!(ReasonCode {
     Other = 1,

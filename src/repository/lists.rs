@@ -184,7 +184,10 @@ impl DisputeQuery {
         }
         let each_settlement = |status: &SettlementStatus| scan(Column::SettlementStatus.eq(status.code()).into());
         let each_status = |status: &DisputeStatus| scan(Column::Status.eq(status.code()).into());
-        let unsettled = |status: &SettlementStatus| *status != SettlementStatus::Settled;
+        let unsettled = |status: &SettlementStatus| match status {
+            SettlementStatus::Due | SettlementStatus::Failed | SettlementStatus::Returned => true,
+            SettlementStatus::Settled | SettlementStatus::Voided => false,
+        };
         // First what leaves few: neither database knows that there are few of these.
         if self.sort == Sort::MostUrgentFirst {
             vec![scan(Condition::all())]

@@ -11,8 +11,8 @@ use super::error::StorageError;
 use super::{IdempotencyRecord, Log, LoggedEvent, NewEvent};
 use crate::domain::{
     Case, Currency, Dispute, DisputeId, DisputeKind, DisputeStatus, Escalation, EventId, Money, Order, OrderId,
-    Outcome, Parties, Reason, Resolution, Ruled, Settlement, SettlementReport, SettlementStatus, Silence, Terms,
-    Timestamp, UserId,
+    Outcome, Parties, Reason, Resolution, Results, Ruled, Settlement, SettlementReport, SettlementStatus, Silence,
+    Terms, Timestamp, UserId,
 };
 
 /// Reads the columns of one row, and says which row it was if one of them makes no sense.
@@ -169,6 +169,8 @@ pub(super) fn dispute_from(row: dispute::Model) -> Result<Dispute, StorageError>
         settlement_status,
         settlement_reference,
         settlement_detail,
+        settlement_attempt,
+        settlement_attempts,
     } = row;
     let row = Row { table: "disputes", id: dispute_id.to_string() };
     let currency = currency.zip(exponent).map(|(code, exponent)| row.currency(&code, exponent)).transpose()?;
@@ -199,19 +201,25 @@ pub(super) fn dispute_from(row: dispute::Model) -> Result<Dispute, StorageError>
         (false, None, None) => Outcome::Nothing,
         (_, _, Some(_)) => return Err(row.corrupt("outcome_new_due_time")),
     };
-    let settlement = match settlement_status.map(|status| row.code(status, "settlement_status")).transpose()? {
-        None => None,
-        Some(SettlementStatus::Due) => Some(Settlement::Due),
-        Some(SettlementStatus::Settled) => {
-            Some(Settlement::Reported(SettlementReport::Settled { reference: settlement_reference }))
-        }
-        Some(SettlementStatus::Failed) => {
-            Some(Settlement::Reported(SettlementReport::Failed { detail: settlement_detail }))
-        }
-    };
-    if settlement.is_some() != outcome.refund().is_some() {
+    if settlement_status.is_some() != outcome.refund().is_some() {
         return Err(row.corrupt("settlement_status"));
     }
+    let settlement = match settlement_status.map(|status| row.code(status, "settlement_status")).transpose()? {
+        None => None,
+        Some(status) => {
+            let report = match status {
+                SettlementStatus::Due => None,
+                SettlementStatus::Settled => Some(SettlementReport::Settled { reference: settlement_reference }),
+                SettlementStatus::Failed => Some(SettlementReport::Failed { detail: settlement_detail }),
+                SettlementStatus::Returned => Some(SettlementReport::Returned { detail: settlement_detail }),
+                SettlementStatus::Voided => Some(SettlementReport::Voided { detail: settlement_detail }),
+            };
+            let attempt = settlement_attempt.and_then(|attempt| u32::try_from(attempt).ok());
+            let attempts = attempts_from(&settlement_attempts).ok_or_else(|| row.corrupt("settlement_attempts"))?;
+            let settlement = attempt.and_then(|attempt| Settlement::stored(report, attempt, attempts));
+            Some(settlement.ok_or_else(|| row.corrupt("settlement_attempt"))?)
+        }
+    };
     let ruling = match decided_by {
         Some(agent) => {
             let agent = UserId::parse(&agent).map_err(|_| row.corrupt("decided_by"))?;
@@ -285,12 +293,8 @@ pub(super) fn dispute_row(dispute: &Dispute) -> dispute::Model {
     };
     let escalation = dispute.escalation.as_ref();
     let ruling = escalation.and_then(|escalation| escalation.ruling.as_ref());
-    let settlement = resolution.and_then(|resolution| resolution.settlement.as_ref());
-    let (settlement_reference, settlement_detail) = match settlement {
-        Some(Settlement::Reported(SettlementReport::Settled { reference })) => (reference.clone(), String::new()),
-        Some(Settlement::Reported(SettlementReport::Failed { detail })) => (String::new(), detail.clone()),
-        Some(Settlement::Due) | None => (String::new(), String::new()),
-    };
+    let settlement = dispute.settlement();
+    let report = settlement.and_then(Settlement::last);
     let currency = amount.or(outcome.refund()).map(|money| money.currency);
     dispute::Model {
         dispute_id: dispute.id.0,
@@ -329,9 +333,21 @@ pub(super) fn dispute_row(dispute: &Dispute) -> dispute::Model {
         decided_by: ruling.map(|ruling| ruling.agent.to_string()),
         decision_message: ruling.map(|ruling| ruling.message.clone()).unwrap_or_default(),
         settlement_status: settlement.map(|settlement| settlement.status().code()),
-        settlement_reference,
-        settlement_detail,
+        settlement_reference: report.map(SettlementReport::reference).unwrap_or_default().to_owned(),
+        settlement_detail: report.map(SettlementReport::detail).unwrap_or_default().to_owned(),
+        settlement_attempt: settlement.map(|settlement| settlement.attempt().into()),
+        settlement_attempts: settlement.map(|settlement| attempts_text(settlement.attempts())).unwrap_or_default(),
     }
+}
+
+/// The results of each attempt to pay, a hexadecimal digit each.
+fn attempts_text(attempts: &[Results]) -> String {
+    attempts.iter().filter_map(|results| char::from_digit(results.bits().into(), 16)).collect()
+}
+
+fn attempts_from(text: &str) -> Option<Vec<Results>> {
+    let results = |digit: char| Results::from_bits(u8::try_from(digit.to_digit(16)?).ok()?);
+    text.chars().map(results).collect()
 }
 
 /// What is wrong with a dispute of which there is no order.

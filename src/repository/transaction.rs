@@ -325,7 +325,9 @@ fn change_disputes() -> OnConflict {
         | Column::DecisionMessage
         | Column::SettlementStatus
         | Column::SettlementReference
-        | Column::SettlementDetail => true,
+        | Column::SettlementDetail
+        | Column::SettlementAttempt
+        | Column::SettlementAttempts => true,
     };
     OnConflict::column(Column::DisputeId).update_columns(Column::iter().filter(changes)).to_owned()
 }

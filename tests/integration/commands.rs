@@ -81,7 +81,8 @@ async fn a_refund_is_offered_and_accepted(service: Service) {
         settlement: Some(v1::Settlement {
             status: v1::SettlementStatus::Due.into(),
             amount: Some(usd(2_550)),
-            idempotency_key: format!("refund-{}", opened.dispute_id),
+            idempotency_key: format!("refund-{}-1", opened.dispute_id),
+            attempt: 1,
             ..v1::Settlement::default()
         }),
         revision: 2,

@@ -68,7 +68,7 @@ async fn a_quarrel_is_escalated_decided_and_paid(service: Service) {
     assert_eq!((due.status(), due.amount), (v1::SettlementStatus::Due, Some(usd(8_000))));
     let failed = platform.report(failed(id, "The card expired.")).await.unwrap().settlement.unwrap();
     assert_eq!((failed.status(), failed.detail.as_str()), (v1::SettlementStatus::Failed, "The card expired."));
-    assert_eq!(failed.idempotency_key, due.idempotency_key, "the same for every attempt to pay");
+    assert_ne!(failed.idempotency_key, due.idempotency_key, "the next attempt has a key of its own");
     assert_eq!(support.dispute(id).await.settlement.unwrap().detail, "The card expired.");
     assert_eq!(ann.dispute(id).await.settlement.unwrap().detail, "", "why it failed is not for the parties");
     let settled = platform.report(settled(id, "pay-77")).await.unwrap();

@@ -56,7 +56,7 @@ async fn disputes_are_found_by_their_settlement(service: Service) {
             _ => {}
         }
     }
-    use v1::SettlementStatus::{Due, Failed, Settled};
+    use v1::SettlementStatus::{Due, Failed, Returned, Settled, Voided};
     let by = |statuses: &[v1::SettlementStatus]| v1::ListDisputesRequest {
         settlement_statuses: statuses.iter().map(|status| i32::from(*status)).collect(),
         ..Default::default()
@@ -68,7 +68,16 @@ async fn disputes_are_found_by_their_settlement(service: Service) {
         assert_eq!(orders(caller.clone(), by(&[Due, Failed])).await, "o6 o5 o4 o3", "what is still to be paid");
         assert_eq!(orders(caller.clone(), by(&[Failed, Settled, Due])).await, "o6 o5 o4 o3 o2 o1");
         let kinds = vec![v1::DisputeKind::Cancellation.into()];
-        assert_eq!(orders(caller, v1::ListDisputesRequest { kinds, ..by(&[Due]) }).await, "");
+        assert_eq!(orders(caller.clone(), v1::ListDisputesRequest { kinds, ..by(&[Due]) }).await, "");
+        assert_eq!(orders(caller, by(&[Returned, Voided])).await, "");
+    }
+    platform.report(returned(&offers[1].dispute_id, "back")).await.unwrap();
+    platform.report(voided(&offers[3].dispute_id, "elsewhere")).await.unwrap();
+    for caller in service.everybody() {
+        assert_eq!(orders(caller.clone(), by(&[Returned])).await, "o1");
+        assert_eq!(orders(caller.clone(), by(&[Voided])).await, "o3");
+        assert_eq!(orders(caller.clone(), by(&[Voided, Returned, Settled])).await, "o3 o2 o1");
+        assert_eq!(orders(caller, by(&[Due, Failed, Returned])).await, "o6 o5 o4 o1", "what is still to be paid");
     }
 }
 

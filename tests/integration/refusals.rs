@@ -22,7 +22,7 @@ on_both_databases!(
 const POLICY: &str = "[order_update]\nattempts = { cool_down = \"1h\", max = 1 }";
 
 /// The reasons of the contract under these codes.
-const REASONS: [&str; 24] = [
+const REASONS: [&str; 25] = [
     "INVALID_FIELD",
     "AMOUNT_OUT_OF_RANGE",
     "REASON_NOT_VALID",
@@ -45,6 +45,7 @@ const REASONS: [&str; 24] = [
     "TOO_MANY_ATTEMPTS",
     "ESCALATION_WINDOW_CLOSED",
     "NOTHING_TO_SETTLE",
+    "SETTLED_TWICE",
     "ORDER_IDENTITY_CHANGED",
     "ETAG_MISMATCH",
 ];
@@ -126,6 +127,10 @@ async fn every_reason_is_given_with_its_facts(mut service: Service) {
     seen.check(platform.report(settled(&offered.dispute_id, "")).await, FailedPrecondition, "NOTHING_TO_SETTLE", &[]);
     ann.accept(accept(&offered.dispute_id)).await.unwrap();
     seen.check(bob.offer(offer("o1", 1)).await, FailedPrecondition, "REFUND_ALREADY_ACCEPTED", &offer_id);
+    platform.report(failed(&offered.dispute_id, "")).await.unwrap();
+    platform.report(settled(&offered.dispute_id, "")).await.unwrap();
+    let first = v1::ReportSettlementRequest { attempt: 1, ..settled(&offered.dispute_id, "") };
+    seen.check(platform.report(first).await, FailedPrecondition, "SETTLED_TWICE", &[("attempt", "2")]);
     let again = ann.decline(decline(&offered.dispute_id)).await;
     seen.check(again, FailedPrecondition, "STATUS_NOT_ALLOWED", &[("status", "ACCEPTED")]);
     let renamed = v1::Order { seller_id: "cid".to_owned(), source_version: 2, ..order("o1") };
@@ -206,10 +211,12 @@ async fn every_violation_of_the_rest_of_the_commands_is_named_at_once(service: S
     let respond_by = Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 });
     let request = v1::PostponeDeadlineRequest { respond_by, ..Default::default() };
     assert_eq!(support.postpone(request).await.unwrap_err().fields, ["respond_by", "message", "dispute_id"]);
-    let request = v1::ReportSettlementRequest { dispute_id: "x".to_owned(), ..Default::default() };
-    assert_eq!(platform.report(request).await.unwrap_err().fields, ["dispute_id", "result"]);
+    let request = v1::ReportSettlementRequest { dispute_id: "x".to_owned(), attempt: -1, ..Default::default() };
+    assert_eq!(platform.report(request).await.unwrap_err().fields, ["dispute_id", "result", "attempt"]);
     assert_eq!(platform.report(settled(id, &"x".repeat(201))).await.unwrap_err().fields, ["settled.reference"]);
     assert_eq!(platform.report(failed(id, &"x".repeat(201))).await.unwrap_err().fields, ["failed.detail"]);
+    assert_eq!(platform.report(returned(id, &"x".repeat(201))).await.unwrap_err().fields, ["returned.detail"]);
+    assert_eq!(platform.report(voided(id, &"x".repeat(201))).await.unwrap_err().fields, ["voided.detail"]);
     let list = v1::ListDisputesRequest {
         settlement_statuses: vec![0],
         updated_after: Some(prost_types::Timestamp { seconds: 0, nanos: -1 }),

@@ -159,7 +159,7 @@ pub(super) fn seen(etag: &str, mut command: Command) -> Command {
         | Command::Escalate(answer)
         | Command::Decide(answer, _)
         | Command::Postpone(answer, _) => answer.etag = Some(etag.to_owned()),
-        Command::UpsertOrder(_) | Command::Open(_) | Command::ReportSettlement(..) => panic!("takes no etag"),
+        Command::UpsertOrder(_) | Command::Open(_) | Command::ReportSettlement { .. } => panic!("takes no etag"),
     }
     command
 }
@@ -169,12 +169,21 @@ pub(super) fn postpone(dispute: u128, respond_by: u64) -> Command {
     Command::Postpone(answer(dispute), at(respond_by))
 }
 
+/// A report of an attempt to pay, 0 for the current one.
+pub(super) fn reported(dispute: u128, attempt: u32, report: SettlementReport) -> Command {
+    Command::ReportSettlement { dispute: dispute_id(dispute), attempt, report }
+}
+
 pub(super) fn settled(dispute: u128, reference: &str) -> Command {
-    Command::ReportSettlement(dispute_id(dispute), SettlementReport::Settled { reference: reference.to_owned() })
+    reported(dispute, 0, SettlementReport::Settled { reference: reference.to_owned() })
 }
 
 pub(super) fn failed(dispute: u128, detail: &str) -> Command {
-    Command::ReportSettlement(dispute_id(dispute), SettlementReport::Failed { detail: detail.to_owned() })
+    reported(dispute, 0, SettlementReport::Failed { detail: detail.to_owned() })
+}
+
+pub(super) fn voided(dispute: u128, detail: &str) -> Command {
+    reported(dispute, 0, SettlementReport::Voided { detail: detail.to_owned() })
 }
 
 /// One order and its story so far, judged like the engine does: first the clock, then the command.

@@ -32,7 +32,8 @@ fn name(value: &impl std::fmt::Debug) -> String {
 /// A refusal's reason.
 fn reason(refusal: &Refusal) -> String {
     match refusal {
-        Refusal::AlreadySettled => "STATUS_NOT_ALLOWED".to_owned(),
+        Refusal::SettlementStatusNotAllowed { .. } => "STATUS_NOT_ALLOWED".to_owned(),
+        Refusal::AttemptUnknown { .. } => "INVALID_FIELD".to_owned(),
         refusal => name(refusal),
     }
 }
@@ -187,34 +188,58 @@ fn when_the_order_moves(out: &mut String) {
 }
 
 fn settling(out: &mut String) {
+    use SettlementReport::{Failed, Returned, Settled, Voided};
     out.push_str("\n### Settling a refund\n\n");
+    let text = || "text".to_owned();
     let reports = [
-        ("SETTLED pay-1", settled(1, "pay-1")),
-        ("SETTLED pay-2", settled(1, "pay-2")),
-        ("FAILED no-1", failed(1, "no-1")),
-        ("FAILED no-2", failed(1, "no-2")),
+        ("SETTLED", Settled { reference: text() }),
+        ("FAILED", Failed { detail: text() }),
+        ("RETURNED", Returned { detail: text() }),
+        ("VOIDED", Voided { detail: text() }),
     ];
-    header(out, "settlement", &reports.each_ref().map(|(title, _)| *title));
-    let before = [("DUE", None), ("SETTLED pay-1", Some(&reports[0].1)), ("FAILED no-1", Some(&reports[2].1))];
-    for (title, report) in before {
+    let columns =
+        reports.each_ref().map(|(title, _)| [format!("{title}, current attempt"), format!("{title}, another")]);
+    let columns = columns.as_flattened();
+    header(out, "settlement", &columns.iter().map(String::as_str).collect::<Vec<_>>());
+    // Of attempt 2, the other one, nothing is reported, but that there is one.
+    let first = || {
         let mut story = Story::new(OrderStatus::InProgress);
         story.done(&seller(), &offer(1, 100));
         story.done(&buyer(), &accept(1));
-        if let Some(report) = report {
-            story.done(&platform(), report);
-        }
-        let cells = reports.each_ref().map(|(_, report)| {
-            let mut story = story.clone();
-            let events = story.events.len();
-            match story.tell(&platform(), report) {
-                Ok(_) if story.events.len() == events => "nothing changes".to_owned(),
-                Ok(dispute) => {
-                    let settlement = dispute.unwrap().resolution.unwrap().settlement.unwrap();
-                    format!("→ **{}**", name(&settlement.status()))
+        story
+    };
+    let returned = || {
+        let mut story = first();
+        story.done(&platform(), &failed(1, "no-1"));
+        story.done(&platform(), &reported(1, 1, Settled { reference: "pay-1".to_owned() }));
+        story.done(&platform(), &reported(1, 1, Returned { detail: "back-1".to_owned() }));
+        story
+    };
+    let then = |report: Command| {
+        let mut story = returned();
+        story.done(&platform(), &report);
+        story
+    };
+    let before = [
+        ("DUE", first()),
+        ("FAILED", then(failed(1, "no-2"))),
+        ("RETURNED", returned()),
+        ("SETTLED", then(settled(1, "pay-2"))),
+        ("VOIDED", then(voided(1, "gone"))),
+    ];
+    for (title, story) in before {
+        let cells =
+            reports.iter().flat_map(|(_, report)| [0, 2].map(|attempt| (attempt, report))).map(|(attempt, report)| {
+                let mut story = story.clone();
+                let events = story.events.len();
+                match story.tell(&platform(), &reported(1, attempt, report.clone())) {
+                    Ok(_) if story.events.len() == events => "nothing changes".to_owned(),
+                    Ok(dispute) => {
+                        format!("→ **{}**", name(&dispute.unwrap().settlement().unwrap().status()))
+                    }
+                    Err(refusal) => reason(&refusal),
                 }
-                Err(refusal) => reason(&refusal),
-            }
-        });
+            });
         row(out, title, cells);
     }
 }

@@ -147,7 +147,11 @@ fn everybody_is_told_what_they_can_do_with_a_dispute_now() {
     story.done(&platform(), &failed(1, "no"));
     expect(&story, [&[], &[], &[], &[ReportSettlement], &[]], "it failed");
     story.done(&platform(), &settled(1, "yes"));
-    expect(&story, [&[]; 5], "it is settled");
+    expect(&story, [&[], &[], &[], &[ReportSettlement], &[]], "it is settled, and can come back");
+    story.done(&platform(), &reported(1, 0, SettlementReport::Returned { detail: "no".to_owned() }));
+    expect(&story, [&[], &[], &[], &[ReportSettlement], &[]], "it came back");
+    story.done(&platform(), &voided(1, "elsewhere"));
+    expect(&story, [&[]; 5], "it will not be paid");
     story.done(&buyer(), &update(2));
     assert_eq!(story.actions(&seller(), 2), [Answer]);
 }

@@ -1,4 +1,4 @@
-//! How long each text can be, in Unicode scalar values.
+//! How long each text can be, in Unicode scalar values, and what may be in it.
 
 use crate::domain::text::*;
 
@@ -40,5 +40,62 @@ fn some_texts_must_be_there() {
         ("what is said of a payment", SETTLEMENT_TEXT, Ok(String::new())),
     ] {
         assert_eq!(normalise(" \t\n", &length), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_text_in_which_nothing_can_be_seen_is_empty() {
+    let invisible = [
+        ("white space of all kinds", " \t\r\n\u{a0}\u{1680}\u{2003}\u{2028}\u{202f}\u{205f}\u{3000}"),
+        ("a soft hyphen", "\u{ad}"),
+        ("a grapheme joiner", "\u{34f}"),
+        ("marks of direction", "\u{61c}\u{200e}\u{200f}\u{202a}\u{202c}\u{2066}\u{2069}"),
+        ("the fillers of Hangul", "\u{115f}\u{1160}\u{3164}\u{ffa0}"),
+        ("inherent vowels of Khmer", "\u{17b4}\u{17b5}"),
+        ("a Mongolian vowel separator", "\u{180e}"),
+        ("joiners and spaces of no width", "\u{200b}\u{200c}\u{200d}\u{2060}\u{feff}"),
+        ("invisible operators", "\u{2061}\u{2064}"),
+        ("a Braille pattern without dots", "\u{2800}"),
+        ("variation selectors", "\u{fe0f}\u{e0100}"),
+        ("annotations", "\u{fff9}\u{fffb}"),
+        ("hieroglyphs that are blank", "\u{13441}\u{13442}"),
+        ("a Khitan filler", "\u{16fe4}"),
+        ("musical symbols that are blank", "\u{1d159}\u{1d173}"),
+        ("tags", "\u{e0001}\u{e0041}"),
+        ("what Unicode keeps for the like", "\u{fff0}\u{e0fff}"),
+    ];
+    for (name, text) in invisible {
+        for text in [text.to_owned(), format!(" {text}\u{200b}\n{text}"), text.repeat(3_000)] {
+            assert_eq!(normalise(&text, &REQUIRED_TEXT), Err(InvalidText::Empty), "{name}");
+            assert_eq!(normalise(&text, &REASON_DETAIL), Err(InvalidText::Empty), "{name}");
+            for length in [OPTIONAL_TEXT, SETTLEMENT_TEXT, NO_TEXT] {
+                assert_eq!(normalise(&text, &length), Ok(String::new()), "{name}");
+            }
+            assert_eq!(normalise_title(&text), Ok(String::new()), "{name}");
+        }
+        let text = text.trim();
+        let seen = format!("a{text}b");
+        assert_eq!(normalise(&seen, &REQUIRED_TEXT), Ok(seen.clone()), "{name}: within a text it stays");
+        assert_eq!(normalise_title(&seen), Ok(seen), "{name}");
+    }
+    for visible in ["a", "\u{301}", "·", "…", "-", "\u{3164}.", "한", "⠁", "🙂", "👩\u{200d}💻", "\u{fffd}", "\u{e000}"]
+    {
+        assert_eq!(normalise(visible, &REQUIRED_TEXT), Ok(visible.to_owned()), "{visible:?}");
+    }
+    assert_eq!(normalise("\0", &OPTIONAL_TEXT), Err(InvalidText::ControlCharacter), "a control character is no format");
+}
+
+#[test]
+fn bidirectional_overrides_are_refused_and_dropped_from_titles() {
+    for c in ['\u{202d}', '\u{202e}'] {
+        for length in [REQUIRED_TEXT, OPTIONAL_TEXT, REASON_DETAIL, SETTLEMENT_TEXT, NO_TEXT] {
+            for text in [format!("a{c}b"), format!("{c}a"), format!("a{c}"), c.to_string()] {
+                assert_eq!(normalise(&text, &length), Err(InvalidText::BidirectionalOverride), "{text:?}");
+            }
+        }
+        assert_eq!(normalise_title(&format!(" {c}A {c}logo{c} ")), Ok("A logo".to_owned()));
+        assert_eq!(normalise_title(&format!("{c} \u{3164}")), Ok(String::new()));
+        assert_eq!(normalise_title(&format!("{c}{}", "x".repeat(200))), Ok("x".repeat(200)), "dropped, then counted");
+        assert_eq!(normalise_title(&format!("{c}\0")), Err(InvalidText::ControlCharacter), "the rest is judged");
     }
 }

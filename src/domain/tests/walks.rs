@@ -53,11 +53,25 @@ fn policies() -> impl Strategy<Value = Policy> {
     })
 }
 
+/// A report of one of the first attempts, or of the current one, in a few words that come again.
+fn report_of(dispute: u128, number: i64) -> Command {
+    let text = (number / 16 % 2).to_string();
+    let report = match number % 4 {
+        0 => SettlementReport::Settled { reference: text },
+        1 | -1 => SettlementReport::Failed { detail: text },
+        2 | -2 => SettlementReport::Returned { detail: text },
+        _ => SettlementReport::Voided { detail: text },
+    };
+    reported(dispute, u32::try_from((number / 4).max(0) % 4).unwrap(), report)
+}
+
 struct Walk {
     story: Story,
     opened: u128,
-    /// The sum of the refunds at the last check.
-    refunds: i64,
+    /// The sum of the refunds that were decided until the last check …
+    decided: i64,
+    /// … and of those that will not be paid.
+    voided: i64,
 }
 
 impl Walk {
@@ -132,8 +146,7 @@ impl Walk {
                 (DisputeAction::Decide, rule(dispute, ruling))
             }
             6 => (DisputeAction::Postpone, postpone(dispute, later)),
-            _ if number % 2 == 0 => (DisputeAction::ReportSettlement, settled(dispute, &number.to_string())),
-            _ => (DisputeAction::ReportSettlement, failed(dispute, &number.to_string())),
+            _ => (DisputeAction::ReportSettlement, report_of(dispute, number)),
         };
         self.story.first_the_clock();
         let exists = self.story.case().dispute(dispute_id(dispute)).is_some();
@@ -170,6 +183,11 @@ impl Walk {
             Err(Refusal::AmountOutOfRange { .. } | Refusal::DeadlineNotLater { .. }) if is_allowed => {
                 prop_assert!(matches!(action, DisputeAction::Decide | DisputeAction::Postpone));
             }
+            Err(
+                Refusal::AttemptUnknown { .. }
+                | Refusal::SettledTwice { .. }
+                | Refusal::SettlementStatusNotAllowed { .. },
+            ) if is_allowed => prop_assert_eq!(action, DisputeAction::ReportSettlement),
             Err(refusal) => prop_assert!(!is_allowed, "{:?} was offered to {:?}: {:?}", action, caller, refusal),
         }
         Ok(())
@@ -241,12 +259,23 @@ impl Walk {
             prop_assert_eq!(rivals.count(), 0, "two open disputes that exclude each other");
         }
         let ended = || case.disputes.iter().filter_map(|dispute| dispute.resolution.as_ref());
-        let refunds: i64 = ended().filter_map(|end| end.outcome.refund()).map(|refund| refund.minor).sum();
-        prop_assert_eq!(refunds, case.order.refunded.minor, "refunded is the sum of the refunds");
-        let refunded = refunds + case.order.refunded_elsewhere.minor;
-        let is_paid = refunded <= case.order.paid.minor;
-        prop_assert!(refunds == self.refunds || is_paid, "what is refunded was paid, at the moment of each refund");
-        prop_assert!(refunds >= self.refunds, "no refund is taken back");
+        let is_voided = |end: &&Resolution| {
+            end.settlement.as_ref().is_some_and(|settlement| settlement.status() == SettlementStatus::Voided)
+        };
+        let sum = |of: &dyn Fn(&&Resolution) -> bool| -> i64 {
+            ended().filter(of).filter_map(|end| end.outcome.refund()).map(|refund| refund.minor).sum()
+        };
+        let (decided, voided) = (sum(&|_| true), sum(&is_voided));
+        let refunded = case.order.refunded.minor;
+        prop_assert_eq!(decided - voided, refunded, "refunded is the sum of the refunds less what was voided");
+        let over = refunded + case.order.refunded_elsewhere.minor - case.order.paid.minor;
+        prop_assert!(decided == self.decided || over <= 0, "what is refunded was paid, at the moment of each refund");
+        prop_assert!(
+            decided >= self.decided && voided >= self.voided,
+            "no refund is taken back, and nothing paid that was voided"
+        );
+        prop_assert_eq!(case.order.left(), usd((-over).max(0)));
+        prop_assert_eq!(case.order.over_refunded(), (over > 0).then(|| usd(over)));
         for end in ended() {
             prop_assert_eq!(end.settlement.is_some(), end.outcome.refund().is_some(), "what is refunded is settled");
         }
@@ -260,7 +289,7 @@ impl Walk {
             !dispute.is_pending() || (dispute.kind(), dispute.opener) == (DisputeKind::Cancellation, PartyRole::Buyer)
         });
         prop_assert_eq!(view.completion_hold, holds);
-        self.refunds = refunds;
+        (self.decided, self.voided) = (decided, voided);
         Ok(())
     }
 
@@ -295,7 +324,7 @@ proptest! {
         let mut story = Story::new(OrderStatus::InProgress);
         story.policy = policy;
         let beginning = story.case().clone();
-        let mut walk = Walk { story, opened: 0, refunds: 0 };
+        let mut walk = Walk { story, opened: 0, decided: 0, voided: 0 };
         for step in &steps {
             walk.take(step)?;
             walk.check()?;

@@ -45,6 +45,8 @@ pub struct Model {
     pub settlement_status: Option<i16>,
     pub settlement_reference: String,
     pub settlement_detail: String,
+    pub settlement_attempt: Option<i64>,
+    pub settlement_attempts: String,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -3,6 +3,7 @@
 mod m0001_initial;
 mod m0002_whole_rulebook;
 mod m0003_events_by_whom;
+mod m0004_settlement_attempts;
 
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, SqliteTransactionMode, TransactionTrait as _};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -18,6 +19,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0001_initial::Migration),
             Box::new(m0002_whole_rulebook::Migration),
             Box::new(m0003_events_by_whom::Migration),
+            Box::new(m0004_settlement_attempts::Migration),
         ]
     }
 }

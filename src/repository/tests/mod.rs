@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::*;
 use crate::domain::{
     Actor, ActorRole, Change, Consequences, Currency, DisputeStatus, Escalation, Event, Money, OrderStatus, Outcome,
-    PartyRole, Reason, ReasonCode, Resolution, ResolvedBy, Ruled, Settlement, SettlementReport, SettlementStatus,
-    Silence, SilenceRule, Terms, UserId,
+    PartyRole, Reason, ReasonCode, Resolution, ResolvedBy, Results, Ruled, Settlement, SettlementReport,
+    SettlementStatus, Silence, SilenceRule, Terms, UserId,
 };
 
 mod plans;
@@ -85,10 +85,14 @@ fn dispute(number: u128, order: &str) -> Dispute {
 /// A dispute in each shape that its columns can have.
 fn disputes() -> Vec<Dispute> {
     let resolved = |outcome| Some(Resolution::new(DisputeStatus::Accepted, at(7), ResolvedBy::Crossed, outcome));
-    let reported = |report| {
+    let reported = |report, attempt, attempts: &[u8]| {
         let refund = Resolution::new(DisputeStatus::Decided, at(7), ResolvedBy::Support, Outcome::Refund(yen(5)));
-        Some(Resolution { settlement: Some(Settlement::Reported(report)), ..refund })
+        let attempts = attempts.iter().map(|bits| Results::from_bits(*bits).unwrap()).collect();
+        let settlement = Settlement::stored(Some(report), attempt, attempts);
+        assert!(settlement.is_some());
+        Some(Resolution { settlement, ..refund })
     };
+    let detail = || "The card expired.".to_owned();
     let message = "She said so.".to_owned();
     let escalation = |ruling| Some(Escalation { by: ActorRole::Seller, message: message.clone(), ruling });
     let ruled = || Some(Ruled { agent: UserId::parse("agent").unwrap(), message: "We looked into it.".to_owned() });
@@ -117,13 +121,23 @@ fn disputes() -> Vec<Dispute> {
         Dispute {
             escalation: escalation(ruled()),
             postpone_message: "Take your time.".to_owned(),
-            resolution: reported(SettlementReport::Settled { reference: "pay-1".to_owned() }),
+            resolution: reported(SettlementReport::Settled { reference: "pay-1".to_owned() }, 1, &[3, 0]),
             ..one(10)
         },
         Dispute {
             escalation: escalation(ruled()),
-            resolution: reported(SettlementReport::Failed { detail: "The card expired.".to_owned() }),
+            resolution: reported(SettlementReport::Failed { detail: detail() }, 3, &[2, 2, 0]),
             ..one(11)
+        },
+        Dispute {
+            escalation: escalation(ruled()),
+            resolution: reported(SettlementReport::Returned { detail: detail() }, 2, &[7, 0]),
+            ..one(12)
+        },
+        Dispute {
+            escalation: escalation(ruled()),
+            resolution: reported(SettlementReport::Voided { detail: detail() }, 1, &[8]),
+            ..one(13)
         },
     ]
 }
@@ -197,8 +211,8 @@ async fn read_order(repository: &Repository, id: &str) -> Option<Order> {
     case.map(|case| case.order)
 }
 
-#[tokio::test]
-async fn a_database_of_the_first_version_is_migrated_with_what_it_holds() {
+/// A database of the first version, with an offer 4 that was accepted and a request 5 that is pending.
+async fn of_the_first_version() -> (TempDir, Repository) {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}?mode=rwc", folder.path().join("disputes.db").display());
     let repository = Repository::connect(&url).await.unwrap();
@@ -221,14 +235,41 @@ async fn a_database_of_the_first_version_is_migrated_with_what_it_holds() {
     ] {
         repository.writer.execute_unprepared(&statement).await.unwrap();
     }
+    (folder, repository)
+}
+
+#[tokio::test]
+async fn a_database_of_the_first_version_is_migrated_with_what_it_holds() {
+    let (_folder, repository) = of_the_first_version().await;
+    let (id, pending) = (Uuid::from_u128(4), Uuid::from_u128(5));
     repository.migrate().await.unwrap();
     let case = repository.dispute(DisputeId(id)).await.unwrap().unwrap();
     let settlement = case.dispute(DisputeId(id)).unwrap().resolution.clone().unwrap().settlement;
-    assert_eq!(settlement, Some(Settlement::Due), "what was refunded is due");
+    assert_eq!(settlement, Some(Settlement::due()), "what was refunded is due");
     assert_eq!(case.order.extension_requests, 0);
     let next = repository.next_deadlines(10).await.unwrap();
     assert_eq!(next.iter().map(|deadline| deadline.dispute.0).collect::<Vec<_>>(), [pending]);
     repository.migrate().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_reported_of_a_refund_is_migrated_to_its_attempts() {
+    let settled = SettlementReport::Settled { reference: "said".to_owned() };
+    let failed = SettlementReport::Failed { detail: "said".to_owned() };
+    for (status, report, attempt, attempts) in [(2, settled, 1, vec![1]), (3, failed, 2, vec![2, 0])] {
+        let (_folder, repository) = of_the_first_version().await;
+        migration::Migrator::up(&repository.writer, Some(2)).await.unwrap();
+        let reported = format!(
+            "UPDATE disputes SET settlement_status = {status}, settlement_reference = 'said', settlement_detail = 'said' \
+             WHERE outcome_refund_minor IS NOT NULL"
+        );
+        repository.writer.execute_unprepared(&reported).await.unwrap();
+        repository.migrate().await.unwrap();
+        let case = repository.dispute(DisputeId(Uuid::from_u128(4))).await.unwrap().unwrap();
+        let settlement = case.dispute(DisputeId(Uuid::from_u128(4))).unwrap().settlement().cloned();
+        let attempts = attempts.into_iter().map(|bits| Results::from_bits(bits).unwrap()).collect();
+        assert_eq!(settlement, Settlement::stored(Some(report), attempt, attempts));
+    }
 }
 
 #[tokio::test]
@@ -256,6 +297,13 @@ async fn a_row_that_makes_no_sense_is_named() {
         ("settlement_status = NULL", 4, "settlement_status"),
         ("settlement_status = 1", 2, "settlement_status"),
         ("settlement_status = 9", 10, "settlement_status"),
+        ("settlement_attempt = NULL", 4, "settlement_attempt"),
+        ("settlement_attempt = 0", 4, "settlement_attempt"),
+        ("settlement_attempt = -1", 11, "settlement_attempt"),
+        ("settlement_attempt = 4", 11, "settlement_attempt"),
+        ("settlement_attempts = ''", 4, "settlement_attempt"),
+        ("settlement_attempts = '0 '", 4, "settlement_attempts"),
+        ("settlement_attempts = 'g'", 4, "settlement_attempts"),
         ("escalated_by = NULL", 9, "escalated_by"),
         ("escalated_by = NULL", 10, "escalated_by"),
         ("decided_by = 'a b'", 10, "decided_by"),

@@ -126,22 +126,32 @@ pub fn postpone(dispute: &str, respond_by: i64) -> v1::PostponeDeadlineRequest {
     }
 }
 
-pub fn settled(dispute: &str, reference: &str) -> v1::ReportSettlementRequest {
-    let settled = v1::Settled { reference: reference.to_owned() };
+fn reported(dispute: &str, result: v1::report_settlement_request::Result) -> v1::ReportSettlementRequest {
     v1::ReportSettlementRequest {
         dispute_id: dispute.to_owned(),
-        result: Some(v1::report_settlement_request::Result::Settled(settled)),
+        result: Some(result),
         ..v1::ReportSettlementRequest::default()
     }
 }
 
+pub fn settled(dispute: &str, reference: &str) -> v1::ReportSettlementRequest {
+    let settled = v1::Settled { reference: reference.to_owned() };
+    reported(dispute, v1::report_settlement_request::Result::Settled(settled))
+}
+
+pub fn returned(dispute: &str, detail: &str) -> v1::ReportSettlementRequest {
+    let returned = v1::Returned { detail: detail.to_owned() };
+    reported(dispute, v1::report_settlement_request::Result::Returned(returned))
+}
+
+pub fn voided(dispute: &str, detail: &str) -> v1::ReportSettlementRequest {
+    let voided = v1::Voided { detail: detail.to_owned() };
+    reported(dispute, v1::report_settlement_request::Result::Voided(voided))
+}
+
 pub fn failed(dispute: &str, detail: &str) -> v1::ReportSettlementRequest {
     let failed = v1::Failed { detail: detail.to_owned() };
-    v1::ReportSettlementRequest {
-        dispute_id: dispute.to_owned(),
-        result: Some(v1::report_settlement_request::Result::Failed(failed)),
-        ..v1::ReportSettlementRequest::default()
-    }
+    reported(dispute, v1::report_settlement_request::Result::Failed(failed))
 }
 
 /// A stream that begins with the oldest event.
