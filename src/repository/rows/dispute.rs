@@ -1,135 +1,15 @@
-//! Rows to domain values and back. Rows are taken apart without `..`: a column that nobody maps does not
-//! compile. A row that makes no sense is an error that names it, never a panic.
+//! Disputes.
 
-use std::collections::HashMap;
-
-use uuid::Uuid;
-
-use super::codes::{Code, exclusion_group};
-use super::entity::{dispute, event, event_log, idempotency_key, order};
-use super::error::StorageError;
-use super::{IdempotencyRecord, Log, LoggedEvent, NewEvent};
+use super::{Row, exponent};
 use crate::domain::{
-    Case, Currency, Dispute, DisputeId, DisputeKind, DisputeStatus, Escalation, EventId, Money, Order, OrderId,
-    Outcome, Parties, Reason, Resolution, Results, Ruled, Settlement, SettlementReport, SettlementStatus, Silence,
-    Terms, Timestamp, UserId,
+    Dispute, DisputeId, DisputeKind, DisputeStatus, Escalation, Money, Outcome, Reason, Resolution, Results, Ruled,
+    Settlement, SettlementReport, SettlementStatus, Silence, Terms, Timestamp, UserId,
 };
+use crate::repository::codes::{Code as _, exclusion_group};
+use crate::repository::entity::dispute;
+use crate::repository::error::StorageError;
 
-/// Reads the columns of one row, and says which row it was if one of them makes no sense.
-struct Row {
-    table: &'static str,
-    id: String,
-}
-
-impl Row {
-    fn corrupt(&self, what: &'static str) -> StorageError {
-        StorageError::Corrupt { table: self.table, id: self.id.clone(), what }
-    }
-
-    fn code<C: Code>(&self, code: i16, column: &'static str) -> Result<C, StorageError> {
-        C::of(code).ok_or_else(|| self.corrupt(column))
-    }
-
-    fn instant(&self, micros: i64, column: &'static str) -> Result<Timestamp, StorageError> {
-        Timestamp::from_micros(micros).ok_or_else(|| self.corrupt(column))
-    }
-
-    fn optional_instant(&self, micros: Option<i64>, column: &'static str) -> Result<Option<Timestamp>, StorageError> {
-        micros.map(|micros| self.instant(micros, column)).transpose()
-    }
-
-    fn order_id(&self, id: &str) -> Result<OrderId, StorageError> {
-        OrderId::parse(id).map_err(|_| self.corrupt("order_id"))
-    }
-
-    fn parties(&self, buyer: &str, seller: &str) -> Result<Parties, StorageError> {
-        let user = |id: &str, column| UserId::parse(id).map_err(|_| self.corrupt(column));
-        Ok(Parties { buyer: user(buyer, "buyer_id")?, seller: user(seller, "seller_id")? })
-    }
-
-    fn currency(&self, code: &str, exponent: i16) -> Result<Currency, StorageError> {
-        let exponent = u32::try_from(exponent).map_err(|_| self.corrupt("exponent"))?;
-        Currency::stored(code, exponent).ok_or_else(|| self.corrupt("currency"))
-    }
-}
-
-pub(super) fn order_from(row: order::Model) -> Result<Order, StorageError> {
-    let order::Model {
-        order_id,
-        buyer_id,
-        seller_id,
-        title,
-        currency,
-        exponent,
-        price_minor,
-        paid_minor,
-        refunded_elsewhere_minor,
-        refunded_minor,
-        status,
-        create_time,
-        due_time,
-        agreed_due_time,
-        extension_requests,
-        end_time,
-        cancellation_counts,
-        cancelled_by,
-        refund_accepted,
-        source_version,
-        revision,
-    } = row;
-    let row = Row { table: "orders", id: order_id };
-    let currency = row.currency(&currency, exponent)?;
-    let money = |minor| Money::new(minor, currency);
-    Ok(Order {
-        id: row.order_id(&row.id)?,
-        parties: row.parties(&buyer_id, &seller_id)?,
-        title,
-        price: money(price_minor),
-        paid: money(paid_minor),
-        refunded_elsewhere: money(refunded_elsewhere_minor),
-        refunded: money(refunded_minor),
-        status: row.code(status, "status")?,
-        create_time: row.instant(create_time, "create_time")?,
-        due_time: row.optional_instant(due_time, "due_time")?,
-        agreed_due_time: row.optional_instant(agreed_due_time, "agreed_due_time")?,
-        extension_requests: u32::try_from(extension_requests).map_err(|_| row.corrupt("extension_requests"))?,
-        end_time: row.optional_instant(end_time, "end_time")?,
-        cancellation_counts,
-        cancelled_by: cancelled_by.map(DisputeId),
-        refund_accepted: refund_accepted.map(DisputeId),
-        source_version,
-        revision,
-    })
-}
-
-pub(super) fn order_row(order: &Order) -> order::Model {
-    let currency = order.price.currency;
-    order::Model {
-        order_id: order.id.to_string(),
-        buyer_id: order.parties.buyer.to_string(),
-        seller_id: order.parties.seller.to_string(),
-        title: order.title.clone(),
-        currency: currency.code().to_owned(),
-        exponent: exponent(currency),
-        price_minor: order.price.minor,
-        paid_minor: order.paid.minor,
-        refunded_elsewhere_minor: order.refunded_elsewhere.minor,
-        refunded_minor: order.refunded.minor,
-        status: order.status.code(),
-        create_time: order.create_time.micros(),
-        due_time: order.due_time.map(Timestamp::micros),
-        agreed_due_time: order.agreed_due_time.map(Timestamp::micros),
-        extension_requests: order.extension_requests.into(),
-        end_time: order.end_time.map(Timestamp::micros),
-        cancellation_counts: order.cancellation_counts,
-        cancelled_by: order.cancelled_by.map(uuid),
-        refund_accepted: order.refund_accepted.map(uuid),
-        source_version: order.source_version,
-        revision: order.revision,
-    }
-}
-
-pub(super) fn dispute_from(row: dispute::Model) -> Result<Dispute, StorageError> {
+pub(in crate::repository) fn dispute_from(row: dispute::Model) -> Result<Dispute, StorageError> {
     let dispute::Model {
         dispute_id,
         order_id,
@@ -278,7 +158,7 @@ pub(super) fn dispute_from(row: dispute::Model) -> Result<Dispute, StorageError>
     })
 }
 
-pub(super) fn dispute_row(dispute: &Dispute) -> dispute::Model {
+pub(in crate::repository) fn dispute_row(dispute: &Dispute) -> dispute::Model {
     let (amount, new_due_time) = match dispute.terms {
         Terms::PartialRefund { amount } => (Some(amount), None),
         Terms::DeliveryExtension { new_due_time } => (None, Some(new_due_time)),
@@ -351,90 +231,6 @@ fn attempts_from(text: &str) -> Option<Vec<Results>> {
 }
 
 /// What is wrong with a dispute of which there is no order.
-pub(super) fn without_its_order(dispute: DisputeId) -> StorageError {
+pub(in crate::repository) fn without_its_order(dispute: DisputeId) -> StorageError {
     StorageError::Corrupt { table: "disputes", id: dispute.to_string(), what: "its order is missing" }
-}
-
-/// Orders, each with those of the disputes that are about it.
-pub(super) fn cases_from(orders: Vec<order::Model>, disputes: Vec<dispute::Model>) -> Result<Vec<Case>, StorageError> {
-    let mut by_order: HashMap<String, Vec<Dispute>> = HashMap::new();
-    for row in disputes {
-        by_order.entry(row.order_id.clone()).or_default().push(dispute_from(row)?);
-    }
-    let case = |row: order::Model| {
-        let disputes = by_order.remove(&row.order_id).unwrap_or_default();
-        Ok(Case { order: order_from(row)?, disputes })
-    };
-    orders.into_iter().map(case).collect()
-}
-
-pub(super) fn event_from(row: event::Model) -> Result<LoggedEvent, StorageError> {
-    let event::Model {
-        seq,
-        event_id,
-        dispute_id,
-        order_id,
-        buyer_id,
-        seller_id,
-        kind,
-        event_type,
-        event_time: _,
-        payload,
-    } = row;
-    let row = Row { table: "events", id: seq.to_string() };
-    Ok(LoggedEvent {
-        seq,
-        id: EventId(event_id),
-        dispute: DisputeId(dispute_id),
-        order: row.order_id(&order_id)?,
-        parties: row.parties(&buyer_id, &seller_id)?,
-        kind: row.code(kind, "kind")?,
-        event_type: row.code(event_type, "event_type")?,
-        payload: payload.into(),
-    })
-}
-
-pub(super) fn event_row(seq: i64, event: &NewEvent) -> event::Model {
-    event::Model {
-        seq,
-        event_id: event.id.0,
-        dispute_id: event.dispute.0,
-        order_id: event.order.to_string(),
-        buyer_id: event.parties.buyer.to_string(),
-        seller_id: event.parties.seller.to_string(),
-        kind: event.kind.code(),
-        event_type: event.event_type.code(),
-        event_time: event.time.micros(),
-        payload: event.payload.clone(),
-    }
-}
-
-pub(super) fn log_from(row: event_log::Model) -> Log {
-    let event_log::Model { id: _, epoch, head, floor, floor_event } = row;
-    Log { epoch, head, floor, floor_event: floor_event.map(EventId) }
-}
-
-pub(super) fn idempotency_record_from(row: idempotency_key::Model) -> Result<IdempotencyRecord, StorageError> {
-    let idempotency_key::Model { key, fingerprint, dispute_id, create_time } = row;
-    let row = Row { table: "idempotency_keys", id: key.to_string() };
-    let create_time = row.instant(create_time, "create_time")?;
-    Ok(IdempotencyRecord { key, fingerprint, dispute: DisputeId(dispute_id), create_time })
-}
-
-pub(super) fn idempotency_row(record: &IdempotencyRecord) -> idempotency_key::Model {
-    idempotency_key::Model {
-        key: record.key,
-        fingerprint: record.fingerprint,
-        dispute_id: record.dispute.0,
-        create_time: record.create_time.micros(),
-    }
-}
-
-fn exponent(currency: Currency) -> i16 {
-    // At most 9.
-    i16::try_from(currency.exponent()).unwrap_or_default()
-}
-
-fn uuid(dispute: DisputeId) -> Uuid {
-    dispute.0
 }
