@@ -18,7 +18,7 @@ use crate::domain::Policy;
 use crate::engine::{Committer, Deadlines, Feed, forget_events, forget_requests, keep_in_touch};
 use crate::grpc::{self, Quota, RpcLayer, Shared, Translations};
 use crate::proto::DESCRIPTOR_SET;
-use crate::repository::{Bell, ConnectError, Repository, StorageError};
+use crate::repository::{Bell, ConnectError, Repository, SchemaError, StorageError};
 
 /// How long streams and commands in flight have to end; with what follows, the process is gone within 10 s.
 const DRAIN: Duration = Duration::from_secs(8);
@@ -47,7 +47,10 @@ pub enum ServeError {
     /// The database cannot be used.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The database cannot be read or migrated.
+    /// The schema is not one that this release can run on.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// The database cannot be read.
     #[error("the database: {0}")]
     Storage(#[from] StorageError),
     /// The reflection service cannot read the description of the API.

@@ -21,6 +21,7 @@ mod policy;
 mod postponing;
 mod reason;
 mod refusal;
+mod release;
 mod settlement;
 mod standing;
 pub mod text;
@@ -49,6 +50,7 @@ pub use policy::{
 pub use postponing::remind;
 pub use reason::{Reason, ReasonCode, is_confidential, reasons};
 pub use refusal::Refusal;
+pub use release::RELEASE;
 pub use settlement::{Results, Settlement, SettlementReport, SettlementStatus};
 pub use standing::SellerStanding;
 pub use time::Timestamp;

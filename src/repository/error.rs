@@ -71,6 +71,17 @@ impl From<DbErr> for StorageError {
     }
 }
 
+/// Whether the database's role has not the right to do it; PostgreSQL alone has roles.
+pub(super) fn is_denied(error: &DbErr) -> bool {
+    let (DbErr::Conn(RuntimeErr::SqlxError(error))
+    | DbErr::Exec(RuntimeErr::SqlxError(error))
+    | DbErr::Query(RuntimeErr::SqlxError(error))) = error
+    else {
+        return false;
+    };
+    matches!(error.as_ref(), SqlxError::Database(error) if error.code().as_deref() == Some("42501"))
+}
+
 pub(super) fn of_sqlx(error: &SqlxError) -> StorageError {
     match error {
         SqlxError::Database(error) => of_database(error.as_ref()),

@@ -36,6 +36,7 @@ pub(crate) use connection::in_time;
 pub use error::StorageError;
 pub use lists::{DisputeQuery, OrderQuery, Side, Sort};
 pub use log::{EventScan, OldEvents};
+pub use migration::SchemaError;
 pub use transaction::Transaction;
 
 /// The database, behind a pool for what is written, one for plain reads, and one for what goes on in the background.
@@ -55,8 +56,8 @@ impl Repository {
         self.reader.get_database_backend() == DbBackend::Postgres
     }
 
-    /// Applies the schema. Processes that start at once do not race.
-    pub async fn migrate(&self) -> Result<(), StorageError> {
+    /// Applies the schema, or finds it applied. Processes that start at once do not race.
+    pub async fn migrate(&self) -> Result<(), SchemaError> {
         migration::apply(&self.writer).await
     }
 }

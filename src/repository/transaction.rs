@@ -327,7 +327,8 @@ fn change_disputes() -> OnConflict {
         | Column::SettlementReference
         | Column::SettlementDetail
         | Column::SettlementAttempt
-        | Column::SettlementAttempts => true,
+        | Column::SettlementAttempts
+        | Column::LeastRelease => true,
     };
     OnConflict::column(Column::DisputeId).update_columns(Column::iter().filter(changes)).to_owned()
 }

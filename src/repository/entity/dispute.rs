@@ -47,6 +47,7 @@ pub struct Model {
     pub settlement_detail: String,
     pub settlement_attempt: Option<i64>,
     pub settlement_attempts: String,
+    pub least_release: i16,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -1,15 +1,26 @@
 //! The schema, step by step.
+//!
+//! A release runs on the schema of the next one: a migration adds tables, indexes, and columns that are nullable or have
+//! a default; what replaces something comes a release before the old is dropped. A migration that an older release
+//! cannot live with raises `oldest` in `schema_release` to the first release that can.
 
 mod m0001_initial;
 mod m0002_whole_rulebook;
 mod m0003_events_by_whom;
 mod m0004_settlement_attempts;
+mod m0005_release;
 
-use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, SqliteTransactionMode, TransactionTrait as _};
+use std::collections::BTreeSet;
+
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DbBackend, DbErr, SqliteTransactionMode, Statement, TransactionTrait as _,
+    TryGetable,
+};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 
-use super::error::StorageError;
+use super::error::{StorageError, is_denied};
 use super::transaction::begun;
+use crate::domain::RELEASE;
 
 pub(super) struct Migrator;
 
@@ -20,7 +31,51 @@ impl MigratorTrait for Migrator {
             Box::new(m0002_whole_rulebook::Migration),
             Box::new(m0003_events_by_whom::Migration),
             Box::new(m0004_settlement_attempts::Migration),
+            Box::new(m0005_release::Migration),
         ]
+    }
+}
+
+/// Why this release cannot run on a database.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SchemaError {
+    /// A newer release has changed the schema beyond what this one can live with.
+    #[error("the database has moved on: it needs release {oldest} or later, and this is release {RELEASE}")]
+    TooOld {
+        /// The oldest release that can.
+        oldest: i16,
+    },
+    /// Migrations of a newer release are there, but not all of this one's.
+    #[error(
+        "the database is of another line of releases: it has {unknown}, which this release does not know, and lacks {pending}"
+    )]
+    OtherLine {
+        /// What this release does not know.
+        unknown: String,
+        /// What it needs.
+        pending: String,
+    },
+    /// The schema is to be changed, and the role may not do that.
+    #[error(
+        "migrations are pending ({pending}), and the database's role may not change the schema: run `dispute-service migrate` once as the owner of the tables"
+    )]
+    NotTheOwner {
+        /// The migrations.
+        pending: String,
+    },
+    /// The role may not read what tells which schema there is.
+    #[error(
+        "the database's role may not read the schema's tables: it needs SELECT, INSERT, UPDATE and DELETE on all of them"
+    )]
+    NoRights,
+    /// The database does not do what it is asked.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl From<DbErr> for SchemaError {
+    fn from(error: DbErr) -> Self {
+        if is_denied(&error) { Self::NoRights } else { StorageError::from(error).into() }
     }
 }
 
@@ -30,13 +85,60 @@ const LOCK: &str = "SET LOCAL lock_timeout = 0;
     SELECT pg_advisory_xact_lock(7305794241085369197);
     SET LOCAL lock_timeout = '10s'";
 
-/// Applies what is not applied yet, in one transaction. Of processes that start at once one migrates; the
-/// others wait for it, on PostgreSQL at the advisory lock and on SQLite at BEGIN IMMEDIATE.
-pub(super) async fn apply(writer: &DatabaseConnection) -> Result<(), StorageError> {
+/// Applies what is not applied yet, in one transaction; if all is, it only looks, which any role can. Of processes that
+/// start at once one migrates; the others wait for it, on PostgreSQL at the advisory lock and on SQLite at BEGIN
+/// IMMEDIATE.
+pub(super) async fn apply(writer: &DatabaseConnection) -> Result<(), SchemaError> {
+    if pending(writer).await?.is_empty() {
+        return Ok(());
+    }
     let transaction = writer.begin_with_options(begun(SqliteTransactionMode::Immediate)).await?;
     if writer.get_database_backend() == DbBackend::Postgres {
         transaction.execute_unprepared(LOCK).await?;
     }
-    Migrator::up(&transaction, None).await?;
+    // Again: another process may have been first.
+    let pending = pending(&transaction).await?;
+    if !pending.is_empty() {
+        Migrator::up(&transaction, None).await.map_err(|error| {
+            if is_denied(&error) { SchemaError::NotTheOwner { pending: listed(&pending) } } else { error.into() }
+        })?;
+    }
     Ok(transaction.commit().await?)
+}
+
+/// The migrations that are still to be applied. Those of a newer release are none of our business, as long as the
+/// database does not say that it needs a newer one.
+async fn pending(connection: &impl ConnectionTrait) -> Result<BTreeSet<String>, SchemaError> {
+    let ours: BTreeSet<String> = Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
+    let is_there = match connection.get_database_backend() {
+        DbBackend::Postgres => "SELECT to_regclass('seaql_migrations') IS NOT NULL",
+        _ => "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'seaql_migrations')",
+    };
+    if column::<bool>(connection, is_there).await? != [true] {
+        return Ok(ours);
+    }
+    let applied: BTreeSet<String> =
+        column(connection, "SELECT version FROM seaql_migrations").await?.into_iter().collect();
+    if applied.contains(m0005_release::NAME) {
+        let oldest: Vec<i16> = column(connection, "SELECT oldest FROM schema_release").await?;
+        if let Some(oldest) = oldest.into_iter().max().filter(|oldest| *oldest > RELEASE) {
+            return Err(SchemaError::TooOld { oldest });
+        }
+    }
+    let pending: BTreeSet<String> = ours.difference(&applied).cloned().collect();
+    let unknown: BTreeSet<String> = applied.difference(&ours).cloned().collect();
+    if !pending.is_empty() && !unknown.is_empty() {
+        return Err(SchemaError::OtherLine { unknown: listed(&unknown), pending: listed(&pending) });
+    }
+    Ok(pending)
+}
+
+fn listed(migrations: &BTreeSet<String>) -> String {
+    migrations.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// The one column of a query.
+async fn column<T: TryGetable>(connection: &impl ConnectionTrait, sql: &str) -> Result<Vec<T>, DbErr> {
+    let rows = connection.query_all_raw(Statement::from_string(connection.get_database_backend(), sql)).await?;
+    rows.iter().map(|row| row.try_get_by_index(0)).collect()
 }

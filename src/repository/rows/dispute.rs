@@ -51,6 +51,7 @@ pub(in crate::repository) fn dispute_from(row: dispute::Model) -> Result<Dispute
         settlement_detail,
         settlement_attempt,
         settlement_attempts,
+        least_release: _,
     } = row;
     let row = Row { table: "disputes", id: dispute_id.to_string() };
     let currency = currency.zip(exponent).map(|(code, exponent)| row.currency(&code, exponent)).transpose()?;
@@ -217,6 +218,7 @@ pub(in crate::repository) fn dispute_row(dispute: &Dispute) -> dispute::Model {
         settlement_detail: report.map(SettlementReport::detail).unwrap_or_default().to_owned(),
         settlement_attempt: settlement.map(|settlement| settlement.attempt().into()),
         settlement_attempts: settlement.map(|settlement| attempts_text(settlement.attempts())).unwrap_or_default(),
+        least_release: dispute.least_release(),
     }
 }
 
