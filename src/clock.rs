@@ -122,10 +122,13 @@ pub fn mint_id() -> Uuid {
     Uuid::now_v7()
 }
 
+/// An instant of real time.
+pub type RealInstant = tokio::time::Instant;
+
 /// The instant `span` from now in real time, which no manual clock moves: for the deadlines of clients.
 /// `None` if it is beyond what the machine can tell.
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
-pub fn real_instant_after(span: Duration) -> Option<tokio::time::Instant> {
+pub fn real_instant_after(span: Duration) -> Option<RealInstant> {
     tokio::time::Instant::now().checked_add(span)
 }
 
@@ -143,6 +146,12 @@ pub fn jittered(span: Duration) -> Duration {
 /// trying a lost connection again.
 pub async fn pause(span: Duration) {
     nap(span).await;
+}
+
+/// Returns at `instant`, whatever any clock shows.
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+pub async fn pause_until(instant: RealInstant) {
+    tokio::time::sleep_until(instant).await;
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]

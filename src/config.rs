@@ -78,6 +78,9 @@ pub struct Config {
     /// A connection that is silent for so long is asked for a sign of life, and closed if none comes for as long again.
     #[arg(long, global = true, env = "DISPUTES_KEEPALIVE", value_name = "SPAN", default_value = "20s", value_parser = keepalive)]
     pub keepalive: Span,
+    /// How long a client may take to begin with HTTP/2 after it has connected; 0s for ever.
+    #[arg(long, global = true, env = "DISPUTES_PREFACE_TIMEOUT", value_name = "SPAN", default_value = "10s")]
+    pub preface_timeout: Span,
     /// How log lines are written; `RUST_LOG` filters them.
     #[arg(long, global = true, env = "DISPUTES_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,

@@ -1,6 +1,6 @@
 //! The only room that knows gRPC.
 //!
-//! - `transport`: what every RPC passes through: who calls, how long it may take, errors of the transport.
+//! - `transport`: what every RPC passes through: who calls, how long it may take, errors of the transport; `draining`.
 //! - `orders`, `disputes`, `lists`, `watch` with `snapshot` and `quota`: the handlers.
 //! - `requests`, `violations`, `pages`: messages in, with every field violation at once.
 //! - `responses` and `encoded`: messages out; `codec` and `metered`: in small buffers. `translations`: what people read in them.
@@ -10,6 +10,7 @@ mod auth;
 pub mod codec;
 mod codes;
 mod disputes;
+mod draining;
 pub mod encoded;
 mod lists;
 mod metered;
@@ -42,7 +43,7 @@ pub use orders::OrderHandlers;
 pub use quota::Quota;
 pub use responses::encode_event;
 pub use translations::Translations;
-pub use transport::RpcLayer;
+pub use transport::{HEADER_BYTES_READ, RpcLayer};
 
 /// What the handlers work with.
 #[derive(Debug)]

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 use http::{HeaderMap, Request, Response};
+use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 use tracing::Instrument as _;
 
 use super::auth;
+use super::draining::{Arriving, Ending};
 use super::metered::Metered;
 use super::status::Failure;
 use crate::clock::real_instant_after;
@@ -28,6 +30,9 @@ const WATCH: &str = "/disputes.v1.DisputeService/WatchDisputes";
 /// The transport ends an RPC at its deadline with an error that says nothing. We are so much earlier.
 const HEAD_START: Duration = Duration::from_millis(2);
 
+/// The longest header list that the transport has to read, as HTTP/2 counts it.
+pub const HEADER_BYTES_READ: u32 = 64 * 1024 + 1;
+
 tokio::task_local! {
     /// The trace that the RPC belongs to, while its handler runs.
     static TRACE: Option<TraceParent>;
@@ -42,12 +47,13 @@ pub(super) fn trace() -> Option<TraceParent> {
 #[derive(Clone, Debug)]
 pub struct RpcLayer {
     auth: AuthMode,
+    drain: CancellationToken,
 }
 
 impl RpcLayer {
-    /// A layer that recognises callers in this way.
-    pub fn new(auth: AuthMode) -> Self {
-        Self { auth }
+    /// A layer that recognises callers in this way, until `drain` is cancelled.
+    pub fn new(auth: AuthMode, drain: CancellationToken) -> Self {
+        Self { auth, drain }
     }
 }
 
@@ -124,6 +130,8 @@ where
         if let Some(deadline) = &deadline {
             request.extensions_mut().insert(deadline.clone());
         }
+        let drain = self.layer.drain.clone();
+        let request = request.map(|body| Body::new(Arriving::new(body, drain.clone())));
         let trace = request.headers().get("traceparent").and_then(|header| TraceParent::parse(header.to_str().ok()?));
         async move {
             let handled = TRACE.scope(trace, inner.call(request));
@@ -135,7 +143,11 @@ where
                 },
             };
             let response = explained(response, is_ours);
-            Ok(if is_watch { response.map(|body| Body::new(Metered::new(body))) } else { response })
+            Ok(response.map(|body| match (is_watch, is_ours) {
+                (true, _) => Body::new(Metered::new(body)),
+                (false, true) => body,
+                (false, false) => Body::new(Ending::new(body, drain)),
+            }))
         }
         .instrument(span)
         .boxed()

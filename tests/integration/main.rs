@@ -17,6 +17,7 @@ mod checker;
 mod client;
 mod commands;
 mod confidentiality;
+mod connections;
 mod crash;
 mod deadlines;
 mod errors;

@@ -5,6 +5,7 @@ pub mod callers;
 pub mod cluster;
 pub mod database;
 pub mod forwarder;
+pub mod h2_client;
 pub mod log;
 pub mod messages;
 pub mod postgres;

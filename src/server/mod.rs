@@ -1,17 +1,22 @@
 //! Wiring and lifecycle: what is made of what, in which order it starts, and in which order it stops.
 
+mod accept;
+mod calls;
+mod connections;
+mod health;
+mod socket;
+
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch::Receiver;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::TcpIncoming;
-use tonic_health::ServingStatus;
-use tonic_health::server::HealthReporter;
+use tonic::service::Routes;
+use tower::Layer as _;
 
+use self::connections::Bounds;
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError, PolicyFileError};
 use crate::domain::Policy;
@@ -28,9 +33,6 @@ const LAST_COMMITS: Duration = Duration::from_secs(1);
 
 /// How many RPCs one connection can have in flight, beside as many streams of events as one caller can have.
 const RPCS_PER_CONNECTION: usize = 1_024;
-
-/// The services, by the names under which their health is asked for; the empty one is the whole server.
-const HEALTH_NAMES: [&str; 3] = ["", "disputes.v1.DisputeService", "disputes.v1.OrderService"];
 
 /// Why the service cannot start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -62,9 +64,6 @@ pub enum ServeError {
     /// What must go on for as long as the service runs has ended: the log says why.
     #[error("a part of the service has failed, it stops")]
     Background,
-    /// The transport ended.
-    #[error(transparent)]
-    Transport(#[from] tonic::transport::Error),
 }
 
 /// Applies the database schema.
@@ -117,8 +116,8 @@ pub async fn run(
     let reachable = feed.reachable();
     // Whoever asks as soon as we listen is answered.
     let is_serving = *reachable.borrow();
-    report_health(&health, is_serving).await;
-    tokio::spawn(keep_health_true(health, reachable, drain.clone()));
+    health::report(&health, is_serving).await;
+    let reporting = tokio::spawn(health::keep_true(health.clone(), reachable));
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
@@ -136,38 +135,38 @@ pub async fn run(
         drain: drain.clone(),
     });
     let address = listener.local_addr()?;
-    let streams_per_connection = RPCS_PER_CONNECTION.saturating_add(config.max_streams_per_caller.get());
-    let server = tonic::transport::Server::builder()
-        .layer(RpcLayer::new(auth))
-        .max_concurrent_streams(u32::try_from(streams_per_connection).unwrap_or(u32::MAX))
-        .http2_keepalive_interval(Some(config.keepalive.0))
-        .http2_keepalive_timeout(Some(config.keepalive.0))
-        .add_service(grpc::order_service(shared.clone()))
+    let routes = Routes::new(grpc::order_service(shared.clone()))
         .add_service(grpc::dispute_service(shared))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
-        .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(config.keepalive.0)),
-            drain.clone().cancelled_owned(),
-        );
-    let mut server = pin!(server);
+        .prepare();
+    let calls = RPCS_PER_CONNECTION.saturating_add(config.max_streams_per_caller.get());
+    let bounds = Bounds {
+        preface_timeout: config.preface_timeout.0,
+        keepalive: config.keepalive.0,
+        calls: u32::try_from(calls).unwrap_or(u32::MAX),
+        header_bytes: grpc::HEADER_BYTES_READ,
+    };
+    let service = RpcLayer::new(auth, drain.clone()).layer(routes);
+    let mut connections = pin!(connections::serve(listener, service, bounds, drain.clone()));
     // Plainly, whatever the log settings: scripts wait for it.
     eprintln!("listening on {address}");
     let ended = tokio::select! {
-        ended = &mut server => Some(ended.map_err(ServeError::from)),
         // Without one of them the service would look alive, and would not do what it promises.
-        _ = background.join_next() => Some(Err(ServeError::Background)),
-        _ = &mut commits => Some(Err(ServeError::Background)),
-        () = &mut shutdown => None,
+        () = &mut connections => Err(ServeError::Background),
+        _ = background.join_next() => Err(ServeError::Background),
+        _ = &mut commits => Err(ServeError::Background),
+        () = &mut shutdown => Ok(()),
     };
+    // Before streams of health end.
+    reporting.abort();
+    let _ = reporting.await;
+    health::report(&health, false).await;
     drain.cancel();
-    match ended {
-        Some(ended) => ended?,
-        None => match tokio::time::timeout(DRAIN, server).await {
-            Ok(ended) => ended?,
-            Err(_) => tracing::warn!("some clients did not leave in time, their connections are cut"),
-        },
+    ended?;
+    if tokio::time::timeout(DRAIN, connections).await.is_err() {
+        tracing::warn!("some clients did not leave in time, their connections are cut");
     }
     background.shutdown().await;
     committer.close();
@@ -186,23 +185,4 @@ async fn open(config: &Config) -> Result<(Arc<Repository>, Option<Bell>, Arc<Fee
     let bell = if config.notify { Bell::open(&config.database_url).await? } else { None };
     let feed = Arc::new(Feed::new(repository.clone()).await?);
     Ok((repository, bell, feed))
-}
-
-/// Keeps the health service true: serving while the database can be read and the server does not drain.
-async fn keep_health_true(health: HealthReporter, mut reachable: Receiver<bool>, drain: CancellationToken) {
-    loop {
-        tokio::select! {
-            changed = reachable.changed() => if changed.is_err() { return },
-            () = drain.cancelled() => return report_health(&health, false).await,
-        }
-        let is_serving = *reachable.borrow_and_update();
-        report_health(&health, is_serving).await;
-    }
-}
-
-async fn report_health(health: &HealthReporter, is_serving: bool) {
-    let status = if is_serving { ServingStatus::Serving } else { ServingStatus::NotServing };
-    for name in HEALTH_NAMES {
-        health.set_service_status(name, status).await;
-    }
 }
