@@ -8,11 +8,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
-use uuid::Uuid;
 
 use super::error::Error;
 use super::filter::EventFilter;
-use super::history::{History, floor_of};
+use super::history::{History, floor_of, head_of, require_known};
 use super::page::{Bounds, Page};
 use super::ring::{Cursor, Ring};
 use super::subscription::Subscription;
@@ -92,8 +91,8 @@ impl From<StorageError> for FeedError {
 impl Feed {
     /// A feed that starts at the head of the log. [`Feed::run`] keeps it going.
     pub async fn new(repository: Arc<Repository>) -> Result<Self, StorageError> {
-        let (epoch, head) = end_of(&repository).await?;
-        let ring = Ring::new(epoch, head);
+        let log = repository.log().await?;
+        let ring = Ring::new(log.epoch, head_of(&log));
         let turns = if repository.is_postgres() { POSTGRES_TURNS } else { SQLITE_TURNS };
         Ok(Self {
             history: History::new(repository.clone()),
@@ -164,28 +163,25 @@ impl Feed {
 
     async fn catch_up(&self) -> Result<(), StorageError> {
         loop {
-            let head = self.head().position;
+            let head = self.head();
             // With the event at the head: by it the log is recognised.
-            let events = self.repository.tail(head.seq, READ_EVENTS as u64 + 1).await?;
+            let (log, events) = self.repository.tail(head.position.seq, READ_EVENTS as u64 + 1).await?;
             let events: Vec<_> = events.into_iter().map(Arc::new).collect();
             let new = match events.split_first() {
-                Some((first, new)) if Position::after(first.seq, first.id) == head => new,
-                _ if head.seq == 0 => &events,
-                // Forgotten since, as there are younger ones.
-                _ if floor_of(&self.repository.log().await?) == head => &events,
-                _ => return self.begin_again().await,
+                // The same event can be in another log, and an empty one has none.
+                _ if log.epoch != head.epoch => return self.begin_again(&log),
+                Some((first, new)) if Position::after(first.seq, first.id) == head.position => new,
+                // Before the first of all there is none. Or it was forgotten since, as there are younger ones.
+                _ if head.position.seq == 0 || floor_of(&log) == head.position => &events,
+                _ => return self.begin_again(&log),
             };
-            if !follows(head.seq, new) {
-                return self.begin_again().await;
+            if !follows(head.position.seq, new) {
+                return self.begin_again(&log);
             }
-            let Some(last) = new.last() else {
-                // The same event can be the last one of another log, and an empty one has none.
-                let is_ours = self.repository.epoch().await? == self.announced().epoch;
-                return if is_ours { Ok(()) } else { self.begin_again().await };
-            };
+            let Some(last) = new.last() else { return Ok(()) };
             self.ring.write().unwrap_or_else(PoisonError::into_inner).push(new);
             self.wakeups.ring(new);
-            let head = Cursor { position: Position::after(last.seq, last.id), ..self.announced() };
+            let head = Cursor { position: Position::after(last.seq, last.id), ..head };
             *self.announced.write().unwrap_or_else(PoisonError::into_inner) = head;
             if new.len() < READ_EVENTS {
                 return Ok(());
@@ -195,15 +191,14 @@ impl Feed {
 
     /// The log is not what it was: the database was restored, has lost commits, or has forgotten more than the ring has
     /// seen. Every subscriber looks whether its place is still there.
-    async fn begin_again(&self) -> Result<(), StorageError> {
-        let (epoch, position) = end_of(&self.repository).await?;
+    fn begin_again(&self, log: &Log) -> Result<(), StorageError> {
         tracing::warn!(
-            head = position.seq,
+            head = log.head,
             "the event log has another past than before, subscribers look for their place"
         );
         let head = {
             let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
-            ring.begin_again(epoch, position);
+            ring.begin_again(log.epoch, head_of(log));
             ring.head()
         };
         *self.announced.write().unwrap_or_else(PoisonError::into_inner) = head;
@@ -230,22 +225,24 @@ impl Feed {
 
     /// Finds where to start. The answer is the token of that place.
     pub async fn start(&self, start: Start) -> Result<ResumeToken, FeedError> {
-        let log = self.repository.log().await?;
-        let place = |position| ResumeToken { epoch: log.epoch, position, snapshot: SnapshotState::Over };
+        let place = |log: &Log, position| ResumeToken { epoch: log.epoch, position, snapshot: SnapshotState::Over };
         let token = match start {
-            Start::Beginning => return Ok(place(floor_of(&log))),
-            Start::Now => return Ok(place(head_of(&self.repository, log).await?)),
+            Start::Beginning => return Ok(self.repository.log().await.map(|log| place(&log, floor_of(&log)))?),
+            Start::Now => return Ok(self.repository.log().await.map(|log| place(&log, head_of(&log)))?),
             Start::After(token) => token,
         };
+        // What a snapshot has shown of another past is not what is there.
+        let end = match &token.snapshot {
+            SnapshotState::Shown(shown) => shown.end(),
+            SnapshotState::Over | SnapshotState::Incomplete => token.position,
+        };
+        let (log, [there, at_the_end]) = self.repository.log_and_events_at([token.position.seq, end.seq]).await?;
         if token.epoch != log.epoch {
             return Err(FeedError::Unknown);
         }
-        self.history.require_known(token.position).await?;
-        // What a snapshot has shown of another past is not what is there.
-        if let SnapshotState::Shown(shown) = &token.snapshot {
-            self.history.require_known(shown.end()).await?;
-        }
-        Ok(place(token.position))
+        require_known(token.position, there, &log)?;
+        require_known(end, at_the_end, &log)?;
+        Ok(place(&log, token.position))
     }
 
     /// Waits for a turn to read the history. It is given back when dropped.
@@ -276,8 +273,8 @@ impl Feed {
     /// At most `most` events, 500 or less.
     pub async fn list(&self, after: Position, filter: &EventFilter, most: usize) -> Result<Page, FeedError> {
         let past = self.head().past;
-        let (epoch, position) = end_of(&self.repository).await?;
-        let head = Cursor { position, past, epoch };
+        let log = self.repository.log().await?;
+        let head = Cursor { position: head_of(&log), past, epoch: log.epoch };
         let mut page = Page { events: Vec::new(), position: after, more: true };
         let mut bytes = 0_usize;
         for _ in 0..LIST_READS {
@@ -298,16 +295,4 @@ impl Feed {
 /// Whether events follow a number, and each other, without a hole.
 fn follows(seq: i64, events: &[Arc<LoggedEvent>]) -> bool {
     events.iter().zip(seq.saturating_add(1)..).all(|(event, expected)| event.seq == expected)
-}
-
-/// The log's epoch, and its end.
-async fn end_of(repository: &Repository) -> Result<(Uuid, Position), StorageError> {
-    let log = repository.log().await?;
-    Ok((log.epoch, head_of(repository, log).await?))
-}
-
-/// The end of the log, of which the last event is always kept.
-async fn head_of(repository: &Repository, log: Log) -> Result<Position, StorageError> {
-    let last = repository.event_id_at(log.head).await?;
-    Ok(Position::at(log.head, last))
 }

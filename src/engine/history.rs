@@ -16,6 +16,7 @@ use super::filter::EventFilter;
 use super::page::{Bounds, Page};
 use super::ring::Cursor;
 use super::token::{Position, ResumeToken, SnapshotState};
+use crate::domain::EventId;
 use crate::repository::{EventScan, Log, LoggedEvent, Repository, StorageError};
 
 /// How many numbers a chunk covers. It begins with the event before them, by which its past is recognised.
@@ -109,8 +110,7 @@ impl History {
         let events = chunk.get(next..).unwrap_or_default();
         if events.first().map(|event| event.seq) != Some(after.seq.saturating_add(1)) {
             // It was there when it was last looked at: unless it was forgotten meanwhile, there is a hole.
-            self.require_known(after).await?;
-            if self.repository.log().await?.head <= after.seq {
+            if self.require_known(after).await?.head <= after.seq {
                 // What followed is lost, and nobody has noticed yet.
                 return Err(Error::Unavailable.into());
             }
@@ -127,31 +127,35 @@ impl History {
         Ok(events.into_iter().map(Arc::new).collect())
     }
 
-    /// A place is one of this log and of this past of it, and nothing that follows it is forgotten.
-    pub(super) async fn require_known(&self, position: Position) -> Result<(), FeedError> {
-        match self.repository.event_id_at(position.seq).await? {
-            Some(there) if Position::after(position.seq, there) == position => Ok(()),
-            Some(_) => Err(FeedError::Unknown),
-            None => Self::require_kept(position, self.repository.log().await?),
-        }
+    /// A place is one of this log and of this past of it, and nothing that follows it is forgotten. Answers the log.
+    async fn require_known(&self, position: Position) -> Result<Log, FeedError> {
+        let (log, [there]) = self.repository.log_and_events_at([position.seq]).await?;
+        require_known(position, there, &log).map(|()| log)
     }
+}
 
-    /// The same of a place whose event is not there.
-    fn require_kept(position: Position, log: Log) -> Result<(), FeedError> {
-        if position.seq < log.floor {
-            let position = floor_of(&log);
+/// The same, of a place and the event that is there, as they were at the moment of the log.
+pub(super) fn require_known(position: Position, there: Option<EventId>, log: &Log) -> Result<(), FeedError> {
+    match there {
+        Some(there) if Position::after(position.seq, there) == position => Ok(()),
+        Some(_) => Err(FeedError::Unknown),
+        None if position.seq < log.floor => {
+            let position = floor_of(log);
             let oldest = ResumeToken { epoch: log.epoch, position, snapshot: SnapshotState::Over };
             Err(FeedError::Expired { oldest })
-        } else if position == floor_of(&log) {
-            Ok(())
-        } else {
-            // Of the future, or of another past that has forgotten it.
-            Err(FeedError::Unknown)
         }
+        None if position == floor_of(log) => Ok(()),
+        // Of the future, or of another past that has forgotten it.
+        None => Err(FeedError::Unknown),
     }
 }
 
 /// The beginning of what is kept.
 pub(super) fn floor_of(log: &Log) -> Position {
     Position::at(log.floor, log.floor_event)
+}
+
+/// The end of the log.
+pub(super) fn head_of(log: &Log) -> Position {
+    Position::at(log.head, log.head_event)
 }

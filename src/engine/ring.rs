@@ -24,23 +24,44 @@ pub(super) struct Cursor {
     /// The place.
     pub(super) position: Position,
     /// Which past, as this process counts them: it has seen another one if the database was restored, or has lost commits.
+    /// [`UNPROVEN`] as long as the place was not compared with what the ring holds.
     pub(super) past: u64,
     /// The log.
     pub(super) epoch: Uuid,
 }
 
+/// The past of a place that was in the log when it was looked for, beyond what the tailer had read: if it is lost before
+/// the tailer gets there, nobody but who compares it will notice.
+pub(super) const UNPROVEN: u64 = 0;
+
 #[derive(Debug)]
 pub(super) struct Ring {
+    /// The place before the first of the events.
+    base: Position,
     /// The last events up to the head, without a gap.
     events: VecDeque<Arc<LoggedEvent>>,
     bytes: usize,
     head: Cursor,
 }
 
+/// How a place lies to what a ring holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Lookup {
+    /// It is one of its places.
+    Held,
+    /// There is another event: either the place is lost, or the ring is of what is lost.
+    Other,
+    /// The ring begins later.
+    Before,
+    /// The ring has not got there yet.
+    Ahead,
+}
+
 impl Ring {
     /// An empty ring that begins at a place.
     pub(super) fn new(epoch: Uuid, position: Position) -> Self {
-        Self { events: VecDeque::new(), bytes: 0, head: Cursor { position, past: 0, epoch } }
+        let head = Cursor { position, past: UNPROVEN + 1, epoch };
+        Self { base: position, events: VecDeque::new(), bytes: 0, head }
     }
 
     pub(super) fn head(&self) -> Cursor {
@@ -57,6 +78,7 @@ impl Ring {
         while self.events.len() > EVENTS || self.bytes > BYTES {
             let Some(oldest) = self.events.pop_front() else { break };
             self.bytes = self.bytes.saturating_sub(oldest.payload.len());
+            self.base = Position::after(oldest.seq, oldest.id);
         }
     }
 
@@ -64,20 +86,45 @@ impl Ring {
     pub(super) fn begin_again(&mut self, epoch: Uuid, position: Position) {
         self.events.clear();
         self.bytes = 0;
-        self.head = Cursor { position, past: self.head.past.wrapping_add(1), epoch };
+        self.base = position;
+        self.head = Cursor { position, past: self.head.past.saturating_add(1), epoch };
     }
 
-    /// What follows a cursor; nothing up to number `skip_to` is for this subscriber. `None` if the ring begins later, or
-    /// is of another past.
-    pub(super) fn read(&self, after: Cursor, skip_to: i64, filter: &EventFilter, bounds: Bounds) -> Option<Page> {
-        if after.past != self.head.past {
-            return None;
+    /// How a place lies to what the ring holds.
+    pub(super) fn lookup(&self, place: Position) -> Lookup {
+        let Some(steps) = place.seq.checked_sub(self.base.seq).and_then(|steps| usize::try_from(steps).ok()) else {
+            return Lookup::Before;
+        };
+        let there = match steps.checked_sub(1) {
+            None => Some(self.base),
+            Some(index) => self.events.get(index).map(|event| Position::after(event.seq, event.id)),
+        };
+        match there {
+            Some(there) if there == place => Lookup::Held,
+            Some(_) => Lookup::Other,
+            None => Lookup::Ahead,
         }
-        let first = self.events.front().map_or(self.head.position.seq.saturating_add(1), |first| first.seq);
-        // Beyond the head it is of another past.
-        let from = if skip_to < self.head.position.seq { after.position.seq.max(skip_to) } else { after.position.seq };
-        let skip = usize::try_from(from.saturating_add(1).checked_sub(first)?).ok()?;
+    }
+
+    /// What follows a cursor; nothing up to number `skip_to` is for this subscriber. `None` if that is not known here: the
+    /// ring begins later, or is of another past. Nothing is read, nor passed over, before the cursor's place is known to
+    /// be one of the ring's: whenever the ring holds its number the two are compared, and that is remembered for when it
+    /// does no longer.
+    pub(super) fn read(&self, cursor: &mut Cursor, skip_to: i64, filter: &EventFilter, bounds: Bounds) -> Option<Page> {
+        let after = cursor.position;
+        match self.lookup(after) {
+            Lookup::Held => *cursor = Cursor { position: after, ..self.head },
+            Lookup::Before if cursor.past == self.head.past => {}
+            Lookup::Ahead if cursor.past == UNPROVEN => {
+                return Some(Page { events: Vec::new(), position: after, more: false });
+            }
+            Lookup::Other | Lookup::Before | Lookup::Ahead => return None,
+        }
+        let from = after.seq.max(skip_to.min(self.head.position.seq));
+        let skip = usize::try_from(from.checked_sub(self.base.seq)?).ok()?;
         let events = self.events.iter().skip(skip).take(LOOK);
-        Some(Page::of(events, after.position, self.head.position.seq, filter, bounds))
+        let page = Page::of(events, after, self.head.position.seq, filter, bounds);
+        cursor.position = page.position;
+        Some(page)
     }
 }

@@ -19,7 +19,7 @@ use crate::clock::{mint_id, pause};
 use crate::domain::{Case, DisputeId, DisputeStatus, EventId, EventType, Timestamp};
 use crate::engine::{Error, EventFilter, FeedError, Page, Position, Shown, ShownPage, SnapshotState, TOKEN_PAGES};
 use crate::proto::v1;
-use crate::repository::{DisputeQuery, LoggedEvent, Sort};
+use crate::repository::{DisputeQuery, Log, LoggedEvent, Sort};
 
 /// How many disputes one read looks at …
 const PAGE: usize = 32;
@@ -54,8 +54,8 @@ pub(super) struct Snapshot {
 
 /// What a step reads.
 enum Read {
-    /// Some disputes, the head of the log at their moment, and the id of the event there.
-    Disputes(Vec<(DisputeId, Case)>, i64, Option<EventId>),
+    /// Some disputes, and the log at their moment.
+    Disputes(Vec<(DisputeId, Case)>, Log),
     /// What the log says of the pages.
     Log(Page),
 }
@@ -140,7 +140,7 @@ impl Snapshot {
             let found = self.reading.insert(reading).await;
             self.reading = None;
             match found.unwrap_or_else(|_| Err(Error::Unavailable.into())) {
-                Ok(Read::Disputes(found, head, id)) => return Ok(self.show(&found, head, id, shared)),
+                Ok(Read::Disputes(found, log)) => return Ok(self.show(&found, &log, shared)),
                 Ok(Read::Log(page)) => return self.judge(&page),
                 Err(FeedError::Failed(error)) if error.is_transient() => {
                     let again = read_again(shared.clone(), self.to_read(filter));
@@ -173,7 +173,7 @@ impl Snapshot {
     }
 
     /// Takes in a page of disputes.
-    fn show(&mut self, found: &[(DisputeId, Case)], head: i64, id: Option<EventId>, shared: &Shared) -> Step {
+    fn show(&mut self, found: &[(DisputeId, Case)], log: &Log, shared: &Shared) -> Step {
         let now = shared.clock.now();
         let mut events: Vec<Bytes> = Vec::with_capacity(found.len());
         let mut bytes = 0_usize;
@@ -190,8 +190,8 @@ impl Snapshot {
         }
         self.all_read = events.len() == found.len() && found.len() < PAGE;
         if let Some(up_to) = up_to {
-            self.coverage.add_page(ShownPage { up_to, head });
-            self.check = Position::at(head, id).check;
+            self.coverage.add_page(ShownPage { up_to, head: log.head });
+            self.check = Position::at(log.head, log.head_event).check;
         }
         if events.is_empty() { Step::More } else { Step::Page(events) }
     }
@@ -223,8 +223,8 @@ async fn read(shared: Arc<Shared>, what: ToRead) -> Result<Read, FeedError> {
     match what {
         ToRead::Disputes(query) => {
             let _turn = shared.feed.turn().await;
-            let (found, head, id) = shared.repository.disputes_and_head(&query).await?;
-            Ok(Read::Disputes(found, head, id))
+            let (found, log) = shared.repository.disputes_and_log(&query).await?;
+            Ok(Read::Disputes(found, log))
         }
         ToRead::Log(after, filter) => shared.feed.list(after, &filter, EVENTS).await.map(Read::Log),
     }

@@ -21,9 +21,9 @@ use super::error::StorageError;
 use super::log;
 use super::reads::disputes_of;
 use super::transaction::Moment;
-use super::{Repository, rows};
+use super::{Log, Repository, rows};
 use crate::domain::{
-    Case, DisputeId, DisputeKind, DisputeStatus, EventId, OrderId, OrderStatus, PartyRole, SettlementStatus, Timestamp,
+    Case, DisputeId, DisputeKind, DisputeStatus, OrderId, OrderStatus, PartyRole, SettlementStatus, Timestamp,
     UserId,
 };
 
@@ -395,16 +395,16 @@ impl Repository {
         self.at_one_moment(|moment: Moment| async move { query.read(&moment).await }).await
     }
 
-    /// The same, with the number of the last event of the log at that moment and its id, if it is kept: what was found
-    /// has every event up to there behind it, and none that follows.
-    pub async fn disputes_and_head(
+    /// The same, with the log at that moment: what was found has every event up to its head behind it, and none that
+    /// follows.
+    pub async fn disputes_and_log(
         &self,
         query: &DisputeQuery,
-    ) -> Result<(Vec<(DisputeId, Case)>, i64, Option<EventId>), StorageError> {
+    ) -> Result<(Vec<(DisputeId, Case)>, Log), StorageError> {
         let query = query.clone();
         let read = |moment: Moment| async move {
-            let head = log::log(&*moment).await?.head;
-            Ok((query.read(&moment).await?, head, log::event_id_at(&*moment, head).await?))
+            let (log, []) = log::log_and_events_at(&*moment, []).await?;
+            Ok((query.read(&moment).await?, log))
         };
         self.at_one_moment(read).await
     }

@@ -1,15 +1,16 @@
 //! The event log: read by number, or by whom it concerns; and forgotten from its old end.
 
-use sea_orm::sea_query::ExprTrait;
+use sea_orm::sea_query::{Expr, ExprTrait, SelectStatement, SubQueryStatement};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait as _, Order as Direction,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, Select, Statement,
+    ColumnTrait as _, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait as _, FromQueryResult as _,
+    Order as Direction, QueryFilter as _, QueryOrder as _, QueryResult, QuerySelect as _, QueryTrait as _, Select,
+    Statement,
 };
 use uuid::Uuid;
 
 use super::batch::filled_up;
 use super::connection::in_time;
-use super::entity::{dispute, event, event_log};
+use super::entity::{dispute, event};
 use super::error::StorageError;
 use super::{Log, LoggedEvent, Repository, rows};
 use crate::domain::{DisputeId, EventId, OrderId, Timestamp, UserId};
@@ -44,23 +45,31 @@ const FORGETTING: i64 = 7_305_794_241_085_369_198;
 impl Repository {
     /// The event log as a whole.
     pub async fn log(&self) -> Result<Log, StorageError> {
-        in_time(log(&self.reader)).await
+        Ok(self.log_and_events_at([]).await?.0)
     }
 
-    /// The id of the event with number `seq`, if it is kept.
-    pub async fn event_id_at(&self, seq: i64) -> Result<Option<EventId>, StorageError> {
-        in_time(event_id_at(&self.reader, seq)).await
+    /// The event log as a whole, and the ids of the events with these numbers, in the same order; `None` where no event
+    /// is kept. In one statement, which sees one moment: between two, an event can be forgotten, or lost.
+    pub async fn log_and_events_at<const N: usize>(
+        &self,
+        seqs: [i64; N],
+    ) -> Result<(Log, [Option<EventId>; N]), StorageError> {
+        in_time(log_and_events_at(&self.reader, seqs)).await
     }
 
-    /// The events from number `first` on, in order; for the one who tails the log, on a connection that the callers'
-    /// reads leave free.
-    pub async fn tail(&self, first: i64, limit: u64) -> Result<Vec<LoggedEvent>, StorageError> {
-        in_time(all(&self.background, within(first.saturating_sub(1), i64::MAX, limit))).await
-    }
-
-    /// The log's epoch; for the one who tails it.
-    pub async fn epoch(&self) -> Result<Uuid, StorageError> {
-        Ok(in_time(log(&self.background)).await?.epoch)
+    /// The events from number `first` on, in order, and the log at the same moment; for the one who tails the log, on a
+    /// connection that the callers' reads leave free.
+    pub async fn tail(&self, first: i64, limit: u64) -> Result<(Log, Vec<LoggedEvent>), StorageError> {
+        let read = async {
+            let rows = self.background.query_all(&tail(first, limit)).await?;
+            let log = match rows.first() {
+                Some(row) => log_of(row)?,
+                None => log_and_events_at(&self.background, []).await?.0,
+            };
+            let event = |row: &QueryResult| rows::event_from(event::Model::from_query_result(row, "")?);
+            Ok((log, rows.iter().map(event).collect::<Result<_, StorageError>>()?))
+        };
+        in_time(read).await
     }
 
     /// The first events of a scan with a number above `after` and up to `up_to`, in order.
@@ -152,21 +161,53 @@ pub(super) fn disputes_of(orders: &[OrderId]) -> Select<dispute::Entity> {
     dispute::Entity::find().select_only().column(dispute::Column::DisputeId).filter(named)
 }
 
-/// The event log as a whole.
-pub(super) async fn log(connection: &impl ConnectionTrait) -> Result<Log, StorageError> {
-    let log = event_log::Entity::find_by_id(1_i16).one(connection).await?;
-    log.map(rows::log_from).ok_or_else(missing)
+/// The events from number `first` on, in order, each beside the log.
+pub(super) fn tail(first: i64, limit: u64) -> SelectStatement {
+    beside_the_log(within(first.saturating_sub(1), i64::MAX, limit).into_query())
+}
+
+/// Adds the log to what a statement reads. Each column is looked up once, whatever the statement reads, and how.
+fn beside_the_log(mut select: SelectStatement) -> SelectStatement {
+    for column in ["epoch", "head", "floor", "floor_event"] {
+        select.expr_as(Expr::cust(format!("(SELECT {column} FROM event_log WHERE id = 1)")), format!("log_{column}"));
+    }
+    let last = "(SELECT last.event_id FROM event_log JOIN events AS last ON last.seq = event_log.head WHERE id = 1)";
+    select.expr_as(Expr::cust(last), "log_head_event").to_owned()
+}
+
+/// The log that a row is beside.
+fn log_of(row: &QueryResult) -> Result<Log, StorageError> {
+    let event = |column| Ok::<_, StorageError>(row.try_get::<Option<Uuid>>("", column)?.map(EventId));
+    Ok(Log {
+        epoch: row.try_get::<Option<Uuid>>("", "log_epoch")?.ok_or_else(missing)?,
+        head: row.try_get("", "log_head")?,
+        head_event: event("log_head_event")?,
+        floor: row.try_get("", "log_floor")?,
+        floor_event: event("log_floor_event")?,
+    })
 }
 
 pub(super) fn missing() -> StorageError {
     StorageError::Corrupt { table: "event_log", id: "1".to_owned(), what: "missing" }
 }
 
-/// The id of the event with number `seq`, if it is kept.
-pub(super) async fn event_id_at(connection: &impl ConnectionTrait, seq: i64) -> Result<Option<EventId>, StorageError> {
-    let select = event::Entity::find().select_only().column(event::Column::EventId);
-    let id = select.filter(event::Column::Seq.eq(seq)).into_tuple().one(connection).await?;
-    Ok(id.map(EventId))
+/// The event log as a whole, and the ids of the events with these numbers that are kept.
+pub(super) async fn log_and_events_at<const N: usize>(
+    connection: &impl ConnectionTrait,
+    seqs: [i64; N],
+) -> Result<(Log, [Option<EventId>; N]), StorageError> {
+    let mut select = beside_the_log(SelectStatement::new());
+    for (number, seq) in seqs.into_iter().enumerate() {
+        let id = event::Entity::find().select_only().column(event::Column::EventId).filter(event::Column::Seq.eq(seq));
+        let id = SubQueryStatement::from(id.into_query());
+        select.expr_as(Expr::SubQuery(None, Box::new(id)), format!("event_{number}"));
+    }
+    let row = connection.query_one(&select).await?.ok_or_else(missing)?;
+    let mut ids = [None; N];
+    for (number, id) in ids.iter_mut().enumerate() {
+        *id = row.try_get::<Option<Uuid>>("", &format!("event_{number}"))?.map(EventId);
+    }
+    Ok((log_of(&row)?, ids))
 }
 
 /// What can be forgotten: events that are older than `before`, at most `limit`, with none among them that is not. `None`
@@ -186,7 +227,7 @@ pub(super) async fn forgettable(
             return Ok(None);
         }
     }
-    let log = log(transaction).await?;
+    let (log, []) = log_and_events_at(transaction, []).await?;
     let last = Ord::min(log.floor.saturating_add(limit), log.head.saturating_sub(1));
     let young = event::Entity::find()
         .select_only()
@@ -198,7 +239,8 @@ pub(super) async fn forgettable(
     let young: Option<i64> = young.into_tuple().one(transaction).await?;
     let up_to = young.map_or(last, |young| young.saturating_sub(1));
     let count = u64::try_from(up_to.saturating_sub(log.floor)).unwrap_or_default();
-    let last = if count > 0 { event_id_at(transaction, up_to).await? } else { None };
+    let (_, [last]) = log_and_events_at(transaction, [up_to]).await?;
+    let last = last.filter(|_| count > 0);
     Ok(last.map(|last| OldEvents { count, up_to, last }))
 }
 

@@ -69,6 +69,8 @@ pub struct Log {
     pub epoch: Uuid,
     /// The number of the last event; 0 if there is none.
     pub head: i64,
+    /// The id of that event, which is always kept.
+    pub head_event: Option<EventId>,
     /// The number of the last event that is no longer kept; 0 if all are.
     pub floor: i64,
     /// The id of that event.

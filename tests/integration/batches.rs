@@ -92,7 +92,7 @@ async fn commands_of_one_batch_on_one_order_see_each_other(service: Service) {
     assert_eq!(refused(&answers[6]), Refusal::OrderStatusNotAllowed { status: OrderStatus::Cancelled });
 
     let repository = Repository::connect(&service.url).await.unwrap();
-    let events = repository.tail(1, 100).await.unwrap();
+    let (_, events) = repository.tail(1, 100).await.unwrap();
     let happened: Vec<_> = events.iter().map(|event| (event.seq, event.event_type, event.dispute)).collect();
     let expected = [
         (1, EventType::Opened, update),

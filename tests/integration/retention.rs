@@ -19,6 +19,7 @@ on_both_databases!(
     a_parked_stream_that_retention_has_passed_ends_and_skips_nothing,
     zero_keeps_every_event,
     commands_go_on_while_events_are_forgotten,
+    a_token_that_is_given_while_its_event_is_forgotten_is_good,
     the_token_of_another_past_is_recognised_at_the_floor_too,
     a_snapshot_that_was_cut_short_is_not_begun_again_without_its_history,
 );
@@ -303,6 +304,37 @@ async fn replicas_that_forget_at_once_do_not_disturb_each_other() {
     assert_eq!(other.platform().events().await, heard);
     service.hand.advance(2 * HOUR);
     service.forgotten(8_039).await;
+}
+
+/// The log grows by one, and everything before that is forgotten, as fast as a database can.
+async fn a_token_that_is_given_while_its_event_is_forgotten_is_good(service: Service) {
+    happen(&service, "old").await;
+    let columns = "dispute_id, order_id, buyer_id, seller_id, kind, event_type, event_time, payload";
+    let id = if service.url.starts_with("postgres") { "gen_random_uuid()" } else { "randomblob(16)" };
+    let step = format!(
+        "BEGIN;
+        UPDATE event_log SET floor = head, floor_event = (SELECT event_id FROM events WHERE seq = head), head = head + 1;
+        INSERT INTO events (seq, event_id, {columns}) SELECT seq + 1, {id}, {columns} FROM events;
+        DELETE FROM events WHERE seq <= (SELECT floor FROM event_log);
+        COMMIT;"
+    );
+    let forgetting = tokio::spawn({
+        let (database, steps) = (service.database().await, step.repeat(20));
+        async move {
+            for _ in 0..150 {
+                sea_orm::ConnectionTrait::execute_unprepared(&database, &steps).await.unwrap();
+            }
+        }
+    });
+    let mut platform = service.platform();
+    while !forgetting.is_finished() {
+        let from_now = after("");
+        let token = page(&mut platform, from_now, 1).await.unwrap().resume_token;
+        if let Err(status) = page(&mut platform, after(&token), 1).await {
+            assert_eq!(facts(&status).reason, "RESUME_TOKEN_EXPIRED");
+        }
+    }
+    forgetting.await.unwrap();
 }
 
 async fn the_token_of_another_past_is_recognised_at_the_floor_too(mut service: Service) {

@@ -11,10 +11,10 @@ use uuid::Uuid;
 
 use super::codes::Code;
 use super::entity;
-use super::entity::{event_log, idempotency_key};
+use super::entity::idempotency_key;
 use super::error::StorageError;
-use super::{IdempotencyRecord, Log};
-use crate::domain::{Case, Currency, Dispute, DisputeId, EventId, OrderId, Parties, Timestamp, UserId};
+use super::IdempotencyRecord;
+use crate::domain::{Case, Currency, Dispute, DisputeId, OrderId, Parties, Timestamp, UserId};
 
 pub(super) use dispute::{dispute_from, dispute_row, without_its_order};
 pub(super) use event::{event_from, event_row};
@@ -72,11 +72,6 @@ pub(super) fn cases_from(
         Ok(Case { order: order_from(row)?, disputes })
     };
     orders.into_iter().map(case).collect()
-}
-
-pub(super) fn log_from(row: event_log::Model) -> Log {
-    let event_log::Model { id: _, epoch, head, floor, floor_event } = row;
-    Log { epoch, head, floor, floor_event: floor_event.map(EventId) }
 }
 
 pub(super) fn idempotency_record_from(row: idempotency_key::Model) -> Result<IdempotencyRecord, StorageError> {

@@ -341,13 +341,14 @@ async fn events_are_numbered_without_holes_whatever_is_rolled_back() {
     assert_eq!(dropped.write(&batch(10..20)).await, Ok(Some(13)));
     drop(dropped);
     assert_eq!(write(&repository, &batch(3..300)).await, Ok(Some(300)));
-    let log = repository.log().await.unwrap();
+    let (log, events) = repository.tail(1, 1_000).await.unwrap();
     assert_eq!((log.head, log.floor), (300, 0));
-    let events = repository.tail(1, 1_000).await.unwrap();
     assert!(events.iter().map(|event| event.seq).eq(1..=300));
     assert_eq!(events[299].id, EventId(Uuid::from_u128(299)), "in the order of the batches");
-    assert_eq!(repository.event_id_at(300).await, Ok(Some(events[299].id)));
-    assert_eq!(repository.event_id_at(301).await, Ok(None));
+    assert_eq!(log.head_event, Some(events[299].id));
+    let found = [Some(events[0].id), None, Some(events[299].id)];
+    assert_eq!(repository.log_and_events_at([1, 301, 300]).await, Ok((log, found)), "in one statement");
+    assert_eq!(repository.tail(301, 9).await, Ok((log, Vec::new())));
     assert_eq!(events[0].payload.as_ref(), [1, 2, 3]);
 }
 
