@@ -13,7 +13,7 @@ use super::error::Error;
 use super::filter::EventFilter;
 use super::history::{History, floor_of, head_of, require_known};
 use super::page::{Bounds, Page};
-use super::ring::{Cursor, Ring};
+use super::ring::{Cursor, Lookup, Ring, UNPROVEN};
 use super::subscription::Subscription;
 use super::token::{Position, ResumeToken, SnapshotState};
 use super::wakeups::Wakeups;
@@ -43,7 +43,7 @@ pub struct Feed {
     ring: RwLock<Ring>,
     wakeups: Arc<Wakeups>,
     /// The end of what everybody who is concerned was woken for.
-    announced: RwLock<Cursor>,
+    announced: watch::Sender<Cursor>,
     /// One for each read of the history that can run at once: the callers' reads find room beside them.
     turns: Semaphore,
     reachable: watch::Sender<bool>,
@@ -97,7 +97,7 @@ impl Feed {
         Ok(Self {
             history: History::new(repository.clone()),
             repository,
-            announced: RwLock::new(ring.head()),
+            announced: watch::Sender::new(ring.head()),
             turns: Semaphore::new(turns),
             ring: RwLock::new(ring),
             wakeups: Arc::default(),
@@ -137,7 +137,18 @@ impl Feed {
 
     /// The end of what everybody who is concerned was woken for.
     pub(super) fn announced(&self) -> Cursor {
-        *self.announced.read().unwrap_or_else(PoisonError::into_inner)
+        *self.announced.borrow()
+    }
+
+    /// Returns once everybody was woken for what follows a place that is still unproven: it can be compared then.
+    pub(super) async fn reaches(&self, cursor: Cursor) {
+        if cursor.past == UNPROVEN {
+            let is_there = |head: &Cursor| head.position.seq >= cursor.position.seq;
+            // The sender lives as long as this: waiting cannot fail.
+            let _ = self.announced.subscribe().wait_for(is_there).await;
+        } else {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Tails the log for as long as it is polled.
@@ -182,7 +193,7 @@ impl Feed {
             self.ring.write().unwrap_or_else(PoisonError::into_inner).push(new);
             self.wakeups.ring(new);
             let head = Cursor { position: Position::after(last.seq, last.id), ..head };
-            *self.announced.write().unwrap_or_else(PoisonError::into_inner) = head;
+            self.announced.send_replace(head);
             if new.len() < READ_EVENTS {
                 return Ok(());
             }
@@ -192,16 +203,13 @@ impl Feed {
     /// The log is not what it was: the database was restored, has lost commits, or has forgotten more than the ring has
     /// seen. Every subscriber looks whether its place is still there.
     fn begin_again(&self, log: &Log) -> Result<(), StorageError> {
-        tracing::warn!(
-            head = log.head,
-            "the event log has another past than before, subscribers look for their place"
-        );
+        tracing::warn!(head = log.head, "the event log has another past than before, subscribers look for their place");
         let head = {
             let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
             ring.begin_again(log.epoch, head_of(log));
             ring.head()
         };
-        *self.announced.write().unwrap_or_else(PoisonError::into_inner) = head;
+        self.announced.send_replace(head);
         self.wakeups.ring_all();
         Ok(())
     }
@@ -218,9 +226,8 @@ impl Feed {
     ) -> Result<Subscription, FeedError> {
         // First of all: whatever comes after what is read below rings.
         let seat = self.wakeups.sit(&filter);
-        let past = self.head().past;
         let ResumeToken { epoch, position, .. } = self.start(start).await?;
-        Ok(Subscription::new(self.clone(), filter, Cursor { position, past, epoch }, seat))
+        Ok(Subscription::new(self.clone(), filter, Cursor { position, past: UNPROVEN, epoch }, seat))
     }
 
     /// Finds where to start. The answer is the token of that place.
@@ -252,12 +259,17 @@ impl Feed {
 
     /// Reads on from a place, from the ring; `None` if the ring begins later, or is of another past. What was
     /// acknowledged a moment ago may not be there yet: it rings when it is.
-    pub(super) fn read_ring(&self, after: Cursor, skip_to: i64, filter: &EventFilter, bounds: Bounds) -> Option<Page> {
-        self.ring.read().unwrap_or_else(PoisonError::into_inner).read(after, skip_to, filter, bounds)
+    pub(super) fn read_ring(
+        &self,
+        cursor: &mut Cursor,
+        skip_to: i64,
+        filter: &EventFilter,
+        bounds: Bounds,
+    ) -> Option<Page> {
+        self.ring.read().unwrap_or_else(PoisonError::into_inner).read(cursor, skip_to, filter, bounds)
     }
 
-    /// Reads on from a place, from the log itself and as far as the ring goes. Answers the ring's head, too: the place is
-    /// one of its past.
+    /// Reads on from a place, from the log itself and as far as the ring goes. Answers where that ends, too.
     pub(super) async fn read_log(
         &self,
         after: Position,
@@ -265,22 +277,35 @@ impl Feed {
         bounds: Bounds,
     ) -> Result<(Page, Cursor), FeedError> {
         let _turn = self.turn().await;
-        let head = self.head();
-        Ok((self.history.read(after, head, filter, bounds).await?, head))
+        let (head, lookup) = {
+            let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
+            (ring.head(), ring.lookup(after))
+        };
+        if lookup == Lookup::Other {
+            self.history.require_known(after).await?;
+            // It is the ring that is of what is lost, and the tailer has not noticed yet.
+            self.wake();
+            return Err(Error::Unavailable.into());
+        }
+        let page = self.history.read(after, head.position, head, filter, bounds).await?;
+        // What is in the log after the ring's head was read from it is in the ring's past of it, or else the tailer misses
+        // that head at its next look, and that past is over. Of what lies beyond the tailer would miss nothing.
+        let past = if page.position.seq <= head.position.seq { head.past } else { UNPROVEN };
+        let cursor = Cursor { position: page.position, past, epoch: head.epoch };
+        Ok((page, cursor))
     }
 
     /// Reads on from a place, from the log itself: everything that was acknowledged before is there.
     /// At most `most` events, 500 or less.
     pub async fn list(&self, after: Position, filter: &EventFilter, most: usize) -> Result<Page, FeedError> {
-        let past = self.head().past;
-        let log = self.repository.log().await?;
-        let head = Cursor { position: head_of(&log), past, epoch: log.epoch };
+        let tail = self.head();
+        let end = head_of(&self.repository.log().await?);
         let mut page = Page { events: Vec::new(), position: after, more: true };
         let mut bytes = 0_usize;
         for _ in 0..LIST_READS {
             let left =
                 Bounds { events: most.saturating_sub(page.events.len()), bytes: LIST_BYTES.saturating_sub(bytes) };
-            let next = self.history.read(page.position, head, filter, left).await?;
+            let next = self.history.read(page.position, end, tail, filter, left).await?;
             bytes = next.events.iter().map(|event| event.payload.len()).fold(bytes, usize::saturating_add);
             page.events.extend(next.events);
             (page.position, page.more) = (next.position, next.more);

@@ -55,21 +55,22 @@ impl History {
         Self { repository, chunks: Cache::with_weighter(32, CHUNK_BYTES, Bytes) }
     }
 
-    /// What follows a place, up to a head that is known to be there.
+    /// What follows a place, up to an end that was seen there. `tail` is how far the tailer had got before.
     pub(super) async fn read(
         &self,
         after: Position,
-        head: Cursor,
+        end: Position,
+        tail: Cursor,
         filter: &EventFilter,
         bounds: Bounds,
     ) -> Result<Page, FeedError> {
-        if after.seq >= head.position.seq {
+        if after.seq >= end.seq {
             self.require_known(after).await?;
             return Ok(Page { events: Vec::new(), position: after, more: false });
         }
         match filter.scan() {
-            EventScan::Everything => self.read_chunk(after, head, filter, bounds).await,
-            scan => self.find(&scan, after, head.position, filter, bounds).await,
+            EventScan::Everything => self.read_chunk(after, end, tail, filter, bounds).await,
+            scan => self.find(&scan, after, end, filter, bounds).await,
         }
     }
 
@@ -77,31 +78,38 @@ impl History {
         &self,
         scan: &EventScan,
         after: Position,
-        head: Position,
+        end: Position,
         filter: &EventFilter,
         bounds: Bounds,
     ) -> Result<Page, FeedError> {
         let limit = bounds.events.min(bounds.bytes / EVENT_BYTES).max(1);
-        let found = self.repository.events(scan, after.seq, head.seq, u64::try_from(limit).unwrap_or(u64::MAX)).await?;
+        let found = self.repository.events(scan, after.seq, end.seq, u64::try_from(limit).unwrap_or(u64::MAX)).await?;
         // Afterwards: what is lost or forgotten by now may have been so before.
         self.require_known(after).await?;
         let found: Vec<_> = found.into_iter().map(Arc::new).collect();
-        let page = Page::of(&found, after, head.seq, filter, bounds);
+        let page = Page::of(&found, after, end.seq, filter, bounds);
         let is_read = found.last().is_none_or(|last| last.seq == page.position.seq);
         // Nothing that is not found is of this scan.
-        Ok(if is_read && found.len() < limit { Page { position: head, more: false, ..page } } else { page })
+        Ok(if is_read && found.len() < limit { Page { position: end, more: false, ..page } } else { page })
     }
 
     async fn read_chunk(
         &self,
         after: Position,
-        head: Cursor,
+        end: Position,
+        tail: Cursor,
         filter: &EventFilter,
         bounds: Bounds,
     ) -> Result<Page, FeedError> {
         let first = after.seq - after.seq.rem_euclid(CHUNK);
-        let last = first.saturating_add(CHUNK).min(head.position.seq);
-        let chunk = self.chunks.get_or_insert_async(&(head.past, first, last), self.load(first, last)).await?;
+        let last = first.saturating_add(CHUNK).min(end.seq);
+        let load = self.load(first, last);
+        let chunk = if last <= tail.position.seq {
+            self.chunks.get_or_insert_async(&(tail.past, first, last), load).await?
+        } else {
+            // What the tailer has not read yet can be lost without its noticing: not to be kept for others.
+            load.await?
+        };
         let next = chunk.partition_point(|event| event.seq <= after.seq);
         let before = next.checked_sub(1).and_then(|before| chunk.get(before));
         if before.is_none_or(|before| Position::after(before.seq, before.id) != after) && after.seq != 0 {
@@ -116,7 +124,7 @@ impl History {
             }
             return Err(Error::Internal(format!("the log has a hole after event {}", after.seq)).into());
         }
-        Ok(Page::of(events, after, head.position.seq, filter, bounds))
+        Ok(Page::of(events, after, end.seq, filter, bounds))
     }
 
     /// The events from one number to another.
@@ -128,7 +136,7 @@ impl History {
     }
 
     /// A place is one of this log and of this past of it, and nothing that follows it is forgotten. Answers the log.
-    async fn require_known(&self, position: Position) -> Result<Log, FeedError> {
+    pub(super) async fn require_known(&self, position: Position) -> Result<Log, FeedError> {
         let (log, [there]) = self.repository.log_and_events_at([position.seq]).await?;
         require_known(position, there, &log).map(|()| log)
     }

@@ -112,6 +112,8 @@ impl Ring {
     /// does no longer.
     pub(super) fn read(&self, cursor: &mut Cursor, skip_to: i64, filter: &EventFilter, bounds: Bounds) -> Option<Page> {
         let after = cursor.position;
+        // The number is of the past that was known when the alarm rang.
+        let skip_to = if cursor.past == self.head.past && skip_to < self.head.position.seq { skip_to } else { 0 };
         match self.lookup(after) {
             Lookup::Held => *cursor = Cursor { position: after, ..self.head },
             Lookup::Before if cursor.past == self.head.past => {}
@@ -120,8 +122,7 @@ impl Ring {
             }
             Lookup::Other | Lookup::Before | Lookup::Ahead => return None,
         }
-        let from = after.seq.max(skip_to.min(self.head.position.seq));
-        let skip = usize::try_from(from.checked_sub(self.base.seq)?).ok()?;
+        let skip = usize::try_from(after.seq.max(skip_to).checked_sub(self.base.seq)?).ok()?;
         let events = self.events.iter().skip(skip).take(LOOK);
         let page = Page::of(events, after, self.head.position.seq, filter, bounds);
         cursor.position = page.position;

@@ -63,20 +63,23 @@ impl Subscription {
         loop {
             let read = match &mut self.pace {
                 Pace::Waiting => {
-                    self.pace = Pace::Reading(self.seat.rung().await.saturating_sub(1));
+                    let next = tokio::select! {
+                        first = self.seat.rung() => first.saturating_sub(1),
+                        () = self.feed.reaches(self.cursor) => 0,
+                    };
+                    self.pace = Pace::Reading(next);
                     continue;
                 }
                 Pace::Reading(skip_to) => {
-                    // Once: it was of the past that was known when the alarm rang.
                     let skip_to = std::mem::take(skip_to);
-                    self.feed.read_ring(self.cursor, skip_to, &self.filter, MESSAGE)
+                    self.feed.read_ring(&mut self.cursor, skip_to, &self.filter, MESSAGE)
                 }
                 Pace::ReadingLog(read) => {
                     let read = read.await.unwrap_or_else(|_| Err(Error::Unavailable.into()));
                     self.pace = Pace::Reading(0);
                     match read {
-                        Ok((page, head)) => {
-                            self.cursor = Cursor { position: self.cursor.position, ..head };
+                        Ok((page, cursor)) => {
+                            self.cursor = cursor;
                             Some(Page { more: true, ..page })
                         }
                         Err(FeedError::Failed(error)) if error.is_transient() => {
@@ -91,7 +94,6 @@ impl Subscription {
                 self.pace = self.reading_log(Duration::ZERO);
                 continue;
             };
-            self.cursor.position = page.position;
             if !page.more {
                 self.pace = Pace::Waiting;
             }

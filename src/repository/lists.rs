@@ -23,8 +23,7 @@ use super::reads::disputes_of;
 use super::transaction::Moment;
 use super::{Log, Repository, rows};
 use crate::domain::{
-    Case, DisputeId, DisputeKind, DisputeStatus, OrderId, OrderStatus, PartyRole, SettlementStatus, Timestamp,
-    UserId,
+    Case, DisputeId, DisputeKind, DisputeStatus, OrderId, OrderStatus, PartyRole, SettlementStatus, Timestamp, UserId,
 };
 
 /// Which orders, newest first by (`create_time`, id).
@@ -397,10 +396,7 @@ impl Repository {
 
     /// The same, with the log at that moment: what was found has every event up to its head behind it, and none that
     /// follows.
-    pub async fn disputes_and_log(
-        &self,
-        query: &DisputeQuery,
-    ) -> Result<(Vec<(DisputeId, Case)>, Log), StorageError> {
+    pub async fn disputes_and_log(&self, query: &DisputeQuery) -> Result<(Vec<(DisputeId, Case)>, Log), StorageError> {
         let query = query.clone();
         let read = |moment: Moment| async move {
             let (log, []) = log::log_and_events_at(&*moment, []).await?;

@@ -316,3 +316,38 @@ async fn who_comes_before_it_is_noticed_hears_no_mixture(service: Service) {
         }
     }
 }
+
+/// A replica reads what another one has committed within a second, and not at once, if nobody rings. Meanwhile a
+/// subscriber starts there after events that are then lost: as many come instead, some of which are not for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_starts_ahead_of_its_replica_hears_no_mixture() {
+    let Some(mut service) = Service::on_postgres().await else { return };
+    service.restart_with(&["--notify", "false"]).await;
+    let other = service.replica().await;
+    let mut witness = other.platform().watch(v1::WatchDisputesRequest::default()).await;
+    for round in 0..8 {
+        happen(&service, &format!("seen{round}"), "ann").await;
+        // The other replica has just looked.
+        witness.event().await;
+        let head = service.ends().await.head;
+        for number in 0..2 {
+            happen(&service, &format!("lost{round}-{number}"), "ann").await;
+        }
+        let (_, token) = service.platform().events_of(None, 500).await;
+        let mut streams = [
+            other.platform().watch_from(&token).await,
+            other.user("ann").watch_from(&token).await,
+            other.user("eve").watch_from(&token).await,
+        ];
+        let before = other.platform().events().await;
+        service.lose_events_after(head).await;
+        service.clone_last_event(2).await;
+        let after = other.platform().events().await;
+        assert_eq!(ids(&after), service.event_ids(1, head + 2).await);
+        assert_ne!(before, after);
+        for stream in &mut streams {
+            assert_eq!(end_of(stream).await, unknown(), "round {round}");
+        }
+        witness.take(2).await;
+    }
+}

@@ -9,11 +9,11 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
+use super::IdempotencyRecord;
 use super::codes::Code;
 use super::entity;
 use super::entity::idempotency_key;
 use super::error::StorageError;
-use super::IdempotencyRecord;
 use crate::domain::{Case, Currency, Dispute, DisputeId, OrderId, Parties, Timestamp, UserId};
 
 pub(super) use dispute::{dispute_from, dispute_row, without_its_order};
