@@ -1,36 +1,34 @@
-//! Real processes under load, while they, their database and their connections are stopped, killed, cut and frozen at
-//! random: what every client was told and what every subscriber saw is judged. `FAULTS_SEED` runs a schedule again,
+//! Real processes under load, while they, their database and their connections are stopped, killed, cut, frozen and, with
+//! the loss of commits, replaced at random: what every client was told and what every subscriber saw is judged. `FAULTS_SEED` runs a schedule again,
 //! `FAULTS_SECONDS` a longer one.
+
+mod database;
+mod ending;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use dispute_service::proto::v1;
-use dispute_service::proto::v1::list_dispute_events_request::Start as ListFrom;
 use dispute_service::proto::v1::{DisputeKind, EventType};
 use fastrand::Rng;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
+use self::database::{Database, Held, fail_over, lose, rebuild};
 use crate::checker::following::{Follower, Following, Habit};
-use crate::checker::history::{Answer, Event, History, Start, View};
-use crate::checker::judge::judge;
+use crate::checker::history::{Failover, Start, View};
 use crate::checker::load::Load;
 use crate::checker::pause;
 use crate::support::cluster::{Replica, Shared, blocking, fixed_port};
-use crate::support::database;
+use crate::support::replication::Replicated;
 use crate::support::server::Postgres;
 
-/// Short enough that deadlines pass all the time.
-const POLICY: &str = "response_window = \"3s\"\nreminders = [\"1s\"]\n";
+/// Short enough that deadlines pass all the time, and for updates long enough that a snapshot has several pages.
+const POLICY: &str = "response_window = \"3s\"\nreminders = [\"1s\"]\n[order_update]\nresponse_window = \"10s\"\n";
 /// How long faults go on by default.
 const SECONDS: u64 = 20;
 /// The promise of how long a process takes to drain.
 const DRAIN: Duration = Duration::from_secs(10);
-/// How long everything that is still to come may take once the faults have ended.
-const PATIENCE: Duration = Duration::from_secs(120);
 const REPLICAS: usize = 3;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -47,8 +45,17 @@ async fn nobody_misses_anything_whatever_happens_to_replicas_and_their_postgres(
     let mut ports = rng.fork();
     let postgres = tokio::task::spawn_blocking(move || Postgres::start_cluster(&mut ports)).await.unwrap();
     if let Some(postgres) = postgres {
-        let url = postgres.database_url();
-        World::start(seed, &mut rng, url, REPLICAS, Some(postgres)).await.run(rng).await;
+        let database = Database::Alone(postgres);
+        World::start(seed, &mut rng, database.url(), REPLICAS, Some(database)).await.run(rng).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_told_two_pasts_without_a_word_when_failovers_lose_commits() {
+    let (seed, mut rng) = seed();
+    if let Some(pair) = Replicated::start(&mut rng).await {
+        let database = Database::Replicated(pair);
+        World::start(seed, &mut rng, database.url(), REPLICAS, Some(database)).await.run(rng).await;
     }
 }
 
@@ -71,13 +78,17 @@ enum Fault {
     /// Some connections to the database.
     CutSome,
     CutAll,
+    /// With the loss of the last commits.
+    FailOver,
 }
 
 struct World {
     seed: u64,
     url: String,
     replicas: Vec<Shared<Replica>>,
-    postgres: Option<Shared<Postgres>>,
+    database: Option<Shared<Database>>,
+    has_failovers: bool,
+    failovers: Arc<Mutex<Vec<Failover>>>,
     load: Arc<Load>,
     following: Arc<Following>,
     followers: Vec<Arc<Follower>>,
@@ -88,27 +99,36 @@ struct World {
 }
 
 impl World {
-    async fn start(seed: u64, rng: &mut Rng, url: String, replicas: usize, postgres: Option<Postgres>) -> Self {
+    async fn start(seed: u64, rng: &mut Rng, url: String, replicas: usize, database: Option<Database>) -> Self {
         println!("FAULTS_SEED={seed}");
         let policy = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(policy.path(), POLICY).unwrap();
+        let has_failovers = database.as_ref().is_some_and(Database::is_replicated);
         let mut addresses = Vec::new();
         let mut started = Vec::new();
-        for _ in 0..replicas {
+        for number in 1..=replicas {
             let address = format!("127.0.0.1:{}", fixed_port(rng));
-            let replica = Replica::new(address.clone(), &url, &policy.path().display().to_string());
+            // Where it matters what was committed last, one replica only has subscribers and looks once a second: most of
+            // those that begin there are ahead of it.
+            let is_reader = has_failovers && number == 1;
+            let notify = !is_reader && (!has_failovers || rng.bool());
+            let replica = Replica::new(address.clone(), &url, &policy.path().display().to_string(), notify);
             let replica = Arc::new(Mutex::new(replica));
             blocking(replica.clone().lock_owned().await, Replica::start).await;
             addresses.push(address);
             started.push(replica);
         }
+        // They come to that one more often, too.
+        let followed = if has_failovers { [&addresses[..1], &addresses].concat() } else { addresses.clone() };
         Self {
             seed,
             url,
             replicas: started,
-            postgres: postgres.map(|postgres| Arc::new(Mutex::new(postgres))),
-            load: Load::new(&addresses),
-            following: Following::new(&addresses),
+            database: database.map(|database| Arc::new(Mutex::new(database))),
+            has_failovers,
+            failovers: Arc::default(),
+            load: Load::new(if has_failovers { &addresses[1..] } else { &addresses }),
+            following: Following::new(&followed),
             followers: Vec::new(),
             tasks: JoinSet::new(),
             faults: BTreeMap::new(),
@@ -133,6 +153,7 @@ impl World {
             healed.unwrap();
         }
         self.load.end();
+        self.following.settle();
         while let Some(ended) = clients.join_next().await {
             ended.unwrap();
         }
@@ -141,7 +162,8 @@ impl World {
         while let Some(ended) = self.tasks.join_next().await {
             ended.unwrap();
         }
-        self.finish(log).await;
+        let subscribers = self.subscribers(&mut rng).await;
+        self.finish(log, subscribers).await;
     }
 
     fn subscribe(&mut self, name: &str, view: View, start: Start, habit: Habit, rng: &mut Rng) {
@@ -168,8 +190,18 @@ impl World {
             ("orders", View { orders, ..everything() }, Start::Beginning, Habit::Restless),
             ("updates", View { kinds: vec![DisputeKind::OrderUpdate], ..everything() }, Start::Now, Habit::Steady),
             ("times", View { types: times, ..everything() }, Start::Beginning, Habit::Forgetful),
+            ("snapshots", everything(), Start::Snapshot, Habit::Fickle),
+            ("snapshots of a buyer", caller("buyer-2"), Start::Snapshot, Habit::Fickle),
+            ("lists of a buyer", caller("buyer-3"), Start::List, Habit::Fickle),
         ] {
             self.subscribe(name, view, start, habit, rng);
+        }
+        if self.has_failovers {
+            let updates = View { kinds: vec![DisputeKind::OrderUpdate], ..everything() };
+            self.subscribe("more snapshots", everything(), Start::Snapshot, Habit::Fickle, rng);
+            self.subscribe("snapshots of updates", updates, Start::Snapshot, Habit::Fickle, rng);
+            self.subscribe("again from now", everything(), Start::Now, Habit::Fickle, rng);
+            self.subscribe("a seller from now", caller("seller-1"), Start::Now, Habit::Fickle, rng);
         }
     }
 
@@ -186,11 +218,14 @@ impl World {
     /// Faults for so long, and until each has happened once if this is the last time. What they leave behind heals by
     /// itself; where there is more than one process, later ones happen meanwhile.
     async fn do_faults(&mut self, span: Duration, is_last: bool, healing: &mut JoinSet<()>, rng: &mut Rng) {
-        use Fault::{CutAll, CutSome, Freeze, FreezeAndKill, Kill, StopDatabase, Terminate};
-        let is_alone = self.postgres.is_none();
+        use Fault::{CutAll, CutSome, FailOver, Freeze, FreezeAndKill, Kill, StopDatabase, Terminate};
+        let is_alone = self.database.is_none();
         let mut all = vec![Kill, Terminate, Freeze, FreezeAndKill];
         if !is_alone {
             all.extend([Kill, Freeze, StopDatabase, CutSome, CutAll]);
+        }
+        if self.has_failovers {
+            all.extend([FailOver; 4]);
         }
         // A process that is alone is left alone at times: for a subscriber to fall behind there must be something to
         // fall behind of.
@@ -223,17 +258,21 @@ impl World {
         let away = Duration::from_millis(rng.u64(100..1_500));
         match fault {
             Fault::StopDatabase | Fault::CutSome | Fault::CutAll => {
-                let Some(Ok(held)) = self.postgres.clone().map(Mutex::try_lock_owned) else { return false };
+                let Some(Ok(mut held)) = self.database.clone().map(Mutex::try_lock_owned) else { return false };
                 let every = if fault == Fault::CutSome { rng.u32(2..4) } else { 1 };
                 healing.spawn(async move {
                     if fault == Fault::StopDatabase {
-                        let (held, ()) = blocking(held, Postgres::stop).await;
+                        let (held, ()) = blocking(held, |database| database.primary().stop()).await;
                         pause(away).await;
-                        blocking(held, Postgres::start).await;
+                        blocking(held, |database| database.primary().start()).await;
                     } else {
-                        held.cut(every).await;
+                        held.primary().cut(every).await;
                     }
                 });
+            }
+            Fault::FailOver => {
+                let Some(Ok(held)) = self.database.clone().map(Mutex::try_lock_owned) else { return false };
+                healing.spawn(self.fail_over(held, rng));
             }
             Fault::Kill | Fault::Terminate | Fault::Freeze | Fault::FreezeAndKill => {
                 let replica = rng.usize(..self.replicas.len());
@@ -264,107 +303,36 @@ impl World {
         }
         true
     }
+}
 
-    /// Waits until no dispute is pending and nobody has anything to catch up with. Answers the log, listed from its
-    /// beginning.
-    async fn wait_for_the_end(&self, rng: &mut Rng) -> Vec<Arc<Event>> {
-        let platform = self.load.somewhere(rng, "shop", Some("platform"));
-        let list = async |start, page_size| {
-            let request = v1::ListDisputeEventsRequest { start: Some(start), page_size, ..Default::default() };
-            answered(async || platform.clone().disputes.list_dispute_events(request.clone()).await).await
-        };
-        let waiting = async {
-            let statuses = vec![v1::DisputeStatus::Pending.into()];
-            let pending = v1::ListDisputesRequest { statuses, page_size: 1, ..Default::default() };
-            let list_pending = async || platform.clone().disputes.list_disputes(pending.clone()).await;
-            while !answered(list_pending).await.disputes.is_empty() {
-                pause(Duration::from_millis(100)).await;
+impl World {
+    /// Loses commits for a short while, then the primary. Mostly one of the replicas stands still from before that until
+    /// some time after it: it notices late, when there are as many new commits as were lost.
+    fn fail_over(&self, held: Held, rng: &mut Rng) -> impl Future<Output = ()> + Send + use<> {
+        let millis = |from, to, rng: &mut Rng| Duration::from_millis(rng.u64(from..to));
+        let (losing, idle) = (millis(30, 500, rng), millis(200, 1_500, rng));
+        let replica = if rng.bool() { 0 } else { rng.usize(..self.replicas.len()) };
+        let is_frozen = rng.u8(..4) > 0;
+        let replica = self.replicas[replica].clone();
+        let (failovers, following) = (self.failovers.clone(), self.following.clone());
+        async move {
+            let (held, cut) = lose(held, losing).await;
+            let frozen = if is_frozen { replica.try_lock_owned().ok() } else { None };
+            if let Some(frozen) = &frozen {
+                following.freezes(&frozen.address);
+                frozen.freeze();
             }
-            for follower in &self.followers {
-                loop {
-                    let is_subscribed = !follower.token().is_empty();
-                    let rest = list(ListFrom::ResumeToken(follower.token()), 1).await;
-                    if is_subscribed && rest.events.is_empty() && !rest.more {
-                        break;
-                    }
-                    pause(Duration::from_millis(100)).await;
+            let (held, failover) = fail_over(held, cut).await;
+            let thaw = async {
+                pause(idle).await;
+                if let Some(frozen) = frozen {
+                    frozen.thaw();
+                    following.thaws(&frozen.address);
                 }
-            }
-        };
-        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
-            println!("not everybody has caught up, see below");
+            };
+            let (failover, ()) = tokio::join!(rebuild(held, failover), thaw);
+            failovers.lock().await.push(failover);
         }
-        let mut log = Vec::new();
-        let mut start = ListFrom::FromBeginning(true);
-        loop {
-            let page = list(start, 500).await;
-            log.extend(page.events.iter().map(|event| Arc::new(Event::of(event))));
-            if !page.more {
-                return log;
-            }
-            start = ListFrom::ResumeToken(page.resume_token);
-        }
-    }
-
-    /// Judges what everybody noted.
-    async fn finish(self, log: Vec<Arc<Event>>) {
-        let number = async |sql| database::number(&self.url, sql).await;
-        let count = number("SELECT count(*) FROM events").await;
-        let last = number("SELECT max(seq) FROM events").await;
-        let head = number("SELECT head FROM event_log").await;
-        let pending = number("SELECT count(*) FROM disputes WHERE status = 1").await;
-        let listed = i64::try_from(log.len()).unwrap();
-        let subscribers = self.followers.iter().map(|follower| follower.notes.lock().unwrap().clone()).collect();
-        let history = History { log, commands: self.load.commands(), subscribers };
-        println!("{}", self.summary(&history));
-
-        let mut violations = judge(&history);
-        if (listed, count, last, pending) != (head, head, head, 0) {
-            violations.push(format!(
-                "{listed} events are listed, {count} are stored, the last is number {last}, the head of the log {head}; \
-                 {pending} disputes are still pending"
-            ));
-        }
-        violations.append(&mut self.load.complaints.lock().unwrap());
-        violations.append(&mut self.following.complaints.lock().unwrap());
-        for replica in &self.replicas {
-            let held = replica.clone().lock_owned().await;
-            let held = terminate(held, &self.following).await;
-            let of_note = held.log().lines().filter(|line| line.contains(" ERROR ") || line.contains("panicked"));
-            violations.extend(of_note.map(|line| format!("a replica logged: {line}")));
-        }
-        violations.append(&mut self.following.complaints.lock().unwrap());
-        if let Some(postgres) = &self.postgres {
-            let log = postgres.lock().await.log();
-            violations.extend(log.lines().filter(|line| line.contains("deadlock detected")).map(str::to_owned));
-        }
-        let shown = violations.iter().take(40).cloned().collect::<Vec<_>>().join("\n- ");
-        let seed = self.seed;
-        assert!(violations.is_empty(), "FAULTS_SEED={seed}: {} violations\n- {shown}", violations.len());
-
-        let resent = history.commands.iter().any(|command| command.attempts > 1);
-        assert!(history.log.len() > 100 && resent, "FAULTS_SEED={seed}: too little happened to show anything");
-        for what in [EventType::Opened, EventType::Accepted, EventType::DeadlineApproaching, EventType::DeadlineExpired]
-        {
-            assert!(history.log.iter().any(|event| event.what == what), "FAULTS_SEED={seed}: {what:?} never happened");
-        }
-    }
-
-    fn summary(&self, history: &History) -> String {
-        let answered = |is: fn(&Answer) -> bool| history.commands.iter().filter(|command| is(&command.answer)).count();
-        let sessions: usize = history.subscribers.iter().map(|subscriber| subscriber.sessions.len()).sum();
-        let [messages, silences, rests] = [&self.following.messages, &self.following.silences, &self.following.rests]
-            .map(|count| count.load(Ordering::Relaxed));
-        format!(
-            "commands: {} acknowledged, {} refused, {} of all sent again; {} events; {} subscribers in {sessions} streams \
-             got {messages} messages, left {silences} silent streams, stopped reading {rests} times; faults: {:?}",
-            answered(|answer| matches!(answer, Answer::Acknowledged { .. })),
-            answered(|answer| matches!(answer, Answer::Refused(_))),
-            history.commands.iter().filter(|command| command.attempts > 1).count(),
-            history.log.len(),
-            history.subscribers.len(),
-            self.faults,
-        )
     }
 }
 
@@ -385,16 +353,4 @@ async fn terminate(
         following.complain(format!("a replica did not exit with 0 after SIGTERM:\n{}", held.log()));
     }
     held
-}
-
-/// Asks until there is an answer: a connection to the database that was cut may be noticed only when it is used.
-async fn answered<T>(ask: impl AsyncFn() -> Result<tonic::Response<T>, tonic::Status>) -> T {
-    for _ in 0..100 {
-        match ask().await {
-            Ok(answer) => return answer.into_inner(),
-            Err(status) if status.code() == tonic::Code::Unavailable => pause(Duration::from_millis(100)).await,
-            Err(status) => panic!("{status:?}"),
-        }
-    }
-    panic!("the service stays away")
 }

@@ -9,8 +9,9 @@ use dispute_service::proto::v1;
 use fastrand::Rng;
 use tonic::transport::Endpoint;
 use tonic::{Code, Status, Streaming};
+use tonic_types::StatusExt as _;
 
-use super::history::{Event, Message, Session, Start, Subscriber, View};
+use super::history::{End, Event, Message, Session, Start, Subscriber, View};
 use super::{moment, now, pause};
 use crate::support::callers::Party;
 
@@ -35,11 +36,14 @@ pub enum Habit {
     Slow,
     /// It asks for pages instead.
     Listing,
+    /// It takes its time with a snapshot, and soon begins again with another one.
+    Fickle,
 }
 
 /// What all subscribers share.
 pub struct Following {
     addresses: Vec<String>,
+    is_settling: AtomicBool,
     is_over: AtomicBool,
     /// One copy of each event, however many get it.
     known: Mutex<HashMap<String, Arc<Event>>>,
@@ -57,6 +61,7 @@ impl Following {
     pub fn new(addresses: &[String]) -> Arc<Self> {
         Arc::new(Self {
             addresses: addresses.to_vec(),
+            is_settling: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
             known: Mutex::default(),
             complaints: Mutex::default(),
@@ -65,6 +70,11 @@ impl Following {
             rests: AtomicUsize::new(0),
             freezes: Mutex::default(),
         })
+    }
+
+    /// Nobody begins from nothing any more, if it need not.
+    pub fn settle(&self) {
+        self.is_settling.store(true, Ordering::Relaxed);
     }
 
     /// Nobody subscribes again; each leaves with its next message.
@@ -111,6 +121,8 @@ impl Following {
 #[derive(PartialEq, Eq)]
 enum Left {
     Silence,
+    /// To begin again from nothing.
+    ForGood,
     Otherwise,
 }
 
@@ -122,7 +134,8 @@ pub struct Follower {
     /// With a scope, unless the view says whose it is.
     user: String,
     scope: Option<&'static str>,
-    pub notes: Mutex<Subscriber>,
+    /// What it noted, each time that it began from nothing by itself.
+    notes: Mutex<Vec<Subscriber>>,
 }
 
 impl Follower {
@@ -135,15 +148,47 @@ impl Follower {
             habit,
             user: view.caller.clone().unwrap_or_else(|| "shop".to_owned()),
             scope,
-            notes: Mutex::new(Subscriber { name: name.to_owned(), view, sessions: Vec::new() }),
+            notes: Mutex::new(vec![Subscriber { name: name.to_owned(), view, ..Subscriber::default() }]),
         })
     }
 
     /// The last token; empty as long as there is none.
     pub fn token(&self) -> String {
+        last_token(self.notes.lock().unwrap().last().unwrap())
+    }
+
+    /// Whether it has begun, and with everything that it asked for first.
+    pub fn is_complete(&self) -> bool {
         let notes = self.notes.lock().unwrap();
-        let last = notes.sessions.last().and_then(|session| session.messages.last());
-        last.map(|message| message.token.clone()).unwrap_or_default()
+        let last = notes.last().unwrap();
+        let begun = last.sessions.first().map(|session| session.start);
+        begun.is_some_and(|start| start != Start::Snapshot || last.snapshots().next().is_some())
+    }
+
+    /// What it noted, with the last token of each time and the place of that. The last time may have brought nothing.
+    pub fn notes(&self) -> Vec<(Subscriber, String, (usize, usize))> {
+        let notes = self.notes.lock().unwrap();
+        let is_of_note = |note: &&Subscriber| notes.len() == 1 || !note.sessions.is_empty();
+        notes.iter().filter(is_of_note).map(|note| (note.clone(), last_token(note), last_place(note))).collect()
+    }
+
+    /// Who it says that it is.
+    pub fn caller(&self) -> (&str, Option<&'static str>) {
+        (&self.user, self.scope)
+    }
+
+    /// Begins from nothing, when its last time has ended like this.
+    fn begin_again(&self, end: End) {
+        let mut notes = self.notes.lock().unwrap();
+        let times = notes.len() + 1;
+        let last = notes.last_mut().unwrap();
+        if last.sessions.is_empty() {
+            return;
+        }
+        last.end = end;
+        let name = format!("{} (time {times})", last.name.split(" (").next().unwrap_or_default());
+        let view = last.view.clone();
+        notes.push(Subscriber { name, view, ..Subscriber::default() });
     }
 
     /// Follows until it is over.
@@ -152,7 +197,7 @@ impl Follower {
             let replica = rng.choice(&self.shared.addresses).unwrap().clone();
             let endpoint = Endpoint::from_shared(format!("http://{replica}")).unwrap();
             let mut endpoint = endpoint.connect_timeout(Duration::from_secs(1));
-            if self.habit == Habit::Slow {
+            if self.habit == Habit::Slow || self.habit == Habit::Fickle {
                 // With what a client buffers by default, megabytes, nobody would notice that it does not read.
                 endpoint = endpoint.initial_stream_window_size(WINDOW).initial_connection_window_size(WINDOW);
             }
@@ -161,6 +206,8 @@ impl Follower {
                 let caller = Party::new(channel, &self.user, self.scope);
                 if self.habit == Habit::Listing {
                     self.list(caller).await;
+                } else if self.start == Start::List && self.token().is_empty() {
+                    self.list_disputes(caller, &mut rng).await;
                 } else {
                     self.watch(caller, &replica, &mut rng).await;
                 }
@@ -171,8 +218,13 @@ impl Follower {
 
     /// Where the next stream starts, and the token for it.
     fn next_start(&self, rng: &mut Rng) -> (Start, String) {
-        let notes = self.notes.lock().unwrap();
-        let Some(last) = notes.sessions.len().checked_sub(1) else { return (self.start, String::new()) };
+        let all = self.notes.lock().unwrap();
+        let notes = all.last().unwrap();
+        let Some(last) = notes.sessions.len().checked_sub(1) else {
+            // Who was told that its place is unknown seldom wants to hear of everything again.
+            let is_again = all.len() > 1 && self.start == Start::Beginning && rng.u8(..6) > 0;
+            return (if is_again { Start::Now } else { self.start }, String::new());
+        };
         let is_older = self.habit == Habit::Forgetful && rng.u8(..3) == 0;
         let session = if is_older { rng.usize(..=last) } else { last };
         let messages = &notes.sessions[session].messages;
@@ -180,8 +232,8 @@ impl Follower {
         (Start::After { session, message }, messages[message].token.clone())
     }
 
-    fn filter(&self) -> Option<v1::DisputeEventFilter> {
-        let View { party, orders, kinds, types, caller: _ } = self.notes.lock().unwrap().view.clone();
+    pub fn filter(&self) -> Option<v1::DisputeEventFilter> {
+        let View { party, orders, kinds, types, caller: _ } = self.notes.lock().unwrap()[0].view.clone();
         Some(v1::DisputeEventFilter {
             order_ids: orders,
             dispute_ids: Vec::new(),
@@ -199,15 +251,15 @@ impl Follower {
             filter: self.filter(),
             start: match start {
                 Start::Beginning => Some(FromBeginning(true)),
-                Start::Now | Start::Snapshot => None,
+                Start::Now | Start::Snapshot | Start::List => None,
                 Start::After { .. } => Some(ResumeToken(token)),
             },
             include_snapshot: start == Start::Snapshot,
             heartbeat_interval: prost_types::Duration::try_from(HEARTBEAT).ok(),
         };
         match tokio::time::timeout(PATIENCE, caller.disputes.watch_disputes(request)).await {
-            Ok(Ok(stream)) => {
-                if self.read(stream.into_inner(), start, rng).await == Left::Silence {
+            Ok(Ok(stream)) => match self.read(stream.into_inner(), start, rng).await {
+                Left::Silence => {
                     self.shared.silences.fetch_add(1, Ordering::Relaxed);
                     if !self.shared.is_excused(address) {
                         self.complain(
@@ -215,14 +267,17 @@ impl Follower {
                         );
                     }
                 }
-            }
-            Ok(Err(status)) => self.ended(start, &status),
+                Left::ForGood => self.begin_again(End::Left { next: None }),
+                Left::Otherwise => {}
+            },
+            Ok(Err(status)) => self.ended(start, false, &status),
             Err(_) => {}
         }
     }
 
     async fn read(&self, mut stream: Streaming<v1::WatchDisputesResponse>, start: Start, rng: &mut Rng) -> Left {
         let mut is_first = true;
+        let mut is_complete = false;
         while !self.shared.is_over() {
             let message = match tokio::time::timeout(SILENCE, stream.message()).await {
                 Ok(Ok(Some(message))) => message,
@@ -231,7 +286,7 @@ impl Follower {
                     return Left::Otherwise;
                 }
                 Ok(Err(status)) => {
-                    self.ended(start, &status);
+                    self.ended(start, !is_first, &status);
                     return Left::Otherwise;
                 }
                 Err(_) => return Left::Silence,
@@ -249,7 +304,19 @@ impl Follower {
                     pause(Duration::from_millis(rng.u64(2_000..6_000))).await;
                 }
                 Habit::Restless | Habit::Forgetful if rng.u8(..60) == 0 => break,
-                _ => {}
+                Habit::Fickle => {
+                    is_complete |= start != Start::Snapshot || checkpoint.snapshot_complete;
+                    match rng.u8(..120) {
+                        0 if !self.shared.is_settling.load(Ordering::Relaxed) => return Left::ForGood,
+                        1..5 => break,
+                        _ if !is_complete => {
+                            let millis = if rng.u8(..5) == 0 { 1_000..2_500 } else { 20..300 };
+                            pause(Duration::from_millis(rng.u64(millis))).await;
+                        }
+                        _ => {}
+                    }
+                }
+                Habit::Steady | Habit::Restless | Habit::Forgetful | Habit::Slow | Habit::Listing => {}
             }
         }
         Left::Otherwise
@@ -266,7 +333,7 @@ impl Follower {
                 v1::ListDisputeEventsRequest { filter: self.filter(), start: Some(start), ..Default::default() };
             let page = match tokio::time::timeout(PATIENCE, caller.disputes.list_dispute_events(request)).await {
                 Ok(Ok(page)) => page.into_inner(),
-                Ok(Err(status)) => return self.ended(self.start, &status),
+                Ok(Err(status)) => return self.ended(Start::Beginning, true, &status),
                 Err(_) => return,
             };
             self.note(Start::Beginning, is_first, &page.events, page.resume_token, false);
@@ -276,21 +343,64 @@ impl Follower {
         }
     }
 
+    /// The pages of a list of disputes, and its token.
+    async fn list_disputes(&self, mut caller: Party, rng: &mut Rng) {
+        let View { party, orders: _, kinds, types: _, caller: _ } = self.notes.lock().unwrap()[0].view.clone();
+        let mut request = v1::ListDisputesRequest {
+            party_id: party.unwrap_or_default(),
+            kinds: kinds.into_iter().map(Into::into).collect(),
+            page_size: rng.i32(10..100),
+            ..Default::default()
+        };
+        let asked = moment();
+        let mut pages = Vec::new();
+        loop {
+            let answer = tokio::time::timeout(PATIENCE, caller.disputes.list_disputes(request.clone())).await;
+            let page = match answer {
+                Ok(Ok(page)) => page.into_inner(),
+                Ok(Err(status)) => return self.ended(Start::List, false, &status),
+                Err(_) => return,
+            };
+            let events = page.disputes.iter().map(|dispute| Arc::new(Event::shown(dispute))).collect();
+            pages.push(Message { events, received: asked, at: now(), ..Message::default() });
+            if page.next_page_token.is_empty() {
+                let token = page.resume_token;
+                let completes_snapshot = true;
+                let (received, at) = (moment(), now());
+                pages.push(Message { token, completes_snapshot, received, at, ..Message::default() });
+                break;
+            }
+            request.page_token = page.next_page_token;
+            pause(Duration::from_millis(rng.u64(0..150))).await;
+        }
+        let mut notes = self.notes.lock().unwrap();
+        notes.last_mut().unwrap().sessions.push(Session { start: Start::List, messages: pages });
+    }
+
     /// Notes a message, the first one of a stream as a new session.
     fn note(&self, start: Start, is_first: bool, events: &[v1::DisputeEvent], token: String, completes_snapshot: bool) {
         self.shared.messages.fetch_add(1, Ordering::Relaxed);
         let (received, at) = (moment(), now());
         let events = events.iter().map(|event| self.shared.event(event)).collect();
         let mut notes = self.notes.lock().unwrap();
+        let sessions = &mut notes.last_mut().unwrap().sessions;
         if is_first {
-            notes.sessions.push(Session { start, messages: Vec::new() });
+            sessions.push(Session { start, messages: Vec::new() });
         }
         let message = Message { token, events, completes_snapshot, received, at };
-        notes.sessions.last_mut().unwrap().messages.push(message);
+        sessions.last_mut().unwrap().messages.push(message);
     }
 
-    /// A stream may end because the service, or what is between, is away. A token of ours is never refused.
-    fn ended(&self, start: Start, status: &Status) {
+    /// A stream may end because the service, or what is between, is away; or because its place is lost.
+    fn ended(&self, start: Start, is_begun: bool, status: &Status) {
+        if is_unknown(status) {
+            let last = last_place(self.notes.lock().unwrap().last().unwrap());
+            let token = match start {
+                Start::After { session, message } if !is_begun => (session, message),
+                _ => last,
+            };
+            return self.begin_again(End::Unknown { token, told: moment() });
+        }
         let is_away = matches!(
             status.code(),
             Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Unknown
@@ -303,7 +413,24 @@ impl Follower {
     }
 
     fn complain(&self, what: &str) {
-        let name = &self.notes.lock().unwrap().name;
+        let name = &self.notes.lock().unwrap()[0].name;
         self.shared.complain(format!("subscriber {name}: {what}"));
     }
+}
+
+/// The last token of some notes; empty if there is none.
+fn last_token(notes: &Subscriber) -> String {
+    let last = notes.sessions.last().and_then(|session| session.messages.last());
+    last.map(|message| message.token.clone()).unwrap_or_default()
+}
+
+/// The session and the message of the last token.
+fn last_place(notes: &Subscriber) -> (usize, usize) {
+    let message = notes.sessions.last().map_or(0, |last| last.messages.len().saturating_sub(1));
+    (notes.sessions.len().saturating_sub(1), message)
+}
+
+/// Whether the service says that a place is unknown.
+pub fn is_unknown(status: &Status) -> bool {
+    status.get_error_details().error_info().is_some_and(|info| info.reason == "RESUME_TOKEN_UNKNOWN")
 }

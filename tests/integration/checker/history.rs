@@ -1,5 +1,6 @@
 //! What happened, as the clients and the subscribers noted it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub struct Event {
     pub kind: DisputeKind,
     /// In microseconds.
     pub time: i64,
+    /// When the dispute last changed, in microseconds: of two events of one revision, in two pasts, it is not the same.
+    pub updated: i64,
     /// In microseconds.
     pub respond_by: i64,
     /// The trace that it belongs to, by which a command knows its events; empty for what passes by time.
@@ -36,32 +39,53 @@ impl Event {
     /// What a judge must know of an event.
     pub fn of(event: &v1::DisputeEvent) -> Self {
         let dispute = event.dispute.as_ref().expect("an event has its dispute");
-        let micros = |time: Option<&prost_types::Timestamp>| {
-            time.map_or(0, |time| time.seconds * 1_000_000 + i64::from(time.nanos) / 1_000)
-        };
         let mut digest = DefaultHasher::new();
         event.encode_to_vec().hash(&mut digest);
         Self {
             id: event.event_id.clone(),
             what: event.r#type(),
-            dispute: dispute.dispute_id.clone(),
             revision: event.revision,
+            time: micros(event.event_time.as_ref()),
+            mark: event.trace_parent.clone(),
+            digest: digest.finish(),
+            ..Self::shown(dispute)
+        }
+    }
+
+    /// A dispute as somebody is shown it, which is no event of the log.
+    pub fn shown(dispute: &v1::Dispute) -> Self {
+        Self {
+            id: String::new(),
+            what: EventType::Snapshot,
+            dispute: dispute.dispute_id.clone(),
+            revision: dispute.revision,
             status: dispute.status(),
             order: dispute.order_id.clone(),
             buyer: dispute.buyer_id.clone(),
             seller: dispute.seller_id.clone(),
             kind: dispute.kind(),
-            time: micros(event.event_time.as_ref()),
+            time: 0,
+            updated: micros(dispute.update_time.as_ref()),
             respond_by: micros(dispute.respond_by.as_ref()),
-            mark: event.trace_parent.clone(),
-            digest: digest.finish(),
+            mark: String::new(),
+            digest: 0,
         }
+    }
+
+    /// Whether the dispute is after one as it is after the other.
+    pub fn leaves_the_same_as(&self, other: &Self) -> bool {
+        (&self.dispute, self.revision, self.status, self.updated)
+            == (&other.dispute, other.revision, other.status, other.updated)
     }
 
     /// Whether the dispute is open after it.
     pub fn is_open(&self) -> bool {
         matches!(self.status, DisputeStatus::Pending | DisputeStatus::Escalated)
     }
+}
+
+fn micros(time: Option<&prost_types::Timestamp>) -> i64 {
+    time.map_or(0, |time| time.seconds * 1_000_000 + i64::from(time.nanos) / 1_000)
 }
 
 impl fmt::Display for Event {
@@ -76,6 +100,8 @@ impl fmt::Display for Event {
 pub struct Command {
     /// The RPC, who, and about what.
     pub what: String,
+    /// The order or the dispute that it names.
+    pub subject: String,
     /// The traceparent of each attempt.
     pub mark: String,
     pub request_id: String,
@@ -134,13 +160,41 @@ impl View {
     }
 }
 
-/// What a subscriber saw, stream by stream.
+/// What a subscriber saw since it last began from nothing, stream by stream.
 #[derive(Clone, Default, Debug)]
 pub struct Subscriber {
     pub name: String,
     pub view: View,
     /// Streams of which at least one message came.
     pub sessions: Vec<Session>,
+    pub end: End,
+}
+
+impl Subscriber {
+    /// How many disputes each snapshot showed that it got whole.
+    pub fn snapshots(&self) -> impl Iterator<Item = usize> {
+        let is_whole = |session: &&Session| session.messages.iter().any(|message| message.completes_snapshot);
+        self.sessions.iter().filter(is_whole).map(|session| {
+            let events = session.messages.iter().flat_map(|message| &message.events);
+            events.filter(|event| event.what == EventType::Snapshot).count()
+        })
+    }
+}
+
+/// How it came that a subscriber has nothing more to come back with.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub enum End {
+    /// It did not: it stayed until there was nothing more to get.
+    #[default]
+    Stayed,
+    /// It left by itself. By its last token the log goes on with this event for it, or with none.
+    Left { next: Option<String> },
+    /// It was told that its place is unknown.
+    Unknown {
+        /// The last token that it got before that, or that it came with: a session, and a message.
+        token: (usize, usize),
+        told: Moment,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -155,6 +209,8 @@ pub enum Start {
     Beginning,
     Now,
     Snapshot,
+    /// The pages of a list of disputes, the token of which the next session starts with.
+    List,
     /// With the token of this message of this earlier session.
     After {
         session: usize,
@@ -166,11 +222,26 @@ pub enum Start {
 pub struct Message {
     pub token: String,
     pub events: Vec<Arc<Event>>,
-    /// Whether it says that the snapshot is complete.
+    /// Whether it says that the snapshot is complete, or is the last page of a list.
     pub completes_snapshot: bool,
     pub received: Moment,
     /// The machine's time, in microseconds.
     pub at: i64,
+}
+
+/// A failover that lost commits.
+#[derive(Clone, Debug)]
+pub struct Failover {
+    /// From here on commits were lost …
+    pub cut: Moment,
+    /// … until here.
+    pub killed: Moment,
+    /// When the database was there again: the machine's time, in microseconds.
+    pub over: i64,
+    /// How many events of the log were kept.
+    pub kept: usize,
+    /// What followed them, and is lost.
+    pub lost: Vec<Arc<Event>>,
 }
 
 /// Everything that there is to judge.
@@ -179,5 +250,9 @@ pub struct History {
     /// The log as it is listed at the end, once every subscriber has caught up with it.
     pub log: Vec<Arc<Event>>,
     pub commands: Vec<Command>,
+    /// When each order was first sent, and when that was acknowledged.
+    pub orders: HashMap<String, (Moment, Moment)>,
     pub subscribers: Vec<Subscriber>,
+    /// One after the other.
+    pub failovers: Vec<Failover>,
 }

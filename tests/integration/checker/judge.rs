@@ -6,8 +6,9 @@ use std::sync::Arc;
 use dispute_service::proto::v1::{DisputeStatus, EventType};
 
 use super::Moment;
-use super::history::{Answer, Command, Event, History, Start, Subscriber};
-use super::snapshots;
+use super::history::{Answer, Command, Event, Failover, History, Start};
+use super::verdict::Verdict;
+use super::{listings, snapshots};
 
 /// Every violation.
 pub fn judge(history: &History) -> Vec<String> {
@@ -19,7 +20,8 @@ pub fn judge(history: &History) -> Vec<String> {
         violations.extend(match subscriber.sessions.first().map(|session| session.start) {
             None => vec![format!("subscriber {} never got a message", subscriber.name)],
             Some(Start::Snapshot) => snapshots::judge(verdict),
-            Some(_) => verdict.follow(),
+            Some(Start::List) => listings::judge(verdict),
+            Some(Start::Beginning | Start::Now | Start::After { .. }) => verdict.follow(),
         });
     }
     violations
@@ -30,6 +32,9 @@ pub struct Facts<'a> {
     commands: HashMap<&'a str, &'a Command>,
     /// The places in the log of the events of each command.
     effects: HashMap<&'a str, Vec<usize>>,
+    /// The events of each command that a failover lost.
+    lost: HashMap<&'a str, Vec<&'a Event>>,
+    failovers: &'a [Failover],
 }
 
 impl<'a> Facts<'a> {
@@ -38,7 +43,17 @@ impl<'a> Facts<'a> {
         for (place, event) in history.log.iter().enumerate().filter(|(_, event)| !event.mark.is_empty()) {
             effects.entry(&event.mark).or_default().push(place);
         }
-        Self { commands: history.commands.iter().map(|command| (&*command.mark, command)).collect(), effects }
+        let mut lost: HashMap<&str, Vec<&Event>> = HashMap::new();
+        for event in history.failovers.iter().flat_map(|failover| &failover.lost) {
+            lost.entry(&event.mark).or_default().push(event);
+        }
+        let commands = history.commands.iter().map(|command| (&*command.mark, command)).collect();
+        Self { commands, effects, lost, failovers: &history.failovers }
+    }
+
+    /// Whether what was done between two moments can be lost.
+    pub fn can_lose(&self, from: Moment, until: Moment) -> bool {
+        self.failovers.iter().any(|failover| from < failover.killed && failover.cut < until)
     }
 
     /// An event, with the command that it is of.
@@ -132,8 +147,9 @@ fn judge_commands(history: &History, facts: &Facts<'_>) -> Vec<String> {
         }
         match &command.answer {
             Answer::Acknowledged { dispute, revision } => {
-                let Some(effect) = effects.iter().map(|place| &log[*place]).find(|event| event.dispute == *dispute)
-                else {
+                let kept = effects.iter().map(|place| &*log[*place]);
+                let lost = facts.lost.get(&*command.mark).into_iter().flatten().copied();
+                let Some(effect) = kept.chain(lost).find(|event| event.dispute == *dispute) else {
                     violations.push(format!("{command}: the log has no event of it"));
                     continue;
                 };
@@ -142,7 +158,7 @@ fn judge_commands(history: &History, facts: &Facts<'_>) -> Vec<String> {
                     violations.push(format!("{command}: its event is {effect}"));
                 }
             }
-            Answer::Refused(reason) if FORGETFUL.contains(&reason.as_str()) => {
+            Answer::Refused(reason) if FORGETFUL.contains(&reason.as_str()) && !is_lost(command, history) => {
                 violations.push(format!("{command}: what it names had been acknowledged"));
             }
             // One that got no answer at first can arrive after another attempt of it was refused.
@@ -157,6 +173,16 @@ fn judge_commands(history: &History, facts: &Facts<'_>) -> Vec<String> {
     }
     violations.extend(judge_causality(history, facts));
     violations
+}
+
+/// Whether a failover can have lost what a command names, which was acknowledged.
+fn is_lost(command: &Command, history: &History) -> bool {
+    let is_opened = |event: &Arc<Event>| event.what == EventType::Opened && event.dispute == command.subject;
+    let order = history.orders.get(&command.subject);
+    history.failovers.iter().any(|failover| {
+        let is_order_lost = order.is_some_and(|(sent, answered)| *sent < failover.killed && failover.cut < *answered);
+        is_order_lost || failover.lost.iter().any(is_opened)
+    })
 }
 
 /// If one command was acknowledged before another was sent, its events come first.
@@ -190,166 +216,4 @@ fn judge_causality(history: &History, facts: &Facts<'_>) -> Vec<String> {
         }
     }
     violations
-}
-
-/// One subscriber, before its judge.
-pub struct Verdict<'a> {
-    pub subscriber: &'a Subscriber,
-    pub facts: &'a Facts<'a>,
-    /// What it is to get, in the order of the log.
-    pub expected: Vec<&'a Arc<Event>>,
-    /// Where in that each event is.
-    pub places: HashMap<&'a str, usize>,
-    pub violations: Vec<String>,
-}
-
-/// The place of a subscriber in what it is to get.
-#[derive(Clone, Copy)]
-enum Place {
-    At(usize),
-    /// Where the log ended when it subscribed: its first event tells.
-    Origin,
-}
-
-impl<'a> Verdict<'a> {
-    fn new(subscriber: &'a Subscriber, history: &'a History, facts: &'a Facts<'a>) -> Self {
-        let expected: Vec<_> = history.log.iter().filter(|event| subscriber.view.shows(event)).collect();
-        let places = expected.iter().enumerate().map(|(place, event)| (&*event.id, place)).collect();
-        Self { subscriber, facts, expected, places, violations: Vec::new() }
-    }
-
-    pub fn say(&mut self, what: &str) {
-        self.violations.push(format!("subscriber {} {what}", self.subscriber.name));
-    }
-
-    /// Where an event is in what the subscriber is to get; and it must be what it is in the log.
-    pub fn place_of(&mut self, event: &Event, at: i64) -> Option<usize> {
-        if event.what == EventType::DeadlineExpired && at < event.respond_by {
-            self.say(&format!("got {event} {} µs before respond_by", event.respond_by - at));
-        }
-        let Some(place) = self.places.get(&*event.id).copied() else {
-            self.say(&format!("got {event}, which is not in the log for it"));
-            return None;
-        };
-        if event != &**self.expected[place] {
-            self.say(&format!("got {event} with another content than the log has: {event:?}"));
-        }
-        Some(place)
-    }
-
-    /// A subscriber without a snapshot: each stream goes on where its token was, and leaves nothing out.
-    fn follow(mut self) -> Vec<String> {
-        let mut origin: Option<usize> = None;
-        let mut after: Vec<Vec<Place>> = Vec::new();
-        let mut place = Place::At(0);
-        let subscriber = self.subscriber;
-        for session in &subscriber.sessions {
-            place = match session.start {
-                Start::Beginning => Place::At(0),
-                Start::Now | Start::Snapshot => Place::Origin,
-                Start::After { session, message } => after[session][message],
-            };
-            let begun = place;
-            let mut heard = HashSet::new();
-            let mut places = Vec::new();
-            // Where each event comes for the last time.
-            let all = session.messages.iter().flat_map(|message| &message.events);
-            let last: HashMap<&str, usize> = all.enumerate().map(|(number, event)| (&*event.id, number)).collect();
-            let mut number = 0;
-            for message in &session.messages {
-                for event in &message.events {
-                    number += 1;
-                    let Some(there) = self.place_of(event, message.at) else { continue };
-                    let here = match place {
-                        Place::At(here) => here,
-                        Place::Origin => *origin.get_or_insert(there),
-                    };
-                    if !heard.insert(&event.id) {
-                        self.say(&format!("got {event} twice in one stream"));
-                    } else if there < here {
-                        let is_covered = matches!(begun, Place::At(begun) if there < begun);
-                        self.say_repeated(event, there, if is_covered { None } else { Some(&heard) });
-                    }
-                    self.say_skipped(here, there, event, |event| last.get(event).is_some_and(|last| *last >= number));
-                    place = Place::At(here.max(there + 1));
-                }
-                places.push(place);
-            }
-            after.push(places);
-        }
-        self.end(place, origin);
-        self.judge_revisions();
-        self.violations
-    }
-
-    /// An event came that is before the place of the stream: one that was left out before, or one from before that
-    /// stream began.
-    fn say_repeated(&mut self, event: &Event, there: usize, heard: Option<&HashSet<&String>>) {
-        let is_heard = |later: &&&Arc<Event>| heard.is_some_and(|heard| heard.contains(&later.id));
-        match self.expected[there + 1..].iter().find(is_heard).copied() {
-            Some(later) => self.say(&format!("got {later} before {event}, which comes first in the log")),
-            None => self.say(&format!("got {event} again, which its token covers")),
-        }
-    }
-
-    /// Everything from `here` up to `there` was left out, unless it comes late, which is told where it does.
-    fn say_skipped(&mut self, here: usize, there: usize, event: &Event, comes_late: impl Fn(&str) -> bool) {
-        let skipped = self.expected.get(here..there).unwrap_or_default();
-        let lost: Vec<_> = skipped.iter().filter(|event| !comes_late(&event.id)).copied().collect();
-        if let Some(first) = lost.first() {
-            let first = self.facts.describe(first);
-            self.say(&format!("got {event} without {} before it; the first of them is {first}", lost.len()));
-        }
-    }
-
-    /// At the end everything was delivered.
-    fn end(&mut self, place: Place, origin: Option<usize>) {
-        let length = self.expected.len();
-        let place = match place {
-            Place::At(place) => place,
-            Place::Origin => origin.unwrap_or(length),
-        };
-        if let Some(first) = self.expected.get(place).copied() {
-            let first = self.facts.describe(first);
-            self.say(&format!("never got the last {}; the first of them is {first}", length - place));
-        }
-        // Whoever hears from now on misses nothing that was sent after that.
-        let first = self.subscriber.sessions.first().filter(|session| session.start == Start::Now);
-        let Some(subscribed) = first.and_then(|session| session.messages.first()) else { return };
-        let before = &self.expected[..origin.unwrap_or(length)];
-        if let Some(missed) = before.iter().find(|event| self.facts.is_sent_after(event, subscribed.received)).copied()
-        {
-            let missed = self.facts.describe(missed);
-            self.say(&format!("never got {missed}, which was sent after the stream said that it was subscribed"));
-        }
-    }
-
-    /// The revisions of each dispute, as they came for the first time: 1, 2, 3 …
-    fn judge_revisions(&mut self) {
-        if !self.subscriber.view.types.is_empty() {
-            return;
-        }
-        let is_whole = self.subscriber.sessions.first().is_some_and(|session| session.start == Start::Beginning);
-        let mut heard = HashSet::new();
-        let mut last: HashMap<&str, i64> = HashMap::new();
-        let mut wrong = Vec::new();
-        let subscriber = self.subscriber;
-        let messages = subscriber.sessions.iter().flat_map(|session| &session.messages);
-        for event in messages.flat_map(|message| &message.events) {
-            if !heard.insert(&event.id) {
-                continue;
-            }
-            let before = last.insert(&event.dispute, event.revision);
-            let expected = before.map(|before| before + 1).or(is_whole.then_some(1));
-            if let Some(expected) = expected.filter(|expected| *expected != event.revision) {
-                wrong.push(format!("got {event} where revision {expected} of that dispute belongs"));
-            }
-        }
-        // One event that is missing breaks many disputes.
-        match wrong.as_slice() {
-            [] => {}
-            [one] => self.say(one),
-            [first, rest @ ..] => self.say(&format!("{first}, and {} more like that", rest.len())),
-        }
-    }
 }

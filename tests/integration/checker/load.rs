@@ -1,6 +1,6 @@
 //! The load: clients that send random commands to random replicas, and again until the answer is definite.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
 use super::history::{Answer, Command};
-use super::{moment, pause};
+use super::{Moment, moment, pause};
 use crate::support::callers::Party;
 use crate::support::messages::*;
 
@@ -32,6 +32,7 @@ pub struct Load {
     replicas: Vec<Channel>,
     pool: Mutex<Pool>,
     commands: Mutex<Vec<Command>>,
+    orders: Mutex<HashMap<String, (Moment, Moment)>>,
     /// What should not have been answered at all.
     pub complaints: Mutex<Vec<String>>,
     is_over: AtomicBool,
@@ -82,6 +83,12 @@ impl Pool {
         while self.orders.len() > ORDERS {
             self.orders.pop_front();
         }
+    }
+
+    /// What a failover lost is not there any more.
+    fn forget(&mut self, subject: &str) {
+        self.orders.retain(|order| order.id != subject);
+        self.disputes.retain(|dispute| dispute.id != subject);
     }
 
     /// Something that makes sense more often than not.
@@ -193,6 +200,7 @@ impl Load {
             replicas: addresses.iter().map(connect).collect(),
             pool: Mutex::default(),
             commands: Mutex::default(),
+            orders: Mutex::default(),
             complaints: Mutex::default(),
             is_over: AtomicBool::new(false),
             numbers: AtomicUsize::new(1),
@@ -219,6 +227,11 @@ impl Load {
         self.commands.lock().unwrap().clone()
     }
 
+    /// When each order was first sent, and when that was acknowledged.
+    pub fn orders(&self) -> HashMap<String, (Moment, Moment)> {
+        self.orders.lock().unwrap().clone()
+    }
+
     /// A caller at a random replica.
     pub fn somewhere(&self, rng: &mut Rng, user: &str, scope: Option<&str>) -> Party {
         Party::new(self.replicas[rng.usize(..self.replicas.len())].clone(), user, scope)
@@ -239,6 +252,7 @@ impl Load {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let mut command = Command {
             what: format!("{} of {} by {}", errand.name(), errand.subject(), errand.caller()),
+            subject: errand.subject().to_owned(),
             mark: format!("00-{:032x}-00f067aa0ba902b7-01", number),
             request_id: uuid::Uuid::from_u128(rng.u128(..)).to_string(),
             sent: moment(),
@@ -252,7 +266,7 @@ impl Load {
             let answer = errand.send(channel, &command.request_id, &command.mark);
             command.answer = match tokio::time::timeout(PATIENCE, answer).await {
                 Ok(Ok(Some(dispute))) => {
-                    self.note(&errand, &dispute, rng.u8(..5) == 0);
+                    self.note(&errand, &dispute, rng);
                     Answer::Acknowledged { dispute: dispute.dispute_id, revision: dispute.revision }
                 }
                 Ok(Ok(None)) => Answer::Refused("an answer without a dispute".to_owned()),
@@ -264,6 +278,9 @@ impl Load {
             };
         }
         command.answered = moment();
+        if matches!(&command.answer, Answer::Refused(reason) if reason.ends_with("_NOT_FOUND")) {
+            self.pool.lock().unwrap().forget(command.subject.as_str());
+        }
         self.commands.lock().unwrap().push(command);
     }
 
@@ -276,8 +293,13 @@ impl Load {
         Answer::Unknown
     }
 
-    /// What was opened can be answered; what was answered will mostly be left alone.
-    fn note(&self, errand: &Errand, dispute: &v1::Dispute, tries_again: bool) {
+    /// What was opened can be answered, but half of the updates, which stay open for as long as they can; what was
+    /// answered will mostly be left alone.
+    fn note(&self, errand: &Errand, dispute: &v1::Dispute, rng: &mut Rng) {
+        let tries_again = rng.u8(..5) == 0;
+        if matches!(errand, Errand::Update(_)) && rng.bool() {
+            return;
+        }
         let mut pool = self.pool.lock().unwrap();
         match errand {
             Errand::Update(order) | Errand::Cancel(order, _) | Errand::Offer(order, _) => {
@@ -316,7 +338,11 @@ impl Load {
                 let status = rng.choice([Delivered, Completed, Cancelled]).unwrap_or(Delivered);
                 orders.push(v1::Order { status: status.into(), source_version: 2, ..old });
             }
+            let sent = moment();
             self.upsert(orders, &mut rng).await;
+            let answered = moment();
+            let first = added.iter().map(|order| (order.order_id.clone(), (sent, answered)));
+            self.orders.lock().unwrap().extend(first);
             known.extend(added.iter().map(|order| (order.order_id.clone(), order.clone())));
             self.pool.lock().unwrap().add(added);
             pause(Duration::from_millis(300)).await;

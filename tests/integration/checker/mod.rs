@@ -1,11 +1,14 @@
 //! A checker: what clients and subscribers noted while things went wrong, and a judge of it.
 
+mod failover_tests;
 pub mod following;
 pub mod history;
 pub mod judge;
+mod listings;
 pub mod load;
-pub mod snapshots;
+mod snapshots;
 mod tests;
+mod verdict;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

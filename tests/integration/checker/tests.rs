@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use dispute_service::proto::v1::{DisputeKind, DisputeStatus, EventType};
 
-use super::history::{Answer, Command, Event, History, Message, Session, Start, Subscriber, View};
+use super::history::{Answer, Command, End, Event, History, Message, Session, Start, Subscriber, View};
 use super::judge::judge;
 
-const SECOND: i64 = 1_000_000;
+pub(super) const SECOND: i64 = 1_000_000;
 
 /// An event of a dispute that is opened at the first second, to be answered until the fourth.
-fn event(number: i64, dispute: &str, revision: i64, what: EventType) -> Event {
+pub(super) fn event(number: i64, dispute: &str, revision: i64, what: EventType) -> Event {
     let status = match what {
         EventType::Opened | EventType::DeadlineApproaching | EventType::Snapshot => DisputeStatus::Pending,
         EventType::DeadlineExpired => DisputeStatus::Expired,
@@ -29,6 +29,7 @@ fn event(number: i64, dispute: &str, revision: i64, what: EventType) -> Event {
         seller: "bob".to_owned(),
         kind: DisputeKind::OrderUpdate,
         time: if is_late { 4 * SECOND } else { SECOND },
+        updated: revision * SECOND,
         respond_by: 4 * SECOND,
         mark: if is_late || what == EventType::DeadlineApproaching { String::new() } else { format!("m{number}") },
         digest: 0,
@@ -36,10 +37,11 @@ fn event(number: i64, dispute: &str, revision: i64, what: EventType) -> Event {
 }
 
 /// A command that was acknowledged with this event, before the next one was sent.
-fn command(event: &Event) -> Command {
+pub(super) fn command(event: &Event) -> Command {
     let number: u64 = event.id[1..].parse().unwrap();
     Command {
         what: format!("{:?} by ann", event.what),
+        subject: event.dispute.clone(),
         mark: event.mark.clone(),
         request_id: format!("r{number}"),
         sent: 10 * number,
@@ -50,7 +52,7 @@ fn command(event: &Event) -> Command {
 }
 
 /// A stream that brings these events, one in each message.
-fn session(start: Start, events: &[&Arc<Event>]) -> Session {
+pub(super) fn session(start: Start, events: &[&Arc<Event>]) -> Session {
     let first = Message { received: 25, ..Message::default() };
     let message = |event: &&Arc<Event>| Message {
         token: format!("after {}", event.id),
@@ -63,12 +65,12 @@ fn session(start: Start, events: &[&Arc<Event>]) -> Session {
     Session { start, messages }
 }
 
-fn subscriber(name: &str, sessions: Vec<Session>) -> Subscriber {
-    Subscriber { name: name.to_owned(), view: View::default(), sessions }
+pub(super) fn subscriber(name: &str, sessions: Vec<Session>) -> Subscriber {
+    Subscriber { name: name.to_owned(), view: View::default(), sessions, end: End::Stayed }
 }
 
 /// Three disputes: one is accepted, one expires, one is withdrawn.
-fn log() -> Vec<Arc<Event>> {
+pub(super) fn log() -> Vec<Arc<Event>> {
     use EventType::{Accepted, DeadlineApproaching, DeadlineExpired, Opened, Withdrawn};
     let events = [
         event(1, "d1", 1, Opened),
@@ -83,7 +85,7 @@ fn log() -> Vec<Arc<Event>> {
 }
 
 /// A history in which everything is as promised.
-fn good() -> History {
+pub(super) fn good() -> History {
     let log = log();
     let events: Vec<_> = log.iter().collect();
     let resumed = Start::After { session: 0, message: 4 };
@@ -109,10 +111,10 @@ fn good() -> History {
     let shown = [event(90, "d1", 1, EventType::Snapshot), event(91, "d2", 1, EventType::Snapshot)].map(Arc::new);
     let snapshot = snapshot_of(&[&shown[0], &shown[1]], &events[2..]);
     let subscribers = vec![everything, from_now, party, subscriber("snapshot", vec![snapshot])];
-    History { log, commands, subscribers }
+    History { log, commands, subscribers, ..History::default() }
 }
 
-fn snapshot_of(shown: &[&Arc<Event>], live: &[&Arc<Event>]) -> Session {
+pub(super) fn snapshot_of(shown: &[&Arc<Event>], live: &[&Arc<Event>]) -> Session {
     let mut session = session(Start::Snapshot, shown);
     let complete = Message { completes_snapshot: true, received: 25, at: 2 * SECOND, ..Message::default() };
     session.messages.push(complete);
@@ -122,7 +124,7 @@ fn snapshot_of(shown: &[&Arc<Event>], live: &[&Arc<Event>]) -> Session {
 
 /// The judge says this and nothing else.
 #[track_caller]
-fn says(history: &History, expected: &[&str]) {
+pub(super) fn says(history: &History, expected: &[&str]) {
     let violations = judge(history);
     assert_eq!(violations.len(), expected.len(), "{violations:#?}");
     for (violation, expected) in violations.iter().zip(expected) {
@@ -130,7 +132,7 @@ fn says(history: &History, expected: &[&str]) {
     }
 }
 
-fn messages_of(history: &mut History, subscriber: usize, session: usize) -> &mut Vec<Message> {
+pub(super) fn messages_of(history: &mut History, subscriber: usize, session: usize) -> &mut Vec<Message> {
     &mut history.subscribers[subscriber].sessions[session].messages
 }
 

@@ -28,9 +28,11 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// One that is not started yet.
-    pub fn new(address: String, database_url: &str, policy: &str) -> Self {
-        let flags = [("--listen", &*address), ("--database-url", database_url), ("--policy", policy)];
+    /// One that is not started yet, and that hears of others' commits by NOTIFY or looks for them.
+    pub fn new(address: String, database_url: &str, policy: &str, notify: bool) -> Self {
+        let notify = if notify { "true" } else { "false" };
+        let flags =
+            [("--listen", &*address), ("--database-url", database_url), ("--policy", policy), ("--notify", notify)];
         let arguments = flags.iter().flat_map(|(flag, value)| [(*flag).to_owned(), (*value).to_owned()]).collect();
         Self { address, arguments, process: None, log: String::new() }
     }

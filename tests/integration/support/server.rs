@@ -21,13 +21,14 @@ pub struct Postgres {
 
 /// Says where its folder is, then does what it is told, line by line, and says when it is done. Every commit takes 10 ms
 /// longer than the disk, as it does with a standby to wait for: so replicas commit at the same time, and whoever can see
-/// the later of two commits first will.
+/// the later of two commits first will. A copy does without: it would first sync every file that it has, for seconds.
 const SERVER: &str = r#"
 set -eu
 folder=$(mktemp -d "${TMPDIR:-/tmp}/dispute-server-XXXXXX")
+fsync=on
 control() { "$PROGRAMS/pg_ctl" --silent -D "$folder/data" -w -t 120 "$@" >>"$folder/control" 2>&1; }
 start() {
-    options="-p $PORT -k $folder -c listen_addresses=127.0.0.1 -c fsync=on -c max_connections=100"
+    options="-p $PORT -k $folder -c listen_addresses=127.0.0.1 -c fsync=$fsync -c max_connections=100"
     control -l "$folder/log" -o "$options -c commit_delay=10000 -c commit_siblings=0" start
 }
 create() {
@@ -38,6 +39,7 @@ copy() {
     rm -rf "$folder/data"
     "$PROGRAMS/pg_basebackup" --pgdata="$folder/data" --write-recovery-conf --checkpoint=fast --no-sync \
         --host=127.0.0.1 --port="$1" --username=postgres >>"$folder/control" 2>&1
+    fsync=off
 }
 follow() {
     echo "primary_conninfo = 'host=127.0.0.1 port=$1 user=postgres'" >>"$folder/data/postgresql.auto.conf"
