@@ -1,0 +1,184 @@
+//! Which events the pages of a snapshot show.
+
+use std::collections::HashMap;
+
+use crate::domain::{DisputeId, EventType, Timestamp};
+use crate::engine::ShownPage;
+
+/// What a dispute is sorted by.
+type Key = (Timestamp, DisputeId);
+
+/// Which events the pages of a snapshot show. With each page comes the head of the log at its moment: a dispute that
+/// the page shows has every event up to that head behind it. One that it does not show was resolved by then, and its
+/// events are still to be sent. Which of the two it is the log itself tells: so all there is to remember, here and in a
+/// token, is where each page ended and when it was read.
+#[derive(Default)]
+pub(super) struct Coverage {
+    /// The pages, those that were read at the same head as one. Keys and heads grow.
+    pub(super) pages: Vec<ShownPage>,
+    /// The disputes that have events after the beginning of the stream, the last of which that its page can have behind
+    /// it leaves it open; each with its key.
+    touched: HashMap<DisputeId, Key>,
+}
+
+impl Coverage {
+    pub(super) fn add_page(&mut self, page: ShownPage) {
+        match self.pages.last_mut().filter(|last| last.head == page.head) {
+            Some(last) => last.up_to = page.up_to,
+            None => self.pages.push(page),
+        }
+    }
+
+    /// Takes an event into account; they come in the order of the log, and before the next page all up to the last
+    /// page's head.
+    pub(super) fn add_event(&mut self, seq: i64, key: Key, leaves_open: bool) {
+        // The page of a dispute behind the last one is still to be read.
+        if self.head_for(key).is_none_or(|head| seq <= head) {
+            if leaves_open {
+                self.touched.insert(key.1, key);
+            } else {
+                self.touched.remove(&key.1);
+            }
+        }
+    }
+
+    /// Whether every event up to `seq` is all that matters.
+    pub(super) fn is_judged_at(&self, seq: i64) -> bool {
+        self.pages.last().is_none_or(|last| last.head <= seq)
+    }
+
+    /// Whether a page shows what came of this event.
+    pub(super) fn covers(&self, seq: i64, dispute: DisputeId) -> bool {
+        self.touched.get(&dispute).and_then(|key| self.head_for(*key)).is_some_and(|head| seq <= head)
+    }
+
+    /// The head at which the page was read in which a dispute with this key is, if it was open then.
+    fn head_for(&self, key: Key) -> Option<i64> {
+        self.pages.get(self.pages.partition_point(|page| page.up_to < key)).map(|page| page.head)
+    }
+}
+
+/// Whether a dispute is open after an event of this type.
+pub(super) fn leaves_open(event_type: EventType) -> bool {
+    match event_type {
+        EventType::Opened
+        | EventType::DeadlineApproaching
+        | EventType::DeadlineMoved
+        | EventType::Escalated
+        | EventType::Snapshot => true,
+        EventType::Accepted
+        | EventType::Declined
+        | EventType::Answered
+        | EventType::Withdrawn
+        | EventType::DeadlineExpired
+        | EventType::Superseded
+        | EventType::Decided
+        | EventType::Settled
+        | EventType::SettlementFailed
+        | EventType::SettlementReturned
+        | EventType::SettlementVoided => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const DISPUTES: u8 = 12;
+
+    #[derive(Clone, Debug)]
+    enum Happens {
+        /// Something to a dispute, which is open or not after it; its first event opens it.
+        Event(u8, bool),
+        /// A page of so many disputes is read, after the log was looked at to the end, or only as far as needed.
+        Page(usize, bool),
+    }
+
+    fn happens() -> impl Strategy<Value = Vec<Happens>> {
+        let one = prop_oneof![
+            4 => (0..DISPUTES, any::<bool>()).prop_map(|(dispute, is_open)| Happens::Event(dispute, is_open)),
+            1 => (1_usize..4, any::<bool>()).prop_map(|(size, to_the_end)| Happens::Page(size, to_the_end)),
+        ];
+        prop::collection::vec(one, 0..120)
+    }
+
+    /// Some were created at the same instant.
+    fn key(dispute: u8) -> Key {
+        (Timestamp::from_micros(i64::from(dispute / 3)).unwrap(), DisputeId(Uuid::from_u128(dispute.into())))
+    }
+
+    /// The log, from number 1 on: of which dispute, and whether it is open after that.
+    type Log = Vec<(u8, bool)>;
+
+    fn judge(coverage: &mut Coverage, log: &Log, judged: &mut i64, up_to: i64) {
+        while *judged < up_to {
+            let (dispute, is_open) = log[usize::try_from(*judged).unwrap()];
+            *judged += 1;
+            coverage.add_event(*judged, key(dispute), is_open);
+        }
+    }
+
+    fn head(log: &Log) -> i64 {
+        i64::try_from(log.len()).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4_096, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_the_pages_show_is_covered_and_nothing_else(before in happens(), during in happens(), resumed in 0_i64..9) {
+            let mut log = Log::new();
+            let mut seen = HashSet::new();
+            let mut event = |log: &mut Log, dispute, is_open| log.push((dispute, seen.insert(dispute) || is_open));
+            for happens in before {
+                if let Happens::Event(dispute, is_open) = happens {
+                    event(&mut log, dispute, is_open);
+                }
+            }
+            let start = head(&log);
+            let mut coverage = Coverage::default();
+            let (mut judged, mut all_read) = (start, false);
+            // Up to which event each dispute was shown.
+            let mut shown: HashMap<u8, i64> = HashMap::new();
+            for happens in during.into_iter().chain(std::iter::repeat_n(Happens::Page(3, false), 5)) {
+                match happens {
+                    Happens::Event(dispute, is_open) => event(&mut log, dispute, is_open),
+                    Happens::Page(_, _) if all_read => {}
+                    Happens::Page(size, to_the_end) => {
+                        let needed = coverage.pages.last().map_or(judged, |last| last.head);
+                        judge(&mut coverage, &log, &mut judged, if to_the_end { head(&log) } else { needed });
+                        let behind = |dispute: &u8| coverage.pages.last().is_none_or(|last| last.up_to < key(*dispute));
+                        let is_open = |dispute: &u8| {
+                            log.iter().rev().find(|(other, _)| other == dispute).is_some_and(|(_, is_open)| *is_open)
+                        };
+                        let found: Vec<u8> = (0..DISPUTES).filter(behind).filter(is_open).take(size).collect();
+                        all_read = found.len() < size;
+                        if let Some(last) = found.last() {
+                            shown.extend(found.iter().map(|dispute| (*dispute, head(&log))));
+                            coverage.add_page(ShownPage { up_to: key(*last), head: head(&log) });
+                        }
+                    }
+                }
+            }
+            let end = coverage.pages.last().map_or(start, |last| last.head);
+            judge(&mut coverage, &log, &mut judged, end);
+            prop_assert!(coverage.is_judged_at(judged));
+            // Who resumes later knows the same of what follows.
+            let resumed = (start + resumed).min(head(&log));
+            let mut again = Coverage { pages: coverage.pages.clone(), ..Coverage::default() };
+            judge(&mut again, &log, &mut resumed.clone(), end);
+            for (seq, (dispute, _)) in (1..).zip(&log).filter(|(seq, _)| *seq > start) {
+                let is_shown = shown.get(dispute).is_some_and(|head| seq <= *head);
+                prop_assert_eq!(coverage.covers(seq, key(*dispute).1), is_shown, "event {} of {}", seq, dispute);
+                if seq > resumed {
+                    prop_assert_eq!(again.covers(seq, key(*dispute).1), is_shown, "resumed: event {} of {}", seq, dispute);
+                }
+            }
+        }
+    }
+}
