@@ -141,9 +141,9 @@ impl Feed {
     }
 
     /// Returns once everybody was woken for what follows a place that is still unproven: it can be compared then.
-    pub(super) async fn reaches(&self, cursor: Cursor) {
+    pub(super) async fn reaches(&self, cursor: Cursor, told: Position) {
         if cursor.past == UNPROVEN {
-            let is_there = |head: &Cursor| head.position.seq >= cursor.position.seq;
+            let is_there = |head: &Cursor| head.position.seq >= told.seq;
             // The sender lives as long as this: waiting cannot fail.
             let _ = self.announced.subscribe().wait_for(is_there).await;
         } else {
@@ -226,30 +226,32 @@ impl Feed {
     ) -> Result<Subscription, FeedError> {
         // First of all: whatever comes after what is read below rings.
         let seat = self.wakeups.sit(&filter);
-        let ResumeToken { epoch, position, .. } = self.start(start).await?;
-        Ok(Subscription::new(self.clone(), filter, Cursor { position, past: UNPROVEN, epoch }, seat))
+        let ResumeToken { epoch, position, told, .. } = self.start(start).await?;
+        Ok(Subscription::new(self.clone(), filter, Cursor { position, past: UNPROVEN, epoch }, told, seat))
     }
 
     /// Finds where to start. The answer is the token of that place.
     pub async fn start(&self, start: Start) -> Result<ResumeToken, FeedError> {
-        let place = |log: &Log, position| ResumeToken { epoch: log.epoch, position, snapshot: SnapshotState::Over };
         let token = match start {
-            Start::Beginning => return Ok(self.repository.log().await.map(|log| place(&log, floor_of(&log)))?),
-            Start::Now => return Ok(self.repository.log().await.map(|log| place(&log, head_of(&log)))?),
+            Start::Beginning => {
+                let log = self.repository.log().await?;
+                return Ok(ResumeToken::of(log.epoch, floor_of(&log)));
+            }
+            Start::Now => {
+                let log = self.repository.log().await?;
+                return Ok(ResumeToken::of(log.epoch, head_of(&log)));
+            }
             Start::After(token) => token,
         };
-        // What a snapshot has shown of another past is not what is there.
-        let end = match &token.snapshot {
-            SnapshotState::Shown(shown) => shown.end(),
-            SnapshotState::Over | SnapshotState::Incomplete => token.position,
-        };
-        let (log, [there, at_the_end]) = self.repository.log_and_events_at([token.position.seq, end.seq]).await?;
+        let (position, told) = (token.position, token.told);
+        let (log, [there, where_told]) = self.repository.log_and_events_at([position.seq, told.seq]).await?;
         if token.epoch != log.epoch {
             return Err(FeedError::Unknown);
         }
-        require_known(token.position, there, &log)?;
-        require_known(end, at_the_end, &log)?;
-        Ok(place(&log, token.position))
+        require_known(position, there, &log)?;
+        // What a snapshot has shown of another past is not what is there.
+        require_known(told, where_told, &log)?;
+        Ok(ResumeToken { snapshot: SnapshotState::Over, ..token })
     }
 
     /// Waits for a turn to read the history. It is given back when dropped.
@@ -262,42 +264,57 @@ impl Feed {
     pub(super) fn read_ring(
         &self,
         cursor: &mut Cursor,
+        told: Position,
         skip_to: i64,
         filter: &EventFilter,
         bounds: Bounds,
     ) -> Option<Page> {
-        self.ring.read().unwrap_or_else(PoisonError::into_inner).read(cursor, skip_to, filter, bounds)
+        self.ring.read().unwrap_or_else(PoisonError::into_inner).read(cursor, told, skip_to, filter, bounds)
     }
 
-    /// Reads on from a place, from the log itself and as far as the ring goes. Answers where that ends, too.
+    /// Reads on from a place, from the log itself and as far as the ring goes. Answers where that ends, too. `told` is
+    /// that place, or one after it that must be of the same past.
     pub(super) async fn read_log(
         &self,
         after: Position,
+        told: Position,
         filter: &EventFilter,
         bounds: Bounds,
     ) -> Result<(Page, Cursor), FeedError> {
         let _turn = self.turn().await;
-        let (head, lookup) = {
+        let (head, lookups) = {
             let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
-            (ring.head(), ring.lookup(after))
+            (ring.head(), [after, told].map(|place| ring.lookup(place)))
         };
-        if lookup == Lookup::Other {
+        if lookups.contains(&Lookup::Other) {
             self.history.require_known(after).await?;
+            self.history.require_known(told).await?;
             // It is the ring that is of what is lost, and the tailer has not noticed yet.
             self.wake();
             return Err(Error::Unavailable.into());
         }
         let page = self.history.read(after, head.position, head, filter, bounds).await?;
+        if told != after {
+            // Afterwards: what is lost never comes back, so that what was read before it is found there is of its past.
+            self.history.require_known(told).await?;
+        }
         // What is in the log after the ring's head was read from it is in the ring's past of it, or else the tailer misses
         // that head at its next look, and that past is over. Of what lies beyond the tailer would miss nothing.
-        let past = if page.position.seq <= head.position.seq { head.past } else { UNPROVEN };
+        let furthest = page.position.or_further(told).seq;
+        let past = if furthest <= head.position.seq { head.past } else { UNPROVEN };
         let cursor = Cursor { position: page.position, past, epoch: head.epoch };
         Ok((page, cursor))
     }
 
-    /// Reads on from a place, from the log itself: everything that was acknowledged before is there.
-    /// At most `most` events, 500 or less.
-    pub async fn list(&self, after: Position, filter: &EventFilter, most: usize) -> Result<Page, FeedError> {
+    /// Reads on from a place, from the log itself: everything that was acknowledged before is there. `told` is that place,
+    /// or one after it that must be of the same past. At most `most` events, 500 or less.
+    pub async fn list(
+        &self,
+        after: Position,
+        told: Position,
+        filter: &EventFilter,
+        most: usize,
+    ) -> Result<Page, FeedError> {
         let tail = self.head();
         let end = head_of(&self.repository.log().await?);
         let mut page = Page { events: Vec::new(), position: after, more: true };
@@ -312,6 +329,9 @@ impl Feed {
             if !page.more || page.events.len() >= most || bytes >= LIST_BYTES {
                 break;
             }
+        }
+        if told != after {
+            self.history.require_known(told).await?;
         }
         Ok(page)
     }

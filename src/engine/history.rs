@@ -15,7 +15,7 @@ use super::feed::FeedError;
 use super::filter::EventFilter;
 use super::page::{Bounds, Page};
 use super::ring::Cursor;
-use super::token::{Position, ResumeToken, SnapshotState};
+use super::token::{Position, ResumeToken};
 use crate::domain::EventId;
 use crate::repository::{EventScan, Log, LoggedEvent, Repository, StorageError};
 
@@ -142,15 +142,14 @@ impl History {
     }
 }
 
-/// The same, of a place and the event that is there, as they were at the moment of the log.
-pub(super) fn require_known(position: Position, there: Option<EventId>, log: &Log) -> Result<(), FeedError> {
+/// A place is one of this past of a log, and nothing that follows it is forgotten: of a place and the event that is there
+/// at the moment of the log.
+pub fn require_known(position: Position, there: Option<EventId>, log: &Log) -> Result<(), FeedError> {
     match there {
         Some(there) if Position::after(position.seq, there) == position => Ok(()),
         Some(_) => Err(FeedError::Unknown),
         None if position.seq < log.floor => {
-            let position = floor_of(log);
-            let oldest = ResumeToken { epoch: log.epoch, position, snapshot: SnapshotState::Over };
-            Err(FeedError::Expired { oldest })
+            Err(FeedError::Expired { oldest: ResumeToken::of(log.epoch, floor_of(log)) })
         }
         None if position == floor_of(log) => Ok(()),
         // Of the future, or of another past that has forgotten it.
@@ -164,6 +163,6 @@ pub(super) fn floor_of(log: &Log) -> Position {
 }
 
 /// The end of the log.
-pub(super) fn head_of(log: &Log) -> Position {
+pub fn head_of(log: &Log) -> Position {
     Position::at(log.head, log.head_event)
 }

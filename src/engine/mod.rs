@@ -28,6 +28,7 @@ pub use deadlines::Deadlines;
 pub use error::Error;
 pub use feed::{Feed, FeedError, Start};
 pub use filter::EventFilter;
+pub use history::{head_of, require_known};
 pub use housekeeping::{forget_events, forget_requests};
 pub use page::Page;
 pub use replicas::keep_in_touch;

@@ -106,21 +106,30 @@ impl Ring {
         }
     }
 
-    /// What follows a cursor; nothing up to number `skip_to` is for this subscriber. `None` if that is not known here: the
-    /// ring begins later, or is of another past. Nothing is read, nor passed over, before the cursor's place is known to
-    /// be one of the ring's: whenever the ring holds its number the two are compared, and that is remembered for when it
-    /// does no longer.
-    pub(super) fn read(&self, cursor: &mut Cursor, skip_to: i64, filter: &EventFilter, bounds: Bounds) -> Option<Page> {
+    /// What follows a cursor; nothing up to number `skip_to` is for this subscriber. `told` is the cursor's place, or one
+    /// after it that must be of the same past. `None` if that is not known here: the ring begins later, or is of another
+    /// past. Nothing is read, nor passed over, before both are known to be places of the ring's: whenever the ring holds
+    /// their numbers they are compared, and that is remembered for when it does no longer.
+    pub(super) fn read(
+        &self,
+        cursor: &mut Cursor,
+        told: Position,
+        skip_to: i64,
+        filter: &EventFilter,
+        bounds: Bounds,
+    ) -> Option<Page> {
         let after = cursor.position;
         // The number is of the past that was known when the alarm rang.
         let skip_to = if cursor.past == self.head.past && skip_to < self.head.position.seq { skip_to } else { 0 };
-        match self.lookup(after) {
-            Lookup::Held => *cursor = Cursor { position: after, ..self.head },
-            Lookup::Before if cursor.past == self.head.past => {}
-            Lookup::Ahead if cursor.past == UNPROVEN => {
+        match (self.lookup(after), self.lookup(told)) {
+            (Lookup::Other, _) | (_, Lookup::Other) => return None,
+            (Lookup::Held, Lookup::Held) => *cursor = Cursor { position: after, ..self.head },
+            (_, Lookup::Ahead) if cursor.past == UNPROVEN && after.seq >= self.head.position.seq => {
                 return Some(Page { events: Vec::new(), position: after, more: false });
             }
-            Lookup::Other | Lookup::Before | Lookup::Ahead => return None,
+            (_, Lookup::Ahead) => return None,
+            (_, Lookup::Held | Lookup::Before) if cursor.past == self.head.past => {}
+            (_, Lookup::Held | Lookup::Before) => return None,
         }
         let skip = usize::try_from(after.seq.max(skip_to).checked_sub(self.base.seq)?).ok()?;
         let events = self.events.iter().skip(skip).take(LOOK);

@@ -9,7 +9,7 @@ use super::error::Error;
 use super::feed::{Feed, FeedError};
 use super::filter::EventFilter;
 use super::page::{Bounds, Page};
-use super::ring::Cursor;
+use super::ring::{Cursor, UNPROVEN};
 use super::token::{Position, ResumeToken, SnapshotState};
 use super::wakeups::Seat;
 use crate::clock::pause;
@@ -26,6 +26,8 @@ pub struct Subscription {
     filter: Arc<EventFilter>,
     /// Everything up to here was looked at for this subscriber.
     cursor: Cursor,
+    /// The furthest place that the subscriber was told of.
+    told: Position,
     seat: Seat,
     pace: Pace,
 }
@@ -41,9 +43,25 @@ enum Pace {
 }
 
 impl Subscription {
-    /// Begins at a place that is known to be in the log. The seat was taken before that was known.
-    pub(super) fn new(feed: Arc<Feed>, filter: Arc<EventFilter>, cursor: Cursor, seat: Seat) -> Self {
-        Self { feed, filter, cursor, seat, pace: Pace::Reading(0) }
+    /// Begins at a place that is known to be in the log, as is the furthest that the subscriber was told of. The seat was
+    /// taken before that was known.
+    pub(super) fn new(feed: Arc<Feed>, filter: Arc<EventFilter>, cursor: Cursor, told: Position, seat: Seat) -> Self {
+        Self { feed, filter, cursor, told, seat, pace: Pace::Reading(0) }
+    }
+
+    /// The furthest place that the subscriber was told of: where it is, or beyond. The log is one chain: as long as the
+    /// event there is what it was, so is everything before it.
+    pub fn told(&self) -> Position {
+        self.cursor.position.or_further(self.told)
+    }
+
+    /// The subscriber is told of a place, otherwise than by what this brings; it is in the log with all it was told of
+    /// before. Should it be lost, the subscription ends, although its own place may still be there.
+    pub fn tell(&mut self, told: Position) {
+        if told.seq > self.told().seq {
+            self.told = told;
+            self.cursor.past = UNPROVEN;
+        }
     }
 
     /// The place up to which everything was looked at for this subscriber.
@@ -54,7 +72,7 @@ impl Subscription {
     /// The token of that place.
     pub fn token(&self) -> ResumeToken {
         let Cursor { epoch, position, .. } = self.cursor;
-        ResumeToken { epoch, position, snapshot: SnapshotState::Over }
+        ResumeToken { epoch, position, told: self.told(), snapshot: SnapshotState::Over }
     }
 
     /// The next events for this subscriber, once there are any. While the database is away it waits for it. Who stops
@@ -65,14 +83,15 @@ impl Subscription {
                 Pace::Waiting => {
                     let next = tokio::select! {
                         first = self.seat.rung() => first.saturating_sub(1),
-                        () = self.feed.reaches(self.cursor) => 0,
+                        () = self.feed.reaches(self.cursor, self.told()) => 0,
                     };
                     self.pace = Pace::Reading(next);
                     continue;
                 }
                 Pace::Reading(skip_to) => {
                     let skip_to = std::mem::take(skip_to);
-                    self.feed.read_ring(&mut self.cursor, skip_to, &self.filter, MESSAGE)
+                    let told = self.cursor.position.or_further(self.told);
+                    self.feed.read_ring(&mut self.cursor, told, skip_to, &self.filter, MESSAGE)
                 }
                 Pace::ReadingLog(read) => {
                     let read = read.await.unwrap_or_else(|_| Err(Error::Unavailable.into()));
@@ -119,12 +138,13 @@ impl Subscription {
     }
 
     fn reading_log(&self, after: Duration) -> Pace {
-        let (feed, filter, position) = (self.feed.clone(), self.filter.clone(), self.cursor.position);
+        let (feed, filter) = (self.feed.clone(), self.filter.clone());
+        let (position, told) = (self.cursor.position, self.told());
         Pace::ReadingLog(tokio::spawn(async move {
             if !after.is_zero() {
                 pause(after).await;
             }
-            feed.read_log(position, &filter, MESSAGE).await
+            feed.read_log(position, told, &filter, MESSAGE).await
         }))
     }
 }

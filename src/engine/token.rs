@@ -23,6 +23,11 @@ impl Position {
         Self { seq, check }
     }
 
+    /// This place, or another one of the same past if that is further.
+    pub fn or_further(self, other: Self) -> Self {
+        if other.seq > self.seq { other } else { self }
+    }
+
     /// Just after the event at `seq`, if there is one; the beginning of all has none before it.
     pub fn at(seq: i64, event: Option<EventId>) -> Self {
         event.map_or(Self { seq, check: 0 }, |event| Self::after(seq, event))
@@ -36,6 +41,9 @@ pub struct ResumeToken {
     pub epoch: Uuid,
     /// The place in it.
     pub position: Position,
+    /// The furthest place that whoever was given this token was told of: beyond `position` if a snapshot, which is read
+    /// later than where its stream goes on, has shown what is there. If that is lost, it is not true what was told.
+    pub told: Position,
     /// The snapshot that the stream began with, as far as it still matters.
     pub snapshot: SnapshotState,
 }
@@ -58,15 +66,6 @@ pub struct Shown {
     pub of: Uuid,
     /// The pages, in order; at least one.
     pub pages: Vec<ShownPage>,
-    /// A check of the event at the last page's head, by which another past of the log is recognised.
-    pub check: u64,
-}
-
-impl Shown {
-    /// The place in the log of the last page.
-    pub fn end(&self) -> Position {
-        Position { seq: self.pages.last().map_or(0, |last| last.head), check: self.check }
-    }
 }
 
 /// A page of a snapshot: disputes in the order of their keys, as they were when the log had this head.
@@ -87,25 +86,40 @@ pub struct InvalidToken;
 const LIVE: u8 = 1;
 const IN_SNAPSHOT: u8 = 2;
 const AFTER_SNAPSHOT: u8 = 3;
+const TOLD_OF_MORE: u8 = 4;
 
 /// How many pages a token can tell of. Of more there is no token: who resumes there is shown the snapshot again.
 pub const TOKEN_PAGES: usize = 64;
 
 impl ResumeToken {
+    /// The token of a place, for whoever was told of nothing that lies beyond.
+    pub fn of(epoch: Uuid, position: Position) -> Self {
+        Self { epoch, position, told: position, snapshot: SnapshotState::Over }
+    }
+
+    /// The token of a later place.
+    pub fn moved_to(self, position: Position) -> Self {
+        Self { position, told: position.or_further(self.told), ..self }
+    }
+
     /// The token as text.
     pub fn encode(&self) -> String {
         let mut bytes = Vec::with_capacity(33);
         bytes.push(match &self.snapshot {
-            SnapshotState::Over => LIVE,
+            SnapshotState::Over if self.told == self.position => LIVE,
+            SnapshotState::Over => TOLD_OF_MORE,
             SnapshotState::Incomplete => IN_SNAPSHOT,
             SnapshotState::Shown(_) => AFTER_SNAPSHOT,
         });
         bytes.extend(self.epoch.as_bytes());
         bytes.extend(self.position.seq.to_be_bytes());
         bytes.extend(self.position.check.to_be_bytes());
+        if bytes.first() != Some(&LIVE) {
+            bytes.extend(self.told.seq.to_be_bytes());
+            bytes.extend(self.told.check.to_be_bytes());
+        }
         if let SnapshotState::Shown(shown) = &self.snapshot {
             bytes.extend(shown.of.as_bytes());
-            bytes.extend(shown.check.to_be_bytes());
             for ShownPage { up_to: (time, id), head } in &shown.pages {
                 bytes.extend(time.micros().to_be_bytes());
                 bytes.extend(id.0.as_bytes());
@@ -120,26 +134,32 @@ impl ResumeToken {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidToken)?;
         let (version, rest) = bytes.split_first_chunk::<1>().ok_or(InvalidToken)?;
         let (epoch, rest) = rest.split_first_chunk::<16>().ok_or(InvalidToken)?;
-        let (seq, rest) = rest.split_first_chunk::<8>().ok_or(InvalidToken)?;
-        let (check, rest) = rest.split_first_chunk::<8>().ok_or(InvalidToken)?;
-        let seq = i64::from_be_bytes(*seq);
+        let (position, rest) = decode_position(rest).ok_or(InvalidToken)?;
+        let (told, rest) = match *version {
+            [LIVE] => (position, rest),
+            _ => decode_position(rest).ok_or(InvalidToken)?,
+        };
         let snapshot = match *version {
-            [LIVE] if rest.is_empty() => SnapshotState::Over,
+            [LIVE | TOLD_OF_MORE] if rest.is_empty() => SnapshotState::Over,
             [IN_SNAPSHOT] if rest.is_empty() => SnapshotState::Incomplete,
             [AFTER_SNAPSHOT] => SnapshotState::Shown(decode_shown(rest).ok_or(InvalidToken)?),
             _ => return Err(InvalidToken),
         };
-        if seq < 0 {
+        if position.seq < 0 || told.seq < position.seq {
             return Err(InvalidToken);
         }
-        let position = Position { seq, check: u64::from_be_bytes(*check) };
-        Ok(Self { epoch: Uuid::from_bytes(*epoch), position, snapshot })
+        Ok(Self { epoch: Uuid::from_bytes(*epoch), position, told, snapshot })
     }
 }
 
+fn decode_position(bytes: &[u8]) -> Option<(Position, &[u8])> {
+    let (seq, rest) = bytes.split_first_chunk::<8>()?;
+    let (check, rest) = rest.split_first_chunk::<8>()?;
+    Some((Position { seq: i64::from_be_bytes(*seq), check: u64::from_be_bytes(*check) }, rest))
+}
+
 fn decode_shown(bytes: &[u8]) -> Option<Shown> {
-    let (of, rest) = bytes.split_first_chunk::<16>()?;
-    let (check, mut bytes) = rest.split_first_chunk::<8>()?;
+    let (of, mut bytes) = bytes.split_first_chunk::<16>()?;
     let mut pages = Vec::new();
     while !bytes.is_empty() {
         let (time, rest) = bytes.split_first_chunk::<8>()?;
@@ -152,7 +172,7 @@ fn decode_shown(bytes: &[u8]) -> Option<Shown> {
     let is_ours = (1..=TOKEN_PAGES).contains(&pages.len())
         && pages.is_sorted_by_key(|page| page.up_to)
         && pages.is_sorted_by_key(|page| page.head);
-    is_ours.then_some(Shown { of: Uuid::from_bytes(*of), pages, check: u64::from_be_bytes(*check) })
+    is_ours.then_some(Shown { of: Uuid::from_bytes(*of), pages })
 }
 
 #[cfg(test)]
@@ -160,8 +180,9 @@ mod tests {
     use super::*;
 
     fn token(snapshot: SnapshotState) -> ResumeToken {
-        let position = Position { seq: i64::MAX, check: u64::MAX };
-        ResumeToken { epoch: Uuid::from_u128(7), position, snapshot }
+        let position = Position { seq: i64::MAX - 1, check: u64::MAX };
+        let told = Position { seq: i64::MAX, check: u64::MAX - 1 };
+        ResumeToken { epoch: Uuid::from_u128(7), position, told, snapshot }
     }
 
     fn page(number: i64) -> ShownPage {
@@ -171,7 +192,7 @@ mod tests {
 
     fn shown(pages: impl IntoIterator<Item = i64>) -> SnapshotState {
         let pages = pages.into_iter().map(page).collect();
-        SnapshotState::Shown(Shown { of: Uuid::from_u128(9), pages, check: u64::MAX })
+        SnapshotState::Shown(Shown { of: Uuid::from_u128(9), pages })
     }
 
     #[test]
@@ -180,21 +201,34 @@ mod tests {
             let token = token(snapshot);
             assert_eq!(ResumeToken::decode(&token.encode()), Ok(token));
         }
+        let live = ResumeToken::of(Uuid::from_u128(7), Position { seq: 3, check: 9 });
+        assert_eq!(ResumeToken::decode(&live.encode()), Ok(live));
     }
 
     #[test]
     fn anything_else_is_no_token() {
-        let at = |seq| {
-            let position = Position { seq, check: 2 };
-            ResumeToken { epoch: Uuid::from_u128(7), position, snapshot: SnapshotState::Over }.encode()
-        };
-        let (live, negative) = (at(1), at(-1));
+        let at = |seq| ResumeToken::of(Uuid::from_u128(7), Position { seq, check: 2 });
+        let (live, negative) = (at(1).encode(), at(-1).encode());
+        let told_of_less = ResumeToken { told: at(1).position, ..at(2) }.encode();
         let longer = format!("{live}AAAA");
         let [unsorted, many, none, one] =
             [shown([9, 1]), shown(1..=65), shown([]), shown([1])].map(|s| token(s).encode());
         let cut = &one[..80];
-        let texts =
-            ["", "x", "nonsense", "ÿ", &live[1..], &live[..40], &longer, &negative, &unsorted, &many, cut, &none];
+        let texts = [
+            "",
+            "x",
+            "nonsense",
+            "ÿ",
+            &live[1..],
+            &live[..40],
+            &longer,
+            &negative,
+            &told_of_less,
+            &unsorted,
+            &many,
+            cut,
+            &none,
+        ];
         for text in texts {
             assert_eq!(ResumeToken::decode(text), Err(InvalidToken), "{text}");
         }

@@ -4,10 +4,10 @@ use uuid::Uuid;
 
 use super::pages::Binding;
 use super::{Shared, encoded, requests, responses, status::Failure, violations::Violations};
-use crate::domain::{Caller, DisputeId};
-use crate::engine::{Feed, ResumeToken, Start as Place};
+use crate::domain::{Caller, DisputeId, EventId};
+use crate::engine::{Feed, FeedError, ResumeToken, head_of, require_known};
 use crate::proto::v1;
-use crate::repository::{DisputeQuery, Side, Sort};
+use crate::repository::{DisputeQuery, Log, Side, Sort};
 
 /// A page of disputes ends before it is too large for clients, whatever its size in rows.
 const PAGE_BYTES: usize = 2 * 1024 * 1024;
@@ -68,15 +68,21 @@ pub(super) async fn disputes(
     let filter = v1::ListDisputesRequest { page_size: 0, page_token: String::new(), ..request.clone() };
     let binding = Binding::new("disputes", &filter);
     let page = binding.page(&request.page_token, |id| Uuid::parse_str(id).map(DisputeId).ok())?;
-    let resume_token = match page {
-        Some(page) => {
-            query.after = Some(page.after);
-            ResumeToken::decode(&page.memo).map_err(|_| Failure::page_token_invalid())?.encode()
+    let before = page.map(|page| {
+        query.after = Some(page.after);
+        Pages::decode(&page.memo).ok_or_else(Failure::page_token_invalid)
+    });
+    let before = before.transpose()?;
+    let seq = before.as_ref().map_or(0, |pages| pages.last.position.seq);
+    let (found, log, there) = shared.repository.disputes(&query, seq).await?;
+    let last = ResumeToken::of(log.epoch, head_of(&log));
+    let pages = match before {
+        Some(Pages { first, last: before }) => {
+            require_same_past(&before, there, &log)?;
+            Pages { first, last }
         }
-        // Before the first page is read, so that whatever it does not show comes after it.
-        None => shared.feed.start(Place::Now).await?.encode(),
+        None => Pages { first: last.clone(), last },
     };
-    let found = shared.repository.disputes(&query).await?;
     let now = shared.clock.now();
     let mut disputes = Vec::with_capacity(found.len().min(size));
     let mut bytes = 0_usize;
@@ -94,13 +100,47 @@ pub(super) async fn disputes(
         last = Some((time, *id));
     }
     let last = last.filter(|_| found.len() > disputes.len());
-    let next_page_token = last.map(|(time, id)| binding.token(time, &id.to_string(), &resume_token));
+    let next_page_token = last.map(|(time, id)| binding.token(time, &id.to_string(), &pages.encode()));
     Ok(v1::ListDisputesResponse {
         disputes,
         next_page_token: next_page_token.unwrap_or_default(),
-        resume_token,
+        resume_token: pages.first.encode(),
         server_time: Some(responses::timestamp(now)),
     })
+}
+
+/// What the pages of a list leave to the next one.
+struct Pages {
+    /// Where the log was at the moment of the first page: whatever it does not show comes after that.
+    first: ResumeToken,
+    /// Where it was at the moment of the last one.
+    last: ResumeToken,
+}
+
+impl Pages {
+    /// Stands between the two tokens, which cannot contain it.
+    const BETWEEN: char = '.';
+
+    fn encode(&self) -> String {
+        format!("{}{}{}", self.first.encode(), Self::BETWEEN, self.last.encode())
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        let (first, last) = text.split_once(Self::BETWEEN)?;
+        Some(Self { first: ResumeToken::decode(first).ok()?, last: ResumeToken::decode(last).ok()? })
+    }
+}
+
+/// The pages of a list are of one past: of two, neither what they show together nor what a watch from their token brings
+/// would tell what is lost. If the place is forgotten meanwhile, nothing is known of it.
+fn require_same_past(before: &ResumeToken, there: Option<EventId>, log: &Log) -> Result<(), FeedError> {
+    if before.epoch != log.epoch {
+        return Err(FeedError::Unknown);
+    }
+    match require_known(before.position, there, log) {
+        Err(FeedError::Expired { .. }) => Ok(()),
+        known => known,
+    }
 }
 
 /// A page of events.
@@ -120,10 +160,10 @@ pub(super) async fn events(
         None => ("", false),
     };
     let start = feed.start(requests::start(token, from_beginning)?).await?;
-    let page = feed.list(start.position, &filter, size).await?;
+    let page = feed.list(start.position, start.told, &filter, size).await?;
     Ok(encoded::ListDisputeEventsResponse {
         events: page.events.iter().map(|event| event.payload.clone()).collect(),
-        resume_token: ResumeToken { position: page.position, ..start }.encode(),
+        resume_token: start.moved_to(page.position).encode(),
         more: page.more,
     })
 }

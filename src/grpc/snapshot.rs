@@ -19,9 +19,11 @@ use super::responses;
 use super::violations::known_instant;
 use crate::clock::{mint_id, pause};
 use crate::domain::{Case, DisputeId, DisputeStatus, EventId};
-use crate::engine::{Error, EventFilter, FeedError, Page, Position, Shown, ShownPage, SnapshotState, TOKEN_PAGES};
+use crate::engine::{
+    Error, EventFilter, FeedError, Page, Position, Shown, ShownPage, SnapshotState, TOKEN_PAGES, head_of, require_known,
+};
 use crate::proto::v1;
-use crate::repository::{DisputeQuery, Log, LoggedEvent, Sort};
+use crate::repository::{DisputeQuery, LoggedEvent, Sort};
 
 /// How many disputes one read looks at …
 const PAGE: usize = 32;
@@ -42,8 +44,8 @@ pub(super) struct Snapshot {
     all_read: bool,
     /// Up to where the log was looked at for what it says of the pages.
     judged: Position,
-    /// A check of the event at the last page's head.
-    check: u64,
+    /// The furthest place that the subscriber was told of: the head of the log when the last page was read.
+    told: Position,
     /// Whether the subscriber was told that it is complete: on this stream, or on the one that this one resumes.
     is_announced: bool,
     /// What is being read for the next step. In a task of its own: a subscriber that the transport leaves waiting must not
@@ -53,8 +55,8 @@ pub(super) struct Snapshot {
 
 /// What a step reads.
 enum Read {
-    /// Some disputes, and the log at their moment.
-    Disputes(Vec<(DisputeId, Case)>, Log),
+    /// Some disputes, and the head of the log at their moment.
+    Disputes(Vec<(DisputeId, Case)>, Position),
     /// What the log says of the pages.
     Log(Page),
 }
@@ -70,13 +72,14 @@ pub(super) enum Step {
 }
 
 impl Snapshot {
-    /// A snapshot that begins, of a stream that goes on with what follows `position`.
-    pub(super) fn new(position: Position) -> Self {
+    /// A snapshot that begins, of a stream that goes on with what follows `position`; `told` is the furthest place that its
+    /// subscriber was told of.
+    pub(super) fn new(position: Position, told: Position) -> Self {
         Self {
             coverage: Coverage::default(),
             all_read: false,
             judged: position,
-            check: 0,
+            told,
             is_announced: false,
             reading: None,
         }
@@ -84,10 +87,9 @@ impl Snapshot {
 
     /// The rest of one that was sent on another stream; `None` if it showed something else than `filter` asks for: then
     /// it is not known what it has shown of that, and what it has comes again.
-    pub(super) fn resumed(shown: Shown, filter: &EventFilter, position: Position) -> Option<Self> {
-        let check = shown.check;
-        let coverage = Coverage { pages: shown.pages, ..Coverage::default() };
-        let resumed = Self { coverage, all_read: true, judged: position, check, is_announced: true, reading: None };
+    pub(super) fn resumed(shown: Shown, filter: &EventFilter, position: Position, told: Position) -> Option<Self> {
+        let coverage = Coverage::of(shown.pages);
+        let resumed = Self { coverage, all_read: true, judged: position, told, is_announced: true, reading: None };
         (shown.of == digest_of(filter)).then_some(resumed)
     }
 
@@ -106,6 +108,11 @@ impl Snapshot {
         self.all_read && self.coverage.is_judged_at(self.judged.seq)
     }
 
+    /// The furthest place that the subscriber was told of.
+    pub(super) fn told(&self) -> Position {
+        self.told
+    }
+
     /// Whether nothing that follows `position` can be in it.
     pub(super) fn is_over_at(&self, position: Position) -> bool {
         self.is_done() && self.coverage.is_judged_at(position.seq)
@@ -118,9 +125,9 @@ impl Snapshot {
 
     /// What a token says of it.
     pub(super) fn state(&self, filter: &EventFilter) -> SnapshotState {
-        let pages = &self.coverage.pages;
+        let pages = self.coverage.pages();
         if self.is_announced && pages.len() <= TOKEN_PAGES {
-            SnapshotState::Shown(Shown { of: digest_of(filter), pages: pages.clone(), check: self.check })
+            SnapshotState::Shown(Shown { of: digest_of(filter), pages: pages.to_vec() })
         } else {
             SnapshotState::Incomplete
         }
@@ -139,7 +146,7 @@ impl Snapshot {
             let found = self.reading.insert(reading).await;
             self.reading = None;
             match found.unwrap_or_else(|_| Err(Error::Unavailable.into())) {
-                Ok(Read::Disputes(found, log)) => return Ok(self.show(&found, &log, shared)),
+                Ok(Read::Disputes(found, head)) => return Ok(self.show(&found, head, shared)),
                 Ok(Read::Log(page)) => return self.judge(&page),
                 Err(FeedError::Failed(error)) if error.is_transient() => {
                     let again = read_again(shared.clone(), self.to_read(filter));
@@ -155,9 +162,9 @@ impl Snapshot {
         if !self.coverage.is_judged_at(self.judged.seq) {
             // Whether a dispute was open is told by events of every type.
             let filter = EventFilter { event_types: Default::default(), ..filter.clone() };
-            return ToRead::Log(self.judged, Box::new(filter));
+            return ToRead::Log(self.judged, self.told, Box::new(filter));
         }
-        ToRead::Disputes(Box::new(DisputeQuery {
+        let query = DisputeQuery {
             visible_to: filter.caller.scope.is_none().then(|| filter.caller.user.clone()),
             disputes: filter.disputes.iter().copied().collect(),
             orders: filter.orders.iter().cloned().collect(),
@@ -165,14 +172,15 @@ impl Snapshot {
             kinds: filter.kinds.iter().copied().collect(),
             statuses: vec![DisputeStatus::Pending, DisputeStatus::Escalated],
             sort: Sort::OldestFirst,
-            after: self.coverage.pages.last().map(|last| last.up_to),
+            after: self.coverage.pages().last().map(|last| last.up_to),
             limit: PAGE as u64,
             ..DisputeQuery::default()
-        }))
+        };
+        ToRead::Disputes(Box::new(query), self.told)
     }
 
     /// Takes in a page of disputes.
-    fn show(&mut self, found: &[(DisputeId, Case)], log: &Log, shared: &Shared) -> Step {
+    fn show(&mut self, found: &[(DisputeId, Case)], head: Position, shared: &Shared) -> Step {
         let now = shared.clock.now();
         let mut events: Vec<Bytes> = Vec::with_capacity(found.len());
         let mut bytes = 0_usize;
@@ -189,9 +197,10 @@ impl Snapshot {
         }
         self.all_read = events.len() == found.len() && found.len() < PAGE;
         if let Some(up_to) = up_to {
-            self.coverage.add_page(ShownPage { up_to, head: log.head });
-            self.check = Position::at(log.head, log.head_event).check;
+            self.coverage.add_page(ShownPage { up_to, head: head.seq });
         }
+        // Also by what it does not show.
+        self.told = head;
         if events.is_empty() { Step::More } else { Step::Page(events) }
     }
 
@@ -214,18 +223,25 @@ impl Snapshot {
 
 /// What a step has to read.
 enum ToRead {
-    Disputes(Box<DisputeQuery>),
-    Log(Position, Box<EventFilter>),
+    Disputes(Box<DisputeQuery>, Position),
+    Log(Position, Position, Box<EventFilter>),
 }
+
+// Between any two reads the database can fail over and lose commits, of which the pages may have told already. What has
+// happened since would then be taken for what they show, as the numbers are the same. The log is one chain: as long as
+// the event at the head of one page is there, so is everything before it, and heads never go back. So it is enough to look
+// for the event at the last page's head (for the first page: where the stream begins) at the moment of each page, which
+// is one with its reads, and after each read of the log, as nothing that is lost comes back.
 
 async fn read(shared: Arc<Shared>, what: ToRead) -> Result<Read, FeedError> {
     match what {
-        ToRead::Disputes(query) => {
+        ToRead::Disputes(query, told) => {
             let _turn = shared.feed.turn().await;
-            let (found, log) = shared.repository.disputes_and_log(&query).await?;
-            Ok(Read::Disputes(found, log))
+            let (found, log, there) = shared.repository.disputes(&query, told.seq).await?;
+            require_known(told, there, &log)?;
+            Ok(Read::Disputes(found, head_of(&log)))
         }
-        ToRead::Log(after, filter) => shared.feed.list(after, &filter, EVENTS).await.map(Read::Log),
+        ToRead::Log(after, told, filter) => shared.feed.list(after, told, &filter, EVENTS).await.map(Read::Log),
     }
 }
 

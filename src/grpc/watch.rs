@@ -63,11 +63,11 @@ pub(super) async fn watch(
     let place = shared.quota.take(caller).ok_or_else(Failure::too_many_subscriptions)?;
     // Also of a snapshot that begins again: what happened since to what it has shown is no longer kept.
     let subscription = shared.feed.subscribe(start, filter.clone()).await?;
-    let position = subscription.position();
+    let (position, told) = (subscription.position(), subscription.told());
     let snapshot = match before {
-        SnapshotState::Shown(shown) => Snapshot::resumed(shown, &filter, position),
-        SnapshotState::Incomplete => Some(Snapshot::new(position)),
-        SnapshotState::Over => request.include_snapshot.then(|| Snapshot::new(position)),
+        SnapshotState::Shown(shown) => Snapshot::resumed(shown, &filter, position, told),
+        SnapshotState::Incomplete => Some(Snapshot::new(position, told)),
+        SnapshotState::Over => request.include_snapshot.then(|| Snapshot::new(position, told)),
     };
     let never = || std::future::pending().boxed();
     let rotation = match shared.max_stream_age {
@@ -161,6 +161,9 @@ impl Subscriber {
                     return Ok(self.checkpoint(Stage::Going));
                 }
             };
+            if let Some(snapshot) = &self.snapshot {
+                self.subscription.tell(snapshot.told());
+            }
             let events = match news {
                 News::Snapshot(Step::Page(events)) => events,
                 News::Snapshot(Step::More) => continue,

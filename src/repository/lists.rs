@@ -23,7 +23,8 @@ use super::reads::disputes_of;
 use super::transaction::Moment;
 use super::{Log, Repository, rows};
 use crate::domain::{
-    Case, DisputeId, DisputeKind, DisputeStatus, OrderId, OrderStatus, PartyRole, SettlementStatus, Timestamp, UserId,
+    Case, DisputeId, DisputeKind, DisputeStatus, EventId, OrderId, OrderStatus, PartyRole, SettlementStatus, Timestamp,
+    UserId,
 };
 
 /// Which orders, newest first by (`create_time`, id).
@@ -94,6 +95,9 @@ pub struct DisputeQuery {
     /// How many at the most.
     pub limit: u64,
 }
+
+/// Disputes, each in its case; the log at their moment; and the id of one of its events.
+pub type FoundDisputes = (Vec<(DisputeId, Case)>, Log, Option<EventId>);
 
 /// A part of a query that one index reads.
 pub(super) struct Scan {
@@ -388,19 +392,14 @@ impl Repository {
     }
 
     /// The disputes that a query finds, each in its case: with its order, and with the open disputes of that, as
-    /// they were at one moment. Otherwise one that goes from one scan to another could be found twice, or not.
-    pub async fn disputes(&self, query: &DisputeQuery) -> Result<Vec<(DisputeId, Case)>, StorageError> {
+    /// they were at one moment. Otherwise one that goes from one scan to another could be found twice, or not. With them
+    /// come the log at that moment, so that what was found has every event up to its head behind it and none that
+    /// follows, and the id of its event with number `seq`, if that is kept.
+    pub async fn disputes(&self, query: &DisputeQuery, seq: i64) -> Result<FoundDisputes, StorageError> {
         let query = query.clone();
-        self.at_one_moment(|moment: Moment| async move { query.read(&moment).await }).await
-    }
-
-    /// The same, with the log at that moment: what was found has every event up to its head behind it, and none that
-    /// follows.
-    pub async fn disputes_and_log(&self, query: &DisputeQuery) -> Result<(Vec<(DisputeId, Case)>, Log), StorageError> {
-        let query = query.clone();
-        let read = |moment: Moment| async move {
-            let (log, []) = log::log_and_events_at(&*moment, []).await?;
-            Ok((query.read(&moment).await?, log))
+        let read = move |moment: Moment| async move {
+            let (log, [event]) = log::log_and_events_at(&*moment, [seq]).await?;
+            Ok((query.read(&moment).await?, log, event))
         };
         self.at_one_moment(read).await
     }

@@ -34,7 +34,7 @@ pub use bell::{Bell, Listener};
 pub use connection::ConnectError;
 pub(crate) use connection::in_time;
 pub use error::StorageError;
-pub use lists::{DisputeQuery, OrderQuery, Side, Sort};
+pub use lists::{DisputeQuery, FoundDisputes, OrderQuery, Side, Sort};
 pub use log::{EventScan, OldEvents};
 pub use migration::SchemaError;
 pub use transaction::Transaction;

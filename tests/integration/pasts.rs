@@ -22,6 +22,9 @@ on_both_databases!(
     a_log_that_is_replaced_by_another_is_recognised,
     a_new_epoch_is_recognised_although_every_event_is_the_same,
     who_comes_before_it_is_noticed_hears_no_mixture,
+    a_snapshot_that_has_shown_what_is_lost_ends,
+    a_token_knows_what_a_snapshot_has_shown_and_what_it_has_not,
+    the_pages_of_a_list_are_of_one_past,
 );
 
 fn unknown() -> Facts {
@@ -314,6 +317,143 @@ async fn who_comes_before_it_is_noticed_hears_no_mixture(service: Service) {
                 break;
             }
         }
+    }
+}
+
+/// So many updates, of whose texts a page of a snapshot holds three.
+async fn long_updates(service: &Service, prefix: &str, count: usize) -> Vec<String> {
+    let orders = (0..count).map(|number| order(&format!("{prefix}{number}"))).collect();
+    service.platform().orders.batch_upsert_orders(v1::BatchUpsertOrdersRequest { orders }).await.unwrap();
+    let mut opened = Vec::new();
+    for number in 0..count {
+        let message = "\u{1F600}".repeat(1_200);
+        let request = v1::RequestOrderUpdateRequest { message, ..update(&format!("{prefix}{number}")) };
+        opened.push(service.user("ann").ask(request).await.unwrap().dispute_id);
+    }
+    opened
+}
+
+fn with_snapshot() -> v1::WatchDisputesRequest {
+    v1::WatchDisputesRequest { include_snapshot: true, ..Default::default() }
+}
+
+async fn until_shown(watch: &mut Watch, dispute: &str) -> v1::DisputeEvent {
+    loop {
+        let event = watch.event().await;
+        assert_eq!(event.r#type(), v1::EventType::Snapshot);
+        if event.dispute.as_ref().unwrap().dispute_id == dispute {
+            return event;
+        }
+    }
+}
+
+/// How a stream ends of which nothing is left to show but what was on its way.
+async fn ends_before_it_is_complete(watch: &mut Watch) -> Facts {
+    loop {
+        match watch.message().await {
+            Ok(message) => assert!(message.checkpoint.is_none_or(|checkpoint| !checkpoint.snapshot_complete)),
+            Err(status) => return facts(&status),
+        }
+    }
+}
+
+async fn a_snapshot_that_has_shown_what_is_lost_ends(service: Service) {
+    let opened = long_updates(&service, "o", 400).await;
+    let mut platform = Party::new(service.connect_narrowly().await, "shop", Some("platform"));
+    let mut watch = platform.watch(with_snapshot()).await;
+    // Nobody reads on, so that the server waits long before it has read this one.
+    service.support().escalate(escalate(&opened[200])).await.unwrap();
+    let shown = until_shown(&mut watch, &opened[200]).await;
+    assert_eq!((shown.revision, shown.dispute.unwrap().status()), (2, v1::DisputeStatus::Escalated));
+    let within = watch.token.clone();
+    service.lose_events_after(400).await;
+    service.clone_last_event(3).await;
+    assert_eq!(ends_before_it_is_complete(&mut watch).await, unknown());
+    for token in [within, watch.token] {
+        assert_eq!(watch_refused(&mut service.platform(), &token).await, unknown());
+        assert_eq!(list_from(&mut service.platform(), &token).await.unwrap_err(), unknown());
+    }
+}
+
+async fn a_token_knows_what_a_snapshot_has_shown_and_what_it_has_not(service: Service) {
+    let opened = long_updates(&service, "o", 400).await;
+    let mut platform = Party::new(service.connect_narrowly().await, "shop", Some("platform"));
+    let mut watch = platform.watch(with_snapshot()).await;
+    let at_first = watch.token.clone();
+    // The last one that there is: it is not shown.
+    service.user("bob").reply(answer(&opened[399])).await.unwrap();
+    let mut shown = 0;
+    let complete = loop {
+        let message = watch.message().await.unwrap();
+        shown += message.events.len();
+        if message.checkpoint.is_some_and(|checkpoint| checkpoint.snapshot_complete) {
+            break message.resume_token;
+        }
+    };
+    assert_eq!(shown, 399);
+    drop(watch);
+    // Whoever lists from there and comes back has still been told of it.
+    let filter = Some(v1::DisputeEventFilter { party_id: "nobody".to_owned(), ..Default::default() });
+    let start = Some(v1::list_dispute_events_request::Start::ResumeToken(complete.clone()));
+    let request = v1::ListDisputeEventsRequest { filter, start, page_size: 1 };
+    let listed = service.platform().disputes.list_dispute_events(request).await.unwrap().into_inner().resume_token;
+    fail_over(&service, 400, &[("n0", "ann"), ("n1", "ann")]).await;
+    for token in [&complete, &listed] {
+        assert_eq!(watch_refused(&mut service.platform(), token).await, unknown());
+        assert_eq!(list_from(&mut service.platform(), token).await.unwrap_err(), unknown());
+    }
+    // From before anything was shown it can begin again.
+    let mut again = service.platform().watch_from(&at_first).await;
+    assert_eq!(again.event().await.r#type(), v1::EventType::Snapshot);
+}
+
+async fn the_pages_of_a_list_are_of_one_past(service: Service) {
+    for number in 0..6 {
+        happen(&service, &format!("o{number}"), "ann").await;
+    }
+    let mut ann = service.user("ann");
+    let request = |page_token: &str| v1::ListDisputesRequest {
+        page_size: 2,
+        page_token: page_token.to_owned(),
+        ..Default::default()
+    };
+    let first = ann.list(request("")).await;
+    service.user("bob").reply(answer(&first.disputes[1].dispute_id)).await.unwrap();
+    let second = ann.list(request(&first.next_page_token)).await;
+    assert_eq!(second.resume_token, first.resume_token);
+    fail_over(&service, 6, &[("n0", "eve"), ("n1", "eve")]).await;
+    // What the second page was read at is lost; what the first was read at is not.
+    let refused = ann.disputes.list_disputes(request(&second.next_page_token)).await.unwrap_err();
+    assert_eq!(facts(&refused), unknown());
+    assert_eq!(ann.list(request(&first.next_page_token)).await.disputes.len(), 2);
+    let mut watch = service.platform().watch_from(&first.resume_token).await;
+    assert_eq!(watch.event().await.dispute.unwrap().order_id, "n0");
+}
+
+/// What a page shows can be beyond what the replica has read of the log, and be lost before it has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_was_ahead_of_its_replica_covers_nothing_that_came_instead() {
+    let Some(mut service) = Service::on_postgres().await else { return };
+    service.restart_with(&["--notify", "false"]).await;
+    let other = service.replica().await;
+    let mut witness = other.platform().watch(v1::WatchDisputesRequest::default()).await;
+    for round in 0..4 {
+        let opened = long_updates(&service, &format!("o{round}-"), 40).await;
+        witness.take(40).await;
+        let filter = Some(v1::DisputeEventFilter { dispute_ids: opened.clone(), ..Default::default() });
+        let mut platform = Party::new(other.connect_narrowly().await, "shop", Some("platform"));
+        let mut watch = platform.watch(v1::WatchDisputesRequest { filter, ..with_snapshot() }).await;
+        let head = service.ends().await.head;
+        service.support().postpone(postpone(&opened[39], 999_999)).await.unwrap();
+        while !watch.message().await.unwrap().checkpoint.is_some_and(|checkpoint| checkpoint.snapshot_complete) {}
+        service.lose_events_after(head).await;
+        // In its place comes another event of the same dispute.
+        service.clone_last_event(1).await;
+        let (seq, id) = (head + 1, opened[39].replace('-', ""));
+        let id = if service.url.starts_with("postgres") { format!("'{id}'") } else { format!("x'{id}'") };
+        service.execute(&format!("UPDATE events SET dispute_id = {id} WHERE seq = {seq}")).await;
+        assert_eq!(end_of(&mut watch).await, unknown(), "round {round}");
+        witness.take(1).await;
     }
 }
 

@@ -15,13 +15,23 @@ type Key = (Timestamp, DisputeId);
 #[derive(Default)]
 pub(super) struct Coverage {
     /// The pages, those that were read at the same head as one. Keys and heads grow.
-    pub(super) pages: Vec<ShownPage>,
+    pages: Vec<ShownPage>,
     /// The disputes that have events after the beginning of the stream, the last of which that its page can have behind
     /// it leaves it open; each with its key.
     touched: HashMap<DisputeId, Key>,
 }
 
 impl Coverage {
+    /// What these pages cover, of which no event was looked at yet.
+    pub(super) fn of(pages: Vec<ShownPage>) -> Self {
+        Self { pages, touched: HashMap::new() }
+    }
+
+    /// The pages.
+    pub(super) fn pages(&self) -> &[ShownPage] {
+        &self.pages
+    }
+
     pub(super) fn add_page(&mut self, page: ShownPage) {
         match self.pages.last_mut().filter(|last| last.head == page.head) {
             Some(last) => last.up_to = page.up_to,
@@ -170,7 +180,7 @@ mod tests {
             prop_assert!(coverage.is_judged_at(judged));
             // Who resumes later knows the same of what follows.
             let resumed = (start + resumed).min(head(&log));
-            let mut again = Coverage { pages: coverage.pages.clone(), ..Coverage::default() };
+            let mut again = Coverage::of(coverage.pages.clone());
             judge(&mut again, &log, &mut resumed.clone(), end);
             for (seq, (dispute, _)) in (1..).zip(&log).filter(|(seq, _)| *seq > start) {
                 let is_shown = shown.get(dispute).is_some_and(|head| seq <= *head);

@@ -191,7 +191,7 @@ async fn each_row_is_read_as_it_was_written() {
         assert_eq!(held, BTreeSet::from([id, 1, 3, 7]), "with whatever is open on its order");
         let query =
             DisputeQuery { disputes: vec![DisputeId(Uuid::from_u128(id))], limit: 1, ..DisputeQuery::default() };
-        let listed = repository.disputes(&query).await.unwrap().pop().unwrap();
+        let listed = repository.disputes(&query, 0).await.unwrap().0.pop().unwrap();
         assert_eq!(listed.0, DisputeId(Uuid::from_u128(id)));
         assert_eq!(listed.1.disputes.len(), held.len(), "in a list too");
     }
