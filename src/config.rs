@@ -81,6 +81,16 @@ pub struct Config {
     /// How long a client may take to begin with HTTP/2 after it has connected; 0s for ever.
     #[arg(long, global = true, env = "DISPUTES_PREFACE_TIMEOUT", value_name = "SPAN", default_value = "10s")]
     pub preface_timeout: Span,
+    /// The largest header list of a request in bytes, as HTTP/2 counts them; 0 for the 64 KiB that the transport reads.
+    #[arg(
+        long,
+        global = true,
+        env = "DISPUTES_MAX_HEADER_BYTES",
+        value_name = "BYTES",
+        default_value = "12288",
+        value_parser = clap::value_parser!(u32).range(0..=65_536)
+    )]
+    pub max_header_bytes: u32,
     /// How log lines are written; `RUST_LOG` filters them.
     #[arg(long, global = true, env = "DISPUTES_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,

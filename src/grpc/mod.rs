@@ -1,6 +1,8 @@
 //! The only room that knows gRPC.
 //!
-//! - `transport`: what every RPC passes through: who calls, how long it may take, errors of the transport; `draining`.
+//! - `transport`: what every RPC passes through: who calls, how long it may take, errors of the transport;
+//!   `http`, `auth` and `draining` are parts of it.
+//! - `reflection`: what the service is made of.
 //! - `orders`, `disputes`, `lists`, `watch` with `snapshot` and `quota`: the handlers.
 //! - `requests`, `violations`, `pages`: messages in, with every field violation at once.
 //! - `responses` and `encoded`: messages out; `codec` and `metered`: in small buffers. `translations`: what people read in them.
@@ -12,11 +14,13 @@ mod codes;
 mod disputes;
 mod draining;
 pub mod encoded;
+mod http;
 mod lists;
 mod metered;
 mod orders;
 mod pages;
 mod quota;
+mod reflection;
 mod requests;
 mod responses;
 mod snapshot;
@@ -41,6 +45,7 @@ use crate::repository::{Repository, StorageError};
 pub use disputes::DisputeHandlers;
 pub use orders::OrderHandlers;
 pub use quota::Quota;
+pub use reflection::{Described, reflection_v1, reflection_v1alpha};
 pub use responses::encode_event;
 pub use translations::Translations;
 pub use transport::{HEADER_BYTES_READ, RpcLayer};

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
@@ -20,6 +21,10 @@ const VIOLATIONS: usize = 25;
 
 /// When a client may try again after the service was too busy or away; more or less, so that not all come at once.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// How a request may be encoded: the header that says so, and what it says.
+const ACCEPT_ENCODING: &str = "grpc-accept-encoding";
+const READ_ENCODINGS: &str = "identity";
 
 /// A field that is not as it must be. The value itself is never repeated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +120,17 @@ impl Failure {
         Self::new(Code::PermissionDenied, ErrorReason::ScopeMissing, message).with("scope", scope)
     }
 
+    pub(super) fn headers_too_large(max: usize) -> Self {
+        let message = format!("the headers of the request, with its metadata, are larger than {max} bytes");
+        Self::new(Code::ResourceExhausted, ErrorReason::HeadersTooLarge, message)
+    }
+
+    /// The status says in a header, as gRPC wants it, what it says in its metadata.
+    fn encoding_not_supported() -> Self {
+        let message = "the request is compressed in a way that this server does not read";
+        Self::new(Code::Unimplemented, ErrorReason::EncodingNotSupported, message).with("supported", READ_ENCODINGS)
+    }
+
     pub(super) fn deadline_exceeded() -> Self {
         Self::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, "the client's deadline passed")
     }
@@ -156,15 +172,19 @@ impl Failure {
     pub(super) fn of_transport(status: &Status) -> Option<Self> {
         match status.code() {
             Code::Internal | Code::InvalidArgument => {
-                let message = "the message is not a valid protobuf encoding of the request";
+                let message =
+                    "the message is not framed as gRPC says, or is not a valid protobuf encoding of the request";
                 Some(Self::new(Code::InvalidArgument, ErrorReason::MessageMalformed, message))
             }
             Code::OutOfRange | Code::ResourceExhausted => {
                 let message = "the message is larger than this server takes";
                 Some(Self::new(Code::ResourceExhausted, ErrorReason::MessageTooLarge, message))
             }
+            Code::Unimplemented if status.metadata().contains_key(ACCEPT_ENCODING) => {
+                Some(Self::encoding_not_supported())
+            }
             Code::Unimplemented => {
-                let message = "there is no such method, or no such compression, on this server";
+                let message = "there is no such method on this server";
                 Some(Self::new(Code::Unimplemented, ErrorReason::MethodUnknown, message))
             }
             Code::Cancelled | Code::DeadlineExceeded => Some(Self::deadline_exceeded()),
@@ -348,7 +368,40 @@ impl From<Failure> for Status {
         if let Some(retry_after) = failure.retry_after {
             details.set_retry_info(Some(retry_after));
         }
-        Self::with_error_details(failure.code, failure.message, details)
+        let mut status = Self::with_error_details(failure.code, failure.message, details);
+        if failure.reason == ErrorReason::EncodingNotSupported {
+            status.metadata_mut().insert(ACCEPT_ENCODING, MetadataValue::from_static(READ_ENCODINGS));
+        }
+        status
+    }
+}
+
+/// Gives an error that the transport made the details that all our errors have. Those that have details are ours; those
+/// of health have a meaning of their own.
+pub(super) fn with_error_details(status: Status) -> Status {
+    let failure = if status.details().is_empty() { Failure::of_transport(&status) } else { None };
+    failure.map_or(status, Status::from)
+}
+
+/// Why a question of reflection has no answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum ReflectionError {
+    FileUnknown,
+    SymbolUnknown,
+    ExtensionUnknown,
+    Empty,
+}
+
+impl ReflectionError {
+    /// The code of gRPC, and a text, as reflection tells errors.
+    pub(super) fn code_and_message(self) -> (i32, &'static str) {
+        let (code, message) = match self {
+            Self::FileUnknown => (Code::NotFound, "there is no such file"),
+            Self::SymbolUnknown => (Code::NotFound, "there is no such symbol"),
+            Self::ExtensionUnknown => (Code::NotFound, "there is no such extension"),
+            Self::Empty => (Code::InvalidArgument, "message_request must be set"),
+        };
+        (code.into(), message)
     }
 }
 

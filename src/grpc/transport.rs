@@ -2,10 +2,11 @@
 //! errors that the transport makes itself.
 
 use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, FutureExt as _};
+use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use http::{HeaderMap, Request, Response};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
@@ -15,10 +16,12 @@ use tracing::Instrument as _;
 
 use super::auth;
 use super::draining::{Arriving, Ending};
+use super::http::{header_list_size, refuse_plain};
 use super::metered::Metered;
-use super::status::Failure;
+use super::status::{Failure, with_error_details};
 use crate::clock::real_instant_after;
 use crate::config::AuthMode;
+use crate::domain::Caller;
 use crate::engine::TraceParent;
 
 /// The RPCs of this service; health and reflection are open and speak for themselves.
@@ -47,13 +50,38 @@ pub(super) fn trace() -> Option<TraceParent> {
 #[derive(Clone, Debug)]
 pub struct RpcLayer {
     auth: AuthMode,
+    max_header_bytes: usize,
     drain: CancellationToken,
 }
 
 impl RpcLayer {
-    /// A layer that recognises callers in this way, until `drain` is cancelled.
-    pub fn new(auth: AuthMode, drain: CancellationToken) -> Self {
-        Self { auth, drain }
+    /// A layer that recognises callers in this way and takes a header list of so many bytes (0 for whatever the transport
+    /// reads), until `drain` is cancelled.
+    pub fn new(auth: AuthMode, max_header_bytes: u32, drain: CancellationToken) -> Self {
+        let max_header_bytes = if max_header_bytes == 0 { HEADER_BYTES_READ } else { max_header_bytes };
+        Self { auth, max_header_bytes: usize::try_from(max_header_bytes).unwrap_or(usize::MAX), drain }
+    }
+
+    /// Refuses what can be refused by the headers alone, and notes who calls.
+    fn admit(&self, request: &mut Request<Body>) -> Result<(), Failure> {
+        if header_list_size(request) > self.max_header_bytes {
+            return Err(Failure::headers_too_large(self.max_header_bytes));
+        }
+        if request.uri().path().starts_with(OURS) {
+            let caller = match self.auth {
+                AuthMode::Dev => auth::dev(request.headers())?,
+            };
+            request.extensions_mut().insert(caller);
+        }
+        if let Some(timeout) = timeout(request.headers()) {
+            if timeout <= HEAD_START {
+                return Err(Failure::deadline_exceeded());
+            }
+            if let Some(deadline) = Deadline::after(timeout) {
+                request.extensions_mut().insert(deadline);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -102,39 +130,31 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        if let Some(refused) = refuse_plain(&request) {
+            return ready(Ok(refused)).boxed();
+        }
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let span = tracing::info_span!("rpc", method = request.uri().path(), user = tracing::field::Empty);
         let is_ours = request.uri().path().starts_with(OURS);
         let is_watch = request.uri().path() == WATCH;
-        if is_ours {
-            match self.layer.auth {
-                AuthMode::Dev => match auth::dev(request.headers()) {
-                    Ok(caller) => {
-                        span.record("user", caller.user.as_str());
-                        request.extensions_mut().insert(caller);
-                    }
-                    Err(failure) => {
-                        let response = Status::from(failure).into_http();
-                        return async move { Ok(response) }.instrument(span).boxed();
-                    }
-                },
-            }
-        }
-        let timeout = timeout(request.headers());
-        if timeout.is_some_and(|timeout| timeout <= HEAD_START) {
-            let response = Status::from(Failure::deadline_exceeded()).into_http();
+        if let Err(failure) = self.layer.admit(&mut request) {
+            let response = Status::from(failure).into_http();
             return async move { Ok(response) }.instrument(span).boxed();
         }
-        let deadline = timeout.and_then(Deadline::after);
-        if let Some(deadline) = &deadline {
-            request.extensions_mut().insert(deadline.clone());
+        if let Some(caller) = request.extensions().get::<Caller>() {
+            span.record("user", caller.user.as_str());
         }
+        let deadline = request.extensions().get::<Deadline>().cloned();
         let drain = self.layer.drain.clone();
         let request = request.map(|body| Body::new(Arriving::new(body, drain.clone())));
         let trace = request.headers().get("traceparent").and_then(|header| TraceParent::parse(header.to_str().ok()?));
         async move {
-            let handled = TRACE.scope(trace, inner.call(request));
+            let handled = AssertUnwindSafe(TRACE.scope(trace, inner.call(request))).catch_unwind();
+            let handled = handled.map(|response| match response {
+                Ok(response) => response,
+                Err(_) => Ok(Status::from(Failure::internal("a handler panicked")).into_http()),
+            });
             let response = match deadline {
                 None => handled.await?,
                 Some(deadline) => tokio::select! {
@@ -142,7 +162,7 @@ where
                     () = deadline.passes() => Status::from(Failure::deadline_exceeded()).into_http(),
                 },
             };
-            let response = explained(response, is_ours);
+            let response = explained(response);
             Ok(response.map(|body| match (is_watch, is_ours) {
                 (true, _) => Body::new(Metered::new(body)),
                 (false, true) => body,
@@ -156,7 +176,7 @@ where
 
 /// Gives the errors that the transport made the details that all our errors have, and logs what an RPC
 /// came to. Nothing that a party wrote is ever in a status.
-fn explained(response: Response<Body>, is_ours: bool) -> Response<Body> {
+fn explained(response: Response<Body>) -> Response<Body> {
     let Some(status) = Status::from_header_map(response.headers()) else {
         return response;
     };
@@ -164,12 +184,7 @@ fn explained(response: Response<Body>, is_ours: bool) -> Response<Body> {
         return response;
     }
     tracing::debug!(code = ?status.code(), "refused");
-    // Health and reflection have errors of their own; but what no service has, none of them has.
-    let is_the_transports = status.details().is_empty() && (is_ours || status.code() == Code::Unimplemented);
-    match Failure::of_transport(&status) {
-        Some(failure) if is_the_transports => Status::from(failure).into_http(),
-        Some(_) | None => response,
-    }
+    if status.details().is_empty() { with_error_details(status).into_http() } else { response }
 }
 
 /// The header `grpc-timeout`: at most eight digits and a unit.

@@ -21,8 +21,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError, PolicyFileError};
 use crate::domain::Policy;
 use crate::engine::{Committer, Deadlines, Feed, forget_events, forget_requests, keep_in_touch};
-use crate::grpc::{self, Quota, RpcLayer, Shared, Translations};
-use crate::proto::DESCRIPTOR_SET;
+use crate::grpc::{self, Described, Quota, RpcLayer, Shared, Translations};
 use crate::repository::{Bell, ConnectError, Repository, SchemaError, StorageError};
 
 /// How long streams and commands in flight have to end; with what follows, the process is gone within 10 s.
@@ -57,7 +56,7 @@ pub enum ServeError {
     Storage(#[from] StorageError),
     /// The reflection service cannot read the description of the API.
     #[error("the API's description: {0}")]
-    Reflection(#[from] tonic_reflection::server::Error),
+    Reflection(#[from] prost::DecodeError),
     /// The socket, or the signals.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -118,11 +117,7 @@ pub async fn run(
     let is_serving = *reachable.borrow();
     health::report(&health, is_serving).await;
     let reporting = tokio::spawn(health::keep_true(health.clone(), reachable));
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
+    let described = Described::new()?;
     let shared = Arc::new(Shared {
         committer: committer.clone(),
         repository,
@@ -138,8 +133,8 @@ pub async fn run(
     let routes = Routes::new(grpc::order_service(shared.clone()))
         .add_service(grpc::dispute_service(shared))
         .add_service(health_service)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
+        .add_service(grpc::reflection_v1(described.clone()))
+        .add_service(grpc::reflection_v1alpha(described))
         .prepare();
     let calls = RPCS_PER_CONNECTION.saturating_add(config.max_streams_per_caller.get());
     let bounds = Bounds {
@@ -148,7 +143,7 @@ pub async fn run(
         calls: u32::try_from(calls).unwrap_or(u32::MAX),
         header_bytes: grpc::HEADER_BYTES_READ,
     };
-    let service = RpcLayer::new(auth, drain.clone()).layer(routes);
+    let service = RpcLayer::new(auth, config.max_header_bytes, drain.clone()).layer(routes);
     let mut connections = pin!(connections::serve(listener, service, bounds, drain.clone()));
     // Plainly, whatever the log settings: scripts wait for it.
     eprintln!("listening on {address}");

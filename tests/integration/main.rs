@@ -49,3 +49,4 @@ mod support;
 mod texts;
 mod upgrade;
 mod watch;
+mod wire;

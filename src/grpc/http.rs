@@ -1,0 +1,74 @@
+//! What is judged of a request before it is one of gRPC: whether it is gRPC at all, and how long its headers are.
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use tonic::body::Body;
+
+/// HTTP/2 counts so much for each header, beside its name and its value (RFC 9113, section 6.5.2).
+const HEADER_OVERHEAD: usize = 32;
+
+/// The answer to a request that is not gRPC; `None` if it is.
+pub(super) fn refuse_plain<B>(request: &Request<B>) -> Option<Response<Body>> {
+    let (status, text) = if request.method() != Method::POST {
+        let text = "This is a gRPC service: its API is in proto/disputes/v1, and server reflection describes it.\n";
+        (StatusCode::NOT_FOUND, text)
+    } else if is_grpc(request.headers().get(CONTENT_TYPE)) {
+        return None;
+    } else {
+        (StatusCode::UNSUPPORTED_MEDIA_TYPE, "The content-type of a call must be application/grpc.\n")
+    };
+    let body = if request.method() == Method::HEAD { Body::empty() } else { Body::new(text.to_owned()) };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    Some(response)
+}
+
+/// `application/grpc`, perhaps with a format for the messages, and parameters.
+fn is_grpc(content_type: Option<&HeaderValue>) -> bool {
+    let text = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence.strip_prefix("application/grpc").is_some_and(|format| format.is_empty() || format.starts_with('+'))
+}
+
+/// The size of the request's header list in bytes, as HTTP/2 counts it: with what became of the URI and the method.
+pub(super) fn header_list_size<B>(request: &Request<B>) -> usize {
+    let uri = request.uri();
+    let path = uri.path_and_query().map_or("", |path| path.as_str());
+    let pseudo = [
+        (":method", Some(request.method().as_str())),
+        (":scheme", uri.scheme_str()),
+        (":authority", uri.authority().map(|authority| authority.as_str())),
+        (":path", Some(path)),
+    ];
+    let pseudo = pseudo.into_iter().filter_map(|(name, value)| Some((name.len(), value?.len())));
+    let fields = request.headers().iter().map(|(name, value)| (name.as_str().len(), value.len()));
+    pseudo.chain(fields).map(|(name, value)| name.saturating_add(value).saturating_add(HEADER_OVERHEAD)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_a_post_of_application_grpc() {
+        let asked = |method: Method, content_type: &str| {
+            let request = Request::builder().method(method).header(CONTENT_TYPE, content_type).body(()).unwrap();
+            refuse_plain(&request).map(|response| response.status().as_u16())
+        };
+        for content_type in ["application/grpc", "application/grpc+proto", "Application/gRPC ; charset=utf-8"] {
+            assert_eq!(asked(Method::POST, content_type), None, "{content_type}");
+            assert_eq!(asked(Method::GET, content_type), Some(404), "{content_type}");
+        }
+        for content_type in ["application/json", "application/grpc-web", "application/grpcx", "", "text/html"] {
+            assert_eq!(asked(Method::POST, content_type), Some(415), "{content_type}");
+        }
+    }
+
+    #[test]
+    fn a_header_list_is_counted_as_http_2_counts_it() {
+        let request = Request::post("http://localhost/a?b").header("x", "yz").header("x", "").body(()).unwrap();
+        let expected = (7 + 4 + 32) + (7 + 4 + 32) + (10 + 9 + 32) + (5 + 4 + 32) + (1 + 2 + 32) + (1 + 32);
+        assert_eq!(header_list_size(&request), expected);
+    }
+}
