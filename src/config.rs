@@ -26,12 +26,17 @@ pub struct CommandLine {
 }
 
 /// What the program does.
-#[derive(Subcommand, Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Subcommand, Clone, PartialEq, Eq, Debug)]
 pub enum Action {
     /// Run the service (the default).
     Serve,
     /// Apply the database schema and exit.
     Migrate,
+    /// Copy a SQLite database, also while it is served, and exit.
+    Backup {
+        /// Where the copy shall be. Nothing is there yet.
+        file: PathBuf,
+    },
 }
 
 /// The flags. The first sentence of each is its line in `--help` and in the README.

@@ -1,6 +1,7 @@
 //! The program: reads the flags, starts tracing, binds, and serves until it is told to stop.
 
 use std::io::IsTerminal as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         match action.unwrap_or(Action::Serve) {
             Action::Serve => serve(&config).await,
             Action::Migrate => server::migrate(&config).await,
+            Action::Backup { file } => back_up(&config, &file).await,
         }
     });
     // Whoever still asks for the address of a database that is away is not waited for.
@@ -45,15 +47,29 @@ fn ended(result: Result<(), ServeError>) -> ExitCode {
 
 async fn serve(config: &Config) -> Result<(), ServeError> {
     // Before the first line is printed: whoever reads it may send a signal.
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stopped = stopped()?;
     let listener = TcpListener::bind(config.listen).await?;
-    let shutdown = async move {
+    server::run(config, listener, Clock::system(), stopped).await
+}
+
+/// What is not finished when it is told to stop is removed.
+async fn back_up(config: &Config, file: &Path) -> Result<(), ServeError> {
+    let stopped = stopped()?;
+    tokio::select! {
+        copied = server::back_up(config, file) => copied,
+        () = stopped => Err(ServeError::Interrupted),
+    }
+}
+
+/// Catches the signals that end the process from here on; returns when one comes.
+fn stopped() -> std::io::Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-    };
-    server::run(config, listener, Clock::system(), shutdown).await
+    })
 }
 
 fn start_tracing(format: LogFormat) {

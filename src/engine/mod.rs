@@ -4,6 +4,7 @@
 //! - [`Deadlines`]: wakes when a response window closes, and feeds the expiry through the committer.
 //! - [`Feed`]: tails the event log once for all subscribers, into a `ring`; each of them is a [`Subscription`], which is
 //!   woken by `wakeups` and reads what lies behind the ring from the `history`.
+//! - [`Health`]: whether the service can do its work.
 //! - [`keep_in_touch`]: replicas wake each other.
 //! - `housekeeping`: forgets what need not be remembered.
 
@@ -13,6 +14,7 @@ mod docket;
 mod error;
 mod feed;
 mod filter;
+mod health;
 mod history;
 mod housekeeping;
 mod page;
@@ -28,6 +30,7 @@ pub use deadlines::Deadlines;
 pub use error::Error;
 pub use feed::{Feed, FeedError, Start};
 pub use filter::EventFilter;
+pub use health::Health;
 pub use history::{head_of, require_known};
 pub use housekeeping::{forget_events, forget_requests};
 pub use page::Page;

@@ -116,8 +116,12 @@ fn of_database(error: &dyn DatabaseError) -> StorageError {
 /// By the result code. The low byte of an extended one is the primary one.
 fn of_sqlite(code: i32, what: String) -> StorageError {
     match code & 0xff {
-        // BUSY, LOCKED (by another process, for longer than we wait), READONLY, IOERR, FULL, CANTOPEN.
-        5 | 6 | 8 | 10 | 13 | 14 => StorageError::Unavailable(what),
+        // BUSY, LOCKED: by another process, for longer than we wait.
+        5 | 6 => StorageError::TimedOut,
+        8 => StorageError::Unavailable(format!("the file cannot be written, {what}")),
+        10 => StorageError::Unavailable(format!("the disk reports an error, {what}")),
+        13 => StorageError::Unavailable(format!("the disk is full, {what}")),
+        14 => StorageError::Unavailable(format!("a file cannot be opened, {what}")),
         _ => StorageError::Failed(what),
     }
 }
@@ -178,14 +182,15 @@ mod tests {
             assert_eq!(of_postgres(code, what()), error, "{code}");
         }
         let (busy_recovery, io_fsync) = (5 | 1 << 8, 10 | 4 << 8);
+        let said = |words: &str| StorageError::Unavailable(format!("{words}, what"));
         let sqlite = [
-            (5, unavailable()),
-            (6, unavailable()),
-            (busy_recovery, unavailable()),
-            (8, unavailable()),
-            (io_fsync, unavailable()),
-            (13, unavailable()),
-            (14, unavailable()),
+            (5, StorageError::TimedOut),
+            (6, StorageError::TimedOut),
+            (busy_recovery, StorageError::TimedOut),
+            (8, said("the file cannot be written")),
+            (io_fsync, said("the disk reports an error")),
+            (13, said("the disk is full")),
+            (14, said("a file cannot be opened")),
             (1, failed()),
             (19, failed()),
         ];

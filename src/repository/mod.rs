@@ -3,21 +3,25 @@
 //! - `connection`: how each database is opened.
 //! - `migration`: the tables, `entity`: their rows, `rows` and `codes`: rows to domain values and back.
 //! - `reads`: plain reads, `log`: those of the event log. `lists`: queries with filters and pages, and the index behind each. `transaction`: everything that is read under a lock, or written.
+//! - `writing`: whether the database can be written, and how it is left. `files`: those of a SQLite database, `backup`: a copy of one.
 //! - `bell`: how replicas on one PostgreSQL wake each other.
 //! - `batch`: many rows in statements whose text does not vary with their number.
 
+mod backup;
 mod batch;
 mod bell;
 mod codes;
 mod connection;
 mod entity;
 mod error;
+mod files;
 mod lists;
 mod log;
 mod migration;
 mod reads;
 mod rows;
 mod transaction;
+mod writing;
 
 use std::sync::Arc;
 
@@ -26,14 +30,17 @@ use sea_orm::{DatabaseConnection, DbBackend};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
+use self::files::DatabaseFiles;
 use crate::domain::{
     Dispute, DisputeId, DisputeKind, EventId, EventType, Order, OrderId, Parties, Recorded, Timestamp,
 };
 
+pub use backup::{BackupError, backup};
 pub use bell::{Bell, Listener};
 pub use connection::ConnectError;
 pub(crate) use connection::in_time;
 pub use error::StorageError;
+pub use files::FileError;
 pub use lists::{DisputeQuery, FoundDisputes, OrderQuery, Side, Sort};
 pub use log::{EventScan, OldEvents};
 pub use migration::SchemaError;
@@ -48,6 +55,8 @@ pub struct Repository {
     background: DatabaseConnection,
     /// One for each read of several statements that can run at once.
     moments: Arc<Semaphore>,
+    /// The files of a SQLite database.
+    files: Option<Arc<DatabaseFiles>>,
 }
 
 impl Repository {
@@ -58,7 +67,8 @@ impl Repository {
 
     /// Applies the schema, or finds it applied. Processes that start at once do not race.
     pub async fn migrate(&self) -> Result<(), SchemaError> {
-        migration::apply(&self.writer).await
+        migration::apply(&self.writer).await?;
+        Ok(self.watch_files().await?)
     }
 }
 

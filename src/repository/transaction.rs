@@ -20,6 +20,7 @@ use super::batch::{filled_up, insert_all};
 use super::connection::{ACQUIRE_TIMEOUT, in_time};
 use super::entity::{dispute, event, event_log, idempotency_key, order};
 use super::error::StorageError;
+use super::files::DatabaseFiles;
 use super::log::OldEvents;
 use super::{Changes, IdempotencyRecord, Repository, log, reads, rows};
 use crate::domain::{Case, Dispute, DisputeId, DisputeKind, OrderId, Timestamp};
@@ -50,6 +51,7 @@ fn snapshot(backend: DbBackend) -> TransactionOptions {
 #[derive(Debug)]
 pub struct Transaction {
     inner: DatabaseTransaction,
+    files: Option<Arc<DatabaseFiles>>,
 }
 
 /// What to do about an order that somebody else has locked.
@@ -85,8 +87,11 @@ impl Repository {
 
     /// Begins a write transaction; on SQLite it is the only one from here on.
     pub async fn begin(&self) -> Result<Transaction, StorageError> {
+        if let Some(files) = &self.files {
+            files.require()?;
+        }
         let inner = self.writer.begin_with_options(begun(SqliteTransactionMode::Immediate)).await?;
-        Ok(Transaction { inner })
+        Ok(Transaction { inner, files: self.files.clone() })
     }
 }
 
@@ -245,7 +250,9 @@ impl Transaction {
     pub async fn commit(self) -> Result<(), StorageError> {
         match self.inner.commit().await.map_err(StorageError::from) {
             Err(StorageError::Failed(what)) => Err(StorageError::Unavailable(format!("the commit failed: {what}"))),
-            result => result,
+            Err(error) => Err(error),
+            // What was committed to files that are gone by now is nowhere.
+            Ok(()) => self.files.map_or(Ok(()), |files| files.require()),
         }
     }
 

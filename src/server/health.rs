@@ -7,10 +7,10 @@ use tonic_health::server::HealthReporter;
 /// The services, by the names under which their health is asked for; the empty one is the whole server.
 const NAMES: [&str; 3] = ["", "disputes.v1.DisputeService", "disputes.v1.OrderService"];
 
-/// Keeps the health service true: serving while the database can be read. Never ends before the feed does.
-pub(super) async fn keep_true(health: HealthReporter, mut reachable: Receiver<bool>) {
-    while reachable.changed().await.is_ok() {
-        let is_serving = *reachable.borrow_and_update();
+/// Keeps the health service true: serving while the service can do its work. Never ends before that is no longer found out.
+pub(super) async fn keep_true(health: HealthReporter, mut serving: Receiver<bool>) {
+    while serving.changed().await.is_ok() {
+        let is_serving = *serving.borrow_and_update();
         report(&health, is_serving).await;
     }
 }

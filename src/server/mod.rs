@@ -6,7 +6,8 @@ mod connections;
 mod health;
 mod socket;
 
-use std::pin::pin;
+use std::path::Path;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,17 +19,20 @@ use tower::Layer as _;
 
 use self::connections::Bounds;
 use crate::clock::Clock;
-use crate::config::{self, Config, ConfigError, PolicyFileError};
+use crate::config::{self, AuthMode, Config, ConfigError, PolicyFileError};
 use crate::domain::Policy;
-use crate::engine::{Committer, Deadlines, Feed, forget_events, forget_requests, keep_in_touch};
+use crate::engine::{Committer, Deadlines, Feed, Health, forget_events, forget_requests, keep_in_touch};
 use crate::grpc::{self, Described, Quota, RpcLayer, Shared, Translations};
-use crate::repository::{Bell, ConnectError, Repository, SchemaError, StorageError};
+use crate::repository::{self, BackupError, Bell, ConnectError, Repository, SchemaError, StorageError};
 
 /// How long streams and commands in flight have to end; with what follows, the process is gone within 10 s.
-const DRAIN: Duration = Duration::from_secs(8);
+const DRAIN: Duration = Duration::from_millis(6_500);
 
 /// How long the committer has for what is still in its queue.
 const LAST_COMMITS: Duration = Duration::from_secs(1);
+
+/// How long it may take to leave the database in order.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How many RPCs one connection can have in flight, beside as many streams of events as one caller can have.
 const RPCS_PER_CONNECTION: usize = 1_024;
@@ -63,31 +67,82 @@ pub enum ServeError {
     /// What must go on for as long as the service runs has ended: the log says why.
     #[error("a part of the service has failed, it stops")]
     Background,
+    /// The database's files are no longer what was opened.
+    #[error("{0}: nothing more is read from it or acknowledged, the service ends")]
+    Lost(String),
+    /// There is no copy of the database.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// The process was told to stop.
+    #[error("stopped before the copy was whole, nothing is left of it")]
+    Interrupted,
 }
 
 /// Applies the database schema.
 pub async fn migrate(config: &Config) -> Result<(), ServeError> {
     let repository = Repository::connect(&config.database_url).await?;
-    Ok(repository.migrate().await?)
+    let migrated = repository.migrate().await;
+    close(&repository).await;
+    Ok(migrated?)
+}
+
+/// Copies a SQLite database, also while it is served.
+pub async fn back_up(config: &Config, file: &Path) -> Result<(), ServeError> {
+    Ok(repository::backup(&config.database_url, file).await?)
+}
+
+/// What is read before the database is opened.
+struct Settings {
+    auth: AuthMode,
+    policy: Arc<Policy>,
+    translations: Translations,
 }
 
 /// Runs the service on `listener` until `shutdown` completes, then drains: health turns NOT_SERVING,
-/// streams end, commands in flight finish.
+/// streams end, commands in flight finish, and the database is left in order.
 pub async fn run(
     config: &Config,
     listener: TcpListener,
     clock: Clock,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let auth = config.auth_mode()?;
-    let policy = Arc::new(config.policy.as_deref().map_or_else(|| Ok(Policy::default()), config::load_policy)?);
-    let translations = Translations::load()?;
+    let settings = Settings {
+        auth: config.auth_mode()?,
+        policy: Arc::new(config.policy.as_deref().map_or_else(|| Ok(Policy::default()), config::load_policy)?),
+        translations: Translations::load()?,
+    };
     let mut shutdown = pin!(shutdown);
-    let (repository, bell, feed) = tokio::select! {
-        opened = open(config) => opened?,
+    let repository = tokio::select! {
+        opened = Repository::connect(&config.database_url) => Arc::new(opened?),
+        () = &mut shutdown => return Ok(()),
+    };
+    let served = serve(config, listener, clock, shutdown, settings, repository.clone()).await;
+    close(&repository).await;
+    served
+}
+
+/// Leaves the database in order.
+async fn close(repository: &Repository) {
+    if tokio::time::timeout(CLOSE_TIMEOUT, repository.close()).await.is_err() {
+        tracing::warn!("the database was not closed in time: before it is copied, start and stop the service again");
+    }
+}
+
+/// Runs the service on a database that is open.
+async fn serve(
+    config: &Config,
+    listener: TcpListener,
+    clock: Clock,
+    mut shutdown: Pin<&mut impl Future<Output = ()>>,
+    Settings { auth, policy, translations }: Settings,
+    repository: Arc<Repository>,
+) -> Result<(), ServeError> {
+    let (bell, feed) = tokio::select! {
+        prepared = prepare(config, repository.clone()) => prepared?,
         // Another process may migrate for a long time.
         () = &mut shutdown => return Ok(()),
     };
+    let (health, keep_healthy) = Health::start(repository.clone(), feed.reachable()).await;
     let deadlines = Arc::<Deadlines>::default();
     let (committer, totals, commits) = Committer::new(
         repository.clone(),
@@ -97,6 +152,7 @@ pub async fn run(
         feed.clone(),
         deadlines.clone(),
     );
+    let mut keep_healthy = tokio::spawn(keep_healthy);
     let mut commits = tokio::spawn(commits);
     // None of these ends by itself.
     let mut background = JoinSet::new();
@@ -111,12 +167,12 @@ pub async fn run(
     }
 
     let drain = CancellationToken::new();
-    let (health, health_service) = tonic_health::server::health_reporter();
-    let reachable = feed.reachable();
+    let (reporter, health_service) = tonic_health::server::health_reporter();
+    let is_serving = health.is_serving();
     // Whoever asks as soon as we listen is answered.
-    let is_serving = *reachable.borrow();
-    health::report(&health, is_serving).await;
-    let reporting = tokio::spawn(health::keep_true(health.clone(), reachable));
+    let serves = *is_serving.borrow();
+    health::report(&reporter, serves).await;
+    let reporting = tokio::spawn(health::keep_true(reporter.clone(), is_serving));
     let described = Described::new()?;
     let shared = Arc::new(Shared {
         committer: committer.clone(),
@@ -152,14 +208,17 @@ pub async fn run(
         () = &mut connections => Err(ServeError::Background),
         _ = background.join_next() => Err(ServeError::Background),
         _ = &mut commits => Err(ServeError::Background),
+        lost = &mut keep_healthy => lost.map_or(Err(ServeError::Background), |what| Err(ServeError::Lost(what))),
         () = &mut shutdown => Ok(()),
     };
     // Before streams of health end.
     reporting.abort();
     let _ = reporting.await;
-    health::report(&health, false).await;
+    health::report(&reporter, false).await;
     drain.cancel();
-    ended?;
+    if let Err(ServeError::Background) = ended {
+        return ended;
+    }
     if tokio::time::timeout(DRAIN, connections).await.is_err() {
         tracing::warn!("some clients did not leave in time, their connections are cut");
     }
@@ -169,15 +228,14 @@ pub async fn run(
         tracing::warn!("the last commands were not committed in time");
     }
     let (commands, batches) = totals.commands_and_batches();
+    keep_healthy.abort();
     tracing::info!(commands, batches, "stopped");
-    Ok(())
+    ended
 }
 
-/// Opens the database, with the schema of this version.
-async fn open(config: &Config) -> Result<(Arc<Repository>, Option<Bell>, Arc<Feed>), ServeError> {
-    let repository = Arc::new(Repository::connect(&config.database_url).await?);
+/// Brings the database to the schema of this version, and begins to read its log.
+async fn prepare(config: &Config, repository: Arc<Repository>) -> Result<(Option<Bell>, Arc<Feed>), ServeError> {
     repository.migrate().await?;
     let bell = if config.notify { Bell::open(&config.database_url).await? } else { None };
-    let feed = Arc::new(Feed::new(repository.clone()).await?);
-    Ok((repository, bell, feed))
+    Ok((bell, Arc::new(Feed::new(repository).await?)))
 }

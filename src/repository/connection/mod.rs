@@ -11,8 +11,9 @@ use tokio::sync::Semaphore;
 
 use super::Repository;
 use super::error::StorageError;
+use super::files::FileError;
 pub(super) use postgres::postgres;
-use sqlite::{require_recent_sqlite, sqlite};
+pub(super) use sqlite::open_to_copy;
 
 /// How long to wait for a connection before saying that there is none.
 pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -23,14 +24,12 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How many connections there are for plain reads on each database …
 const POSTGRES_READERS: u32 = 8;
-const SQLITE_READERS: u32 = 4;
 /// … and how many of them reads of several statements leave alone: lists, however many are asked for, must not keep
 /// the callers' single reads waiting.
 const FREE_READERS: u32 = 2;
 
 /// How many connections the feed and the deadlines share: no caller keeps them waiting.
 const POSTGRES_BACKGROUND: u32 = 2;
-const SQLITE_BACKGROUND: u32 = 1;
 
 /// How many prepared statements a connection keeps: about a dozen texts, each in ten sizes.
 const STATEMENTS: usize = 512;
@@ -50,6 +49,12 @@ pub enum ConnectError {
         /// The version that was found.
         found: String,
     },
+    /// The file of a SQLite database cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The URL cannot be read. It may hold a password: it is not repeated, nor is a part of it.
+    #[error("the database URL is not valid")]
+    InvalidUrl,
     /// It does not answer, or not as it should.
     #[error("the database cannot be opened: {0}")]
     Failed(#[from] StorageError),
@@ -80,17 +85,13 @@ impl Repository {
             let writer = Database::connect(postgres(url, 2)).await?;
             let reader = Database::connect(postgres(url, POSTGRES_READERS)).await?;
             let background = Database::connect(postgres(url, POSTGRES_BACKGROUND)).await?;
-            Ok(Self { writer, reader, background, moments: moments(POSTGRES_READERS) })
+            Ok(Self { writer, reader, background, moments: moments(POSTGRES_READERS), files: None })
         } else if !url.starts_with("sqlite:") {
             Err(ConnectError::UnknownScheme)
         } else if url.contains(":memory:") || url.contains("mode=memory") {
             Err(ConnectError::InMemory)
         } else {
-            let writer = Database::connect(sqlite(url, 1, false)).await?;
-            require_recent_sqlite(&writer).await?;
-            let reader = Database::connect(sqlite(url, SQLITE_READERS, true)).await?;
-            let background = Database::connect(sqlite(url, SQLITE_BACKGROUND, true)).await?;
-            Ok(Self { writer, reader, background, moments: moments(SQLITE_READERS) })
+            sqlite::open(url).await
         }
     }
 }

@@ -1,15 +1,27 @@
 //! How SQLite is opened.
 
+use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::sqlx::Connection as _;
-use sea_orm::sqlx::sqlite::{SqliteConnection, SqliteJournalMode, SqliteSynchronous};
-use sea_orm::{ConnectOptions, ConnectionTrait as _, DatabaseConnection, Statement, sqlx};
+use sea_orm::sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteError, SqliteJournalMode, SqliteSynchronous,
+};
+use sea_orm::sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
+use sea_orm::{ConnectOptions, Database, sqlx};
 
-use super::{ConnectError, STATEMENTS, common};
+use super::{ConnectError, STATEMENTS, common, moments};
+use crate::repository::Repository;
+use crate::repository::files::{DatabaseFiles, FileError};
 
 /// Before this version SQLite could lose commits that it had acknowledged.
 const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
+
+/// How many connections there are for plain reads …
+const READERS: u32 = 4;
+/// … and how many the feed and the deadlines share.
+const BACKGROUND: u32 = 1;
 
 /// How long another process may keep SQLite's write lock before we give up on ours.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -21,21 +33,78 @@ const SQLITE_CACHE_KIB: u32 = 32 * 1024;
 /// once for all of them.
 const WAL_PAGES: u32 = 8_192;
 
-pub(super) fn sqlite(url: &str, connections: u32, only_reads: bool) -> ConnectOptions {
+/// Opens the database file that a URL names, with its one writer; makes it if the URL says so.
+pub(super) async fn open(url: &str) -> Result<Repository, ConnectError> {
+    let (path, may_create) = named_by(url)?;
+    if let Some(parameter) = read_only_by(url) {
+        let problem = format!("cannot be written: its URL says {parameter}, and the service has to write");
+        return Err(FileError::new(&path, problem).into());
+    }
+    let files = Arc::new(DatabaseFiles::find(&path, may_create)?);
+    let options = with_settings(options_of(url)?, false).disable_statement_logging();
+    let mut first = options.connect().await.map_err(|error| not_opened(&path, &error))?;
+    require_recent(&mut first, &path).await?;
+    // Another process may have the database for itself.
+    first.execute("BEGIN IMMEDIATE; ROLLBACK").await.map_err(|error| not_opened(&path, &error))?;
+    let writer = Database::connect(pool(url, 1, false)).await?;
+    let reader = Database::connect(pool(url, READERS, true)).await?;
+    let background = Database::connect(pool(url, BACKGROUND, true)).await?;
+    first.close().await.map_err(|error| not_opened(&path, &error))?;
+    Ok(Repository { writer, reader, background, moments: moments(READERS), files: Some(files) })
+}
+
+/// Opens a database that is there, to copy it.
+pub(in crate::repository) async fn open_to_copy(url: &str) -> Result<SqliteConnection, ConnectError> {
+    if !url.starts_with("sqlite:") {
+        return Err(ConnectError::UnknownScheme);
+    }
+    let (path, _) = named_by(url)?;
+    if !path.exists() {
+        return Err(FileError::new(&path, "does not exist").into());
+    }
+    let options = options_of(url)?.create_if_missing(false).busy_timeout(BUSY_TIMEOUT).disable_statement_logging();
+    let mut connection = options.connect().await.map_err(|error| not_opened(&path, &error))?;
+    connection.execute("SELECT count(*) FROM sqlite_schema").await.map_err(|error| not_opened(&path, &error))?;
+    Ok(connection)
+}
+
+/// The file that a URL names, and whether it may be made.
+fn named_by(url: &str) -> Result<(PathBuf, bool), ConnectError> {
+    let path = options_of(url)?.get_filename().to_owned();
+    Ok((path, parameters(url).any(|parameter| parameter == "mode=rwc")))
+}
+
+fn options_of(url: &str) -> Result<SqliteConnectOptions, ConnectError> {
+    SqliteConnectOptions::from_str(url).map_err(|_| ConnectError::InvalidUrl)
+}
+
+/// The parameter of a URL by which its database cannot be written.
+fn read_only_by(url: &str) -> Option<&str> {
+    parameters(url).find(|parameter| ["mode=ro", "immutable=true", "immutable=1"].contains(parameter))
+}
+
+fn parameters(url: &str) -> impl Iterator<Item = &str> {
+    url.split_once('?').map_or("", |(_, parameters)| parameters).split('&')
+}
+
+fn pool(url: &str, connections: u32, only_reads: bool) -> ConnectOptions {
     let mut options = common(url, connections);
     options.map_sqlx_sqlite_pool_opts(|pool| pool.after_release(|connection, _| Box::pin(has_ended(connection))));
-    options.map_sqlx_sqlite_opts(move |options| {
-        let options = options
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT)
-            .statement_cache_capacity(STATEMENTS)
-            .pragma("cache_size", format!("-{SQLITE_CACHE_KIB}"))
-            .pragma("wal_autocheckpoint", WAL_PAGES.to_string());
-        if only_reads { options.pragma("query_only", "ON") } else { options }
-    });
+    // The file is there by now. If it is gone, it is not made again.
+    options.map_sqlx_sqlite_opts(move |options| with_settings(options.create_if_missing(false), only_reads));
     options
+}
+
+fn with_settings(options: SqliteConnectOptions, only_reads: bool) -> SqliteConnectOptions {
+    let options = options
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .statement_cache_capacity(STATEMENTS)
+        .pragma("cache_size", format!("-{SQLITE_CACHE_KIB}"))
+        .pragma("wal_autocheckpoint", WAL_PAGES.to_string());
+    if only_reads { options.pragma("query_only", "ON") } else { options }
 }
 
 /// Whether nothing of a transaction is left on a connection that goes back to its pool; if not, it is closed.
@@ -50,14 +119,32 @@ async fn has_ended(connection: &mut SqliteConnection) -> Result<bool, sqlx::Erro
     Ok(!connection.is_in_transaction())
 }
 
-pub(super) async fn require_recent_sqlite(connection: &DatabaseConnection) -> Result<(), ConnectError> {
-    let ask = Statement::from_string(connection.get_database_backend(), "SELECT sqlite_version() AS version");
-    let row = connection.query_one_raw(ask).await?;
-    let found: String = row.map(|row| row.try_get("", "version")).transpose()?.unwrap_or_default();
+async fn require_recent(connection: &mut SqliteConnection, path: &Path) -> Result<(), ConnectError> {
+    let row = connection.fetch_one("SELECT sqlite_version()").await.map_err(|error| not_opened(path, &error))?;
+    let found: String = row.try_get(0).map_err(|error| not_opened(path, &error))?;
     let mut parts = found.split('.').map(|part| part.parse().unwrap_or(0));
     let mut part = || parts.next().unwrap_or(0);
     if (part(), part(), part()) < OLDEST_SQLITE {
         return Err(ConnectError::SqliteTooOld { found });
     }
     Ok(())
+}
+
+/// What SQLite means when it does not open a file.
+fn not_opened(path: &Path, error: &sqlx::Error) -> ConnectError {
+    let sqlite = error.as_database_error().and_then(|error| error.try_downcast_ref::<SqliteError>());
+    let code = sqlite.and_then(|error| sqlx::error::DatabaseError::code(error)?.parse().ok());
+    let problem = match code.map(|code: i32| (code & 0xff, code)) {
+        Some((5 | 6, _)) => "is locked by another process".to_owned(),
+        // The file itself can be written: that was tried before.
+        Some((8 | 14, _)) => "cannot be written: its directory, or a file NAME-wal or NAME-shm that somebody left \
+            beside it, does not allow that"
+            .to_owned(),
+        Some((11, _)) => "is damaged".to_owned(),
+        // IOERR_SHMSIZE: there is no room for NAME-shm.
+        Some((13, _) | (_, 4_874)) => "cannot be written: the disk is full".to_owned(),
+        Some((26, _)) => "is not a SQLite database".to_owned(),
+        _ => format!("cannot be opened: {error}"),
+    };
+    FileError::new(path, problem).into()
 }

@@ -9,6 +9,7 @@ mod m0002_whole_rulebook;
 mod m0003_events_by_whom;
 mod m0004_settlement_attempts;
 mod m0005_release;
+mod m0007_write_probe;
 
 use std::collections::BTreeSet;
 
@@ -16,7 +17,7 @@ use sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, DbErr, SqliteTransactionMode, Statement, TransactionTrait as _,
     TryGetable,
 };
-use sea_orm_migration::{MigrationTrait, MigratorTrait};
+use sea_orm_migration::{MigrationName as _, MigrationTrait, MigratorTrait};
 
 use super::error::{StorageError, is_denied};
 use super::transaction::begun;
@@ -32,9 +33,13 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_events_by_whom::Migration),
             Box::new(m0004_settlement_attempts::Migration),
             Box::new(m0005_release::Migration),
+            Box::new(m0007_write_probe::Migration),
         ]
     }
 }
+
+/// What the first migration makes.
+const FIRST_TABLES: [&str; 5] = ["orders", "disputes", "events", "event_log", "idempotency_keys"];
 
 /// Why this release cannot run on a database.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,6 +67,14 @@ pub enum SchemaError {
     NotTheOwner {
         /// The migrations.
         pending: String,
+    },
+    /// A table of ours is there, and not of our making.
+    #[error(
+        "the database already has a table {table}, of another application: the service needs a database, or a schema, of its own"
+    )]
+    Foreign {
+        /// The table.
+        table: String,
     },
     /// The role may not read what tells which schema there is.
     #[error(
@@ -98,6 +111,9 @@ pub(super) async fn apply(writer: &DatabaseConnection) -> Result<(), SchemaError
     }
     // Again: another process may have been first.
     let pending = pending(&transaction).await?;
+    if let Some(table) = foreign(&transaction, &pending).await? {
+        return Err(SchemaError::Foreign { table });
+    }
     if !pending.is_empty() {
         Migrator::up(&transaction, None).await.map_err(|error| {
             if is_denied(&error) { SchemaError::NotTheOwner { pending: listed(&pending) } } else { error.into() }
@@ -131,6 +147,22 @@ async fn pending(connection: &impl ConnectionTrait) -> Result<BTreeSet<String>, 
         return Err(SchemaError::OtherLine { unknown: listed(&unknown), pending: listed(&pending) });
     }
     Ok(pending)
+}
+
+/// A table that the first migration would make and that is there, if that is still to be applied.
+async fn foreign(connection: &impl ConnectionTrait, pending: &BTreeSet<String>) -> Result<Option<String>, DbErr> {
+    if !pending.contains(m0001_initial::Migration.name()) {
+        return Ok(None);
+    }
+    let tables = match connection.get_database_backend() {
+        DbBackend::Postgres => {
+            "SELECT relname::text FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+                WHERE nspname = current_schema()"
+        }
+        _ => "SELECT name FROM sqlite_master",
+    };
+    let found: Vec<String> = column(connection, tables).await?;
+    Ok(found.into_iter().find(|name| FIRST_TABLES.contains(&name.as_str())))
 }
 
 fn listed(migrations: &BTreeSet<String>) -> String {

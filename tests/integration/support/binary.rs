@@ -4,6 +4,9 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
+
+use dispute_service::clock::pause;
 
 /// A running `dispute-service`. Killed when dropped.
 pub struct Binary {
@@ -82,11 +85,36 @@ impl Binary {
         self.ended()
     }
 
+    /// Waits until the process ends by itself. Answers whether it exited with 0, and what it logged; `None` if it still
+    /// runs after `within`.
+    pub async fn ends(mut self, within: Duration) -> Option<(bool, String)> {
+        for _ in 0..within.as_millis() / 10 {
+            if self.child.try_wait().unwrap().is_some() {
+                return Some(self.ended());
+            }
+            pause(Duration::from_millis(10)).await;
+        }
+        None
+    }
+
     fn ended(&mut self) -> (bool, String) {
         let status = self.child.wait().unwrap();
         self.reader.take().map(JoinHandle::join).unwrap_or(Ok(())).unwrap();
         (status.success(), std::mem::take(&mut *self.log.lock().unwrap()))
     }
+}
+
+/// Runs the program until it ends. Answers whether it exited with 0, and its last line on standard error.
+pub fn run(program: &str, arguments: &[&str]) -> (bool, String) {
+    let output = Command::new(program)
+        .args(arguments)
+        .env("RUST_LOG", "warn")
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    (output.status.success(), said.lines().last().unwrap_or_default().to_owned())
 }
 
 impl Drop for Binary {

@@ -56,6 +56,11 @@ impl Service {
         Some(Self::on(tempfile::tempdir().unwrap(), url).await)
     }
 
+    /// A service on this database, which is empty.
+    pub async fn on_database(url: String) -> Self {
+        Self::on(tempfile::tempdir().unwrap(), url).await
+    }
+
     /// The same, behind a network that the test can cut. Its database is reached past that at the URL beside it.
     pub async fn on_postgres_behind_a_network() -> Option<(Self, Forwarder, String)> {
         let url = postgres::new_database().await?;

@@ -1,0 +1,304 @@
+//! The files of a SQLite database: made for their owner alone, and watched. SQLite goes on writing into a file that was
+//! removed or moved, and into one that somebody else wrote over: what it acknowledges then is nowhere.
+
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use tokio::sync::watch;
+
+use super::error::StorageError;
+
+/// Who may read and write what we make: its owner.
+const OWNER_ALONE: u32 = 0o600;
+
+/// What SQLite adds to the name of a database for the files beside it: the write-ahead log, and its index.
+const BESIDE: [&str; 2] = ["-wal", "-shm"];
+
+/// On a disk with less room than this a batch of commands may not find enough.
+const ROOM_BYTES: usize = 256 * 1024;
+
+/// How often a look at the file is repeated before it is believed that somebody wrote over it: SQLite may be writing.
+const LOOKS: usize = 3;
+
+/// How a database file cannot be used, to go with its name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the database file {path} {problem}")]
+pub struct FileError {
+    /// The file.
+    pub path: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl FileError {
+    pub(super) fn new(path: &Path, problem: impl Into<String>) -> Self {
+        Self { path: path.display().to_string(), problem: problem.into() }
+    }
+}
+
+/// The file with a database, and those beside it.
+#[derive(Debug)]
+pub(super) struct DatabaseFiles {
+    /// As it was named.
+    path: PathBuf,
+    /// Held open to look at what is in it. To close it would take away the locks that SQLite has on it.
+    file: File,
+    /// Which files these are, once SQLite has made them all.
+    watched: OnceLock<Watched>,
+    lost: watch::Sender<Option<Loss>>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    /// The database, and what is beside it.
+    identities: [(PathBuf, Identity); 3],
+    last_seen: Mutex<Stamp>,
+}
+
+/// Which file it is, whatever it is called.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+/// What SQLite never sets back in a file. A copy that was made before this process opened it has a lower count: opening
+/// raises it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Stamp {
+    /// How often the first page was changed: with every change of the file's size, among others.
+    changes: u32,
+    /// How long the file must be, by that page.
+    promised: u64,
+    /// How long it is.
+    length: u64,
+}
+
+/// What became of the files.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Loss {
+    /// A sentence for the operator.
+    pub(super) what: String,
+    /// Whether what is at the path is the same file, with something else in it.
+    pub(super) is_overwritten: bool,
+}
+
+impl DatabaseFiles {
+    /// Finds the database file, or makes one if `may_create`.
+    pub(super) fn find(path: &Path, may_create: bool) -> Result<Self, FileError> {
+        let file = open(path, may_create)?;
+        Ok(Self { path: path.to_owned(), file, watched: OnceLock::new(), lost: watch::Sender::new(None) })
+    }
+
+    /// Where the database is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Watches the files from here on. SQLite has made them, and has just changed the first page.
+    pub(super) fn watch(&self) -> Result<(), StorageError> {
+        let watched = self.watched().map_err(|error| self.unreadable(&error))?;
+        // Whoever migrates twice watches from the first time on.
+        let _ = self.watched.set(watched);
+        Ok(())
+    }
+
+    fn watched(&self) -> io::Result<Watched> {
+        // Where a link leads: SQLite's other files are there.
+        let real = fs::canonicalize(&self.path)?;
+        let [log, index] = BESIDE.map(|suffix| beside(&real, suffix));
+        let identify = |path: PathBuf| fs::metadata(&path).map(|metadata| (path, Identity::of(&metadata)));
+        Ok(Watched {
+            identities: [identify(self.path.clone())?, identify(log)?, identify(index)?],
+            last_seen: Mutex::new(self.stamp()?),
+        })
+    }
+
+    /// Whether the files are still what they were: so what was just committed is in them. Once they are not, they never
+    /// are again.
+    pub(super) fn require(&self) -> Result<(), StorageError> {
+        if self.lost.borrow().is_none()
+            && let Some(watched) = self.watched.get()
+            && let Some(loss) = self.loss(watched)
+        {
+            self.lost.send_replace(Some(loss));
+        }
+        match &*self.lost.borrow() {
+            None => Ok(()),
+            Some(loss) => Err(StorageError::Unavailable(loss.what.clone())),
+        }
+    }
+
+    fn loss(&self, watched: &Watched) -> Option<Loss> {
+        let loss = |what, is_overwritten| Some(Loss { what, is_overwritten });
+        for (path, identity) in &watched.identities {
+            let path_name = path.display();
+            match fs::metadata(path).map(|metadata| Identity::of(&metadata)) {
+                Ok(found) if found == *identity => {}
+                Ok(_) => return loss(format!("{path_name} was replaced by another file while it was served"), false),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return loss(format!("{path_name} was removed or moved while it was served"), false);
+                }
+                Err(error) => {
+                    return loss(format!("{path_name} can no longer be found: {}", in_words(&error)), false);
+                }
+            }
+        }
+        let mut last_seen = watched.last_seen.lock().unwrap_or_else(PoisonError::into_inner);
+        for _ in 0..LOOKS {
+            if let Ok(stamp) = self.stamp()
+                && stamp.can_follow(*last_seen)
+            {
+                *last_seen = stamp;
+                return None;
+            }
+        }
+        loss(format!("{} was written over, or cut off, while it was served", self.path.display()), true)
+    }
+
+    fn stamp(&self) -> io::Result<Stamp> {
+        // The file's header, see https://www.sqlite.org/fileformat.html: big-endian numbers.
+        let mut header = [0; 32];
+        self.file.read_exact_at(&mut header, 0)?;
+        let [.., a, b, _, _, _, _, _, _, c0, c1, c2, c3, p0, p1, p2, p3] = header;
+        let page_size = match u64::from(u16::from_be_bytes([a, b])) {
+            1 => 65_536,
+            size => size,
+        };
+        let pages = u64::from(u32::from_be_bytes([p0, p1, p2, p3]));
+        Ok(Stamp {
+            changes: u32::from_be_bytes([c0, c1, c2, c3]),
+            promised: pages.saturating_mul(page_size),
+            length: self.file.metadata()?.len(),
+        })
+    }
+
+    fn unreadable(&self, error: &io::Error) -> StorageError {
+        StorageError::Unavailable(format!("{} cannot be looked at: {}", self.path.display(), in_words(error)))
+    }
+
+    /// What became of the files, once something did.
+    pub(super) async fn lost(&self) -> Loss {
+        let mut lost = self.lost.subscribe();
+        match lost.wait_for(Option::is_some).await.map(|loss| loss.clone()) {
+            Ok(Some(loss)) => loss,
+            // The sender lives as long as this.
+            Ok(None) | Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// What became of the files, if something did.
+    pub(super) fn loss_so_far(&self) -> Option<Loss> {
+        self.lost.borrow().clone()
+    }
+
+    /// Takes the write-ahead log away from a file that somebody wrote over: whoever opens that next would have the old
+    /// one written into it. What is in the log is kept, under a name of its own.
+    pub(super) fn set_log_aside(&self) -> io::Result<()> {
+        let Some(watched) = self.watched.get() else { return Ok(()) };
+        let [_, (log, _), (index, _)] = &watched.identities;
+        fs::rename(log, beside(log, ".old"))?;
+        fs::remove_file(index)
+    }
+
+    /// Finds out whether there is room on the disk for what commands write.
+    pub(super) async fn find_room(&self) -> Result<(), StorageError> {
+        let folder = folder_of(&self.path).to_owned();
+        let wrote =
+            tokio::task::spawn_blocking(move || tempfile::tempfile_in(folder)?.write_all(&[0; ROOM_BYTES])).await;
+        match wrote {
+            Ok(Err(error)) if is_full(&error) => {
+                Err(StorageError::Unavailable(format!("the disk is full: {}", in_words(&error))))
+            }
+            // Whatever else does not let it does not stand in SQLite's way.
+            Ok(Ok(()) | Err(_)) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Whether everything is in the one file.
+    pub(super) fn is_one_file(&self) -> bool {
+        BESIDE.iter().all(|suffix| !beside(&self.path, suffix).exists())
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&error.kind())
+}
+
+impl Identity {
+    fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
+impl Stamp {
+    /// Whether this can be what became of an earlier one by SQLite's hand: which makes a file shorter only when it has
+    /// said so on the first page.
+    fn can_follow(self, earlier: Self) -> bool {
+        self.changes >= earlier.changes && (self.length >= earlier.length || self.length >= self.promised)
+    }
+}
+
+/// Opens a database file, or makes one, and says in words what does not let it.
+fn open(path: &Path, may_create: bool) -> Result<File, FileError> {
+    let problem = |problem: String| Err(FileError::new(path, problem));
+    let opened = OpenOptions::new().read(true).write(true).open(path);
+    match opened {
+        Ok(file) => Ok(file),
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => problem("is a directory".to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            problem("cannot be created: a part of its path is not a directory".to_owned())
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            problem(format!("cannot be written: {}", in_words(&error)))
+        }
+        Err(_) => match folder_of(path).metadata() {
+            Ok(_) if !may_create => problem("does not exist, and is created only with mode=rwc in its URL".to_owned()),
+            Ok(_) => create(path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                problem(format!("cannot be created: the directory {} does not exist", folder_of(path).display()))
+            }
+            Err(error) => problem(format!("cannot be created: {}", in_words(&error))),
+        },
+    }
+}
+
+/// Makes a file that is its owner's alone, whatever the umask; or finds the one that another process just made.
+fn create(path: &Path) -> Result<File, FileError> {
+    let made = make_private(path).or_else(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => OpenOptions::new().read(true).write(true).open(path),
+        _ => Err(error),
+    });
+    made.map_err(|error| FileError::new(path, format!("cannot be created: {}", in_words(&error))))
+}
+
+/// Makes a new file that is its owner's alone, whatever the umask.
+pub(super) fn make_private(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(OWNER_ALONE).open(path)?;
+    file.set_permissions(Permissions::from_mode(OWNER_ALONE))?;
+    Ok(file)
+}
+
+/// The directory that a file is in.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// The file with the same name and more.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// What the system says, without its number.
+pub(super) fn in_words(error: &io::Error) -> String {
+    let said = error.to_string();
+    said.split(" (os error").next().unwrap_or(&said).to_owned()
+}

@@ -1,0 +1,142 @@
+//! Whether the database can be written: only a write tells. And how a database is left.
+
+use std::time::Duration;
+
+use sea_orm::sqlx::{AssertSqlSafe, Executor as _};
+use sea_orm::{ConnectionTrait as _, Statement};
+
+use super::Repository;
+use super::error::{StorageError, of_sqlx};
+
+/// How long a write, and a read, may take before the database is taken for slow.
+const WRITE_TIMEOUT: Duration = Duration::from_millis(700);
+const READ_TIMEOUT: Duration = Duration::from_millis(400);
+
+/// How long readers that have something in hand are waited for when their database is left.
+const LAST_READS: Duration = Duration::from_millis(500);
+
+/// How long a batch that is being written is waited for when the files are no longer what they were.
+const LAST_BATCH: Duration = Duration::from_secs(2);
+
+/// A row that is written over and over needs no new room. What a function returns does: beyond 64 KiB it goes to the disk,
+/// where the tables are. One statement for the server: it begins and ends by itself, also if nobody waits for it.
+const POSTGRES_PROBE: &str = "SET LOCAL lock_timeout = '500ms'; SET LOCAL work_mem = '64kB'; SET LOCAL temp_tablespaces = ''; \
+    SELECT count(*) FROM generate_series(1, 8192); \
+    UPDATE write_probe SET writes = writes + 1 WHERE id = 1";
+const SQLITE_PROBE: &str = "UPDATE write_probe SET writes = writes + 1 WHERE id = 1";
+
+/// What `file` and others find in the header of our databases: `DSPT`.
+const APPLICATION_ID: u32 = 0x4453_5054;
+
+impl Repository {
+    /// Writes something, as a command would, and something that needs new room. If it is not done within less than a
+    /// second, [`StorageError::TimedOut`]: then it may be done later.
+    pub async fn probe_write(&self) -> Result<(), StorageError> {
+        let Some(files) = &self.files else { return self.probe_postgres().await };
+        files.require()?;
+        let write = async {
+            // Where SQLite's log was moved into the database, it has room for itself, but not for long.
+            files.find_room().await?;
+            self.writer.execute_unprepared(SQLITE_PROBE).await?;
+            files.require()
+        };
+        tokio::time::timeout(WRITE_TIMEOUT, write).await.map_err(|_| StorageError::TimedOut)?
+    }
+
+    async fn probe_postgres(&self) -> Result<(), StorageError> {
+        let pool = self.writer.get_postgres_connection_pool();
+        let acquired = tokio::time::timeout(WRITE_TIMEOUT, pool.acquire()).await.map_err(|_| StorageError::TimedOut)?;
+        let mut connection = acquired.map_err(|error| of_sqlx(&error))?;
+        let write = tokio::time::timeout(WRITE_TIMEOUT, connection.execute(AssertSqlSafe(POSTGRES_PROBE))).await;
+        let result = match write {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) => Err(of_sqlx(&error)),
+            Err(_) => Err(StorageError::TimedOut),
+        };
+        // What it was refused by may be of this connection: a server that has changed its role or its settings since.
+        drop(connection.detach());
+        result
+    }
+
+    /// Watches the files of a SQLite database from here on.
+    pub(super) async fn watch_files(&self) -> Result<(), StorageError> {
+        let Some(files) = &self.files else { return Ok(()) };
+        // Changes the first page, and brings it into the file.
+        let mark = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA wal_checkpoint(PASSIVE)");
+        self.writer.execute_unprepared(&mark).await?;
+        files.watch()
+    }
+
+    /// Whether the database answers at all.
+    pub async fn probe_read(&self) -> Result<(), StorageError> {
+        let ask = Statement::from_string(self.background.get_database_backend(), "SELECT 1");
+        let answer = tokio::time::timeout(READ_TIMEOUT, self.background.query_one_raw(ask)).await;
+        answer.map_err(|_| StorageError::TimedOut)?.map(drop).map_err(StorageError::from)
+    }
+
+    /// Returns what became of the files of a SQLite database, in a sentence, once they are no longer what was opened.
+    pub async fn lost(&self) -> String {
+        match &self.files {
+            Some(files) => files.lost().await.what,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Closes the database. A SQLite database is one file then, unless another process has it open.
+    pub async fn close(&self) {
+        let Some(files) = &self.files else {
+            let _ =
+                tokio::join!(self.background.close_by_ref(), self.reader.close_by_ref(), self.writer.close_by_ref());
+            return;
+        };
+        if files.loss_so_far().is_some_and(|loss| loss.is_overwritten) {
+            // The last one to close would write into what is there now.
+            return;
+        }
+        self.close_readers().await;
+        self.empty_log().await;
+        let _ = self.writer.close_by_ref().await;
+        if files.loss_so_far().is_none() && !files.is_one_file() {
+            let database = files.path().display();
+            tracing::warn!(
+                "another process has {database} open: to copy it now, take its -wal file too, or use backup"
+            );
+        }
+    }
+
+    /// Leaves the files of a SQLite database alone that are no longer what they were: nothing is read from them any more,
+    /// and nothing is left beside them that would undo what was put in their place. If they were moved, they are whole
+    /// where they are now.
+    pub async fn abandon(&self) {
+        let Some(loss) = self.files.as_ref().and_then(|files| files.loss_so_far()) else { return };
+        // First of all: as long as this connection is open, no other one is the last.
+        let writer = tokio::time::timeout(LAST_BATCH, self.writer.get_sqlite_connection_pool().acquire()).await;
+        if !loss.is_overwritten {
+            drop(writer);
+            self.close_readers().await;
+            return self.empty_log().await;
+        }
+        if let Ok(Ok(writer)) = writer {
+            std::mem::forget(writer);
+            self.close_readers().await;
+        }
+        if let Some(Err(error)) = self.files.as_ref().map(|files| files.set_log_aside()) {
+            tracing::error!(%error, "the write-ahead log cannot be set aside: remove it before the database is opened again");
+        }
+    }
+
+    async fn close_readers(&self) {
+        let close = async { tokio::join!(self.background.close_by_ref(), self.reader.close_by_ref()) };
+        if tokio::time::timeout(LAST_READS, close).await.is_err() {
+            tracing::warn!("some reads did not end in time");
+        }
+    }
+
+    /// Moves everything from the write-ahead log into the database.
+    async fn empty_log(&self) {
+        let moved = self.writer.execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)").await;
+        if let Err(error) = moved.map_err(StorageError::from) {
+            tracing::error!(%error, "the write-ahead log cannot be moved into the database: copy both files");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Health follows the ability to write, also while nobody asks for anything.
+
+use std::io::{BufRead as _, BufReader};
+use std::time::Duration;
+
+use dispute_service::clock::pause;
+use dispute_service::proto::v1;
+use tonic::Code;
+
+use crate::support::callers::refusal;
+use crate::support::disk::Tmpfs;
+use crate::support::health::Health;
+use crate::support::messages::*;
+use crate::support::on_both_databases;
+use crate::support::postgres::{programs, run_script, skip};
+use crate::support::service::Service;
+
+on_both_databases!(a_lock_that_somebody_holds_is_not_a_database_that_cannot_be_written);
+
+async fn a_lock_that_somebody_holds_is_not_a_database_that_cannot_be_written(service: Service) {
+    service.platform().upsert(order("o1")).await;
+    let health = Health::of(service.channel()).await;
+    let locked = match service.url.starts_with("postgres") {
+        true => "BEGIN; LOCK TABLE orders, disputes, events, event_log IN ACCESS EXCLUSIVE MODE",
+        false => "BEGIN IMMEDIATE",
+    };
+    let other = service.database().await;
+    sea_orm::ConnectionTrait::execute_unprepared(&other, locked).await.unwrap();
+    let waits = tokio::spawn({
+        let mut ann = service.user("ann");
+        async move { ann.ask(update("o1")).await }
+    });
+    for _ in 0..40 {
+        assert!(health.is_serving(), "a busy database is not one that cannot be written");
+        pause(Duration::from_millis(100)).await;
+    }
+    sea_orm::ConnectionTrait::execute_unprepared(&other, "COMMIT").await.unwrap();
+    waits.await.unwrap().unwrap();
+    assert!(health.is_serving());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgresql_that_turns_read_only_is_noticed_and_so_is_its_return() {
+    let Some(mut service) = Service::on_postgres().await else { return };
+    service.platform().upsert(order("o1")).await;
+    let name = service.url.rsplit('/').next().unwrap().to_owned();
+    let mut health = Health::of(service.channel()).await;
+    for round in 0..2 {
+        assert!(health.is_serving());
+        read_only(&service, &name, true).await;
+        health.turns_not_serving().await;
+        if round == 1 {
+            let refused = service.user("ann").ask(update("o1")).await.unwrap_err();
+            assert_eq!(refused, refusal(Code::Unavailable, "STORAGE_UNAVAILABLE", &[]));
+        }
+        reads_go_on(&service).await;
+        // It does not flap.
+        for _ in 0..20 {
+            pause(Duration::from_millis(100)).await;
+            assert!(!health.is_serving());
+        }
+        read_only(&service, &name, false).await;
+        health.turns_serving().await;
+    }
+    service.user("ann").ask(update("o1")).await.unwrap();
+
+    // One that is so from the start is served, and says so from the start.
+    read_only(&service, &name, true).await;
+    service.restart().await;
+    let mut health = Health::of(service.channel()).await;
+    assert!(!health.is_serving(), "before anybody asks");
+    reads_go_on(&service).await;
+    read_only(&service, &name, false).await;
+    health.turns_serving().await;
+}
+
+/// A cluster in a folder, until its standard input ends.
+const SMALL_CLUSTER: &str = r#"
+set -eu
+"$PROGRAMS/initdb" --pgdata="FOLDER/data" --username=postgres --auth=trust --encoding=UTF8 --no-sync --wal-segsize=1 >"FOLDER/init" 2>&1
+options="-p $PORT -k FOLDER -c listen_addresses=127.0.0.1 -c fsync=off -c max_wal_size=8MB -c min_wal_size=2MB -c shared_buffers=16MB"
+"$PROGRAMS/pg_ctl" --silent -D "FOLDER/data" -w -l "FOLDER/log" -o "$options" start >/dev/null 2>&1
+trap '"$PROGRAMS/pg_ctl" --silent -D "FOLDER/data" -m immediate stop >/dev/null 2>&1' EXIT
+echo ready
+cat >/dev/null || true
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgresql_whose_disk_is_full_is_noticed_and_so_is_its_return() {
+    let Some(server) = programs() else { return skip("a PostgreSQL whose disk is full") };
+    let Some(disk) = Tmpfs::new(80 * 1_024) else { return };
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let script = SMALL_CLUSTER.replace("FOLDER", &disk.path().display().to_string());
+    let mut cluster = run_script(&script, &server, port);
+    let mut said = String::new();
+    BufReader::new(cluster.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    assert_eq!(said, "ready\n", "the small PostgreSQL cluster did not start");
+    let service = Service::on_database(format!("postgres://postgres@127.0.0.1:{port}/postgres")).await;
+    let mut health = Health::of(service.channel()).await;
+    service.platform().upsert(order("o1")).await;
+    for _ in 0..2 {
+        assert!(health.is_serving());
+        let filler = disk.fill();
+        // Nobody asks for anything.
+        health.turns_not_serving().await;
+        assert_eq!(service.user("ann").order("o1").await.order_id, "o1", "reads go on");
+        std::fs::remove_file(filler).unwrap();
+        health.turns_serving().await;
+    }
+    service.user("ann").ask(update("o1")).await.unwrap();
+    drop(service);
+    drop(cluster.stdin.take());
+    cluster.wait().unwrap();
+}
+
+/// Reads are answered, once connections that were ended are noticed.
+async fn reads_go_on(service: &Service) {
+    let request = v1::GetOrderRequest { order_id: "o1".to_owned() };
+    for _ in 0..20 {
+        if service.user("ann").orders.get_order(request.clone()).await.is_ok() {
+            return;
+        }
+        pause(Duration::from_millis(50)).await;
+    }
+    panic!("nothing can be read");
+}
+
+/// Sets whether the database is read only, for the connections that there are as well, as a reloaded configuration does.
+async fn read_only(service: &Service, name: &str, is_read_only: bool) {
+    let set = format!("ALTER DATABASE {name} SET default_transaction_read_only = {is_read_only}");
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+        WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    let server = service.url.rsplit_once('/').unwrap().0;
+    crate::support::database::execute(&format!("{server}/postgres"), &set).await;
+    if is_read_only {
+        service.number(end).await;
+    }
+}
