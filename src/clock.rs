@@ -132,6 +132,12 @@ pub fn real_instant_after(span: Duration) -> Option<RealInstant> {
     tokio::time::Instant::now().checked_add(span)
 }
 
+/// Now in real time, which no manual clock moves: for how long something has been waited for.
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+pub fn real_now() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 fn machine_now() -> Timestamp {
     Timestamp::from_micros(chrono::Utc::now().timestamp_micros()).unwrap_or(Timestamp::MAX)

@@ -1,6 +1,9 @@
 //! A case: an order with its disputes, as far as they matter to a command; and the draft of what a
 //! command changes.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
 use super::actor::Actor;
 use super::dispute::{Dispute, DisputeKind, DisputeStatus, Outcome, Resolution, ResolvedBy};
 use super::event::{Change, Event, Recorded};
@@ -8,6 +11,9 @@ use super::ids::DisputeId;
 use super::order::{Order, OrderStatus};
 use super::refusal::Refusal;
 use super::time::Timestamp;
+
+/// What time is counted in.
+const MICROSECOND: Duration = Duration::from_micros(1);
 
 /// An order with its disputes: every open one, those that the commands at hand name, and of the kinds of
 /// which attempts are limited those that ended.
@@ -45,6 +51,32 @@ pub struct Decision {
     pub events: Vec<Recorded>,
     /// The dispute that answers the command; `None` for an upsert, which the order answers.
     pub dispute: Option<DisputeId>,
+}
+
+impl Decision {
+    /// The same with the times of its events raised, so that time never runs back in what is stored: no event is
+    /// earlier than `earliest` or than the event ahead of it, and each is at least a microsecond later than the one
+    /// before it of the same dispute, which `decided_on` holds. Whatever else the decision dates stays the clock's.
+    #[must_use]
+    pub fn dated(mut self, decided_on: Option<&Case>, earliest: Timestamp) -> Self {
+        let stored = decided_on.into_iter().flat_map(|case| &case.disputes);
+        let mut updated: HashMap<_, _> = stored.map(|dispute| (dispute.id, dispute.update_time)).collect();
+        let mut time = earliest;
+        for Recorded { event, dispute, .. } in &mut self.events {
+            let after_the_last = updated.get(&dispute.id).map(|last| last.plus(MICROSECOND));
+            time = time.max(event.time).max(after_the_last.unwrap_or(Timestamp::MIN));
+            event.time = time;
+            dispute.update_time = time;
+            if let Change::Opened(opened) = &mut event.change {
+                opened.update_time = time;
+            }
+            updated.insert(dispute.id, time);
+        }
+        for dispute in &mut self.case.disputes {
+            dispute.update_time = updated.get(&dispute.id).copied().unwrap_or(dispute.update_time);
+        }
+        self
+    }
 }
 
 /// A decision in the making.

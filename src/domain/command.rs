@@ -105,4 +105,25 @@ impl Command {
             Self::ReportSettlement { dispute, .. } => Subject::Dispute(*dispute),
         }
     }
+
+    /// How many bytes its texts have: what it takes beside a fixed size.
+    pub fn text_bytes(&self) -> usize {
+        match self {
+            Self::UpsertOrder(report) => report.text_bytes(),
+            Self::Open(opening) => {
+                let detail = opening.reason.as_ref().map_or(0, |reason| reason.detail.len());
+                opening.message.len().saturating_add(detail)
+            }
+            Self::Accept(answer)
+            | Self::Decline(answer)
+            | Self::AnswerOrderUpdate(answer)
+            | Self::Withdraw(answer)
+            | Self::Escalate(answer)
+            | Self::Decide(answer, _)
+            | Self::Postpone(answer, _) => {
+                answer.message.len().saturating_add(answer.etag.as_ref().map_or(0, String::len))
+            }
+            Self::ReportSettlement { dispute: _, attempt: _, report } => report.text_bytes(),
+        }
+    }
 }

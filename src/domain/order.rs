@@ -86,6 +86,13 @@ pub struct OrderReport {
     pub source_version: i64,
 }
 
+impl OrderReport {
+    /// How many bytes its texts have: what it takes beside a fixed size.
+    pub fn text_bytes(&self) -> usize {
+        self.title.len()
+    }
+}
+
 /// An order as it is kept here.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Order {

@@ -42,6 +42,18 @@ pub enum SettlementReport {
     },
 }
 
+impl SettlementReport {
+    /// How many bytes its text has.
+    pub fn text_bytes(&self) -> usize {
+        match self {
+            Self::Settled { reference: text }
+            | Self::Failed { detail: text }
+            | Self::Returned { detail: text }
+            | Self::Voided { detail: text } => text.len(),
+        }
+    }
+}
+
 /// How the money stands, in one word: what the last report that was taken said.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[expect(missing_docs, reason = "explained by SettlementReport")]

@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::committer::Committer;
 use super::error::Error;
-use crate::clock::{Clock, pause};
+use crate::clock::{Clock, pause, real_now};
 use crate::domain::{DisputeId, Timestamp};
 use crate::repository::{Deadline, Repository};
 
@@ -26,6 +27,13 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// How long to leave orders alone that another replica is busy with.
 const BUSY_ELSEWHERE: Duration = Duration::from_millis(20);
+
+/// What is done leaves remains in the indexes, which PostgreSQL cannot clean up as long as anybody looks at an old
+/// snapshot. So what lies further back than the earliest that is left, by more than a transaction of another replica can
+/// last, is not looked at again …
+const BEHIND: Duration = Duration::from_secs(60);
+/// … but so often, in case a clock was set back somewhere.
+const COMPLETE_LOOK: Duration = Duration::from_secs(60);
 
 /// How long a dispute that cannot be expired is set aside.
 const ASIDE: Duration = Duration::from_secs(60);
@@ -54,7 +62,7 @@ impl Deadlines {
 
     /// Expires disputes, and reminds of them, for as long as it is polled.
     pub async fn run(self: Arc<Self>, repository: Arc<Repository>, clock: Clock, committer: Committer) {
-        let mut sweeper = Sweeper { repository, clock, committer, aside: HashMap::new() };
+        let mut sweeper = Sweeper::new(repository, clock, committer);
         let mut is_away = false;
         loop {
             // Anything opened from here on is either read below or pokes.
@@ -105,9 +113,30 @@ struct Sweeper {
     committer: Committer,
     /// Disputes that could not be expired, and when to try again: they never block the rest.
     aside: HashMap<DisputeId, Timestamp>,
+    /// Nothing is left before this instant.
+    done_before: Timestamp,
+    /// When everything was looked at last, and what the clock showed at the last look.
+    complete_look: Instant,
+    last_look: Timestamp,
 }
 
 impl Sweeper {
+    fn new(repository: Arc<Repository>, clock: Clock, committer: Committer) -> Self {
+        let (done_before, last_look) = (Timestamp::MIN, Timestamp::MIN);
+        Self { repository, clock, committer, aside: HashMap::new(), done_before, complete_look: real_now(), last_look }
+    }
+
+    /// From which instant on there can be anything to do.
+    fn look_from(&mut self, now: Timestamp) -> Timestamp {
+        let looked = real_now();
+        if now < self.last_look || looked.saturating_duration_since(self.complete_look) >= COMPLETE_LOOK {
+            self.done_before = Timestamp::MIN;
+            self.complete_look = looked;
+        }
+        self.last_look = now;
+        self.done_before
+    }
+
     /// Expires a page of what is overdue, reminds of what comes due, and says when to look again.
     async fn sweep(&mut self) -> Result<Wait, Error> {
         if self.repository.is_postgres() && !self.clock.is_manual() {
@@ -119,7 +148,10 @@ impl Sweeper {
         let limit = PAGE.saturating_add(self.aside.len().saturating_mul(2));
         let limit = u64::try_from(limit).unwrap_or(u64::MAX);
         // What is done leaves the indexes that this reads, so that the earliest is always first.
-        let mut next = self.repository.next_deadlines(limit).await?;
+        let from = self.look_from(now);
+        let mut next = self.repository.next_deadlines(from, limit).await?;
+        let earliest = next.first().map_or(now, |first| first.time.min(now));
+        self.done_before = from.max(earliest.minus(BEHIND));
         next.retain(|deadline| !self.aside.contains_key(&deadline.dispute));
         let Some(earliest) = next.first().map(|first| first.time) else {
             return Ok(Wait::For(LOOK));

@@ -5,25 +5,25 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use uuid::Uuid;
 
-use super::committer::{RequestKey, Submission};
+use super::queue::{RequestKey, Submission, Waiting};
 use super::trace::TraceParent;
 use crate::domain::{
     Actor, Caller, Case, Command, Decision, DisputeId, DisputeKind, DisputeView, EventId, OrderId, OrderReport,
     OrderView, Policy, Recorded, Refusal, Subject, Timestamp, decide, expire_overdue, remind,
 };
-use crate::repository::{Changes, IdempotencyRecord, NewEvent, StorageError, Transaction};
+use crate::repository::{Changes, IdempotencyRecord, LockedCases, NewEvent, StorageError, Transaction};
 
 /// What comes of a submission, if its batch is committed.
 pub(super) enum Verdict {
     Dispute(Box<Result<DisputeView, Refusal>>),
     Orders(Result<Vec<OrderView>, Refusal>),
     TimePassed(usize),
-    Forgotten(u64),
 }
 
-#[derive(Default)]
 pub(super) struct Docket {
     cases: HashMap<OrderId, Case>,
+    /// The orders that somebody else has locked: nothing is judged about them now.
+    busy: HashSet<OrderId>,
     order_of: HashMap<DisputeId, OrderId>,
     records: HashMap<Uuid, IdempotencyRecord>,
     stored_orders: HashSet<OrderId>,
@@ -35,21 +35,25 @@ pub(super) struct Docket {
     events: Vec<(Recorded, Option<TraceParent>)>,
     /// The trace of the command that is being judged.
     trace: Option<TraceParent>,
+    /// What the commands are judged by.
+    now: Timestamp,
+    /// The next event happens no earlier.
+    event_time: Timestamp,
 }
 
 impl Docket {
-    /// Locks what the batch is about, then loads it.
+    /// Locks what the batch is about, as far as it is free, then loads it. Without a wait: somebody else's lock on one
+    /// order costs the others nothing.
     pub(super) async fn load(
         transaction: &Transaction,
-        batch: &[Submission],
+        batch: &[Waiting],
         policy: &Policy,
     ) -> Result<Self, StorageError> {
         let mut orders = BTreeSet::new();
         let mut disputes = BTreeSet::new();
-        let mut overdue = BTreeSet::new();
         let mut keys = BTreeSet::new();
         let mut attempted = BTreeSet::new();
-        for submission in batch {
+        for Waiting { submission, .. } in batch {
             match submission {
                 Submission::Dispute { command, request, .. } => {
                     keys.extend(request.map(|request| request.key));
@@ -60,26 +64,52 @@ impl Docket {
                     }
                 }
                 Submission::Orders { reports, .. } => orders.extend(reports.iter().map(|report| report.id.clone())),
-                Submission::PassTime { orders, .. } => overdue.extend(orders.iter().cloned()),
-                Submission::Forget { .. } => {}
+                Submission::PassTime { orders: overdue, .. } => orders.extend(overdue.iter().cloned()),
             }
         }
-        let mut docket = Self::default();
-        if !orders.is_empty() || !disputes.is_empty() {
-            let disputes: Vec<_> = disputes.into_iter().collect();
-            let orders: Vec<_> = orders.into_iter().collect();
-            let attempted: Vec<_> = attempted.into_iter().collect();
-            docket.add(transaction.lock_cases(&orders, &disputes, &attempted).await?);
-        }
-        let overdue: Vec<_> = overdue.into_iter().filter(|order| !docket.cases.contains_key(order)).collect();
-        if !overdue.is_empty() {
-            docket.add(transaction.lock_free_cases(&overdue).await?);
-        }
+        let disputes: Vec<_> = disputes.into_iter().collect();
+        let attempted: Vec<_> = attempted.into_iter().collect();
+        let LockedCases { cases, busy, order_of } = transaction.lock_cases(&orders, &disputes, &attempted).await?;
+        let mut docket = Self {
+            cases: HashMap::new(),
+            busy,
+            order_of,
+            records: HashMap::new(),
+            stored_orders: HashSet::new(),
+            stored_disputes: HashSet::new(),
+            changed_orders: BTreeSet::new(),
+            changed_disputes: BTreeSet::new(),
+            new_records: Vec::new(),
+            events: Vec::new(),
+            trace: None,
+            now: Timestamp::MIN,
+            event_time: Timestamp::MIN,
+        };
+        docket.add(cases);
         if !keys.is_empty() {
             let keys: Vec<_> = keys.into_iter().collect();
             docket.load_records(transaction, &keys).await?;
         }
         Ok(docket)
+    }
+
+    /// Whether an order that a submission is about is locked by somebody else: then it is not judged now. What time
+    /// brings is done on the orders that are free.
+    pub(super) fn is_busy(&self, submission: &Submission) -> bool {
+        match submission {
+            Submission::Dispute { command, .. } => match command.subject() {
+                Subject::Order(order) => self.busy.contains(&order),
+                Subject::Dispute(dispute) => self.order_of.get(&dispute).is_some_and(|order| self.busy.contains(order)),
+            },
+            Submission::Orders { reports, .. } => reports.iter().any(|report| self.busy.contains(&report.id)),
+            Submission::PassTime { .. } => false,
+        }
+    }
+
+    /// What is judged from here on is judged by `now`; no event happens before `event_time`.
+    pub(super) fn set_time(&mut self, now: Timestamp, event_time: Timestamp) {
+        self.now = now;
+        self.event_time = event_time;
     }
 
     fn add(&mut self, cases: Vec<Case>) {
@@ -135,8 +165,8 @@ impl Docket {
         command: &Command,
         request: Option<RequestKey>,
         policy: &Policy,
-        now: Timestamp,
     ) -> Result<DisputeView, Refusal> {
+        let now = self.now;
         let done_before = match request.and_then(|request| Some((request, self.records.get(&request.key)?))) {
             Some((request, record)) if record.fingerprint != request.fingerprint => {
                 return Err(Refusal::RequestIdReused);
@@ -149,7 +179,7 @@ impl Docket {
             Subject::Dispute(dispute) => self.order_of.get(&dispute).cloned(),
         };
         if let Some(order) = &order {
-            self.first_the_clock(order, now);
+            self.first_the_clock(order);
         }
         let dispute = if let Some(dispute) = done_before {
             dispute
@@ -159,7 +189,7 @@ impl Docket {
             // Only an upsert is answered by no dispute, and upserts are not judged here.
             let dispute = decision.dispute.ok_or(Refusal::WrongRole)?;
             self.adopt(decision);
-            self.remember(request, dispute, now);
+            self.remember(request, dispute);
             dispute
         };
         let case = self.order_of.get(&dispute).and_then(|order| self.cases.get(order));
@@ -173,13 +203,12 @@ impl Docket {
         caller: &Caller,
         reports: &[OrderReport],
         policy: &Policy,
-        now: Timestamp,
     ) -> Result<Vec<OrderView>, Refusal> {
         let mut decisions = Vec::with_capacity(reports.len());
         for report in reports {
-            self.first_the_clock(&report.id, now);
+            self.first_the_clock(&report.id);
             let command = Command::UpsertOrder(Box::new(report.clone()));
-            decisions.push(decide(self.cases.get(&report.id), caller, &command, policy, now)?);
+            decisions.push(decide(self.cases.get(&report.id), caller, &command, policy, self.now)?);
         }
         let orders = decisions.iter().map(|decision| decision.case.order_view()).collect();
         for decision in decisions {
@@ -190,11 +219,11 @@ impl Docket {
 
     /// Does what time has brought on those of the orders that could be locked: expires what is overdue, and
     /// reminds of what comes due. Answers how many events that were.
-    pub(super) fn pass_time(&mut self, orders: &[OrderId], policy: &Policy, now: Timestamp) -> usize {
+    pub(super) fn pass_time(&mut self, orders: &[OrderId], policy: &Policy) -> usize {
         let mut events = 0_usize;
         for order in orders {
-            events = events.saturating_add(self.first_the_clock(order, now));
-            if let Some(decision) = self.cases.get(order).and_then(|case| remind(case, policy, now)) {
+            events = events.saturating_add(self.first_the_clock(order));
+            if let Some(decision) = self.cases.get(order).and_then(|case| remind(case, policy, self.now)) {
                 events = events.saturating_add(decision.events.len());
                 self.adopt(decision);
             }
@@ -202,8 +231,8 @@ impl Docket {
         events
     }
 
-    fn first_the_clock(&mut self, order: &OrderId, now: Timestamp) -> usize {
-        let Some(decision) = self.cases.get(order).and_then(|case| expire_overdue(case, now)) else {
+    fn first_the_clock(&mut self, order: &OrderId) -> usize {
+        let Some(decision) = self.cases.get(order).and_then(|case| expire_overdue(case, self.now)) else {
             return 0;
         };
         let expired = decision.events.len();
@@ -213,7 +242,9 @@ impl Docket {
 
     fn adopt(&mut self, decision: Decision) {
         let order = decision.case.order.id.clone();
+        let decision = decision.dated(self.cases.get(&order), self.event_time);
         for recorded in decision.events {
+            self.event_time = recorded.event.time;
             self.order_of.insert(recorded.dispute.id, order.clone());
             self.changed_disputes.insert(recorded.dispute.id);
             // What passes by time was done by nobody's command.
@@ -226,9 +257,9 @@ impl Docket {
         self.cases.insert(order, decision.case);
     }
 
-    fn remember(&mut self, request: Option<RequestKey>, dispute: DisputeId, now: Timestamp) {
+    fn remember(&mut self, request: Option<RequestKey>, dispute: DisputeId) {
         if let Some(RequestKey { key, fingerprint }) = request {
-            let record = IdempotencyRecord { key, fingerprint, dispute, create_time: now };
+            let record = IdempotencyRecord { key, fingerprint, dispute, create_time: self.now };
             self.new_records.push(record.clone());
             self.records.insert(key, record);
         }

@@ -1,37 +1,81 @@
-//! Housekeeping: what need not be remembered is forgotten, in small steps behind the callers.
+//! Housekeeping: what need not be remembered is forgotten, in small steps and in transactions of its own, for which no
+//! caller waits.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::committer::{Committer, Old};
 use crate::clock::{Clock, pause};
+use crate::domain::Timestamp;
+use crate::repository::{Repository, StorageError};
 
-/// How often old request ids are forgotten.
+/// How long a request id is remembered, at least.
+const REQUEST_MEMORY: Duration = Duration::from_secs(72 * 60 * 60);
+
+/// How often old request ids are forgotten …
 const REQUESTS_EVERY: Duration = Duration::from_secs(10 * 60);
+/// … and after how many times it is looked whether any were left behind, as by a clock that was set back.
+const REQUESTS_COMPLETELY: u32 = 6;
 
 /// How often old events are forgotten at the least, and how often at the most.
 const EVENTS_EVERY: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(1));
 
-/// What is left to the callers between two steps.
-const BREATH: Duration = Duration::from_millis(20);
+/// How many request ids, or events, are forgotten in one transaction …
+const STEP: u32 = 1_000;
+/// … and what is left to others between two of them: together more than can be written in the time.
+const BREATH: Duration = Duration::from_millis(5);
+
+/// What is not kept for ever.
+#[derive(Debug)]
+enum Old {
+    /// Request ids that are older than they need be kept.
+    Requests {
+        /// Those from before are forgotten already.
+        from: Timestamp,
+        /// How often there was nothing left to forget.
+        looks: u32,
+    },
+    /// Events that are older than the policy keeps them.
+    Events { retention: Duration },
+}
+
+impl Old {
+    /// Forgets some of it. Answers how much.
+    async fn forget_some(&mut self, repository: &Repository, now: Timestamp) -> Result<u64, StorageError> {
+        match self {
+            Self::Events { retention } => repository.forget_events(now.minus(*retention), STEP).await,
+            Self::Requests { from, looks } => {
+                let forgotten = repository.forget_requests(*from, now.minus(REQUEST_MEMORY), STEP).await?;
+                *from = forgotten.up_to;
+                if forgotten.count == 0 {
+                    *looks = looks.saturating_add(1);
+                    if looks.is_multiple_of(REQUESTS_COMPLETELY) {
+                        *from = Timestamp::MIN;
+                    }
+                }
+                Ok(forgotten.count)
+            }
+        }
+    }
+}
 
 /// Forgets old request ids for as long as it is polled.
-pub async fn forget_requests(clock: Clock, committer: Committer) {
-    forget(Old::Requests, REQUESTS_EVERY, clock, committer).await;
+pub async fn forget_requests(repository: Arc<Repository>, clock: Clock) {
+    forget(Old::Requests { from: Timestamp::MIN, looks: 0 }, REQUESTS_EVERY, &repository, &clock).await;
 }
 
 /// Forgets the events that are older than the retention for as long as it is polled; zero keeps them all.
-pub async fn forget_events(retention: Duration, clock: Clock, committer: Committer) {
+pub async fn forget_events(retention: Duration, repository: Arc<Repository>, clock: Clock) {
     if retention.is_zero() {
         return;
     }
     let (least, most) = EVENTS_EVERY;
-    forget(Old::Events, (retention / 16).clamp(most, least), clock, committer).await;
+    forget(Old::Events { retention }, (retention / 16).clamp(most, least), &repository, &clock).await;
 }
 
-async fn forget(what: Old, every: Duration, clock: Clock, committer: Committer) {
+async fn forget(mut what: Old, every: Duration, repository: &Repository, clock: &Clock) {
     let mut is_away = false;
     loop {
-        match committer.forget(what).await {
+        match what.forget_some(repository, clock.now()).await {
             Ok(0) => clock.sleep(every).await,
             Ok(_) => {
                 is_away = false;
@@ -40,7 +84,7 @@ async fn forget(what: Old, every: Duration, clock: Clock, committer: Committer) 
             Err(error) => {
                 // Said once: each step meets the same until the database is back.
                 if !std::mem::replace(&mut is_away, true) {
-                    tracing::warn!(?error, ?what, "what is old could not be forgotten now");
+                    tracing::warn!(%error, ?what, "what is old could not be forgotten now");
                 }
                 clock.sleep(every).await;
             }

@@ -1,6 +1,6 @@
 //! What happens between a command and its event.
 //!
-//! - [`Committer`]: takes the commands that are waiting and runs them in one transaction.
+//! - [`Committer`]: takes the commands that are waiting in its `queue` and runs them in one transaction.
 //! - [`Deadlines`]: wakes when a response window closes, and feeds the expiry through the committer.
 //! - [`Feed`]: tails the event log once for all subscribers, into a `ring`; each of them is a [`Subscription`], which is
 //!   woken by `wakeups` and reads what lies behind the ring from the `history`.
@@ -18,6 +18,7 @@ mod health;
 mod history;
 mod housekeeping;
 mod page;
+mod queue;
 mod replicas;
 mod ring;
 mod subscription;
@@ -25,7 +26,7 @@ mod token;
 mod trace;
 mod wakeups;
 
-pub use committer::{Committer, EncodeEvent, RequestKey, Totals};
+pub use committer::{Committer, EncodeEvent, Totals};
 pub use deadlines::Deadlines;
 pub use error::Error;
 pub use feed::{Feed, FeedError, Start};
@@ -34,6 +35,7 @@ pub use health::Health;
 pub use history::{head_of, require_known};
 pub use housekeeping::{forget_events, forget_requests};
 pub use page::Page;
+pub use queue::RequestKey;
 pub use replicas::keep_in_touch;
 pub use subscription::Subscription;
 pub use token::{InvalidToken, Position, ResumeToken, Shown, ShownPage, SnapshotState, TOKEN_PAGES};

@@ -1,10 +1,9 @@
-//! The event log: read by number, or by whom it concerns; and forgotten from its old end.
+//! The event log: read by number, or by whom it concerns.
 
 use sea_orm::sea_query::{Expr, ExprTrait, SelectStatement, SubQueryStatement};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait as _, FromQueryResult as _,
-    Order as Direction, QueryFilter as _, QueryOrder as _, QueryResult, QuerySelect as _, QueryTrait as _, Select,
-    Statement,
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, FromQueryResult as _, Order as Direction, QueryFilter as _,
+    QueryOrder as _, QueryResult, QuerySelect as _, QueryTrait as _, Select,
 };
 use uuid::Uuid;
 
@@ -13,7 +12,7 @@ use super::connection::in_time;
 use super::entity::{dispute, event};
 use super::error::StorageError;
 use super::{Log, LoggedEvent, Repository, rows};
-use crate::domain::{DisputeId, EventId, OrderId, Timestamp, UserId};
+use crate::domain::{DisputeId, EventId, OrderId, UserId};
 
 /// Which events a read of the log looks at. Each is read in order from an index of its own.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,20 +26,6 @@ pub enum EventScan {
     /// Those of these disputes.
     OfDisputes(Vec<DisputeId>),
 }
-
-/// Events at the old end of the log that can be forgotten.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct OldEvents {
-    /// How many they are; at least one.
-    pub count: u64,
-    /// The number of the last one.
-    pub up_to: i64,
-    /// Its id.
-    pub last: EventId,
-}
-
-/// The lock that a replica holds while it forgets events: one at a time, and nobody waits.
-const FORGETTING: i64 = 7_305_794_241_085_369_198;
 
 impl Repository {
     /// The event log as a whole.
@@ -208,44 +193,4 @@ pub(super) async fn log_and_events_at<const N: usize>(
         *id = row.try_get::<Option<Uuid>>("", &format!("event_{number}"))?.map(EventId);
     }
     Ok((log_of(&row)?, ids))
-}
-
-/// What can be forgotten: events that are older than `before`, at most `limit`, with none among them that is not. `None`
-/// if there is nothing to forget, or another replica is at it. The last event is always kept: by it the log is
-/// recognised.
-pub(super) async fn forgettable(
-    transaction: &DatabaseTransaction,
-    before: Timestamp,
-    limit: i64,
-) -> Result<Option<OldEvents>, StorageError> {
-    let backend = transaction.get_database_backend();
-    if backend == DbBackend::Postgres {
-        let sql = "SELECT pg_try_advisory_xact_lock($1) AS locked";
-        let lock = Statement::from_sql_and_values(backend, sql, [FORGETTING.into()]);
-        let row = transaction.query_one_raw(lock).await?;
-        if !row.map(|row| row.try_get("", "locked")).transpose()?.unwrap_or(false) {
-            return Ok(None);
-        }
-    }
-    let (log, []) = log_and_events_at(transaction, []).await?;
-    let last = Ord::min(log.floor.saturating_add(limit), log.head.saturating_sub(1));
-    let young = event::Entity::find()
-        .select_only()
-        .column(event::Column::Seq)
-        .filter(event::Column::Seq.gt(log.floor))
-        .filter(event::Column::Seq.lte(last))
-        .filter(event::Column::EventTime.gte(before.micros()))
-        .order_by(event::Column::Seq, Direction::Asc);
-    let young: Option<i64> = young.into_tuple().one(transaction).await?;
-    let up_to = young.map_or(last, |young| young.saturating_sub(1));
-    let count = u64::try_from(up_to.saturating_sub(log.floor)).unwrap_or_default();
-    let (_, [last]) = log_and_events_at(transaction, [up_to]).await?;
-    let last = last.filter(|_| count > 0);
-    Ok(last.map(|last| OldEvents { count, up_to, last }))
-}
-
-/// Deletes what is forgotten.
-pub(super) async fn forget(transaction: &DatabaseTransaction, up_to: i64) -> Result<(), StorageError> {
-    event::Entity::delete_many().filter(event::Column::Seq.lte(up_to)).exec(transaction).await?;
-    Ok(())
 }

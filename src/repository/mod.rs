@@ -2,7 +2,7 @@
 //!
 //! - `connection`: how each database is opened.
 //! - `migration`: the tables, `entity`: their rows, `rows` and `codes`: rows to domain values and back.
-//! - `reads`: plain reads, `log`: those of the event log. `lists`: queries with filters and pages, and the index behind each. `transaction`: everything that is read under a lock, or written.
+//! - `reads`: plain reads, `log`: those of the event log. `lists`: queries with filters and pages, and the index behind each. `transaction`: everything that is read under a lock, or written. `retention`: what is forgotten.
 //! - `writing`: whether the database can be written, and how it is left. `files`: those of a SQLite database, `backup`: a copy of one.
 //! - `bell`: how replicas on one PostgreSQL wake each other.
 //! - `batch`: many rows in statements whose text does not vary with their number.
@@ -19,6 +19,7 @@ mod lists;
 mod log;
 mod migration;
 mod reads;
+mod retention;
 mod rows;
 mod transaction;
 mod writing;
@@ -42,9 +43,10 @@ pub(crate) use connection::in_time;
 pub use error::StorageError;
 pub use files::FileError;
 pub use lists::{DisputeQuery, FoundDisputes, OrderQuery, Side, Sort};
-pub use log::{EventScan, OldEvents};
+pub use log::EventScan;
 pub use migration::SchemaError;
-pub use transaction::Transaction;
+pub use retention::ForgottenRequests;
+pub use transaction::{LockedCases, Times, Transaction};
 
 /// The database, behind a pool for what is written, one for plain reads, and one for what goes on in the background.
 #[derive(Debug)]
@@ -166,8 +168,6 @@ pub struct Changes {
     pub idempotency: Vec<IdempotencyRecord>,
     /// What happened, in order.
     pub events: Vec<NewEvent>,
-    /// Events that are forgotten.
-    pub forgotten: Option<OldEvents>,
 }
 
 /// An instant at which something is to be done about a pending dispute.

@@ -79,10 +79,10 @@ impl Repository {
         })
     }
 
-    /// The deadlines and reminders that come first, or are overdue.
-    pub async fn next_deadlines(&self, limit: u64) -> Result<Vec<Deadline>, StorageError> {
+    /// The deadlines and reminders that come first of those at `from` or later, or are overdue.
+    pub async fn next_deadlines(&self, from: Timestamp, limit: u64) -> Result<Vec<Deadline>, StorageError> {
         let mut next = Vec::new();
-        for select in next_deadlines(limit) {
+        for select in next_deadlines(from, limit) {
             next.extend(self.deadlines(select).await?);
         }
         next.sort_unstable_by_key(|deadline| (deadline.time, deadline.dispute));
@@ -133,8 +133,9 @@ pub(super) fn ended_orders(seller: &UserId, after: Timestamp, up_to: Timestamp) 
         .group_by(Column::CancellationCounts)
 }
 
-/// What comes first of the deadlines, and of the reminders.
-pub(super) fn next_deadlines(limit: u64) -> [Select<dispute::Entity>; 2] {
+/// What comes first of the deadlines, and of the reminders. Bounded below: what was done leaves the index only when
+/// PostgreSQL has cleaned it, which it cannot as long as anybody looks at an old snapshot.
+pub(super) fn next_deadlines(from: Timestamp, limit: u64) -> [Select<dispute::Entity>; 2] {
     use dispute::Column;
     let reminders = "disputes.remind_at IS NOT NULL";
     [(Column::RespondBy, PENDING), (Column::RemindAt, reminders)].map(|(time, some)| {
@@ -142,10 +143,16 @@ pub(super) fn next_deadlines(limit: u64) -> [Select<dispute::Entity>; 2] {
             .select_only()
             .columns([time, Column::DisputeId, Column::OrderId])
             .filter(Expr::cust(some))
+            .filter(time.gte(from.micros()))
             .order_by(time, Direction::Asc)
             .order_by(Column::DisputeId, Direction::Asc)
             .limit(limit)
     })
+}
+
+/// Which disputes are the open ones of these orders.
+pub(super) fn open_of(orders: Vec<String>) -> Condition {
+    Condition::all().add(Expr::cust(OPEN)).add(dispute::Column::OrderId.is_in(filled_up(orders)))
 }
 
 /// The open disputes of these orders, and those of `ended_too` that ended.

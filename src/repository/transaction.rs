@@ -1,17 +1,18 @@
-//! A write transaction: what a batch locks, reads under its locks, and writes.
+//! A write transaction: what a batch locks, reads under its locks, and writes. It never waits for a lock on what is
+//! stored: what somebody else has locked is left out, and done later.
 //!
 //! A transaction that is dropped, or whose COMMIT failed, is rolled back before its connection does anything
 //! else: SeaORM queues the rollback, and sqlx runs it, with a ping, when the connection goes back to its pool;
 //! a connection that cannot do that, or that is not sure of it, is closed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, LockBehavior, LockType, OnConflict, Query};
 use sea_orm::{
-    AccessMode, ColumnTrait as _, ConnectionTrait as _, DatabaseTransaction, DbBackend, EntityTrait as _,
-    IsolationLevel, Iterable as _, Order as Direction, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-    QueryTrait as _, SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
+    AccessMode, ColumnTrait as _, Condition, ConnectionTrait as _, DatabaseTransaction, DbBackend, EntityTrait,
+    IsolationLevel, Iterable as _, Order as Direction, QueryFilter as _, QueryOrder as _, QuerySelect as _, Select,
+    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait as _,
 };
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -21,7 +22,6 @@ use super::connection::{ACQUIRE_TIMEOUT, in_time};
 use super::entity::{dispute, event, event_log, idempotency_key, order};
 use super::error::StorageError;
 use super::files::DatabaseFiles;
-use super::log::OldEvents;
 use super::{Changes, IdempotencyRecord, Repository, log, reads, rows};
 use crate::domain::{Case, Dispute, DisputeId, DisputeKind, OrderId, Timestamp};
 
@@ -50,15 +50,28 @@ fn snapshot(backend: DbBackend) -> TransactionOptions {
 /// A write transaction. Dropped without a commit, it changes nothing.
 #[derive(Debug)]
 pub struct Transaction {
-    inner: DatabaseTransaction,
+    pub(super) inner: DatabaseTransaction,
     files: Option<Arc<DatabaseFiles>>,
 }
 
-/// What to do about an order that somebody else has locked.
-#[derive(Clone, Copy)]
-enum Busy {
-    Wait,
-    Skip,
+/// What of the orders at hand is free, and what is not.
+#[derive(Debug)]
+pub struct LockedCases {
+    /// The orders that exist and are locked by this transaction now, each with its disputes.
+    pub cases: Vec<Case>,
+    /// The orders that another transaction has locked, or disputes of which it has.
+    pub busy: HashSet<OrderId>,
+    /// The orders of the disputes that were named, whether they are locked or not.
+    pub order_of: HashMap<DisputeId, OrderId>,
+}
+
+/// What the database says of the time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Times {
+    /// PostgreSQL's clock, now and not at the beginning of the transaction; `None` on SQLite.
+    pub clock: Option<Timestamp>,
+    /// The time of the last event of the log; `None` if there is none.
+    pub last_event: Option<Timestamp>,
 }
 
 impl Repository {
@@ -96,57 +109,104 @@ impl Repository {
 }
 
 impl Transaction {
-    /// Locks the orders named and those of the disputes named, always in the order of their ids. Answers
-    /// those that exist, each with its open disputes, with those named, and with those of `ended_too` that ended.
+    /// Locks the orders named and those of the disputes named, as far as nobody else has locked them or what is to be
+    /// changed of their disputes; waits for no lock. Answers those that exist and are free, each with its open
+    /// disputes, with those named, and with those of `ended_too` that ended.
     pub async fn lock_cases(
         &self,
-        orders: &[OrderId],
+        orders: &BTreeSet<OrderId>,
         disputes: &[DisputeId],
         ended_too: &[DisputeKind],
-    ) -> Result<Vec<Case>, StorageError> {
-        let mut ids: BTreeSet<String> = orders.iter().map(OrderId::to_string).collect();
-        if !disputes.is_empty() {
-            // Before the lock: the order of a dispute never changes.
-            let select = dispute::Entity::find().select_only().column(dispute::Column::OrderId);
-            let named = dispute::Column::DisputeId.is_in(filled_up(disputes.iter().map(|dispute| dispute.0)));
-            ids.extend(select.filter(named).into_tuple::<String>().all(&self.inner).await?);
+    ) -> Result<LockedCases, StorageError> {
+        // Before the lock: the order of a dispute never changes.
+        let order_of = self.orders_of(disputes).await?;
+        let mut free: BTreeSet<OrderId> = orders.iter().chain(order_of.values()).cloned().collect();
+        if free.is_empty() {
+            return Ok(LockedCases { cases: Vec::new(), busy: HashSet::new(), order_of });
         }
-        self.cases(ids, disputes, ended_too, Busy::Wait).await
-    }
-
-    /// The same without waiting: orders that another replica has locked are left out.
-    pub async fn lock_free_cases(&self, orders: &[OrderId]) -> Result<Vec<Case>, StorageError> {
-        self.cases(orders.iter().map(OrderId::to_string).collect(), &[], &[], Busy::Skip).await
-    }
-
-    async fn cases(
-        &self,
-        ids: BTreeSet<String>,
-        named: &[DisputeId],
-        ended_too: &[DisputeKind],
-        busy: Busy,
-    ) -> Result<Vec<Case>, StorageError> {
-        let orders = order::Entity::find()
-            .filter(order::Column::OrderId.is_in(filled_up(ids)))
+        let select = order::Entity::find()
+            .filter(order::Column::OrderId.is_in(filled_up(free.iter().map(OrderId::to_string))))
             .order_by(order::Column::OrderId, Direction::Asc);
-        // SQLite has no row locks, and needs none: this is the only write transaction.
-        let orders = match busy {
-            Busy::Wait => orders.lock(LockType::Update),
-            Busy::Skip => orders.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked),
-        };
-        let orders = orders.all(&self.inner).await?;
-        let locked: Vec<String> = orders.iter().map(|order| order.order_id.clone()).collect();
-        if locked.is_empty() {
+        let mut locked = self.skip_locked(select).all(&self.inner).await?;
+        let held: BTreeSet<&str> = locked.iter().map(|order| order.order_id.as_str()).collect();
+        free.retain(|order| !held.contains(order.as_str()));
+        let mut busy: HashSet<String> = self.existing(free).await?.into_iter().collect();
+        let ids: Vec<String> = locked.iter().map(|order| order.order_id.clone()).collect();
+        let rows = if ids.is_empty() { Vec::new() } else { self.lock_disputes(ids, disputes, ended_too).await? };
+        busy.extend(rows.iter().filter(|(_, is_free)| !is_free).map(|(row, _)| row.order_id.clone()));
+        locked.retain(|order| !busy.contains(&order.order_id));
+        let rows = rows.into_iter().map(|(row, _)| row).filter(|row| !busy.contains(&row.order_id)).collect();
+        let busy = busy.iter().filter_map(|order| OrderId::parse(order).ok()).collect();
+        Ok(LockedCases { cases: rows::cases_from(locked, rows)?, busy, order_of })
+    }
+
+    /// The orders of these disputes.
+    async fn orders_of(&self, disputes: &[DisputeId]) -> Result<HashMap<DisputeId, OrderId>, StorageError> {
+        if disputes.is_empty() {
+            return Ok(HashMap::new());
+        }
+        use dispute::Column;
+        let named = Column::DisputeId.is_in(filled_up(disputes.iter().map(|dispute| dispute.0)));
+        let select = dispute::Entity::find().select_only().columns([Column::DisputeId, Column::OrderId]);
+        let found: Vec<(Uuid, String)> = select.filter(named).into_tuple().all(&self.inner).await?;
+        let order = |(dispute, order): (Uuid, String)| Some((DisputeId(dispute), OrderId::parse(&order).ok()?));
+        Ok(found.into_iter().filter_map(order).collect())
+    }
+
+    /// Which of the orders that could not be locked there are: somebody else has locked them. On SQLite there are none:
+    /// this is the only write transaction.
+    async fn existing(&self, orders: BTreeSet<OrderId>) -> Result<Vec<String>, StorageError> {
+        if orders.is_empty() || self.inner.get_database_backend() != DbBackend::Postgres {
             return Ok(Vec::new());
         }
-        // In later statements: what was read before the lock could be out of date.
-        let mut disputes = reads::disputes_of(locked, ended_too).all(&self.inner).await?;
-        let found: BTreeSet<Uuid> = disputes.iter().map(|dispute| dispute.dispute_id).collect();
-        let missing: Vec<Uuid> = named.iter().map(|dispute| dispute.0).filter(|id| !found.contains(id)).collect();
-        if !missing.is_empty() {
-            disputes.extend(self.dispute_rows(&missing).await?);
+        use order::Column;
+        let named = Column::OrderId.is_in(filled_up(orders.iter().map(OrderId::to_string)));
+        let select = order::Entity::find().select_only().column(Column::OrderId).filter(named);
+        Ok(select.into_tuple().all(&self.inner).await?)
+    }
+
+    /// Locks what can change of the disputes of these orders, which are locked: the open ones, and those named. Answers
+    /// them, and those of `ended_too` that ended; each with whether it is free.
+    async fn lock_disputes(
+        &self,
+        orders: Vec<String>,
+        named: &[DisputeId],
+        ended_too: &[DisputeKind],
+    ) -> Result<Vec<(dispute::Model, bool)>, StorageError> {
+        use dispute::Column;
+        let locks = self.inner.get_database_backend() == DbBackend::Postgres;
+        let lock = async |those: Condition| -> Result<HashSet<Uuid>, StorageError> {
+            let select = dispute::Entity::find().select_only().column(Column::DisputeId).filter(those);
+            Ok(self.skip_locked(select).into_tuple::<Uuid>().all(&self.inner).await?.into_iter().collect())
+        };
+        let by_id = |ids: &[Uuid]| Column::DisputeId.is_in(filled_up(ids.iter().copied()));
+        // Each in a later statement than its lock: what was read before that could be out of date.
+        let mut held = if locks { lock(reads::open_of(orders.clone())).await? } else { HashSet::new() };
+        let mut rows = reads::disputes_of(orders, ended_too).all(&self.inner).await?;
+        let open: HashSet<Uuid> =
+            rows.iter().filter(|row| row.resolve_time.is_none()).map(|row| row.dispute_id).collect();
+        let ended: Vec<Uuid> = named.iter().map(|dispute| dispute.0).filter(|id| !open.contains(id)).collect();
+        if !ended.is_empty() {
+            if locks {
+                held.extend(lock(by_id(&ended).into()).await?);
+            }
+            rows.retain(|row| !ended.contains(&row.dispute_id));
+            rows.extend(self.dispute_rows(&ended).await?);
         }
-        rows::cases_from(orders, disputes)
+        let is_free = |row: &dispute::Model| {
+            let can_change = open.contains(&row.dispute_id) || ended.contains(&row.dispute_id);
+            !locks || !can_change || held.contains(&row.dispute_id)
+        };
+        Ok(rows.into_iter().map(|row| (is_free(&row), row)).map(|(is_free, row)| (row, is_free)).collect())
+    }
+
+    /// The same rows, locked, without those that somebody else has locked. SQLite has no row locks, and needs none: this
+    /// is the only write transaction.
+    fn skip_locked<E: EntityTrait>(&self, select: Select<E>) -> Select<E> {
+        match self.inner.get_database_backend() {
+            DbBackend::Postgres => select.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked),
+            _ => select,
+        }
     }
 
     async fn dispute_rows(&self, ids: &[Uuid]) -> Result<Vec<dispute::Model>, StorageError> {
@@ -167,9 +227,22 @@ impl Transaction {
         found.into_iter().map(rows::idempotency_record_from).collect()
     }
 
-    /// The database's clock, now.
-    pub async fn database_time(&self) -> Result<Timestamp, StorageError> {
-        reads::database_time(&self.inner).await
+    /// What the database says of the time.
+    pub async fn times(&self) -> Result<Times, StorageError> {
+        let backend = self.inner.get_database_backend();
+        let micros = match backend {
+            DbBackend::Postgres => "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
+            _ => "NULL",
+        };
+        let last = "(SELECT event_time FROM events ORDER BY seq DESC LIMIT 1)";
+        let ask = Statement::from_string(backend, format!("SELECT {micros} AS micros, {last} AS last_event"));
+        let row = self.inner.query_one_raw(ask).await?;
+        let row = row.ok_or_else(|| StorageError::Failed("the database does not tell the time".to_owned()))?;
+        let instant = |column| -> Result<Option<Timestamp>, StorageError> {
+            let micros: Option<i64> = row.try_get("", column)?;
+            Ok(micros.and_then(Timestamp::from_micros))
+        };
+        Ok(Times { clock: instant("micros")?, last_event: instant("last_event")? })
     }
 
     /// Writes what changed, always in this order, in which every replica takes its locks. Answers the new
@@ -189,14 +262,11 @@ impl Transaction {
         let mut records: Vec<_> = changes.idempotency.iter().map(rows::idempotency_row).collect();
         records.sort_unstable_by_key(|record| record.key);
         insert_all::<idempotency_key::ActiveModel>(&self.inner, records, None).await?;
-        if let Some(old) = changes.forgotten {
-            log::forget(&self.inner, old.up_to).await?;
-        }
-        if changes.events.is_empty() && changes.forgotten.is_none() {
+        if changes.events.is_empty() {
             return Ok(None);
         }
         let count = i64::try_from(changes.events.len()).unwrap_or(i64::MAX);
-        let head = self.advance_head(count, changes.forgotten).await?;
+        let head = self.advance_head(count).await?;
         let first = head.saturating_sub(count).saturating_add(1);
         let events = changes.events.iter().zip(first..).map(|(event, seq)| rows::event_row(seq, event)).collect();
         insert_all::<event::ActiveModel>(&self.inner, events, None).await?;
@@ -204,46 +274,18 @@ impl Transaction {
     }
 
     /// Takes the next numbers of the log. The row stays locked until the commit: so numbers are in commit
-    /// order and without holes, and whoever can see an event can see all before it. The floor moves with what is
-    /// forgotten.
-    async fn advance_head(&self, count: i64, forgotten: Option<OldEvents>) -> Result<i64, StorageError> {
+    /// order and without holes, and whoever can see an event can see all before it.
+    async fn advance_head(&self, count: i64) -> Result<i64, StorageError> {
         use event_log::Column;
-        let mut advance = Query::update()
+        let advance = Query::update()
             .table(event_log::Entity)
             .value(Column::Head, Expr::col(Column::Head).add(count))
             .and_where(Column::Id.eq(1_i16))
             .returning_col(Column::Head)
             .to_owned();
-        if let Some(old) = forgotten {
-            advance.value(Column::Floor, old.up_to).value(Column::FloorEvent, old.last.0);
-        }
         let row = self.inner.query_one(&advance).await?;
         let head = row.map(|row| row.try_get("", "head")).transpose()?;
         head.ok_or_else(log::missing)
-    }
-
-    /// Forgets up to `limit` requests that were remembered before an instant. Answers how many.
-    pub async fn forget_idempotency_records(&self, before: Timestamp, limit: u64) -> Result<u64, StorageError> {
-        use idempotency_key::Column;
-        let oldest = idempotency_key::Entity::find()
-            .select_only()
-            .column(Column::Key)
-            .filter(Column::CreateTime.lt(before.micros()))
-            .order_by(Column::CreateTime, Direction::Asc)
-            .limit(limit);
-        // Of two replicas that forget at once, each takes what the other has not.
-        let oldest = match self.inner.get_database_backend() {
-            DbBackend::Postgres => oldest.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked),
-            _ => oldest,
-        };
-        let forget = idempotency_key::Entity::delete_many().filter(Column::Key.in_subquery(oldest.into_query()));
-        Ok(forget.exec(&self.inner).await?.rows_affected)
-    }
-
-    /// Which events are older than an instant and can be forgotten, at most so many. `None` if there are none, or if
-    /// another replica forgets just now.
-    pub async fn forgettable_events(&self, before: Timestamp, limit: u32) -> Result<Option<OldEvents>, StorageError> {
-        log::forgettable(&self.inner, before, limit.into()).await
     }
 
     /// Commits. After an error it is not known whether anything was written, unless it is a conflict.

@@ -158,9 +158,9 @@ async fn serve(
     let mut background = JoinSet::new();
     background.spawn(feed.clone().run());
     background.spawn(deadlines.run(repository.clone(), clock.clone(), committer.clone()));
-    background.spawn(forget_requests(clock.clone(), committer.clone()));
+    background.spawn(forget_requests(repository.clone(), clock.clone()));
     if !policy.event_retention.is_zero() {
-        background.spawn(forget_events(policy.event_retention, clock.clone(), committer.clone()));
+        background.spawn(forget_events(policy.event_retention, repository.clone(), clock.clone()));
     }
     if let Some(bell) = bell {
         background.spawn(keep_in_touch(bell, feed.clone(), feed.commits()));

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use dispute_service::clock::{Clock, mint_id};
 use dispute_service::domain::{
-    Answer, Caller, Command, DisputeId, DisputeStatus, DisputeView, EventType, Money, Opening, OrderId, OrderStatus,
-    Policy, Reason, ReasonCode, Refusal, ResolvedBy, Terms, Timestamp, UserId,
+    Answer, Caller, Command, DisputeId, DisputeStatus, DisputeView, EventType, Money, Opening, OrderId, OrderReport,
+    OrderStatus, Parties, Policy, Reason, ReasonCode, Refusal, ResolvedBy, Scope, Terms, Timestamp, UserId,
 };
 use dispute_service::engine::{Committer, Deadlines, Error, Feed, RequestKey};
 use dispute_service::grpc::encode_event;
@@ -21,6 +21,7 @@ on_both_databases!(
     commands_of_one_batch_on_one_order_see_each_other,
     one_request_twice_in_one_batch_has_one_effect,
     a_poisoned_command_fails_alone_in_its_batch,
+    imports_fill_a_part_of_the_queue_and_commands_come_before_them,
 );
 
 type Sent = (Caller, Command, Option<RequestKey>);
@@ -143,4 +144,63 @@ async fn a_poisoned_command_fails_alone_in_its_batch(service: Service) {
         }
     }
     assert!(answers[2].is_err());
+}
+
+async fn imports_fill_a_part_of_the_queue_and_commands_come_before_them(service: Service) {
+    service.platform().upsert(order("o1")).await;
+    let repository = Arc::new(Repository::connect(&service.url).await.unwrap());
+    let (clock, _hand) = Clock::manual(Timestamp::from_micros(BEGINNING * 1_000_000).unwrap());
+    let feed = Arc::new(Feed::new(repository.clone()).await.unwrap());
+    let policy = Arc::new(Policy::default());
+    let (committer, totals, task) =
+        Committer::new(repository, clock, policy, encode_event, feed, Arc::<Deadlines>::default());
+    let shop = Caller { user: UserId::parse("shop").unwrap(), scope: Some(Scope::Platform) };
+    let report = |import: usize, number: usize| {
+        let price = Money::new(10_000, dispute_service::domain::Currency::from_code("USD").unwrap());
+        OrderReport {
+            id: OrderId::parse(&format!("i{import}-{number}")).unwrap(),
+            parties: Parties { buyer: user("ann").user, seller: user("bob").user },
+            title: "A logo".to_owned(),
+            price,
+            paid: price,
+            refunded_elsewhere: Money::new(0, price.currency),
+            status: OrderStatus::InProgress,
+            create_time: None,
+            due_time: None,
+            end_time: None,
+            cancellation_counts: true,
+            source_version: 1,
+        }
+    };
+    let imports = (0..60).map(|import| {
+        let reports = (0..500).map(|number| report(import, number)).collect();
+        committer.orders(shop.clone(), reports, None)
+    });
+    let imports = async { join_all(imports).await };
+    let (_, (caller, command, request)) = open("ann", "o1", Terms::OrderUpdate);
+    let command = async {
+        // After all the imports.
+        tokio::task::yield_now().await;
+        let opened = committer.dispute(caller, command, request, None).await;
+        (opened, totals.commands_and_batches())
+    };
+    // Polled in this order: everything is in the queue before the committer looks at it.
+    let both = async {
+        let both = join(imports, command).await;
+        committer.close();
+        both
+    };
+    let (both, ()) = join(both, async {
+        tokio::task::yield_now().await;
+        task.await;
+    })
+    .await;
+    let (imports, (opened, (_, batches))) = both;
+    assert!(opened.is_ok(), "there is room for a party's command: {opened:?}");
+    assert!(batches <= 3, "it waited for {batches} batches");
+    let (done, refused): (Vec<_>, Vec<_>) = imports.into_iter().partition(Result::is_ok);
+    assert!((1..=32).contains(&done.len()), "{} imports were let in at once", done.len());
+    assert!(refused.iter().all(|refused| *refused == Err(Error::Overloaded)));
+    let imported = service.number("SELECT count(*) FROM orders").await - 1;
+    assert_eq!(imported, i64::try_from(done.len()).unwrap() * 500, "all of each or nothing");
 }

@@ -2,6 +2,7 @@
 
 mod answering;
 mod crossing;
+mod dating;
 mod deciding;
 mod escalation;
 mod etags;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use sea_orm::sqlx::Connection as _;
 use sea_orm::sqlx::postgres::PgConnection;
+use sea_orm::sqlx::{Connection as _, Row as _};
 use sea_orm::{ConnectOptions, sqlx};
 
 use super::{ACQUIRE_TIMEOUT, STATEMENTS, common};
@@ -29,7 +29,7 @@ pub(in crate::repository) fn postgres(url: &str, connections: u32) -> ConnectOpt
     let mut options = common(url, connections);
     options.set_application_name("dispute-service");
     options.map_sqlx_postgres_pool_opts(|pool| {
-        let pool = pool.after_release(|connection, _| Box::pin(answers(connection, ACQUIRE_TIMEOUT)));
+        let pool = pool.after_release(|connection, _| Box::pin(is_outside(connection)));
         pool.before_acquire(|connection, idle| Box::pin(is_alive(connection, idle.idle_for)))
     });
     options.map_sqlx_postgres_opts(|options| {
@@ -49,8 +49,23 @@ pub(in crate::repository) fn postgres(url: &str, connections: u32) -> ConnectOpt
     options
 }
 
-/// Whether a connection that goes back to its pool still answers. sqlx asks that too, but waits for as long as it takes:
-/// connections to a host that vanished would fill the pool.
+/// Asks whether a connection is outside of a transaction. Both instants are of the same message there, and only there;
+/// in a transaction that has failed it is an error.
+const IS_OUTSIDE: &str = "SELECT pg_catalog.now() = pg_catalog.statement_timestamp()";
+
+/// Whether a connection that goes back to its pool is outside of a transaction; if not, it is closed. Whoever is
+/// stopped within BEGIN leaves one behind that sqlx does not know of. Asked also because sqlx, which asks whether it
+/// still answers, waits for as long as that takes: connections to a host that vanished would fill the pool.
+async fn is_outside(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let answer = tokio::time::timeout(ACQUIRE_TIMEOUT, sqlx::raw_sql(IS_OUTSIDE).fetch_one(connection)).await;
+    match answer.unwrap_or_else(|elapsed| Err(sqlx::Error::Io(elapsed.into()))) {
+        Ok(row) => row.try_get(0),
+        Err(sqlx::Error::Database(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a connection answers.
 async fn answers(connection: &mut PgConnection, within: Duration) -> Result<bool, sqlx::Error> {
     let answer = tokio::time::timeout(within, connection.ping()).await;
     answer.unwrap_or_else(|elapsed| Err(sqlx::Error::Io(elapsed.into()))).map(|()| true)

@@ -166,7 +166,9 @@ async fn a_standing_is_read_from_an_index_alone() {
 #[tokio::test]
 async fn deadlines_and_reminders_are_read_in_the_order_of_their_indexes() {
     let (_folder, repository) = repository().await;
-    for (select, index) in reads::next_deadlines(256).iter().zip(["disputes_by_deadline", "disputes_by_reminder"]) {
+    for (select, index) in
+        reads::next_deadlines(at(5), 256).iter().zip(["disputes_by_deadline", "disputes_by_reminder"])
+    {
         let plan = plan(&repository, select).await;
         let [step] = plan.as_slice() else { panic!("{plan:?}") };
         assert!(step.contains(index), "{step}");

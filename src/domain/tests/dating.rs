@@ -1,0 +1,67 @@
+//! The times of events, which never run back.
+
+use std::time::Duration;
+
+use super::fixtures::*;
+use crate::domain::*;
+
+fn micros(after: Timestamp, count: u64) -> Timestamp {
+    after.plus(Duration::from_micros(count))
+}
+
+fn times(decision: &Decision) -> Vec<Timestamp> {
+    for recorded in &decision.events {
+        assert_eq!(recorded.dispute.update_time, recorded.event.time);
+    }
+    decision.events.iter().map(|recorded| recorded.event.time).collect()
+}
+
+/// A cancellation that declines an offer and ends a request for an update, on a clock that shows this.
+fn cancels(now: u64) -> (Case, Decision) {
+    let mut story = Story::new(OrderStatus::InProgress);
+    story.now = at(100);
+    story.done(&seller(), &offer(1, 100));
+    story.done(&buyer(), &update(2));
+    let policy = Policy {
+        cancellation: CancellationPolicy {
+            immediate_when_late: Duration::from_secs(1),
+            ..Policy::default().cancellation
+        },
+        ..Policy::default()
+    };
+    let mut case = story.case().clone();
+    case.order.due_time = Some(at(0));
+    let decision = decide(Some(&case), &buyer(), &cancellation(3, PartyRole::Buyer), &policy, at(now)).unwrap();
+    (case, decision)
+}
+
+#[test]
+fn events_have_the_clock_s_time_and_those_of_one_dispute_follow_each_other() {
+    let (case, decision) = cancels(200);
+    // The offer is declined; the cancellation opens and is accepted at once; the update is superseded.
+    let now = at(200);
+    let dated = decision.dated(Some(&case), now);
+    assert_eq!(times(&dated), [now, now, micros(now, 1), micros(now, 1)]);
+}
+
+#[test]
+fn no_event_is_earlier_than_the_log_or_than_what_its_dispute_has_seen() {
+    let (case, decision) = cancels(200);
+    let log = at(300);
+    assert_eq!(times(&decision.clone().dated(Some(&case), log)), [log, log, micros(log, 1), micros(log, 1)]);
+    // On a clock that was set back, with a log that does not know: what the disputes have seen is enough.
+    let (case, decision) = cancels(50);
+    let seen = micros(at(100), 1);
+    let dated = decision.dated(Some(&case), at(50));
+    assert_eq!(times(&dated), [seen, seen, micros(seen, 1), micros(seen, 1)]);
+    for dispute in &dated.case.disputes {
+        let resolution = dispute.resolution.as_ref().unwrap();
+        assert_eq!(resolution.time, at(50), "what is counted from is the clock's");
+    }
+    let opened = dated.case.dispute(dispute_id(3)).unwrap();
+    assert_eq!((opened.create_time, opened.update_time), (at(50), micros(seen, 1)));
+    // The case is what its events make of it.
+    let mut replayed = case;
+    dated.events.iter().for_each(|recorded| replayed.apply(&recorded.event));
+    assert_eq!(replayed, dated.case);
+}

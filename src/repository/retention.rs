@@ -1,0 +1,145 @@
+//! What is forgotten: events and request ids that need not be kept, in small transactions that no caller waits for.
+//!
+//! What is deleted stays where it was until PostgreSQL cleans up, which it cannot as long as anybody looks at an old
+//! snapshot. So each step begins where the one before it ended: it never passes over what is deleted already.
+
+use sea_orm::sea_query::{LockBehavior, LockType};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait as _, DatabaseTransaction, DbBackend, EntityTrait as _, Order as Direction,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, Statement,
+};
+use uuid::Uuid;
+
+use super::batch::filled_up;
+use super::connection::in_time;
+use super::entity::{event, event_log, idempotency_key};
+use super::error::StorageError;
+use super::log::log_and_events_at;
+use super::{Repository, Transaction};
+use crate::domain::{EventId, Timestamp};
+
+/// The lock that a replica holds while it forgets events: one at a time, and nobody waits.
+const FORGETTING: i64 = 7_305_794_241_085_369_198;
+
+/// A step of forgetting request ids.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ForgottenRequests {
+    /// How many were deleted.
+    pub count: u64,
+    /// Those that were remembered before this instant are deleted; the next step begins there.
+    pub up_to: Timestamp,
+}
+
+/// Events at the old end of the log that can be forgotten.
+struct OldEvents {
+    /// The number of the last one that is forgotten already.
+    floor: i64,
+    /// The number of the last one.
+    up_to: i64,
+    /// Its id.
+    last: EventId,
+}
+
+impl Repository {
+    /// Forgets events that are older than `before`, at most `limit`. Answers how many: none if another replica is at it.
+    pub async fn forget_events(&self, before: Timestamp, limit: u32) -> Result<u64, StorageError> {
+        let step = async {
+            let transaction = self.begin().await?;
+            let Some(old) = forgettable(&transaction.inner, before, limit.into()).await? else {
+                transaction.rollback().await?;
+                return Ok(0);
+            };
+            let deleted = event::Entity::delete_many()
+                .filter(event::Column::Seq.gt(old.floor))
+                .filter(event::Column::Seq.lte(old.up_to))
+                .exec(&transaction.inner)
+                .await?;
+            // Last: the commands that have events wait for this row.
+            move_floor(&transaction, &old).await?;
+            transaction.commit().await?;
+            Ok(deleted.rows_affected)
+        };
+        in_time(step).await
+    }
+
+    /// Forgets requests that were remembered from `from` on and before `before`, the oldest first, at most `limit`.
+    pub async fn forget_requests(
+        &self,
+        from: Timestamp,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<ForgottenRequests, StorageError> {
+        use idempotency_key::Column;
+        let step = async {
+            let transaction = self.begin().await?;
+            let oldest = idempotency_key::Entity::find()
+                .select_only()
+                .columns([Column::Key, Column::CreateTime])
+                .filter(Column::CreateTime.gte(from.micros()))
+                .filter(Column::CreateTime.lt(before.micros()))
+                .order_by(Column::CreateTime, Direction::Asc)
+                .limit(u64::from(limit));
+            // Of two replicas that forget at once, each takes what the other has not.
+            let oldest = match transaction.inner.get_database_backend() {
+                DbBackend::Postgres => oldest.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked),
+                _ => oldest,
+            };
+            let oldest: Vec<(Uuid, i64)> = oldest.into_tuple().all(&transaction.inner).await?;
+            let count = u64::try_from(oldest.len()).unwrap_or(u64::MAX);
+            let last = oldest.last().and_then(|(_, time)| Timestamp::from_micros(*time));
+            let up_to = if count < u64::from(limit) { before.max(from) } else { last.unwrap_or(from) };
+            if count > 0 {
+                let keys = filled_up(oldest.into_iter().map(|(key, _)| key));
+                let those = idempotency_key::Entity::delete_many().filter(Column::Key.is_in(keys));
+                those.exec(&transaction.inner).await?;
+            }
+            transaction.commit().await?;
+            Ok(ForgottenRequests { count, up_to })
+        };
+        in_time(step).await
+    }
+}
+
+/// What can be forgotten: events that are older than `before`, at most `limit`, with none among them that is not. `None`
+/// if there is nothing to forget, or another replica is at it. The last event is always kept: by it the log is
+/// recognised.
+async fn forgettable(
+    transaction: &DatabaseTransaction,
+    before: Timestamp,
+    limit: i64,
+) -> Result<Option<OldEvents>, StorageError> {
+    let backend = transaction.get_database_backend();
+    if backend == DbBackend::Postgres {
+        let sql = "SELECT pg_try_advisory_xact_lock($1) AS locked";
+        let lock = Statement::from_sql_and_values(backend, sql, [FORGETTING.into()]);
+        let row = transaction.query_one_raw(lock).await?;
+        if !row.map(|row| row.try_get("", "locked")).transpose()?.unwrap_or(false) {
+            return Ok(None);
+        }
+    }
+    let (log, []) = log_and_events_at(transaction, []).await?;
+    let last = Ord::min(log.floor.saturating_add(limit), log.head.saturating_sub(1));
+    let young = event::Entity::find()
+        .select_only()
+        .column(event::Column::Seq)
+        .filter(event::Column::Seq.gt(log.floor))
+        .filter(event::Column::Seq.lte(last))
+        .filter(event::Column::EventTime.gte(before.micros()))
+        .order_by(event::Column::Seq, Direction::Asc);
+    let young: Option<i64> = young.into_tuple().one(transaction).await?;
+    let up_to = young.map_or(last, |young| young.saturating_sub(1));
+    let (_, [last]) = log_and_events_at(transaction, [up_to]).await?;
+    let last = last.filter(|_| up_to > log.floor);
+    Ok(last.map(|last| OldEvents { floor: log.floor, up_to, last }))
+}
+
+/// Moves the log's floor to what is forgotten.
+async fn move_floor(transaction: &Transaction, old: &OldEvents) -> Result<(), StorageError> {
+    use event_log::Column;
+    let floor = event_log::Entity::update_many()
+        .col_expr(Column::Floor, old.up_to.into())
+        .col_expr(Column::FloorEvent, old.last.0.into())
+        .filter(Column::Id.eq(1_i16));
+    floor.exec(&transaction.inner).await?;
+    Ok(())
+}
