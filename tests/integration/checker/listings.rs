@@ -12,8 +12,9 @@ pub fn judge(mut verdict: Verdict<'_>) -> Vec<String> {
     let read = |message: Option<&Message>| message.map_or(0, |message| message.received);
     let (first, last) = (read(pages.messages.first()), read(pages.messages.last()));
     let is_whole = pages.messages.last().is_some_and(|last| last.completes_snapshot);
-    // Its token is from before the pages: what these show and a failover loses is told by nothing.
-    if verdict.is_told() || !is_whole || verdict.facts.can_lose(first, last) {
+    // The token is of the first page: what the last one shows and a failover loses is told by nothing.
+    let has_one_page = pages.messages.len() < 3;
+    if verdict.is_told() || !is_whole || (!has_one_page && verdict.facts.can_lose(first, last)) {
         return verdict.violations;
     }
     let listed: HashMap<&str, &Event> =

@@ -24,6 +24,8 @@ pub const PARTIES: usize = 6;
 /// Which of the latest orders and disputes clients think of.
 const ORDERS: usize = 120;
 const DISPUTES: usize = 60;
+/// How many of those that are left alone something may happen to after all.
+const LEFT_ALONE: usize = 400;
 /// An attempt that is not answered within this is made again.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -59,6 +61,7 @@ struct Dispute {
 struct Pool {
     orders: VecDeque<Order>,
     disputes: VecDeque<Dispute>,
+    left_alone: VecDeque<Dispute>,
 }
 
 /// What a client is about to do.
@@ -85,10 +88,12 @@ impl Pool {
         }
     }
 
-    /// What a failover lost is not there any more.
+    /// Something is not there any more, or not to be thought of.
     fn forget(&mut self, subject: &str) {
         self.orders.retain(|order| order.id != subject);
-        self.disputes.retain(|dispute| dispute.id != subject);
+        for disputes in [&mut self.disputes, &mut self.left_alone] {
+            disputes.retain(|dispute| dispute.id != subject);
+        }
     }
 
     /// Something that makes sense more often than not.
@@ -102,7 +107,9 @@ impl Pool {
                 _ => Errand::Cancel(order, rng.bool()),
             });
         }
-        let dispute = self.disputes.get(rng.usize(..self.disputes.len()))?.clone();
+        let is_old = !self.left_alone.is_empty() && rng.u8(..5) == 0;
+        let disputes = if is_old { &self.left_alone } else { &self.disputes };
+        let dispute = disputes.get(rng.usize(..disputes.len()))?.clone();
         let is_update = dispute.kind == v1::DisputeKind::OrderUpdate;
         Some(match rng.u8(..20) {
             0..4 => Errand::Withdraw(dispute),
@@ -293,26 +300,26 @@ impl Load {
         Answer::Unknown
     }
 
-    /// What was opened can be answered, but half of the updates, which stay open for as long as they can; what was
+    /// What was opened can be answered, but half of the updates, most of which stay open for as long as they can; what was
     /// answered will mostly be left alone.
     fn note(&self, errand: &Errand, dispute: &v1::Dispute, rng: &mut Rng) {
         let tries_again = rng.u8(..5) == 0;
-        if matches!(errand, Errand::Update(_)) && rng.bool() {
-            return;
-        }
+        let stays_open = matches!(errand, Errand::Update(_)) && rng.bool();
         let mut pool = self.pool.lock().unwrap();
         match errand {
             Errand::Update(order) | Errand::Cancel(order, _) | Errand::Offer(order, _) => {
                 let by_buyer = dispute.opened_by() == v1::PartyRole::Buyer;
                 let (id, kind) = (dispute.dispute_id.clone(), dispute.kind());
-                pool.disputes.push_back(Dispute { id, order: order.clone(), kind, by_buyer });
-                if pool.disputes.len() > DISPUTES {
-                    pool.disputes.pop_front();
+                let Pool { disputes, left_alone, .. } = &mut *pool;
+                let (disputes, most) = if stays_open { (left_alone, LEFT_ALONE) } else { (disputes, DISPUTES) };
+                disputes.push_back(Dispute { id, order: order.clone(), kind, by_buyer });
+                if disputes.len() > most {
+                    disputes.pop_front();
                 }
             }
             Errand::Reply(_) | Errand::Accept(_) | Errand::Decline(_) | Errand::Withdraw(_) => {
                 if !tries_again {
-                    pool.disputes.retain(|known| known.id != dispute.dispute_id);
+                    pool.forget(&dispute.dispute_id);
                 }
             }
         }
