@@ -137,6 +137,8 @@ fn of_postgres(code: &str, what: String) -> StorageError {
         "25006" => StorageError::ReadOnly,
         // A prepared statement that is not there, or that is there already: what a pooler left, or took away.
         "26000" | "42P05" => StorageError::Stale,
+        "53100" => StorageError::Unavailable(format!("the disk is full, {what}")),
+        "42501" => StorageError::Failed(format!("the database's role may not do that, {what}")),
         // Connection exceptions, insufficient resources, operator intervention, system errors.
         code if ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)) => StorageError::Unavailable(what),
         // We stood still for so long within a transaction that the server ended it.

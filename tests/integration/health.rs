@@ -9,6 +9,7 @@ use tonic::Code;
 
 use crate::support::callers::refusal;
 use crate::support::disk::Tmpfs;
+use crate::support::forwarder::Network;
 use crate::support::health::Health;
 use crate::support::messages::*;
 use crate::support::on_both_databases;
@@ -84,6 +85,23 @@ trap '"$PROGRAMS/pg_ctl" --silent -D "FOLDER/data" -m immediate stop >/dev/null 
 echo ready
 cat >/dev/null || true
 "#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgresql_that_is_cut_off_or_silent_is_noticed_in_time_and_so_is_its_return() {
+    let Some((service, between, _)) = Service::on_postgres_behind_a_network().await else { return };
+    service.platform().upsert(order("o1")).await;
+    let mut health = Health::of(service.channel()).await;
+    for network in [Network::Cuts, Network::Swallows, Network::Cuts] {
+        assert!(health.is_serving());
+        between.set(network);
+        health.turns_not_serving().await;
+        pause(Duration::from_secs(1)).await;
+        assert!(!health.is_serving());
+        between.set(Network::Works);
+        health.turns_serving().await;
+    }
+    service.user("ann").ask(update("o1")).await.unwrap();
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_postgresql_whose_disk_is_full_is_noticed_and_so_is_its_return() {

@@ -42,6 +42,7 @@ mod policy;
 mod refusals;
 mod replay;
 mod replicas;
+mod restores;
 mod resuming;
 mod retention;
 mod roles;

@@ -5,6 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use super::*;
+use crate::support::database;
 use crate::support::health::Health;
 
 /// The process is gone after this: it notices within a second, and drains.
@@ -68,6 +69,30 @@ async fn tampered(what: impl Fn(&Path, &Path), idle: bool, left: Left, moved: &s
         return assert_eq!(disputes_in(&folder.path().join("there")).await, expected);
     }
     assert_eq!(disputes_in(folder.path()).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_operator_may_do_with_the_database_does_not_end_the_service() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, channel) = serve(folder.path()).await;
+    let load = tokio::spawn({
+        let channel = channel.clone();
+        async move { open_many(&channel, "o", 150).await }
+    });
+    let other = database::open(&url(folder.path())).await;
+    while !load.is_finished() {
+        for sql in ["VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)", "ANALYZE", "PRAGMA wal_checkpoint(RESTART)"] {
+            // It may find the service at work.
+            drop(sea_orm::ConnectionTrait::execute_unprepared(&other, sql).await);
+        }
+    }
+    other.close().await.unwrap();
+    let opened = load.await.unwrap();
+    set_mode(&folder.path().join("disputes.db"), 0o640);
+    open(&channel, "another").await.unwrap();
+    stop(server);
+    assert_eq!(names(folder.path()), ["disputes.db"]);
+    assert_eq!(disputes_in(folder.path()).await[..150], opened);
 }
 
 fn beside(file: &Path, suffix: &str) -> PathBuf {
