@@ -124,8 +124,8 @@ fn resolved(
 /// opening that can have changed since. Silence re-checks the same.
 pub(super) fn outcome_if_accepted(case: &Case, dispute: &Dispute) -> Result<Outcome, Refusal> {
     let order = &case.order;
-    if !order.status.allows(dispute.kind()) {
-        return Err(Refusal::OrderStatusNotAllowed { status: order.status });
+    if let Some(status) = order.status.known().filter(|status| !status.allows(dispute.kind())) {
+        return Err(Refusal::OrderStatusNotAllowed { status });
     }
     match dispute.terms {
         Terms::PartialRefund { amount } => {

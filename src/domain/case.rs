@@ -10,6 +10,7 @@ use super::event::{Change, Event, Recorded};
 use super::ids::DisputeId;
 use super::order::{Order, OrderStatus};
 use super::refusal::Refusal;
+use super::release::{NewerDispute, StoredDispute};
 use super::time::Timestamp;
 
 /// What time is counted in.
@@ -23,12 +24,35 @@ pub struct Case {
     pub order: Order,
     /// Its disputes, in no particular order.
     pub disputes: Vec<Dispute>,
+    /// Those of its disputes that only a newer release may judge.
+    pub newer: Vec<NewerDispute>,
+    /// Whether it has open disputes that make no sense: nothing can be opened beside what is not known.
+    pub has_unreadable: bool,
 }
 
 impl Case {
+    /// An order with disputes that this release may all judge.
+    pub fn new(order: Order, disputes: Vec<Dispute>) -> Self {
+        Self { order, disputes, newer: Vec::new(), has_unreadable: false }
+    }
+
+    /// Adds a dispute of this order, unless the case holds it.
+    pub fn add(&mut self, dispute: StoredDispute) {
+        match dispute {
+            StoredDispute::Judged(dispute) if self.dispute(dispute.id).is_none() => self.disputes.push(*dispute),
+            StoredDispute::Newer(dispute) if self.newer(dispute.id).is_none() => self.newer.push(*dispute),
+            StoredDispute::Judged(_) | StoredDispute::Newer(_) => {}
+        }
+    }
+
     /// The dispute with this id, if the case holds it.
     pub fn dispute(&self, id: DisputeId) -> Option<&Dispute> {
         self.disputes.iter().find(|dispute| dispute.id == id)
+    }
+
+    /// The ids of its disputes, whoever may judge them.
+    pub fn dispute_ids(&self) -> impl Iterator<Item = DisputeId> {
+        self.disputes.iter().map(|dispute| dispute.id).chain(self.newer.iter().map(|dispute| dispute.id))
     }
 
     /// The dispute that a command names.

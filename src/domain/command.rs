@@ -1,8 +1,10 @@
 //! What callers ask for.
 
+use std::borrow::Cow;
+
 use super::dispute::Terms;
 use super::ids::{DisputeId, OrderId};
-use super::money::Money;
+use super::money::{Currency, Money};
 use super::order::OrderReport;
 use super::reason::Reason;
 use super::settlement::SettlementReport;
@@ -81,7 +83,7 @@ pub struct Answer {
 }
 
 /// What a command is about.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Subject {
     /// An order by its id.
     Order(OrderId),
@@ -90,6 +92,32 @@ pub enum Subject {
 }
 
 impl Command {
+    /// The same with its amounts in the decimals of an order's currency, should the list have others by now.
+    pub(super) fn of_order(&self, currency: Currency) -> Cow<'_, Self> {
+        let of_order = |amount: Money| amount.of_order(currency).unwrap_or(amount);
+        if let Self::UpsertOrder(report) = self
+            && report.price.currency != currency
+        {
+            let (price, paid) = (of_order(report.price), of_order(report.paid));
+            let refunded_elsewhere = of_order(report.refunded_elsewhere);
+            let report = OrderReport { price, paid, refunded_elsewhere, ..OrderReport::clone(report) };
+            return Cow::Owned(Self::UpsertOrder(Box::new(report)));
+        }
+        if let Self::Open(opening) = self
+            && let Terms::PartialRefund { amount } = opening.terms
+            && amount.currency != currency
+        {
+            let terms = Terms::PartialRefund { amount: of_order(amount) };
+            return Cow::Owned(Self::Open(Box::new(Opening { terms, ..Opening::clone(opening) })));
+        }
+        if let Self::Decide(answer, Ruling::Refund(amount)) = self
+            && amount.currency != currency
+        {
+            return Cow::Owned(Self::Decide(answer.clone(), Ruling::Refund(of_order(*amount))));
+        }
+        Cow::Borrowed(self)
+    }
+
     /// What the command is about.
     pub fn subject(&self) -> Subject {
         match self {

@@ -1,6 +1,7 @@
 //! A dispute: one request that a party raises on an order and that the other party answers.
 
 use super::actor::{ActorRole, Caller, Parties, PartyRole, Scope};
+use super::carried::Carried;
 use super::ids::{DisputeId, OrderId, UserId};
 use super::money::Money;
 use super::reason::{self, Reason};
@@ -205,7 +206,7 @@ pub struct Resolution {
     /// When.
     pub time: Timestamp,
     /// What ended it.
-    pub by: ResolvedBy,
+    pub by: Carried<ResolvedBy>,
     /// What it did to the order.
     pub outcome: Outcome,
     /// Whether the money has moved; if and only if the outcome refunds some.
@@ -215,7 +216,7 @@ pub struct Resolution {
 impl Resolution {
     /// An end of a dispute. What it refunds is due.
     pub fn new(status: DisputeStatus, time: Timestamp, by: ResolvedBy, outcome: Outcome) -> Self {
-        Self { status, time, by, outcome, settlement: outcome.refund().map(|_| Settlement::due()) }
+        Self { status, time, by: by.into(), outcome, settlement: outcome.refund().map(|_| Settlement::due()) }
     }
 }
 
@@ -223,7 +224,7 @@ impl Resolution {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Escalation {
     /// Who asked for it: a party or support.
-    pub by: ActorRole,
+    pub by: Carried<ActorRole>,
     /// Why, shown to both parties.
     pub message: String,
     /// What support said when it decided.

@@ -20,7 +20,7 @@ pub(super) fn escalate(
     now: Timestamp,
 ) -> Result<Decision, Refusal> {
     let actor = may_escalate(case, caller, answer, policy, now)?;
-    let escalation = Escalation { by: actor.role(), message: answer.message.clone(), ruling: None };
+    let escalation = Escalation { by: actor.role().into(), message: answer.message.clone(), ruling: None };
     let mut draft = Draft::new(case.clone(), actor, now);
     draft.record(answer.dispute, Change::Escalated(escalation));
     Ok(draft.decided(Some(answer.dispute)))
@@ -49,7 +49,10 @@ pub(super) fn may_escalate(
         return Err(Refusal::EscalationWindowClosed { closed_time });
     }
     if case.order.status == OrderStatus::Cancelled {
-        return Err(Refusal::OrderStatusNotAllowed { status: case.order.status });
+        return Err(Refusal::OrderStatusNotAllowed { status: OrderStatus::Cancelled });
+    }
+    if case.has_unreadable {
+        return Err(Refusal::Unreadable { order: case.order.id.clone() });
     }
     if let Some(rival) = case.open_that_excludes(dispute.kind()) {
         return Err(Refusal::OpenDisputeExists { dispute: rival.id });
@@ -89,7 +92,7 @@ pub(super) fn may_take_back(
     answer: &Answer,
 ) -> Result<(Actor, ResolvedBy), Refusal> {
     let actor = party_or_support(dispute, caller)?;
-    if actor.role() != escalation.by {
+    if escalation.by != actor.role() {
         return Err(Refusal::WrongRole);
     }
     dispute.require_unchanged(answer)?;
@@ -135,7 +138,7 @@ pub(super) fn may_rule(case: &Case, caller: &Caller, answer: &Answer) -> Result<
 fn require_refundable(case: &Case, amount: Money) -> Result<Money, Refusal> {
     let left = case.order.left();
     if amount.currency != left.currency {
-        return Err(Refusal::CurrencyNotOfOrder { field: "refund.currency_code", expected: left.currency.code() });
+        return Err(Refusal::CurrencyNotOfOrder { field: "refund.currency_code", expected: left.currency });
     }
     if !(1..=left.minor).contains(&amount.minor) {
         return Err(Refusal::AmountOutOfRange { min: Money::new(1, left.currency), max: left });

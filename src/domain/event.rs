@@ -163,7 +163,7 @@ impl Case {
             Outcome::Refund(_) if resolution.status == DisputeStatus::Decided => {}
             Outcome::Refund(_) => order.refund_accepted = Some(dispute),
             Outcome::Cancellation { counts, .. } => {
-                order.status = OrderStatus::Cancelled;
+                order.status = OrderStatus::Cancelled.into();
                 order.end_time = Some(resolution.time);
                 order.cancelled_by = Some(dispute);
                 order.cancellation_counts = counts;

@@ -7,9 +7,10 @@ use super::dispute::{Dispute, DisputeStatus, Outcome, ResolvedBy, SilenceRule};
 use super::time::Timestamp;
 
 /// Expires every dispute of the case with `respond_by ≤ now`, earliest first. Judged before every
-/// command on the order; stands even if the command is then refused. `None` if nothing is overdue.
+/// command on the order; stands even if the command is then refused. `None` if nothing is overdue, or if
+/// a newer release has to judge it.
 pub fn expire_overdue(case: &Case, now: Timestamp) -> Option<Decision> {
-    first_overdue(case, now)?;
+    first_overdue(case, now).filter(|_| case.is_ours())?;
     let mut draft = Draft::new(case.clone(), Actor::System, now);
     // Looked for afresh each time: an expiry can supersede another dispute that is overdue too.
     while let Some(overdue) = first_overdue(&draft.case, now) {

@@ -6,6 +6,7 @@
 
 mod actor;
 mod answering;
+mod carried;
 mod case;
 mod command;
 mod dispute;
@@ -32,6 +33,7 @@ mod view;
 mod tests;
 
 pub use actor::{Actor, ActorRole, Caller, Parties, PartyRole, Scope};
+pub use carried::Carried;
 pub use case::{Case, Decision};
 pub use command::{Answer, Command, Opening, Ruling, Subject};
 pub use dispute::{
@@ -50,11 +52,13 @@ pub use policy::{
 pub use postponing::remind;
 pub use reason::{Reason, ReasonCode, is_confidential, reasons};
 pub use refusal::Refusal;
-pub use release::RELEASE;
+pub use release::{NewerDispute, NewerSettlement, RELEASE, StoredDispute};
 pub use settlement::{Results, Settlement, SettlementReport, SettlementStatus};
 pub use standing::SellerStanding;
 pub use time::Timestamp;
-pub use view::{Consequences, DisputeAction, DisputeView, OrderView};
+pub use view::{Consequences, DisputeAction, DisputeView, OrderView, ShownDispute};
+
+use std::borrow::Cow;
 
 use case::Draft;
 
@@ -69,6 +73,10 @@ pub fn decide(
     policy: &Policy,
     now: Timestamp,
 ) -> Result<Decision, Refusal> {
+    if let Some(case) = case {
+        case.require_ours(caller, command, policy)?;
+    }
+    let command = &*case.map_or(Cow::Borrowed(command), |case| command.of_order(case.order.price.currency));
     match (command, case) {
         (Command::UpsertOrder(report), case) => upsert(case, caller, report, now),
         (Command::Open(opening), Some(case)) => opening::open(case, caller, opening, policy, now),
@@ -94,16 +102,25 @@ pub fn decide(
 /// Takes what the order system says. What cannot go on as the order stands then is superseded.
 fn upsert(case: Option<&Case>, caller: &Caller, report: &OrderReport, now: Timestamp) -> Result<Decision, Refusal> {
     let order = Order::upsert(case.map(|case| &case.order), report, now)?;
-    let disputes = case.map(|case| case.disputes.clone()).unwrap_or_default();
-    let by = match order.status {
-        OrderStatus::Completed => ResolvedBy::OrderCompleted,
-        OrderStatus::Cancelled => ResolvedBy::OrderCancelled,
-        OrderStatus::RequirementsPending
-        | OrderStatus::InProgress
-        | OrderStatus::Delivered
-        | OrderStatus::InRevision => ResolvedBy::OrderStatus,
+    let by = match order.status.known() {
+        Some(OrderStatus::Completed) => ResolvedBy::OrderCompleted,
+        Some(OrderStatus::Cancelled) => ResolvedBy::OrderCancelled,
+        Some(
+            OrderStatus::RequirementsPending
+            | OrderStatus::InProgress
+            | OrderStatus::Delivered
+            | OrderStatus::InRevision,
+        )
+        | None => ResolvedBy::OrderStatus,
     };
-    let mut draft = Draft::new(Case { order, disputes }, Actor::Platform(caller.user.clone()), now);
-    draft.supersede(by);
+    let is_changed = case.is_none_or(|case| case.order != order);
+    let case = match case {
+        Some(case) => Case { order, ..case.clone() },
+        None => Case::new(order, Vec::new()),
+    };
+    let mut draft = Draft::new(case, Actor::Platform(caller.user.clone()), now);
+    if is_changed {
+        draft.supersede(by);
+    }
     Ok(draft.decided(None))
 }

@@ -5,30 +5,34 @@ use std::fmt;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
 
-/// A currency of ISO 4217 and its number of decimals.
+/// A currency and its number of decimals.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Currency {
-    code: iso_currency::Currency,
+    /// Three letters.
+    code: [u8; 3],
     exponent: u32,
 }
 
 impl Currency {
-    /// The currency with this three-letter code; `None` for an unknown code and for the codes that
+    /// The currency of ISO 4217 with this three-letter code; `None` for an unknown code and for the codes that
     /// have no minor unit at all (gold, the test currency).
     pub fn from_code(code: &str) -> Option<Self> {
-        let code = iso_currency::Currency::from_code(code)?;
-        Some(Self { code, exponent: u32::from(code.exponent()?) })
+        let listed = iso_currency::Currency::from_code(code)?;
+        Self::stored(listed.code(), u32::from(listed.exponent()?))
     }
 
-    /// The currency of a stored amount, with the exponent that it was stored with.
+    /// The currency of a stored amount, with the exponent that it was stored with: also one that the list no longer
+    /// has, or has with another exponent.
     pub fn stored(code: &str, exponent: u32) -> Option<Self> {
-        let code = iso_currency::Currency::from_code(code)?;
-        (exponent <= 9).then_some(Self { code, exponent })
+        let code: [u8; 3] = code.as_bytes().try_into().ok()?;
+        let is_code = code.iter().all(u8::is_ascii_uppercase) && exponent <= 9;
+        is_code.then_some(Self { code, exponent })
     }
 
     /// The three-letter code, `USD`.
-    pub fn code(self) -> &'static str {
-        self.code.code()
+    pub fn code(&self) -> &str {
+        // Three letters are.
+        std::str::from_utf8(&self.code).unwrap_or_default()
     }
 
     /// The number of decimals: 2 for USD, 0 for JPY, 3 for KWD.
@@ -80,6 +84,13 @@ impl Money {
         }
         let minor = minor.to_i64().ok_or(InvalidMoney::TooLarge)?;
         Ok(Self { minor, currency })
+    }
+
+    /// The same amount in an order's currency, should that have kept another number of decimals than the list has now;
+    /// `None` if the currency is another one, or has too few decimals. Never rounds.
+    pub fn of_order(self, currency: Currency) -> Option<Self> {
+        let (units, nanos) = self.to_units();
+        (self.currency.code == currency.code).then(|| Self::from_units(units, nanos, currency).ok()).flatten()
     }
 
     /// Whole units, and billionths of a unit with the same sign (`google.type.Money`).

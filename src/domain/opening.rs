@@ -91,7 +91,12 @@ pub(super) fn blockers(
     policy: &Policy,
     now: Timestamp,
 ) -> Vec<Refusal> {
-    let mut blockers = obstacles(case, kind, role, policy, now);
+    let mut blockers: Vec<_> = case
+        .beyond_us_to_open(kind, policy)
+        .map(|subject| Refusal::NewerReleaseNeeded { subject })
+        .into_iter()
+        .chain(obstacles(case, kind, role, policy, now))
+        .collect();
     blockers.extend(limits_of_attempts(case, kind, role, policy, now));
     blockers
 }
@@ -100,8 +105,11 @@ pub(super) fn blockers(
 fn obstacles(case: &Case, kind: DisputeKind, role: PartyRole, policy: &Policy, now: Timestamp) -> Vec<Refusal> {
     let mut blockers = Vec::new();
     let order = &case.order;
-    if !order.status.allows(kind) {
-        blockers.push(Refusal::OrderStatusNotAllowed { status: order.status });
+    if case.has_unreadable {
+        blockers.push(Refusal::Unreadable { order: order.id.clone() });
+    }
+    if let Some(status) = order.status.known().filter(|status| !status.allows(kind)) {
+        blockers.push(Refusal::OrderStatusNotAllowed { status });
     }
     if let Way::Blocked(dispute) = way(case, kind, role) {
         blockers.push(Refusal::OpenDisputeExists { dispute });
@@ -209,7 +217,7 @@ pub(super) fn refund_range(case: &Case, policy: &Policy) -> (Money, Money) {
 fn require_amount_in_range(case: &Case, amount: Money, policy: &Policy) -> Result<(), Refusal> {
     let (min, max) = refund_range(case, policy);
     if amount.currency != max.currency {
-        return Err(Refusal::CurrencyNotOfOrder { field: "amount.currency_code", expected: max.currency.code() });
+        return Err(Refusal::CurrencyNotOfOrder { field: "amount.currency_code", expected: max.currency });
     }
     if !(min.minor..=max.minor).contains(&amount.minor) {
         return Err(Refusal::AmountOutOfRange { min, max });
@@ -243,7 +251,9 @@ fn require_message_and_reason(opening: &Opening, kind: DisputeKind, role: PartyR
         return Err(Refusal::MessageRequired);
     }
     match &opening.reason {
-        Some(reason) if !reason::reasons(kind, role).contains(&reason.code) => Err(Refusal::ReasonNotValid),
+        Some(reason) if !reason::reasons(kind, role).iter().any(|code| reason.code == *code) => {
+            Err(Refusal::ReasonNotValid)
+        }
         None if !reason::reasons(kind, role).is_empty() => Err(Refusal::ReasonNotValid),
         Some(_) | None => Ok(()),
     }

@@ -1,6 +1,7 @@
 //! An order: what the order system says of it, and what disputes did to it.
 
 use super::actor::{Caller, Parties, PartyRole};
+use super::carried::Carried;
 use super::dispute::DisputeKind;
 use super::ids::{DisputeId, OrderId};
 use super::money::Money;
@@ -111,7 +112,7 @@ pub struct Order {
     /// The sum of the refunds that disputes decided, less those that will not be paid.
     pub refunded: Money,
     /// Where it stands.
-    pub status: OrderStatus,
+    pub status: Carried<OrderStatus>,
     /// When it was placed.
     pub create_time: Timestamp,
     /// When the delivery is due, as the order system says.
@@ -185,7 +186,7 @@ impl Order {
             ..stored.clone()
         };
         if stored.cancelled_by.is_none() {
-            order.status = report.status;
+            order.status = report.status.into();
             order.cancellation_counts = report.cancellation_counts;
             order.end_time = report.status.is_ended().then(|| {
                 let ended_before = stored.end_time.filter(|_| stored.status == report.status);
@@ -204,7 +205,7 @@ impl Order {
             paid: report.paid,
             refunded_elsewhere: report.refunded_elsewhere,
             refunded: Money::new(0, report.price.currency),
-            status: report.status,
+            status: report.status.into(),
             create_time: report.create_time.unwrap_or(now),
             due_time: report.due_time,
             agreed_due_time: None,

@@ -43,11 +43,11 @@ pub(super) fn may_postpone<'a>(
 }
 
 /// Reminds the responders of every dispute of the case whose time for that has come, earliest first; `None`
-/// if there are none. What is overdue has expired before, and is not reminded of.
+/// if there are none, or if a newer release has to judge them. What is overdue has expired before, and is not reminded of.
 pub fn remind(case: &Case, policy: &Policy, now: Timestamp) -> Option<Decision> {
     let is_due = |dispute: &&Dispute| dispute.is_pending() && dispute.remind_at.is_some_and(|time| time <= now);
     let mut due: Vec<&Dispute> = case.disputes.iter().filter(is_due).collect();
-    if due.is_empty() {
+    if due.is_empty() || !case.is_ours() {
         return None;
     }
     due.sort_unstable_by_key(|dispute| (dispute.remind_at, dispute.id));

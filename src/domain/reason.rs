@@ -1,6 +1,7 @@
 //! Why a party raises a dispute, and who may know.
 
 use super::actor::PartyRole;
+use super::carried::Carried;
 use super::dispute::DisputeKind;
 
 /// The code of a reason.
@@ -70,7 +71,7 @@ impl ReasonCode {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reason {
     /// The code.
-    pub code: ReasonCode,
+    pub code: Carried<ReasonCode>,
     /// What [`ReasonCode::Other`] means here; empty for every other code.
     pub detail: String,
 }

@@ -1,8 +1,9 @@
 //! Why a command is refused: a value with the facts, never a text.
 
+use super::command::Subject;
 use super::dispute::{DisputeKind, DisputeStatus};
 use super::ids::{DisputeId, OrderId};
-use super::money::Money;
+use super::money::{Currency, Money};
 use super::order::OrderStatus;
 use super::settlement::SettlementStatus;
 use super::time::Timestamp;
@@ -54,7 +55,7 @@ pub enum Refusal {
         /// The field that says so, by its name in the contract.
         field: &'static str,
         /// The order's currency.
-        expected: &'static str,
+        expected: Currency,
     },
     /// The message is missing, and must be there for this kind and role.
     MessageRequired,
@@ -132,6 +133,16 @@ pub enum Refusal {
         order: OrderId,
         /// The field that would change, by its name in the contract.
         field: &'static str,
+    },
+    /// Only a newer release may judge this order or dispute: another replica may be one.
+    NewerReleaseNeeded {
+        /// What it is about: an order with a dispute that is open by the rules of a newer release names that.
+        subject: Subject,
+    },
+    /// The order has an open dispute that makes no sense as it is stored.
+    Unreadable {
+        /// The order.
+        order: OrderId,
     },
     /// The request id was used before, for something else.
     RequestIdReused,

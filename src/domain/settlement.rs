@@ -220,10 +220,12 @@ impl Dispute {
     pub fn settlement(&self) -> Option<&Settlement> {
         self.resolution.as_ref()?.settlement.as_ref()
     }
+}
 
+impl DisputeId {
     /// What the platform sends with every try of this attempt to pay, so that it pays once.
-    pub fn settlement_key(&self, attempt: u32) -> String {
-        format!("refund-{}-{attempt}", self.id)
+    pub fn settlement_key(self, attempt: u32) -> String {
+        format!("refund-{self}-{attempt}")
     }
 }
 

@@ -13,6 +13,7 @@ use super::ids::DisputeId;
 use super::order::Order;
 use super::policy::Policy;
 use super::postponing;
+use super::release::{NewerDispute, StoredDispute};
 use super::settlement;
 use super::time::Timestamp;
 
@@ -50,6 +51,32 @@ pub struct DisputeView {
     pub allowed_actions: Vec<DisputeAction>,
 }
 
+impl DisputeView {
+    /// A dispute of which this release cannot say what comes of it, nor what can be done with it.
+    fn alone(dispute: Dispute) -> Self {
+        Self { dispute, consequences: Consequences::default(), allowed_actions: Vec::new() }
+    }
+}
+
+/// A dispute as a caller is shown it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ShownDispute {
+    /// With what would come of it.
+    Judged(Box<DisputeView>),
+    /// As it is stored: only a newer release may judge it.
+    Newer(Box<NewerDispute>),
+}
+
+impl StoredDispute {
+    /// The dispute without its order, which could not be read.
+    pub fn shown_alone(self) -> ShownDispute {
+        match self {
+            Self::Judged(dispute) => ShownDispute::Judged(Box::new(DisputeView::alone(*dispute))),
+            Self::Newer(dispute) => ShownDispute::Newer(dispute),
+        }
+    }
+}
+
 /// An order as it is answered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OrderView {
@@ -65,7 +92,7 @@ pub struct OrderView {
 impl Case {
     /// What would come of a dispute of which nothing is overdue, as the order stands.
     pub fn consequences(&self, dispute: &Dispute) -> Consequences {
-        if !dispute.is_pending() {
+        if !dispute.is_pending() || !self.is_ours() {
             return Consequences::default();
         }
         let if_accepted = match dispute.kind() {
@@ -98,6 +125,9 @@ impl Case {
     /// A dispute of the case, as this caller is answered it. The case holds every open dispute of the order.
     /// What is overdue can still be shown as it was stored; what can be done with it is judged by the clock.
     pub fn view(&self, dispute: &Dispute, caller: &Caller, policy: &Policy, now: Timestamp) -> DisputeView {
+        if !self.is_ours() {
+            return DisputeView::alone(dispute.clone());
+        }
         let after_the_clock = expire_overdue(self, now).map(|decision| decision.case);
         let case = after_the_clock.as_ref().unwrap_or(self);
         DisputeView {
@@ -107,7 +137,15 @@ impl Case {
         }
     }
 
-    /// The open disputes, oldest first.
+    /// A dispute of the case, whoever may judge it, as this caller is shown it; `None` if the case does not hold it.
+    pub fn show(&self, dispute: DisputeId, caller: &Caller, policy: &Policy, now: Timestamp) -> Option<ShownDispute> {
+        Some(match self.stored_dispute(dispute)? {
+            StoredDispute::Judged(dispute) => ShownDispute::Judged(Box::new(self.view(&dispute, caller, policy, now))),
+            StoredDispute::Newer(dispute) => ShownDispute::Newer(dispute),
+        })
+    }
+
+    /// The open disputes that this release may judge, oldest first.
     pub fn open_disputes(&self) -> Vec<&Dispute> {
         let mut open: Vec<&Dispute> = self.disputes.iter().filter(|dispute| dispute.is_open()).collect();
         open.sort_unstable_by_key(|dispute| (dispute.create_time, dispute.id));
@@ -117,14 +155,18 @@ impl Case {
     /// The order as it is answered. The case holds every open dispute of the order.
     pub fn order_view(&self) -> OrderView {
         let open = self.open_disputes();
+        let newer = self.newer.iter().filter(|dispute| dispute.is_open());
         let holds = |dispute: &&Dispute| match dispute.status() {
             DisputeStatus::Escalated => true,
             _ => dispute.kind() == DisputeKind::Cancellation && dispute.opener == PartyRole::Buyer,
         };
+        let mut keys: Vec<_> = open.iter().map(|dispute| (dispute.create_time, dispute.id)).collect();
+        keys.extend(newer.map(|dispute| (dispute.create_time, dispute.id)));
+        keys.sort_unstable();
         OrderView {
             order: self.order.clone(),
-            completion_hold: open.iter().any(holds),
-            open_disputes: open.into_iter().map(|dispute| dispute.id).collect(),
+            completion_hold: open.iter().any(holds) || self.newer.iter().any(NewerDispute::holds_completion),
+            open_disputes: keys.into_iter().map(|(_, dispute)| dispute).collect(),
         }
     }
 }

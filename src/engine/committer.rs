@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::deadlines::Deadlines;
-use super::docket::{Docket, Verdict};
+use super::docket::{Docket, TimePassed, Verdict};
 use super::error::Error;
 use super::feed::Feed;
 use super::queue::{Answer, Queue, RequestKey, Submission, Waiting};
@@ -114,8 +114,8 @@ impl Committer {
     }
 
     /// Expires what is overdue on these orders and reminds of what comes due; skips the orders that somebody else has
-    /// locked. Answers how many events that were. Waits for its turn beside the callers.
-    pub(super) async fn pass_time(&self, orders: Vec<OrderId>) -> Result<usize, Error> {
+    /// locked. Waits for its turn beside the callers.
+    pub(super) async fn pass_time(&self, orders: Vec<OrderId>) -> Result<TimePassed, Error> {
         self.submit(|answer| Submission::PassTime { orders, answer }).await
     }
 

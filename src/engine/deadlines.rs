@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::committer::Committer;
+use super::docket::TimePassed;
 use super::error::Error;
 use crate::clock::{Clock, pause, real_now};
 use crate::domain::{DisputeId, Timestamp};
@@ -164,6 +165,19 @@ impl Sweeper {
         Ok(if events == 0 { Wait::For(BUSY_ELSEWHERE) } else { Wait::No })
     }
 
+    /// Sets aside what cannot be done here. Answers how much else was.
+    fn set_aside(&mut self, overdue: &[Deadline], passed: &TimePassed, now: Timestamp) -> usize {
+        for (left, why) in &passed.left {
+            for Deadline { dispute, order, .. } in overdue.iter().filter(|deadline| deadline.order == *left) {
+                // It can be due twice, with a reminder.
+                if self.aside.insert(*dispute, now.plus(ASIDE)).is_none() {
+                    tracing::warn!(%dispute, %order, why, "a dispute cannot be expired here, it is set aside");
+                }
+            }
+        }
+        passed.events
+    }
+
     /// Does these together and, if one of them cannot be done, one by one.
     async fn pass_time(&mut self, overdue: &[Deadline], now: Timestamp) -> Result<usize, Error> {
         let mut seen = HashSet::new();
@@ -171,12 +185,13 @@ impl Sweeper {
         let orders = overdue.iter().map(|deadline| &deadline.order).filter(|order| seen.insert(*order)).cloned();
         match self.committer.pass_time(orders.collect()).await {
             Err(Error::Internal(_)) => {}
-            result => return result,
+            Ok(passed) => return Ok(self.set_aside(overdue, &passed, now)),
+            Err(error) => return Err(error),
         }
         let mut events = 0_usize;
         for Deadline { dispute, order, .. } in overdue {
             match self.committer.pass_time(vec![order.clone()]).await {
-                Ok(count) => events = events.saturating_add(count),
+                Ok(passed) => events = events.saturating_add(self.set_aside(overdue, &passed, now)),
                 Err(Error::Internal(what)) => {
                     tracing::error!(%dispute, %order, what, "a dispute cannot be expired, it is set aside");
                     self.aside.insert(*dispute, now.plus(ASIDE));

@@ -5,25 +5,37 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use uuid::Uuid;
 
+use super::error::Error;
 use super::queue::{RequestKey, Submission, Waiting};
 use super::trace::TraceParent;
 use crate::domain::{
     Actor, Caller, Case, Command, Decision, DisputeId, DisputeKind, DisputeView, EventId, OrderId, OrderReport,
-    OrderView, Policy, Recorded, Refusal, Subject, Timestamp, decide, expire_overdue, remind,
+    OrderView, Policy, Recorded, Refusal, ShownDispute, Subject, Timestamp, decide, expire_overdue, remind,
 };
 use crate::repository::{Changes, IdempotencyRecord, LockedCases, NewEvent, StorageError, Transaction};
 
 /// What comes of a submission, if its batch is committed.
 pub(super) enum Verdict {
-    Dispute(Box<Result<DisputeView, Refusal>>),
-    Orders(Result<Vec<OrderView>, Refusal>),
-    TimePassed(usize),
+    Dispute(Box<Result<DisputeView, Error>>),
+    Orders(Result<Vec<OrderView>, Error>),
+    TimePassed(TimePassed),
+}
+
+/// What time has brought on some orders.
+#[derive(Default)]
+pub(super) struct TimePassed {
+    /// How many events that were.
+    pub(super) events: usize,
+    /// The orders that only a newer release may judge, or that make no sense, each with the reason.
+    pub(super) left: Vec<(OrderId, &'static str)>,
 }
 
 pub(super) struct Docket {
     cases: HashMap<OrderId, Case>,
     /// The orders that somebody else has locked: nothing is judged about them now.
     busy: HashSet<OrderId>,
+    /// What makes no sense as it is stored: it costs the commands about it, and nobody else.
+    unreadable: HashMap<Subject, StorageError>,
     order_of: HashMap<DisputeId, OrderId>,
     records: HashMap<Uuid, IdempotencyRecord>,
     stored_orders: HashSet<OrderId>,
@@ -69,10 +81,12 @@ impl Docket {
         }
         let disputes: Vec<_> = disputes.into_iter().collect();
         let attempted: Vec<_> = attempted.into_iter().collect();
-        let LockedCases { cases, busy, order_of } = transaction.lock_cases(&orders, &disputes, &attempted).await?;
+        let LockedCases { cases, busy, unreadable, order_of } =
+            transaction.lock_cases(&orders, &disputes, &attempted).await?;
         let mut docket = Self {
             cases: HashMap::new(),
             busy,
+            unreadable,
             order_of,
             records: HashMap::new(),
             stored_orders: HashSet::new(),
@@ -115,9 +129,9 @@ impl Docket {
     fn add(&mut self, cases: Vec<Case>) {
         for case in cases {
             let order = case.order.id.clone();
-            for dispute in &case.disputes {
-                self.order_of.insert(dispute.id, order.clone());
-                self.stored_disputes.insert(dispute.id);
+            for dispute in case.dispute_ids() {
+                self.order_of.insert(dispute, order.clone());
+                self.stored_disputes.insert(dispute);
             }
             self.stored_orders.insert(order.clone());
             self.cases.insert(order, case);
@@ -144,10 +158,10 @@ impl Docket {
         for dispute in transaction.disputes(&unknown).await? {
             // The same request is about the same order, which is locked; of another request only the
             // fingerprint is looked at.
-            if let Some(case) = self.cases.get_mut(&dispute.order) {
-                self.order_of.insert(dispute.id, dispute.order.clone());
-                self.stored_disputes.insert(dispute.id);
-                case.disputes.push(dispute);
+            if let Some(case) = self.cases.get_mut(dispute.order()) {
+                self.order_of.insert(dispute.id(), dispute.order().clone());
+                self.stored_disputes.insert(dispute.id());
+                case.add(dispute);
             }
         }
         Ok(())
@@ -165,15 +179,16 @@ impl Docket {
         command: &Command,
         request: Option<RequestKey>,
         policy: &Policy,
-    ) -> Result<DisputeView, Refusal> {
+    ) -> Result<DisputeView, Error> {
         let now = self.now;
         let done_before = match request.and_then(|request| Some((request, self.records.get(&request.key)?))) {
             Some((request, record)) if record.fingerprint != request.fingerprint => {
-                return Err(Refusal::RequestIdReused);
+                return Err(Refusal::RequestIdReused.into());
             }
             Some((_, record)) => Some(record.dispute),
             None => None,
         };
+        self.require_sense(&command.subject())?;
         let order = match command.subject() {
             Subject::Order(order) => Some(order),
             Subject::Dispute(dispute) => self.order_of.get(&dispute).cloned(),
@@ -193,8 +208,21 @@ impl Docket {
             dispute
         };
         let case = self.order_of.get(&dispute).and_then(|order| self.cases.get(order));
-        let view = case.and_then(|case| Some(case.view(case.dispute(dispute)?, caller, policy, now)));
-        view.ok_or(Refusal::DisputeNotFound { dispute })
+        match case.and_then(|case| case.show(dispute, caller, policy, now)) {
+            Some(ShownDispute::Judged(view)) => Ok(*view),
+            Some(ShownDispute::Newer(newer)) => {
+                Err(Refusal::NewerReleaseNeeded { subject: Subject::Dispute(newer.id) }.into())
+            }
+            None => Err(Refusal::DisputeNotFound { dispute }.into()),
+        }
+    }
+
+    /// What a command is about makes sense as it is stored.
+    fn require_sense(&self, subject: &Subject) -> Result<(), StorageError> {
+        match self.unreadable.get(subject) {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
     }
 
     /// Judges orders from the order system, all or nothing. Each id comes once.
@@ -203,9 +231,10 @@ impl Docket {
         caller: &Caller,
         reports: &[OrderReport],
         policy: &Policy,
-    ) -> Result<Vec<OrderView>, Refusal> {
+    ) -> Result<Vec<OrderView>, Error> {
         let mut decisions = Vec::with_capacity(reports.len());
         for report in reports {
+            self.require_sense(&Subject::Order(report.id.clone()))?;
             self.first_the_clock(&report.id);
             let command = Command::UpsertOrder(Box::new(report.clone()));
             decisions.push(decide(self.cases.get(&report.id), caller, &command, policy, self.now)?);
@@ -218,17 +247,26 @@ impl Docket {
     }
 
     /// Does what time has brought on those of the orders that could be locked: expires what is overdue, and
-    /// reminds of what comes due. Answers how many events that were.
-    pub(super) fn pass_time(&mut self, orders: &[OrderId], policy: &Policy) -> usize {
-        let mut events = 0_usize;
+    /// reminds of what comes due.
+    pub(super) fn pass_time(&mut self, orders: &[OrderId], policy: &Policy) -> TimePassed {
+        let mut passed = TimePassed::default();
         for order in orders {
-            events = events.saturating_add(self.first_the_clock(order));
+            if self.require_sense(&Subject::Order(order.clone())).is_err() {
+                passed.left.push((order.clone(), "its order makes no sense as it is stored"));
+                continue;
+            }
+            let Some(case) = self.cases.get(order) else { continue };
+            if let Some(why) = why_left(case) {
+                passed.left.push((order.clone(), why));
+            }
+            let events = self.first_the_clock(order);
+            passed.events = passed.events.saturating_add(events);
             if let Some(decision) = self.cases.get(order).and_then(|case| remind(case, policy, self.now)) {
-                events = events.saturating_add(decision.events.len());
+                passed.events = passed.events.saturating_add(decision.events.len());
                 self.adopt(decision);
             }
         }
-        events
+        passed
     }
 
     fn first_the_clock(&mut self, order: &OrderId) -> usize {
@@ -295,6 +333,17 @@ impl Docket {
             }
         }
         changes
+    }
+}
+
+/// Why something that is due on an order is still due when time has passed there, if so.
+fn why_left(case: &Case) -> Option<&'static str> {
+    if !case.is_ours() {
+        Some("a newer release has to judge it")
+    } else if case.has_unreadable {
+        Some("it makes no sense as it is stored")
+    } else {
+        None
     }
 }
 

@@ -43,7 +43,8 @@ impl EventFilter {
             && (self.orders.is_empty() || self.orders.contains(&event.order))
             && (self.disputes.is_empty() || self.disputes.contains(&event.dispute))
             && self.party.as_ref().is_none_or(|party| *party == parties.buyer || *party == parties.seller)
-            && (self.kinds.is_empty() || self.kinds.contains(&event.kind))
-            && (self.event_types.is_empty() || self.event_types.contains(&event.event_type))
+            && (self.kinds.is_empty() || event.kind.known().is_some_and(|kind| self.kinds.contains(&kind)))
+            && (self.event_types.is_empty()
+                || event.event_type.known().is_some_and(|known| self.event_types.contains(&known)))
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::docket::Verdict;
+use super::docket::{TimePassed, Verdict};
 use super::error::Error;
 use super::trace::TraceParent;
 use crate::clock::real_now;
@@ -61,7 +61,7 @@ pub(super) enum Submission {
     /// Orders from the order system, all or nothing.
     Orders { caller: Caller, reports: Vec<OrderReport>, trace: Option<TraceParent>, answer: Answer<Vec<OrderView>> },
     /// Orders on which a deadline has passed, or somebody is to be reminded of one.
-    PassTime { orders: Vec<OrderId>, answer: Answer<usize> },
+    PassTime { orders: Vec<OrderId>, answer: Answer<TimePassed> },
 }
 
 pub(super) type Answer<T> = oneshot::Sender<Result<T, Error>>;
@@ -80,12 +80,12 @@ impl Submission {
     pub(super) fn answer(self, verdict: Result<Verdict, Error>) {
         match (self, verdict) {
             (Self::Dispute { answer, .. }, Ok(Verdict::Dispute(verdict))) => {
-                drop(answer.send((*verdict).map_err(Error::Refused)));
+                drop(answer.send(*verdict));
             }
             (Self::Orders { answer, .. }, Ok(Verdict::Orders(verdict))) => {
-                drop(answer.send(verdict.map_err(Error::Refused)));
+                drop(answer.send(verdict));
             }
-            (Self::PassTime { answer, .. }, Ok(Verdict::TimePassed(count))) => drop(answer.send(Ok(count))),
+            (Self::PassTime { answer, .. }, Ok(Verdict::TimePassed(passed))) => drop(answer.send(Ok(passed))),
             (submission, Ok(_)) => submission.fail(Error::Internal("a verdict of another kind".to_owned())),
             (submission, Err(error)) => submission.fail(error),
         }

@@ -184,8 +184,8 @@ mod tests {
             dispute: DisputeId(Uuid::from_u128(7)),
             order: OrderId::parse(order).unwrap(),
             parties: Parties { buyer: user(buyer), seller: user("bob") },
-            kind: DisputeKind::OrderUpdate,
-            event_type: EventType::Opened,
+            kind: DisputeKind::OrderUpdate.into(),
+            event_type: EventType::Opened.into(),
             payload: Default::default(),
         })
     }

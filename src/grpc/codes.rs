@@ -1,8 +1,16 @@
 //! The enums of the contract and those of the rules: the same names, one table each, read both ways,
 //! but where the contract has one word for two things.
 
-use crate::domain;
+use crate::domain::{self, Carried};
 use crate::proto::v1;
+
+/// The number that a value has in the contract, also one that this release does not know.
+pub(super) fn number<D, P: From<D> + Into<i32>>(value: Carried<D>) -> i32 {
+    match value {
+        Carried::Known(value) => P::from(value).into(),
+        Carried::Newer(number) => number.into(),
+    }
+}
 
 /// Declares that the values of a domain enum are those of the contract's enum of that name.
 macro_rules! same_values {

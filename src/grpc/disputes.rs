@@ -6,9 +6,14 @@ use tonic::{Request, Response, Status};
 
 use super::requests::OnceCommand;
 use super::{
-    Shared, auth, encoded, lists, requests, responses, status::Failure, transport, violations::Violations, watch,
+    Shared, auth, encoded, lists, requests, responses,
+    status::Failure,
+    transport,
+    violations::{Violations, is_of_the_list},
+    watch,
 };
-use crate::domain::{Caller, PartyRole, Refusal, expire_overdue, options};
+use crate::domain::{Caller, Currency, DisputeId, OrderId, PartyRole, Refusal, Subject, expire_overdue, options};
+use crate::proto::Money as ProtoMoney;
 use crate::proto::server::dispute_service_server::DisputeService;
 use crate::proto::v1;
 
@@ -32,17 +37,35 @@ impl DisputeHandlers {
         Ok(Some(responses::dispute_for(&view, &caller)))
     }
 
+    /// The currency of the order that an amount is about, where the amount cannot be read without, and if the caller may
+    /// see the order: nobody else learns of it.
+    async fn currency(
+        &self,
+        caller: &Caller,
+        amount: Option<(&ProtoMoney, Subject)>,
+    ) -> Result<Option<Currency>, Failure> {
+        let order = match amount.filter(|(amount, _)| !is_of_the_list(amount)) {
+            None => None,
+            Some((_, Subject::Order(order))) => self.shared.repository.order(&order).await?,
+            Some((_, Subject::Dispute(dispute))) => {
+                let found = self.shared.repository.dispute(dispute).await?;
+                found.and_then(|found| found.case().map(|case| case.order.clone()))
+            }
+        };
+        let order = order.filter(|order| order.parties.may_be_seen_by(caller));
+        Ok(order.map(|order| order.price.currency))
+    }
+
     async fn get(&self, caller: &Caller, id: &str) -> Result<v1::GetDisputeResponse, Failure> {
         let mut violations = Violations::default();
         let id = violations.dispute_id("dispute_id", id);
         let id = violations.finish(id)?;
-        let case = self.shared.repository.dispute(id).await?;
-        let visible = case.filter(|case| case.order.parties.may_be_seen_by(caller));
+        let found = self.shared.repository.dispute(id).await?;
+        let visible = found.filter(|found| found.dispute().parties().may_be_seen_by(caller));
+        let found = visible.ok_or(Refusal::DisputeNotFound { dispute: id })?;
         let now = self.shared.clock.now();
-        let view = visible.and_then(|case| Some(case.view(case.dispute(id)?, caller, &self.shared.policy, now)));
-        let view = view.ok_or(Refusal::DisputeNotFound { dispute: id })?;
         Ok(v1::GetDisputeResponse {
-            dispute: Some(responses::dispute_for(&view, caller)),
+            dispute: Some(responses::shown_to(&found.shown(caller, &self.shared.policy, now), caller)),
             server_time: Some(responses::timestamp(now)),
         })
     }
@@ -72,13 +95,13 @@ impl DisputeHandlers {
         let case = expire_overdue(&case, now).map_or(case, |decision| decision.case);
         let texts = translations.of(&request.language_code);
         let options = options(&case, role, standing.as_ref(), policy, now);
-        let view = |dispute| responses::dispute_for(&case.view(dispute, caller, policy, now), caller);
+        let shown = |dispute| Some(responses::shown_to(&case.show(dispute, caller, policy, now)?, caller));
         Ok(v1::GetDisputeOptionsResponse {
             role: v1::PartyRole::from(role).into(),
             options: options.iter().map(|option| responses::option(option, role, texts, policy)).collect(),
             advice: texts.advice(role).to_owned(),
             support: Some(v1::SupportContact { url: policy.support_url.clone(), text: texts.support().to_owned() }),
-            open_disputes: case.open_disputes().into_iter().map(view).collect(),
+            open_disputes: case.order_view().open_disputes.into_iter().filter_map(shown).collect(),
             server_time: Some(responses::timestamp(now)),
         })
     }
@@ -108,7 +131,10 @@ impl DisputeService for DisputeHandlers {
         request: Request<v1::OfferPartialRefundRequest>,
     ) -> Result<Response<v1::OfferPartialRefundResponse>, Status> {
         let caller = auth::caller(&request)?;
-        let command = requests::offer_partial_refund(&caller, request.get_ref())?;
+        let asked = request.get_ref();
+        let named = asked.amount.as_ref().zip(OrderId::parse(&asked.order_id).ok().map(Subject::Order));
+        let currency = self.currency(&caller, named).await?;
+        let command = requests::offer_partial_refund(&caller, asked, currency)?;
         let dispute = self.command(caller, command).await?;
         Ok(Response::new(v1::OfferPartialRefundResponse { dispute }))
     }
@@ -198,7 +224,14 @@ impl DisputeService for DisputeHandlers {
         request: Request<v1::DecideDisputeRequest>,
     ) -> Result<Response<v1::DecideDisputeResponse>, Status> {
         let caller = auth::support(&request)?;
-        let command = requests::decide_dispute(&caller, request.get_ref())?;
+        let asked = request.get_ref();
+        let refund = match &asked.decision {
+            Some(v1::decide_dispute_request::Decision::Refund(refund)) => Some(refund),
+            Some(_) | None => None,
+        };
+        let dispute = asked.dispute_id.parse().ok().map(|id| Subject::Dispute(DisputeId(id)));
+        let currency = self.currency(&caller, refund.zip(dispute)).await?;
+        let command = requests::decide_dispute(&caller, asked, currency)?;
         let dispute = self.command(caller, command).await?;
         Ok(Response::new(v1::DecideDisputeResponse { dispute }))
     }

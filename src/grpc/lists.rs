@@ -7,7 +7,7 @@ use super::{Shared, encoded, requests, responses, status::Failure, violations::V
 use crate::domain::{Caller, DisputeId, EventId};
 use crate::engine::{Feed, FeedError, ResumeToken, head_of, require_known};
 use crate::proto::v1;
-use crate::repository::{DisputeQuery, Log, Side, Sort};
+use crate::repository::{DisputeQuery, Log, Row, Side, Sort};
 
 /// A page of disputes ends before it is too large for clients, whatever its size in rows.
 const PAGE_BYTES: usize = 2 * 1024 * 1024;
@@ -50,6 +50,7 @@ fn query(caller: &Caller, request: &v1::ListDisputesRequest) -> Result<(DisputeQ
         kinds: kinds.into_iter().collect(),
         statuses: statuses.into_iter().collect(),
         settlement_statuses: settlement_statuses.into_iter().collect(),
+        open: false,
         updated_after,
         sort: if request.order_by_respond_by { Sort::MostUrgentFirst } else { Sort::NewestFirst },
         after: None,
@@ -86,20 +87,21 @@ pub(super) async fn disputes(
     let now = shared.clock.now();
     let mut disputes = Vec::with_capacity(found.len().min(size));
     let mut bytes = 0_usize;
-    let mut last = None;
-    for (id, case) in found.iter().take(size) {
-        let Some(dispute) = case.dispute(*id) else { continue };
-        let view = case.view(dispute, caller, &shared.policy, now);
-        let message = responses::dispute_for(&view, caller);
+    let (mut seen, mut last) = (0_usize, None);
+    for Row { key, found } in found.iter().take(size) {
+        let Some(found) = found else {
+            (seen, last) = (seen.saturating_add(1), Some(*key));
+            continue;
+        };
+        let message = responses::shown_to(&found.shown(caller, &shared.policy, now), caller);
         bytes = bytes.saturating_add(prost::Message::encoded_len(&message));
         if bytes > PAGE_BYTES && !disputes.is_empty() {
             break;
         }
         disputes.push(message);
-        let time = if query.sort == Sort::MostUrgentFirst { dispute.respond_by } else { dispute.create_time };
-        last = Some((time, *id));
+        (seen, last) = (seen.saturating_add(1), Some(*key));
     }
-    let last = last.filter(|_| found.len() > disputes.len());
+    let last = last.filter(|_| found.len() > seen);
     let next_page_token = last.map(|(time, id)| binding.token(time, &id.to_string(), &pages.encode()));
     Ok(v1::ListDisputesResponse {
         disputes,

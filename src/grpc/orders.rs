@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::pages::Binding;
+use super::requests::Currencies;
 use super::{Shared, auth, requests, responses, status::Failure, transport, violations::Violations};
 use crate::domain::{Caller, OrderId, OrderView, Refusal, Scope};
 use crate::proto::server::order_service_server::OrderService;
@@ -31,6 +32,18 @@ impl OrderHandlers {
         visible.ok_or_else(|| Refusal::OrderNotFound { order: id }.into())
     }
 
+    /// The currencies of the stored orders whose amounts cannot be read without: there are few, if any.
+    async fn currencies(&self, orders: impl Iterator<Item = &v1::Order> + Send) -> Result<Currencies, Failure> {
+        let mut currencies = Currencies::new();
+        for order in orders.take(requests::BATCH_ORDERS).filter(|order| requests::needs_its_currency(order)) {
+            let Ok(id) = OrderId::parse(&order.order_id) else { continue };
+            if let Some(stored) = self.shared.repository.order(&id).await? {
+                currencies.insert(id, stored.price.currency);
+            }
+        }
+        Ok(currencies)
+    }
+
     async fn list(&self, caller: Caller, request: v1::ListOrdersRequest) -> Result<v1::ListOrdersResponse, Failure> {
         let mut violations = Violations::default();
         let party = violations.optional_user_id("party_id", &request.party_id);
@@ -45,7 +58,7 @@ impl OrderHandlers {
         let (party, role, size) = violations.finish(fields())?;
         let filter = v1::ListOrdersRequest { page_size: 0, page_token: String::new(), ..request.clone() };
         let binding = Binding::new("orders", &filter);
-        let page = binding.page(&request.page_token, |id| OrderId::parse(id).ok())?;
+        let page = binding.page(&request.page_token, |id| Some(OrderId::stored(id)))?;
         let query = OrderQuery {
             visible_to: caller.scope.is_none().then_some(caller.user),
             party,
@@ -58,10 +71,11 @@ impl OrderHandlers {
         let mut orders = self.shared.repository.orders(&query).await?;
         let more = orders.len() > size;
         orders.truncate(size);
-        let last = orders.last().map(|case| &case.order).filter(|_| more);
-        let next_page_token = last.map(|last| binding.token(last.create_time, last.id.as_str(), ""));
+        let last = orders.last().map(|row| &row.key).filter(|_| more);
+        let next_page_token = last.map(|(time, id)| binding.token(*time, id.as_str(), ""));
+        let orders = orders.iter().filter_map(|row| row.found.as_ref());
         Ok(v1::ListOrdersResponse {
-            orders: orders.iter().map(|case| responses::order(&case.order_view())).collect(),
+            orders: orders.map(|case| responses::order(&case.order_view())).collect(),
             next_page_token: next_page_token.unwrap_or_default(),
         })
     }
@@ -89,7 +103,8 @@ impl OrderService for OrderHandlers {
         request: Request<v1::UpsertOrderRequest>,
     ) -> Result<Response<v1::UpsertOrderResponse>, Status> {
         let caller = auth::platform(&request)?;
-        let report = requests::upsert_order(request.get_ref())?;
+        let currencies = self.currencies(request.get_ref().order.iter()).await?;
+        let report = requests::upsert_order(request.get_ref(), &currencies)?;
         let orders = self.shared.committer.orders(caller, vec![report], transport::trace()).await?;
         Ok(Response::new(v1::UpsertOrderResponse { order: orders.first().map(responses::order) }))
     }
@@ -99,7 +114,8 @@ impl OrderService for OrderHandlers {
         request: Request<v1::BatchUpsertOrdersRequest>,
     ) -> Result<Response<v1::BatchUpsertOrdersResponse>, Status> {
         let caller = auth::platform(&request)?;
-        let reports = requests::batch_upsert_orders(request.get_ref())?;
+        let currencies = self.currencies(request.get_ref().orders.iter()).await?;
+        let reports = requests::batch_upsert_orders(request.get_ref(), &currencies)?;
         let orders = self.shared.committer.orders(caller, reports, transport::trace()).await?;
         Ok(Response::new(v1::BatchUpsertOrdersResponse { orders: orders.iter().map(responses::order).collect() }))
     }

@@ -13,7 +13,7 @@ use crate::domain::Timestamp;
 /// The first byte of every token: its layout.
 const VERSION: u8 = 2;
 
-/// Stands between the id, which cannot contain it, and the memo.
+/// Stands between the id and the memo, which cannot contain it.
 const END_OF_ID: u8 = b' ';
 
 /// Where a page that is not the first begins.
@@ -57,7 +57,7 @@ impl Binding {
             let (time, id) = rest.split_first_chunk::<8>()?;
             let is_ours = *version == [VERSION] && bound_to == self.0.as_bytes();
             let time = Timestamp::from_micros(i64::from_be_bytes(*time)).filter(|_| is_ours)?;
-            let (id, memo) = std::str::from_utf8(id).ok()?.split_once(char::from(END_OF_ID))?;
+            let (id, memo) = std::str::from_utf8(id).ok()?.rsplit_once(char::from(END_OF_ID))?;
             Some(Page { after: (time, read(id)?), memo: memo.to_owned() })
         };
         key().map(Some).ok_or_else(Failure::page_token_invalid)

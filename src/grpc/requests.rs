@@ -1,34 +1,46 @@
 //! Messages in: what each request asks for, or everything that is wrong with it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use prost::Message;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::status::Failure;
-use super::violations::Violations;
+use super::violations::{Violations, is_of_the_list};
 use crate::clock::mint_id;
 use crate::domain::{
-    Answer, Caller, Command, DisputeId, Money, Opening, OrderReport, Parties, Reason, ReasonCode, Ruling, Scope,
-    SettlementReport, Terms, text,
+    Answer, Caller, Command, Currency, DisputeId, Money, Opening, OrderId, OrderReport, Parties, Reason, ReasonCode,
+    Ruling, Scope, SettlementReport, Terms, text,
 };
 use crate::engine::{EventFilter, RequestKey, ResumeToken, Start};
 use crate::proto::v1;
 
 /// How many orders one batch can have.
-const BATCH_ORDERS: usize = 500;
+pub(super) const BATCH_ORDERS: usize = 500;
 
 /// A command, and what makes it happen once.
 pub(super) type OnceCommand = (Command, Option<RequestKey>);
 
-pub(super) fn upsert_order(request: &v1::UpsertOrderRequest) -> Result<OrderReport, Failure> {
+/// The currencies of stored orders, as far as they had to be looked up.
+pub(super) type Currencies = HashMap<OrderId, Currency>;
+
+/// Whether the amounts of an order can only be read with the currency that it was stored with.
+pub(super) fn needs_its_currency(order: &v1::Order) -> bool {
+    let amounts = [&order.price, &order.paid, &order.refunded_elsewhere];
+    amounts.into_iter().flatten().any(|amount| !is_of_the_list(amount))
+}
+
+pub(super) fn upsert_order(request: &v1::UpsertOrderRequest, currencies: &Currencies) -> Result<OrderReport, Failure> {
     let mut violations = Violations::default();
-    let report = order_report(&mut violations, "order", request.order.as_ref());
+    let report = order_report(&mut violations, "order", request.order.as_ref(), currencies);
     violations.finish(report)
 }
 
-pub(super) fn batch_upsert_orders(request: &v1::BatchUpsertOrdersRequest) -> Result<Vec<OrderReport>, Failure> {
+pub(super) fn batch_upsert_orders(
+    request: &v1::BatchUpsertOrdersRequest,
+    currencies: &Currencies,
+) -> Result<Vec<OrderReport>, Failure> {
     let mut violations = Violations::default();
     if request.orders.len() > BATCH_ORDERS {
         violations.add("orders", format!("must have at most {BATCH_ORDERS} orders"));
@@ -41,12 +53,17 @@ pub(super) fn batch_upsert_orders(request: &v1::BatchUpsertOrdersRequest) -> Res
         if !order.order_id.is_empty() && !ids.insert(&order.order_id) {
             violations.add(format!("{path}.order_id"), "must come only once in a batch");
         }
-        reports.extend(order_report(&mut violations, &path, Some(order)));
+        reports.extend(order_report(&mut violations, &path, Some(order), currencies));
     }
     violations.finish(Some(reports))
 }
 
-fn order_report(violations: &mut Violations, path: &str, order: Option<&v1::Order>) -> Option<OrderReport> {
+fn order_report(
+    violations: &mut Violations,
+    path: &str,
+    order: Option<&v1::Order>,
+    currencies: &Currencies,
+) -> Option<OrderReport> {
     let Some(order) = order else {
         violations.add(path, "must be set");
         return None;
@@ -59,6 +76,7 @@ fn order_report(violations: &mut Violations, path: &str, order: Option<&v1::Orde
         violations.add(field("seller_id"), "must differ from buyer_id");
     }
     let title = violations.title(&field("title"), &order.title);
+    violations.set_order_currency(id.as_ref().and_then(|id| currencies.get(id)).copied());
     let price = violations.money(&field("price"), order.price.as_ref());
     if price.is_some_and(|price| price.minor < 0) {
         violations.add(field("price"), "must not be negative");
@@ -114,8 +132,10 @@ fn order_report(violations: &mut Violations, path: &str, order: Option<&v1::Orde
 pub(super) fn offer_partial_refund(
     caller: &Caller,
     request: &v1::OfferPartialRefundRequest,
+    currency: Option<Currency>,
 ) -> Result<OnceCommand, Failure> {
     let mut violations = Violations::default();
+    violations.set_order_currency(currency);
     let order = violations.order_id("order_id", &request.order_id);
     let amount = violations.money("amount", request.amount.as_ref());
     let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
@@ -222,9 +242,14 @@ pub(super) fn escalate_dispute(caller: &Caller, request: &v1::EscalateDisputeReq
     violations.finish(answer.map(Command::Escalate).zip(once))
 }
 
-pub(super) fn decide_dispute(caller: &Caller, request: &v1::DecideDisputeRequest) -> Result<OnceCommand, Failure> {
+pub(super) fn decide_dispute(
+    caller: &Caller,
+    request: &v1::DecideDisputeRequest,
+    currency: Option<Currency>,
+) -> Result<OnceCommand, Failure> {
     use v1::decide_dispute_request::Decision;
     let mut violations = Violations::default();
+    violations.set_order_currency(currency);
     let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
     let answer = answer(&mut violations, &request.dispute_id, &request.etag, message);
     let counts = request.counts_against_completion_rate;
@@ -361,13 +386,13 @@ fn reason(violations: &mut Violations, code: i32, detail: &str) -> Option<Reason
     match code? {
         ReasonCode::Other => {
             let detail = violations.text("reason_detail", detail, &text::REASON_DETAIL)?;
-            Some(Reason { code: ReasonCode::Other, detail })
+            Some(Reason { code: ReasonCode::Other.into(), detail })
         }
         code => {
             if text::normalise(detail, &text::NO_TEXT).is_err() {
                 violations.add("reason_detail", "must only be set with REASON_OTHER");
             }
-            Some(Reason { code, detail: String::new() })
+            Some(Reason { code: code.into(), detail: String::new() })
         }
     }
 }

@@ -3,15 +3,17 @@
 use prost::Message as _;
 use prost_types::Timestamp as ProtoTimestamp;
 
+use super::codes::number;
 use super::status::Failure;
 use super::translations::Texts;
 use crate::domain::{
-    Actor, Caller, Case, Consequences, Dispute, DisputeKind, DisputeOption, DisputeView, EventId, Money, OrderView,
-    Outcome, PartyRole, Policy, Reason, Recorded, Refusal, Scope, SellerStanding, Settlement, SettlementReport, Terms,
-    Timestamp, is_confidential, reasons, text,
+    Actor, Caller, Consequences, Dispute, DisputeKind, DisputeOption, DisputeView, EventId, Money, NewerDispute,
+    OrderView, Outcome, PartyRole, Policy, Reason, Recorded, Refusal, Scope, SellerStanding, Settlement,
+    SettlementReport, ShownDispute, StoredDispute, Subject, Terms, Timestamp, is_confidential, reasons, text,
 };
 use crate::engine::TraceParent;
 use crate::proto::{Money as ProtoMoney, v1};
+use crate::repository::Found;
 
 pub(super) fn order(view: &OrderView) -> v1::Order {
     let order = &view.order;
@@ -23,7 +25,7 @@ pub(super) fn order(view: &OrderView) -> v1::Order {
         price: Some(money(order.price)),
         paid: Some(money(order.paid)),
         refunded_elsewhere: Some(money(order.refunded_elsewhere)),
-        status: v1::OrderStatus::from(order.status).into(),
+        status: number::<_, v1::OrderStatus>(order.status),
         create_time: Some(timestamp(order.create_time)),
         due_time: order.due_time.map(timestamp),
         end_time: order.end_time.map(timestamp),
@@ -36,6 +38,14 @@ pub(super) fn order(view: &OrderView) -> v1::Order {
         cancelled_by_dispute_id: order.cancelled_by.map(|dispute| dispute.to_string()).unwrap_or_default(),
         revision: order.revision,
         over_refunded: order.over_refunded().map(money),
+    }
+}
+
+/// The dispute as this caller may see it, whoever may judge it.
+pub(super) fn shown_to(shown: &ShownDispute, caller: &Caller) -> v1::Dispute {
+    match shown {
+        ShownDispute::Judged(view) => dispute_for(view, caller),
+        ShownDispute::Newer(dispute) => newer_for(dispute, caller),
     }
 }
 
@@ -80,7 +90,7 @@ fn dispute_with(dispute: &Dispute, consequences: Consequences, reason: Option<&R
         seller_id: dispute.parties.seller.to_string(),
         opened_by: v1::PartyRole::from(dispute.opener).into(),
         message: dispute.message.clone(),
-        reason: reason.map_or(v1::Reason::Unspecified, |reason| reason.code.into()).into(),
+        reason: reason.map_or(0, |reason| number::<_, v1::Reason>(reason.code)),
         reason_detail: reason.map(|reason| reason.detail.clone()).unwrap_or_default(),
         refund_amount,
         new_due_time,
@@ -89,17 +99,79 @@ fn dispute_with(dispute: &Dispute, consequences: Consequences, reason: Option<&R
         create_time: Some(timestamp(dispute.create_time)),
         update_time: Some(timestamp(dispute.update_time)),
         resolve_time: resolution.map(|resolution| timestamp(resolution.time)),
-        resolved_by: resolution.map_or(v1::ResolvedBy::Unspecified, |resolution| resolution.by.into()).into(),
+        resolved_by: resolution.map_or(0, |resolution| number::<_, v1::ResolvedBy>(resolution.by)),
         answer_message: dispute.answer_message.clone(),
         outcome: resolution.map(|resolution| outcome(resolution.outcome)),
         if_accepted: consequences.if_accepted.map(outcome),
         if_silent: consequences.if_silent.map(outcome),
-        escalated_by: escalation.map_or(v1::ActorRole::Unspecified, |escalation| escalation.by.into()).into(),
+        escalated_by: escalation.map_or(0, |escalation| number::<_, v1::ActorRole>(escalation.by)),
         escalation_message: escalation.map(|escalation| escalation.message.clone()).unwrap_or_default(),
         decided_by: String::new(),
         decision_message: ruling.map(|ruling| ruling.message.clone()).unwrap_or_default(),
         postpone_message: dispute.postpone_message.clone(),
         settlement: settlement(dispute),
+        revision: dispute.revision,
+        etag: dispute.etag(),
+        allowed_actions: Vec::new(),
+    }
+}
+
+/// A dispute that only a newer release may judge, as this caller may see it.
+fn newer_for(dispute: &NewerDispute, caller: &Caller) -> v1::Dispute {
+    let mut message = newer_with(dispute, dispute.reason_for(caller));
+    if let Some(agent) = dispute.decided_by.as_ref().filter(|_| caller.scope == Some(Scope::Support)) {
+        message.decided_by = agent.to_string();
+    }
+    if let (Some(settlement), Some(shown), Some(_)) = (&dispute.settlement, &mut message.settlement, caller.scope) {
+        shown.detail.clone_from(&settlement.detail);
+    }
+    message
+}
+
+/// Such a dispute without anything that depends on the viewer but the reason.
+fn newer_with(dispute: &NewerDispute, reason: Option<&Reason>) -> v1::Dispute {
+    let refund = dispute.refund.map(money);
+    v1::Dispute {
+        dispute_id: dispute.id.to_string(),
+        order_id: dispute.order.to_string(),
+        kind: number::<_, v1::DisputeKind>(dispute.kind),
+        status: number::<_, v1::DisputeStatus>(dispute.status),
+        buyer_id: dispute.parties.buyer.to_string(),
+        seller_id: dispute.parties.seller.to_string(),
+        opened_by: number::<_, v1::PartyRole>(dispute.opener),
+        message: dispute.message.clone(),
+        reason: reason.map_or(0, |reason| number::<_, v1::Reason>(reason.code)),
+        reason_detail: reason.map(|reason| reason.detail.clone()).unwrap_or_default(),
+        refund_amount: dispute.amount.map(money),
+        new_due_time: dispute.new_due_time.map(timestamp),
+        respond_by: Some(timestamp(dispute.respond_by)),
+        silence_rule: number::<_, v1::SilenceRule>(dispute.silence_rule),
+        create_time: Some(timestamp(dispute.create_time)),
+        update_time: Some(timestamp(dispute.update_time)),
+        resolve_time: dispute.resolve_time.map(timestamp),
+        resolved_by: dispute.resolved_by.map_or(0, number::<_, v1::ResolvedBy>),
+        answer_message: dispute.answer_message.clone(),
+        outcome: dispute.resolve_time.map(|_| v1::DisputeOutcome {
+            refund: refund.clone(),
+            order_cancelled: dispute.order_cancelled,
+            new_due_time: dispute.agreed_due_time.map(timestamp),
+            counts_against_completion_rate: dispute.counts,
+        }),
+        if_accepted: None,
+        if_silent: None,
+        escalated_by: dispute.escalated_by.map_or(0, number::<_, v1::ActorRole>),
+        escalation_message: dispute.escalation_message.clone(),
+        decided_by: String::new(),
+        decision_message: dispute.decision_message.clone(),
+        postpone_message: dispute.postpone_message.clone(),
+        settlement: dispute.settlement.as_ref().map(|settlement| v1::Settlement {
+            status: number::<_, v1::SettlementStatus>(settlement.status),
+            amount: refund,
+            reference: settlement.reference.clone(),
+            detail: String::new(),
+            idempotency_key: dispute.id.settlement_key(settlement.attempt),
+            attempt: i32::try_from(settlement.attempt).unwrap_or(i32::MAX),
+        }),
         revision: dispute.revision,
         etag: dispute.etag(),
         allowed_actions: Vec::new(),
@@ -116,7 +188,7 @@ fn settlement(dispute: &Dispute) -> Option<v1::Settlement> {
         amount: resolution.outcome.refund().map(money),
         reference: settlement.last().map(SettlementReport::reference).unwrap_or_default().to_owned(),
         detail: String::new(),
-        idempotency_key: dispute.settlement_key(attempt),
+        idempotency_key: dispute.id.settlement_key(attempt),
         attempt: i32::try_from(attempt).unwrap_or(i32::MAX),
     })
 }
@@ -157,15 +229,22 @@ pub fn encode_event(id: EventId, recorded: &Recorded, trace: Option<&TraceParent
 }
 
 /// What a subscriber who asked for a snapshot is sent of an open dispute.
-pub(super) fn encode_snapshot(id: EventId, case: &Case, dispute: &Dispute, now: Timestamp) -> Vec<u8> {
+pub(super) fn encode_snapshot(id: EventId, found: &Found, now: Timestamp) -> Vec<u8> {
+    let dispute = match found.dispute() {
+        StoredDispute::Judged(dispute) => {
+            let consequences = found.case().map(|case| case.consequences_at(dispute, now));
+            public_dispute(dispute, consequences.unwrap_or_default())
+        }
+        StoredDispute::Newer(dispute) => newer_with(dispute, dispute.public_reason()),
+    };
     v1::DisputeEvent {
         event_id: id.to_string(),
         r#type: v1::EventType::Snapshot.into(),
-        dispute: Some(public_dispute(dispute, case.consequences_at(dispute, now))),
+        revision: dispute.revision,
+        dispute: Some(dispute),
         previous_status: v1::DisputeStatus::Unspecified.into(),
         event_time: Some(timestamp(now)),
         actor: Some(v1::Actor { role: v1::ActorRole::System.into(), id: String::new() }),
-        revision: dispute.revision,
         trace_parent: String::new(),
     }
     .encode_to_vec()
@@ -206,7 +285,10 @@ pub(super) fn option(option: &DisputeOption, role: PartyRole, texts: &Texts, pol
 }
 
 fn blocker(refusal: &Refusal, texts: &Texts) -> v1::DisputeBlocker {
-    let dispute = if let Refusal::OpenDisputeExists { dispute } | Refusal::RefundAlreadyAccepted { dispute } = refusal {
+    let dispute = if let Refusal::OpenDisputeExists { dispute }
+    | Refusal::RefundAlreadyAccepted { dispute }
+    | Refusal::NewerReleaseNeeded { subject: Subject::Dispute(dispute) } = refusal
+    {
         Some(dispute)
     } else {
         None

@@ -12,18 +12,18 @@ use bytes::Bytes;
 use prost::Message as _;
 use tokio::task::JoinHandle;
 
-use self::coverage::{Coverage, leaves_open};
+use self::coverage::Coverage;
 use super::Shared;
 use super::requests::digest_of;
 use super::responses;
 use super::violations::known_instant;
 use crate::clock::{mint_id, pause};
-use crate::domain::{Case, DisputeId, DisputeStatus, EventId};
+use crate::domain::{DisputeId, EventId};
 use crate::engine::{
     Error, EventFilter, FeedError, Page, Position, Shown, ShownPage, SnapshotState, TOKEN_PAGES, head_of, require_known,
 };
 use crate::proto::v1;
-use crate::repository::{DisputeQuery, LoggedEvent, Sort};
+use crate::repository::{DisputeQuery, Found, LoggedEvent, Row, Sort};
 
 /// How many disputes one read looks at …
 const PAGE: usize = 32;
@@ -56,7 +56,7 @@ pub(super) struct Snapshot {
 /// What a step reads.
 enum Read {
     /// Some disputes, and the head of the log at their moment.
-    Disputes(Vec<(DisputeId, Case)>, Position),
+    Disputes(Vec<Row<DisputeId, Found>>, Position),
     /// What the log says of the pages.
     Log(Page),
 }
@@ -170,7 +170,7 @@ impl Snapshot {
             orders: filter.orders.iter().cloned().collect(),
             party: filter.party.clone(),
             kinds: filter.kinds.iter().copied().collect(),
-            statuses: vec![DisputeStatus::Pending, DisputeStatus::Escalated],
+            open: true,
             sort: Sort::OldestFirst,
             after: self.coverage.pages().last().map(|last| last.up_to),
             limit: PAGE as u64,
@@ -180,22 +180,25 @@ impl Snapshot {
     }
 
     /// Takes in a page of disputes.
-    fn show(&mut self, found: &[(DisputeId, Case)], head: Position, shared: &Shared) -> Step {
+    fn show(&mut self, found: &[Row<DisputeId, Found>], head: Position, shared: &Shared) -> Step {
         let now = shared.clock.now();
         let mut events: Vec<Bytes> = Vec::with_capacity(found.len());
         let mut bytes = 0_usize;
-        let mut up_to = None;
-        for (id, case) in found {
-            let Some(dispute) = case.dispute(*id) else { continue };
-            let event = responses::encode_snapshot(EventId(mint_id()), case, dispute, now);
+        let (mut seen, mut up_to) = (0_usize, None);
+        for Row { key, found } in found {
+            let Some(found) = found else {
+                (seen, up_to) = (seen.saturating_add(1), Some(*key));
+                continue;
+            };
+            let event = responses::encode_snapshot(EventId(mint_id()), found, now);
             bytes = bytes.saturating_add(event.len());
             if bytes > PAGE_BYTES && !events.is_empty() {
                 break;
             }
             events.push(event.into());
-            up_to = Some((dispute.create_time, *id));
+            (seen, up_to) = (seen.saturating_add(1), Some(*key));
         }
-        self.all_read = events.len() == found.len() && found.len() < PAGE;
+        self.all_read = seen == found.len() && found.len() < PAGE;
         if let Some(up_to) = up_to {
             self.coverage.add_page(ShownPage { up_to, head: head.seq });
         }
@@ -207,10 +210,13 @@ impl Snapshot {
     /// Takes in what the log says of the pages.
     fn judge(&mut self, page: &Page) -> Result<Step, FeedError> {
         for event in &page.events {
-            let payload = v1::DisputeEvent::decode(event.payload.clone()).ok();
-            let created = payload.and_then(|event| known_instant(&event.dispute?.create_time?));
-            let created = created.ok_or_else(|| Error::Internal(format!("event {} cannot be read", event.seq)))?;
-            self.coverage.add_event(event.seq, (created, event.dispute), leaves_open(event.event_type));
+            let dispute = v1::DisputeEvent::decode(event.payload.clone()).ok().and_then(|event| event.dispute);
+            // By what it says of the dispute, and not by its type, which this release may not know. One that cannot be
+            // read is none of those that a page shows: it comes again.
+            let created = dispute.as_ref().and_then(|dispute| known_instant(dispute.create_time.as_ref()?));
+            if let (Some(dispute), Some(created)) = (dispute, created) {
+                self.coverage.add_event(event.seq, (created, event.dispute), dispute.resolve_time.is_none());
+            }
         }
         if page.position == self.judged {
             // The log ends before what the pages have shown: that is lost.

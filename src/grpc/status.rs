@@ -8,7 +8,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
 use crate::clock::{jittered, mint_id};
-use crate::domain::{Refusal, Scope};
+use crate::domain::{Refusal, Scope, Subject};
 use crate::engine::{Error, FeedError, ResumeToken};
 use crate::proto::v1::{DisputeKind, DisputeStatus, ErrorReason, OrderStatus, SettlementStatus};
 use crate::repository::StorageError;
@@ -236,7 +236,7 @@ impl From<&Refusal> for Failure {
                     .with("currency", max.currency.code())
             }
             Refusal::CurrencyNotOfOrder { field, expected } => {
-                Self::invalid_field(field, format!("must be {expected}, the order's currency"))
+                Self::invalid_field(field, format!("must be {}, the order's currency", expected.code()))
             }
             Refusal::MessageRequired => Self::invalid_field("message", "must not be empty"),
             Refusal::ReasonNotValid => {
@@ -308,6 +308,17 @@ impl From<&Refusal> for Failure {
                 Self::new(FailedPrecondition, ErrorReason::OrderIdentityChanged, message)
                     .with("orderId", order)
                     .with("field", field)
+            }
+            Refusal::NewerReleaseNeeded { subject } => {
+                let message = "this replica is of a release that is too old to judge this; another may not be";
+                let failure = Self::new(Code::Unavailable, ErrorReason::NewerReleaseNeeded, message).with_retry();
+                match subject {
+                    Subject::Dispute(dispute) => failure.with("disputeId", dispute),
+                    Subject::Order(order) => failure.with("orderId", order),
+                }
+            }
+            Refusal::Unreadable { order } => {
+                Self::internal(&format!("the order {order} has an open dispute that makes no sense as it is stored"))
             }
             Refusal::RequestIdReused => {
                 let message = "this request_id was used before for another command";

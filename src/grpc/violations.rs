@@ -18,12 +18,29 @@ const FILTER_VALUES: usize = 100;
 
 /// What is wrong with a request so far. Each reader notes what is wrong with its field and answers `None`.
 #[derive(Default)]
-pub(super) struct Violations(Vec<Violation>);
+pub(super) struct Violations {
+    found: Vec<Violation>,
+    /// The currency of the stored order that the request is about, where that had to be looked up: see
+    /// [`is_of_the_list`].
+    of_order: Option<Currency>,
+}
+
+/// Whether an amount is one of a currency of the list. If not, it can still be one of an order that was taken in when the
+/// list had its currency, or had it with more decimals.
+pub(super) fn is_of_the_list(money: &ProtoMoney) -> bool {
+    let listed = Currency::from_code(&money.currency_code);
+    listed.is_some_and(|currency| Money::from_units(money.units, money.nanos, currency).is_ok())
+}
 
 impl Violations {
+    /// Amounts are from here on those of an order in this currency.
+    pub(super) fn set_order_currency(&mut self, currency: Option<Currency>) {
+        self.of_order = currency;
+    }
+
     /// Notes that a field is not as it must be.
     pub(super) fn add(&mut self, field: impl Into<String>, description: impl ToString) {
-        self.0.push(Violation { field: field.into(), description: description.to_string() });
+        self.found.push(Violation { field: field.into(), description: description.to_string() });
     }
 
     /// The value, or what is wrong with the field.
@@ -34,9 +51,9 @@ impl Violations {
     /// What was read, unless anything is wrong.
     pub(super) fn finish<T>(self, value: Option<T>) -> Result<T, Failure> {
         match value {
-            Some(value) if self.0.is_empty() => Ok(value),
-            None if self.0.is_empty() => Err(Failure::internal("a field is wrong and nobody said what")),
-            Some(_) | None => Err(Failure::invalid_fields(self.0)),
+            Some(value) if self.found.is_empty() => Ok(value),
+            None if self.found.is_empty() => Err(Failure::internal("a field is wrong and nobody said what")),
+            Some(_) | None => Err(Failure::invalid_fields(self.found)),
         }
     }
 
@@ -76,7 +93,8 @@ impl Violations {
             self.add(field, "must be set");
             return None;
         };
-        let Some(currency) = Currency::from_code(&money.currency_code) else {
+        let of_order = self.of_order.filter(|currency| currency.code() == money.currency_code);
+        let Some(currency) = of_order.or_else(|| Currency::from_code(&money.currency_code)) else {
             self.add(format!("{field}.currency_code"), "must be a currency code of ISO 4217");
             return None;
         };

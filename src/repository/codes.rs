@@ -2,8 +2,8 @@
 //! contract has one word for two things. They never change.
 
 use crate::domain::{
-    ActorRole, DisputeKind, DisputeStatus, EventType, OrderStatus, PartyRole, ReasonCode, ResolvedBy, SettlementStatus,
-    SilenceRule,
+    ActorRole, Carried, DisputeKind, DisputeStatus, EventType, OrderStatus, PartyRole, ReasonCode, ResolvedBy,
+    SettlementStatus, SilenceRule,
 };
 
 /// A value that is stored as a number.
@@ -20,6 +20,29 @@ pub(super) trait Code: Copy + PartialEq + 'static {
     /// The value with this number, if there is one.
     fn of(code: i16) -> Option<Self> {
         Self::TABLE.iter().find(|(_, known)| *known == code).map(|(value, _)| *value)
+    }
+
+    /// The highest number that this release knows.
+    fn highest() -> i16 {
+        Self::TABLE.iter().map(|(_, code)| *code).max().unwrap_or_default()
+    }
+
+    /// Whether this can be the number of a value that a newer release has added: those are above zero.
+    fn is_newer(code: i16) -> bool {
+        code > 0 && Self::of(code).is_none()
+    }
+
+    /// The value with this number, or the number of a newer one; `None` if it can be neither.
+    fn carried(code: i16) -> Option<Carried<Self>> {
+        Self::of(code).map(Carried::Known).or(Self::is_newer(code).then_some(Carried::Newer(code)))
+    }
+}
+
+/// The number of a value that is carried.
+pub(super) fn number<C: Code>(value: Carried<C>) -> i16 {
+    match value {
+        Carried::Known(value) => value.code(),
+        Carried::Newer(code) => code,
     }
 }
 
@@ -136,7 +159,10 @@ mod tests {
         for (value, code) in C::TABLE {
             assert_eq!(value.code(), *code);
             assert_eq!(C::of(*code), Some(*value));
+            assert_eq!(C::carried(*code).map(number), Some(*code));
         }
+        assert_eq!(C::carried(99), Some(Carried::Newer(99)));
+        assert_eq!((C::carried(0), C::carried(-1)), (None, None));
         assert_eq!(C::of(0), None);
         assert_eq!(C::of(99), None);
     }

@@ -5,26 +5,18 @@
 //! Disputes are found by their keys first, and only those of the page are read: otherwise PostgreSQL would rather
 //! join all orders, and what has to be sorted would be sorted with all its texts.
 
-use std::collections::{BTreeSet, HashMap};
-
 use sea_orm::sea_query::{Expr, ExprTrait as _, SubQueryStatement};
 use sea_orm::{
-    ColumnTrait as _, Condition, ConnectionTrait as _, DbBackend, EntityTrait as _, Order as Direction,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _, Select,
+    ColumnTrait as _, Condition, DbBackend, EntityTrait as _, Order as Direction, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, QueryTrait as _, Select,
 };
-use uuid::Uuid;
 
 use super::batch::filled_up;
 use super::codes::Code as _;
 use super::entity::{OPEN, PENDING, dispute, order};
-use super::error::StorageError;
-use super::log;
-use super::reads::disputes_of;
-use super::transaction::Moment;
-use super::{Log, Repository, rows};
+use super::found::NewerNumbers;
 use crate::domain::{
-    Case, DisputeId, DisputeKind, DisputeStatus, EventId, OrderId, OrderStatus, PartyRole, SettlementStatus, Timestamp,
-    UserId,
+    DisputeId, DisputeKind, DisputeStatus, OrderId, OrderStatus, PartyRole, SettlementStatus, Timestamp, UserId,
 };
 
 /// Which orders, newest first by (`create_time`, id).
@@ -84,6 +76,8 @@ pub struct DisputeQuery {
     pub kinds: Vec<DisputeKind>,
     /// In one of these statuses; all if empty.
     pub statuses: Vec<DisputeStatus>,
+    /// Only open ones, in whatever status a newer release has them.
+    pub open: bool,
     /// With a settlement in one of these statuses; all if empty.
     pub settlement_statuses: Vec<SettlementStatus>,
     /// With an event after this instant.
@@ -96,16 +90,13 @@ pub struct DisputeQuery {
     pub limit: u64,
 }
 
-/// Disputes, each in its case; the log at their moment; and the id of one of its events.
-pub type FoundDisputes = (Vec<(DisputeId, Case)>, Log, Option<EventId>);
-
 /// A part of a query that one index reads.
 pub(super) struct Scan {
     condition: Condition,
     /// What is sorted by.
     time: Expr,
     /// Whether everything that it finds comes after what the other scans find.
-    comes_last: bool,
+    pub(super) comes_last: bool,
 }
 
 /// The roles in which the person of a query can be a party, each with the condition that says so: each has an
@@ -157,7 +148,7 @@ fn unindexed(column: &Expr, backend: DbBackend) -> Expr {
 }
 
 impl DisputeQuery {
-    pub(super) fn scans(&self, backend: DbBackend) -> Vec<Scan> {
+    pub(super) fn scans(&self, newer: &NewerNumbers, backend: DbBackend) -> Vec<Scan> {
         use dispute::Column;
         if self.wants_nothing() {
             return Vec::new();
@@ -196,6 +187,10 @@ impl DisputeQuery {
             vec![scan(Condition::all())]
         } else if !self.settlement_statuses.is_empty() && self.settlement_statuses.iter().all(unsettled) {
             self.settlement_statuses.iter().map(each_settlement).collect()
+        } else if self.open {
+            let open = DisputeStatus::ALL.into_iter().filter(|status| status.is_open());
+            let newer = newer.statuses.iter().map(|status| Column::Status.eq(*status).and(Expr::cust(OPEN)));
+            open.map(|status| Column::Status.eq(status.code())).chain(newer).map(|status| scan(status.into())).collect()
         } else if self.wants_open_only() {
             self.statuses.iter().map(each_status).collect()
         } else if let Some(updated_after) = self.updated_after {
@@ -208,20 +203,26 @@ impl DisputeQuery {
                 time: created_before,
                 comes_last: self.sort == Sort::NewestFirst,
             };
-            self.each_kind().map(created_since).chain([before]).collect()
+            self.each_kind(newer).map(created_since).chain([before]).collect()
         } else if !self.settlement_statuses.is_empty() {
             self.settlement_statuses.iter().map(each_settlement).collect()
         } else if !self.statuses.is_empty() {
             self.statuses.iter().map(each_status).collect()
         } else {
-            self.each_kind().map(|kind| scan(kind.into())).collect()
+            self.each_kind(newer).map(|kind| scan(kind.into())).collect()
         }
     }
 
     /// Of each kind that is looked for, the condition that says so.
-    fn each_kind(&self) -> impl Iterator<Item = Expr> {
+    fn each_kind(&self, newer: &NewerNumbers) -> impl Iterator<Item = Expr> {
         let kinds = if self.kinds.is_empty() { DisputeKind::ALL.to_vec() } else { self.kinds.clone() };
-        kinds.into_iter().map(|kind| dispute::Column::Kind.eq(kind.code()))
+        let kinds = kinds.into_iter().map(|kind| kind.code()).chain(newer.kinds.iter().copied());
+        kinds.map(|kind| dispute::Column::Kind.eq(kind)).collect::<Vec<_>>().into_iter()
+    }
+
+    /// Whether it is not read by the disputes, the orders or the people that it names.
+    pub(super) fn is_of_everybody(&self) -> bool {
+        self.disputes.is_empty() && self.orders.is_empty() && self.visible_to.is_none() && self.party.is_none()
     }
 
     fn people(&self, backend: DbBackend, column: impl Fn(PartyRole) -> Expr) -> Option<Vec<(PartyRole, Condition)>> {
@@ -245,7 +246,7 @@ impl DisputeQuery {
 
     fn wants_open_only(&self) -> bool {
         let only_open = !self.statuses.is_empty() && self.statuses.iter().all(|status| status.is_open());
-        only_open || self.sort == Sort::MostUrgentFirst
+        self.open || only_open || self.sort == Sort::MostUrgentFirst
     }
 
     /// The column that is sorted by, before the id.
@@ -256,7 +257,7 @@ impl DisputeQuery {
         }
     }
 
-    fn direction(&self) -> Direction {
+    pub(super) fn direction(&self) -> Direction {
         match self.sort {
             Sort::NewestFirst => Direction::Desc,
             Sort::OldestFirst | Sort::MostUrgentFirst => Direction::Asc,
@@ -312,7 +313,7 @@ impl DisputeQuery {
 
 impl OrderQuery {
     /// A statement for each role that the person can have, or for each status.
-    pub(super) fn selects(&self, backend: DbBackend) -> Vec<Select<order::Entity>> {
+    pub(super) fn selects(&self, newer: &NewerNumbers, backend: DbBackend) -> Vec<Select<order::Entity>> {
         use order::Column;
         let mut shared = Condition::all();
         if !self.statuses.is_empty() {
@@ -328,7 +329,7 @@ impl OrderQuery {
         let scans = if self.has_open_dispute {
             self.with_open_disputes(backend)
         } else {
-            self.parties(backend, order_party).unwrap_or_else(|| self.each_status())
+            self.parties(backend, order_party).unwrap_or_else(|| self.each_status(newer))
         };
         let select = |scan: Condition| {
             order::Entity::find()
@@ -347,9 +348,15 @@ impl OrderQuery {
     }
 
     /// Of each status that is looked for, the condition that says so.
-    fn each_status(&self) -> Vec<Condition> {
+    fn each_status(&self, newer: &NewerNumbers) -> Vec<Condition> {
         let statuses = if self.statuses.is_empty() { &OrderStatus::ALL } else { self.statuses.as_slice() };
-        statuses.iter().map(|status| order::Column::Status.eq(status.code()).into()).collect()
+        let statuses = statuses.iter().map(|status| status.code()).chain(newer.statuses.iter().copied());
+        statuses.map(|status| order::Column::Status.eq(status).into()).collect()
+    }
+
+    /// Whether it is read by each status, all of them being looked for.
+    pub(super) fn is_sum_of_statuses(&self) -> bool {
+        !self.has_open_dispute && self.statuses.is_empty() && self.visible_to.is_none() && self.party.is_none()
     }
 
     /// Few orders have an open dispute. They are found by it, whose parties are theirs, and sorted, rather than found
@@ -371,95 +378,4 @@ impl OrderQuery {
         let parties = self.parties(backend, dispute_party).unwrap_or_else(|| vec![Condition::all()]);
         parties.into_iter().map(with_one).collect()
     }
-}
-
-impl Repository {
-    /// The orders that a query finds, each with its open disputes, as they were at one moment.
-    pub async fn orders(&self, query: &OrderQuery) -> Result<Vec<Case>, StorageError> {
-        let query = query.clone();
-        let read = |moment: Moment| async move {
-            let mut found = Vec::new();
-            for select in query.selects(moment.get_database_backend()) {
-                found.extend(select.all(&*moment).await?);
-            }
-            found.sort_unstable_by(|a, b| (b.create_time, &b.order_id).cmp(&(a.create_time, &a.order_id)));
-            found.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
-            let ids: Vec<String> = found.iter().map(|order| order.order_id.clone()).collect();
-            let open = if ids.is_empty() { Vec::new() } else { disputes_of(ids, &[]).all(&*moment).await? };
-            rows::cases_from(found, open)
-        };
-        self.at_one_moment(read).await
-    }
-
-    /// The disputes that a query finds, each in its case: with its order, and with the open disputes of that, as
-    /// they were at one moment. Otherwise one that goes from one scan to another could be found twice, or not. With them
-    /// come the log at that moment, so that what was found has every event up to its head behind it and none that
-    /// follows, and the id of its event with number `seq`, if that is kept.
-    pub async fn disputes(&self, query: &DisputeQuery, seq: i64) -> Result<FoundDisputes, StorageError> {
-        let query = query.clone();
-        let read = move |moment: Moment| async move {
-            let (log, [event]) = log::log_and_events_at(&*moment, [seq]).await?;
-            Ok((query.read(&moment).await?, log, event))
-        };
-        self.at_one_moment(read).await
-    }
-}
-
-impl DisputeQuery {
-    /// What this finds, each in its case: with its order, and with the open disputes of that.
-    async fn read(&self, moment: &Moment) -> Result<Vec<(DisputeId, Case)>, StorageError> {
-        let ids = self.find(moment).await?;
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let named = dispute::Column::DisputeId.is_in(filled_up(ids.iter().copied()));
-        let disputes = dispute::Entity::find().filter(named).all(&**moment).await?;
-        let orders: BTreeSet<String> = disputes.iter().map(|dispute| dispute.order_id.clone()).collect();
-        let named = order::Column::OrderId.is_in(filled_up(orders.iter().cloned()));
-        let found = order::Entity::find().filter(named).all(&**moment).await?;
-        // What can be done with a dispute depends on the others that are open on its order: they can stand in the
-        // way of an escalation, and be overdue.
-        let open = disputes_of(orders.into_iter().collect(), &[]).all(&**moment).await?;
-        in_their_cases(&ids, disputes, rows::cases_from(found, open)?)
-    }
-
-    /// The ids of what this finds, in order.
-    async fn find(&self, moment: &Moment) -> Result<Vec<Uuid>, StorageError> {
-        let backend = moment.get_database_backend();
-        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
-        let mut keys: Vec<(i64, Uuid)> = Vec::new();
-        for scan in self.scans(backend) {
-            if !scan.comes_last || keys.len() < limit {
-                keys.extend(self.keys(scan, backend).into_tuple::<(i64, Uuid)>().all(&**moment).await?);
-            }
-        }
-        keys.sort_unstable();
-        if self.direction() == Direction::Desc {
-            keys.reverse();
-        }
-        keys.truncate(limit);
-        Ok(keys.into_iter().map(|(_, id)| id).collect())
-    }
-}
-
-/// The disputes with these ids, each in the case of its order, which holds the open ones.
-fn in_their_cases(
-    ids: &[Uuid],
-    disputes: Vec<dispute::Model>,
-    cases: Vec<Case>,
-) -> Result<Vec<(DisputeId, Case)>, StorageError> {
-    let mut disputes: HashMap<Uuid, dispute::Model> =
-        disputes.into_iter().map(|dispute| (dispute.dispute_id, dispute)).collect();
-    let cases: HashMap<OrderId, Case> = cases.into_iter().map(|case| (case.order.id.clone(), case)).collect();
-    let in_its_case = |dispute| {
-        let dispute = rows::dispute_from(dispute)?;
-        let id = dispute.id;
-        let missing = || rows::without_its_order(id);
-        let mut case = cases.get(&dispute.order).ok_or_else(missing)?.clone();
-        if case.dispute(id).is_none() {
-            case.disputes.push(dispute);
-        }
-        Ok((id, case))
-    };
-    ids.iter().filter_map(|id| disputes.remove(id)).map(in_its_case).collect()
 }

@@ -2,8 +2,8 @@
 
 use sea_orm::sea_query::{Expr, ExprTrait, SelectStatement, SubQueryStatement};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, FromQueryResult as _, Order as Direction, QueryFilter as _,
-    QueryOrder as _, QueryResult, QuerySelect as _, QueryTrait as _, Select,
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, Order as Direction, QueryFilter as _, QueryOrder as _,
+    QueryResult, QuerySelect as _, QueryTrait as _, Select,
 };
 use uuid::Uuid;
 
@@ -51,8 +51,7 @@ impl Repository {
                 Some(row) => log_of(row)?,
                 None => log_and_events_at(&self.background, []).await?.0,
             };
-            let event = |row: &QueryResult| rows::event_from(event::Model::from_query_result(row, "")?);
-            Ok((log, rows.iter().map(event).collect::<Result<_, StorageError>>()?))
+            Ok((log, rows.iter().map(rows::event_of).collect()))
         };
         in_time(read).await
     }
@@ -105,7 +104,8 @@ async fn all(
     connection: &impl ConnectionTrait,
     select: Select<event::Entity>,
 ) -> Result<Vec<LoggedEvent>, StorageError> {
-    select.all(connection).await?.into_iter().map(rows::event_from).collect()
+    let rows = connection.query_all(&select.into_query()).await?;
+    Ok(rows.iter().map(rows::event_of).collect())
 }
 
 /// The first events between two numbers, in order.
@@ -162,13 +162,12 @@ fn beside_the_log(mut select: SelectStatement) -> SelectStatement {
 
 /// The log that a row is beside.
 fn log_of(row: &QueryResult) -> Result<Log, StorageError> {
-    let event = |column| Ok::<_, StorageError>(row.try_get::<Option<Uuid>>("", column)?.map(EventId));
     Ok(Log {
         epoch: row.try_get::<Option<Uuid>>("", "log_epoch")?.ok_or_else(missing)?,
         head: row.try_get("", "log_head")?,
-        head_event: event("log_head_event")?,
+        head_event: rows::event_id_of(row, "log_head_event"),
         floor: row.try_get("", "log_floor")?,
-        floor_event: event("log_floor_event")?,
+        floor_event: rows::event_id_of(row, "log_floor_event"),
     })
 }
 
@@ -190,7 +189,7 @@ pub(super) async fn log_and_events_at<const N: usize>(
     let row = connection.query_one(&select).await?.ok_or_else(missing)?;
     let mut ids = [None; N];
     for (number, id) in ids.iter_mut().enumerate() {
-        *id = row.try_get::<Option<Uuid>>("", &format!("event_{number}"))?.map(EventId);
+        *id = rows::event_id_of(&row, &format!("event_{number}"));
     }
     Ok((log_of(&row)?, ids))
 }

@@ -2,7 +2,7 @@
 //!
 //! - `connection`: how each database is opened.
 //! - `migration`: the tables, `entity`: their rows, `rows` and `codes`: rows to domain values and back.
-//! - `reads`: plain reads, `log`: those of the event log. `lists`: queries with filters and pages, and the index behind each. `transaction`: everything that is read under a lock, or written. `retention`: what is forgotten.
+//! - `reads`: plain reads, `log`: those of the event log. `lists`: queries with filters and pages, and the index behind each, `found`: what they find. `corrupt`: rows that make no sense. `transaction`: everything that is read under a lock, or written. `retention`: what is forgotten.
 //! - `writing`: whether the database can be written, and how it is left. `files`: those of a SQLite database, `backup`: a copy of one.
 //! - `bell`: how replicas on one PostgreSQL wake each other.
 //! - `batch`: many rows in statements whose text does not vary with their number.
@@ -12,9 +12,11 @@ mod batch;
 mod bell;
 mod codes;
 mod connection;
+mod corrupt;
 mod entity;
 mod error;
 mod files;
+mod found;
 mod lists;
 mod log;
 mod migration;
@@ -33,16 +35,18 @@ use uuid::Uuid;
 
 use self::files::DatabaseFiles;
 use crate::domain::{
-    Dispute, DisputeId, DisputeKind, EventId, EventType, Order, OrderId, Parties, Recorded, Timestamp,
+    Carried, Dispute, DisputeId, DisputeKind, EventId, EventType, Order, OrderId, Parties, Recorded, Timestamp,
 };
 
 pub use backup::{BackupError, backup};
 pub use bell::{Bell, Listener};
 pub use connection::ConnectError;
 pub(crate) use connection::in_time;
+pub use corrupt::corrupt_rows;
 pub use error::StorageError;
 pub use files::FileError;
-pub use lists::{DisputeQuery, FoundDisputes, OrderQuery, Side, Sort};
+pub use found::{Found, FoundDisputes, Row};
+pub use lists::{DisputeQuery, OrderQuery, Side, Sort};
 pub use log::EventScan;
 pub use migration::SchemaError;
 pub use retention::ForgottenRequests;
@@ -103,9 +107,9 @@ pub struct LoggedEvent {
     /// The parties, who may see it.
     pub parties: Parties,
     /// The dispute's kind.
-    pub kind: DisputeKind,
+    pub kind: Carried<DisputeKind>,
     /// What happened.
-    pub event_type: EventType,
+    pub event_type: Carried<EventType>,
     /// What everybody who may see it gets to see, encoded.
     pub payload: Bytes,
 }

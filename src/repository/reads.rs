@@ -9,11 +9,14 @@ use sea_orm::{
 use super::batch::filled_up;
 use super::codes::Code as _;
 use super::connection::in_time;
+use super::corrupt::{fetch, model, note};
 use super::entity::{OPEN, PENDING, dispute, order};
 use super::error::StorageError;
 use super::transaction::Moment;
-use super::{Deadline, Repository, rows};
-use crate::domain::{Case, DisputeId, DisputeKind, Order, OrderId, OrderStatus, SellerStanding, Timestamp, UserId};
+use super::{Deadline, Found, Repository, rows};
+use crate::domain::{
+    Case, DisputeId, DisputeKind, Order, OrderId, OrderStatus, RELEASE, SellerStanding, Timestamp, UserId,
+};
 
 impl Repository {
     /// The database's clock.
@@ -23,36 +26,38 @@ impl Repository {
 
     /// The order with this id.
     pub async fn order(&self, id: &OrderId) -> Result<Option<Order>, StorageError> {
-        let read = async { Ok(order::Entity::find_by_id(id.as_str()).one(&self.reader).await?) };
-        in_time(read).await?.map(rows::order_from).transpose()
+        let read = fetch(order::Entity::find_by_id(id.as_str()), &self.reader);
+        in_time(read).await?.pop().map(|row| rows::order_from(row.map_err(|broken| broken.error)?)).transpose()
     }
 
     /// An order with its open disputes and with those of `ended_too` that ended, as they were at one moment.
     pub async fn case(&self, id: &OrderId, ended_too: &[DisputeKind]) -> Result<Option<Case>, StorageError> {
         let (id, ended_too) = (id.to_string(), ended_too.to_vec());
         let read = |moment: Moment| async move {
-            let order = order::Entity::find_by_id(id.as_str()).one(&*moment).await?;
-            let disputes = disputes_of(vec![id], &ended_too).all(&*moment).await?;
-            Ok(rows::cases_from(order.into_iter().collect(), disputes)?.pop())
+            let order = fetch(order::Entity::find_by_id(id.as_str()), &*moment).await?;
+            let disputes = fetch(disputes_of(vec![id], &ended_too), &*moment).await?;
+            rows::cases_from(order, disputes).pop().map(|(_, case)| case).transpose()
         };
         self.at_one_moment(read).await
     }
 
     /// The dispute with this id, in its case: with its order, and with the open disputes of that, as they were at one
     /// moment.
-    pub async fn dispute(&self, id: DisputeId) -> Result<Option<Case>, StorageError> {
-        let mut order = None;
-        let mut disputes = Vec::new();
-        let read = async { Ok(case_of(id).all(&self.reader).await?) };
-        for (dispute, its_order) in in_time(read).await? {
-            order = order.or(its_order);
-            disputes.push(rows::dispute_from(dispute)?);
+    pub async fn dispute(&self, id: DisputeId) -> Result<Option<Found>, StorageError> {
+        let read = async { Ok(self.reader.query_all(&case_of(id).into_query()).await?) };
+        let (mut order, mut disputes) = (None, Vec::new());
+        for row in &in_time(read).await? {
+            order = order.or_else(|| Some(model::<order::Entity>(row, "B_")));
+            disputes.push(model::<dispute::Entity>(row, "A_"));
         }
-        if disputes.is_empty() {
-            return Ok(None);
-        }
-        let order = order.ok_or_else(|| rows::without_its_order(id))?;
-        Ok(Some(Case { order: rows::order_from(order)?, disputes }))
+        let of_id = |row: &&dispute::Model| row.dispute_id == id.0;
+        let row = match disputes.iter().flatten().find(of_id) {
+            Some(row) => row.clone(),
+            None => return disputes.into_iter().find_map(Result::err).map_or(Ok(None), |broken| Err(broken.error)),
+        };
+        let dispute = rows::dispute_from(row).inspect_err(note)?;
+        let case = rows::cases_from(order.into_iter().collect(), disputes).pop();
+        Ok(Some(Found::new(dispute, case.and_then(|(_, case)| case.ok()))))
     }
 
     /// How many orders of a seller ended, and how, after `window_start` and up to `window_end`.
@@ -96,14 +101,10 @@ impl Repository {
         // One row that makes no sense must not hide the others. Of an instant that makes none the deadline has
         // passed: it is found out where the dispute cannot be expired, and set aside.
         let deadline = |(time, dispute, order): (i64, uuid::Uuid, String)| {
-            let Ok(order) = OrderId::parse(&order) else {
-                tracing::error!(%dispute, "the order of a pending dispute has no valid id, the dispute cannot expire");
-                return None;
-            };
             let time = Timestamp::from_micros(time).unwrap_or(Timestamp::MIN);
-            Some(Deadline { time, dispute: DisputeId(dispute), order })
+            Deadline { time, dispute: DisputeId(dispute), order: OrderId::stored(&order) }
         };
-        Ok(rows.into_iter().filter_map(deadline).collect())
+        Ok(rows.into_iter().map(deadline).collect())
     }
 }
 
@@ -144,6 +145,8 @@ pub(super) fn next_deadlines(from: Timestamp, limit: u64) -> [Select<dispute::En
             .columns([time, Column::DisputeId, Column::OrderId])
             .filter(Expr::cust(some))
             .filter(time.gte(from.micros()))
+            // The rest is left to newer releases.
+            .filter(Column::LeastRelease.lte(RELEASE))
             .order_by(time, Direction::Asc)
             .order_by(Column::DisputeId, Direction::Asc)
             .limit(limit)

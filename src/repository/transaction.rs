@@ -19,11 +19,12 @@ use uuid::Uuid;
 
 use super::batch::{filled_up, insert_all};
 use super::connection::{ACQUIRE_TIMEOUT, in_time};
+use super::corrupt::{Broken, Fetched, fetch, sound};
 use super::entity::{dispute, event, event_log, idempotency_key, order};
 use super::error::StorageError;
 use super::files::DatabaseFiles;
 use super::{Changes, IdempotencyRecord, Repository, log, reads, rows};
-use crate::domain::{Case, Dispute, DisputeId, DisputeKind, OrderId, Timestamp};
+use crate::domain::{Case, DisputeId, DisputeKind, OrderId, StoredDispute, Subject, Timestamp};
 
 /// What a transaction is begun with: on PostgreSQL its default, READ COMMITTED, in which each statement sees
 /// what was committed before it.
@@ -55,14 +56,51 @@ pub struct Transaction {
 }
 
 /// What of the orders at hand is free, and what is not.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub struct LockedCases {
     /// The orders that exist and are locked by this transaction now, each with its disputes.
     pub cases: Vec<Case>,
     /// The orders that another transaction has locked, or disputes of which it has.
     pub busy: HashSet<OrderId>,
+    /// Orders and disputes that make no sense as they are stored, each with what is wrong with it.
+    pub unreadable: HashMap<Subject, StorageError>,
     /// The orders of the disputes that were named, whether they are locked or not.
     pub order_of: HashMap<DisputeId, OrderId>,
+}
+
+impl LockedCases {
+    /// The orders with their disputes; of what makes no sense only that is kept.
+    fn of(orders: Fetched<order::Entity>, disputes: Fetched<dispute::Entity>, named: &[DisputeId]) -> Self {
+        let mut found = Self::default();
+        let is_named = |row: &&dispute::Model| named.contains(&DisputeId(row.dispute_id));
+        let rows: Vec<dispute::Model> = disputes.iter().flatten().filter(is_named).cloned().collect();
+        for Broken { error, .. } in disputes.iter().filter_map(|row| row.as_ref().err()) {
+            if let StorageError::Corrupt { id, .. } = error
+                && let Some(id) = named.iter().find(|named| named.to_string() == *id)
+            {
+                found.unreadable.insert(Subject::Dispute(*id), error.clone());
+            }
+        }
+        for (id, case) in rows::cases_from(orders, disputes) {
+            match case {
+                Ok(case) => found.cases.push(case),
+                Err(error) => drop(found.unreadable.insert(Subject::Order(OrderId::stored(&id)), error)),
+            }
+        }
+        for row in rows {
+            let id = Subject::Dispute(DisputeId(row.dispute_id));
+            let of_order = found.unreadable.get(&Subject::Order(OrderId::stored(&row.order_id))).cloned();
+            if let Some(error) = of_order.or_else(|| rows::dispute_from(row).err()) {
+                found.unreadable.insert(id, error);
+            }
+        }
+        found
+    }
+}
+
+/// The order that a row is of, as far as that can be read.
+fn order_of<M>(row: &Result<M, Broken>, id: impl Fn(&M) -> &String) -> Option<String> {
+    row.as_ref().map_or_else(|broken| broken.order.clone(), |row| Some(id(row).clone()))
 }
 
 /// What the database says of the time.
@@ -119,25 +157,27 @@ impl Transaction {
         ended_too: &[DisputeKind],
     ) -> Result<LockedCases, StorageError> {
         // Before the lock: the order of a dispute never changes.
-        let order_of = self.orders_of(disputes).await?;
-        let mut free: BTreeSet<OrderId> = orders.iter().chain(order_of.values()).cloned().collect();
+        let orders_of = self.orders_of(disputes).await?;
+        let mut free: BTreeSet<OrderId> = orders.iter().chain(orders_of.values()).cloned().collect();
         if free.is_empty() {
-            return Ok(LockedCases { cases: Vec::new(), busy: HashSet::new(), order_of });
+            return Ok(LockedCases { order_of: orders_of, ..LockedCases::default() });
         }
         let select = order::Entity::find()
             .filter(order::Column::OrderId.is_in(filled_up(free.iter().map(OrderId::to_string))))
             .order_by(order::Column::OrderId, Direction::Asc);
-        let mut locked = self.skip_locked(select).all(&self.inner).await?;
-        let held: BTreeSet<&str> = locked.iter().map(|order| order.order_id.as_str()).collect();
+        let mut locked = fetch(self.skip_locked(select), &self.inner).await?;
+        let held: BTreeSet<String> = locked.iter().filter_map(|row| order_of(row, |row| &row.order_id)).collect();
         free.retain(|order| !held.contains(order.as_str()));
         let mut busy: HashSet<String> = self.existing(free).await?.into_iter().collect();
-        let ids: Vec<String> = locked.iter().map(|order| order.order_id.clone()).collect();
-        let rows = if ids.is_empty() { Vec::new() } else { self.lock_disputes(ids, disputes, ended_too).await? };
-        busy.extend(rows.iter().filter(|(_, is_free)| !is_free).map(|(row, _)| row.order_id.clone()));
-        locked.retain(|order| !busy.contains(&order.order_id));
-        let rows = rows.into_iter().map(|(row, _)| row).filter(|row| !busy.contains(&row.order_id)).collect();
-        let busy = busy.iter().filter_map(|order| OrderId::parse(order).ok()).collect();
-        Ok(LockedCases { cases: rows::cases_from(locked, rows)?, busy, order_of })
+        let ids: Vec<String> = held.into_iter().collect();
+        let mut rows = if ids.is_empty() { Vec::new() } else { self.lock_disputes(ids, disputes, ended_too).await? };
+        let order_of_dispute = |row: &Result<dispute::Model, Broken>| order_of(row, |row| &row.order_id);
+        busy.extend(rows.iter().filter(|(_, is_free)| !is_free).filter_map(|(row, _)| order_of_dispute(row)));
+        locked.retain(|row| order_of(row, |row| &row.order_id).is_none_or(|order| !busy.contains(&order)));
+        rows.retain(|(row, _)| order_of_dispute(row).is_none_or(|order| !busy.contains(&order)));
+        let rows = rows.into_iter().map(|(row, _)| row).collect();
+        let busy = busy.iter().map(|order| OrderId::stored(order)).collect();
+        Ok(LockedCases { busy, order_of: orders_of, ..LockedCases::of(locked, rows, disputes) })
     }
 
     /// The orders of these disputes.
@@ -149,8 +189,7 @@ impl Transaction {
         let named = Column::DisputeId.is_in(filled_up(disputes.iter().map(|dispute| dispute.0)));
         let select = dispute::Entity::find().select_only().columns([Column::DisputeId, Column::OrderId]);
         let found: Vec<(Uuid, String)> = select.filter(named).into_tuple().all(&self.inner).await?;
-        let order = |(dispute, order): (Uuid, String)| Some((DisputeId(dispute), OrderId::parse(&order).ok()?));
-        Ok(found.into_iter().filter_map(order).collect())
+        Ok(found.into_iter().map(|(dispute, order)| (DisputeId(dispute), OrderId::stored(&order))).collect())
     }
 
     /// Which of the orders that could not be locked there are: somebody else has locked them. On SQLite there are none:
@@ -172,7 +211,7 @@ impl Transaction {
         orders: Vec<String>,
         named: &[DisputeId],
         ended_too: &[DisputeKind],
-    ) -> Result<Vec<(dispute::Model, bool)>, StorageError> {
+    ) -> Result<Vec<(Result<dispute::Model, Broken>, bool)>, StorageError> {
         use dispute::Column;
         let locks = self.inner.get_database_backend() == DbBackend::Postgres;
         let lock = async |those: Condition| -> Result<HashSet<Uuid>, StorageError> {
@@ -182,18 +221,19 @@ impl Transaction {
         let by_id = |ids: &[Uuid]| Column::DisputeId.is_in(filled_up(ids.iter().copied()));
         // Each in a later statement than its lock: what was read before that could be out of date.
         let mut held = if locks { lock(reads::open_of(orders.clone())).await? } else { HashSet::new() };
-        let mut rows = reads::disputes_of(orders, ended_too).all(&self.inner).await?;
-        let open: HashSet<Uuid> =
-            rows.iter().filter(|row| row.resolve_time.is_none()).map(|row| row.dispute_id).collect();
+        let mut rows = fetch(reads::disputes_of(orders, ended_too), &self.inner).await?;
+        let open = rows.iter().flatten().filter(|row| row.resolve_time.is_none());
+        let open: HashSet<Uuid> = open.map(|row| row.dispute_id).collect();
         let ended: Vec<Uuid> = named.iter().map(|dispute| dispute.0).filter(|id| !open.contains(id)).collect();
         if !ended.is_empty() {
             if locks {
                 held.extend(lock(by_id(&ended).into()).await?);
             }
-            rows.retain(|row| !ended.contains(&row.dispute_id));
+            rows.retain(|row| row.as_ref().map_or(true, |row| !ended.contains(&row.dispute_id)));
             rows.extend(self.dispute_rows(&ended).await?);
         }
-        let is_free = |row: &dispute::Model| {
+        let is_free = |row: &Result<dispute::Model, Broken>| {
+            let Ok(row) = row else { return true };
             let can_change = open.contains(&row.dispute_id) || ended.contains(&row.dispute_id);
             !locks || !can_change || held.contains(&row.dispute_id)
         };
@@ -209,22 +249,23 @@ impl Transaction {
         }
     }
 
-    async fn dispute_rows(&self, ids: &[Uuid]) -> Result<Vec<dispute::Model>, StorageError> {
+    async fn dispute_rows(&self, ids: &[Uuid]) -> Result<Fetched<dispute::Entity>, StorageError> {
         let named = dispute::Column::DisputeId.is_in(filled_up(ids.iter().copied()));
-        Ok(dispute::Entity::find().filter(named).all(&self.inner).await?)
+        fetch(dispute::Entity::find().filter(named), &self.inner).await
     }
 
-    /// The disputes with these ids.
-    pub async fn disputes(&self, ids: &[DisputeId]) -> Result<Vec<Dispute>, StorageError> {
+    /// Those of the disputes with these ids that make sense, each with its order.
+    pub async fn disputes(&self, ids: &[DisputeId]) -> Result<Vec<StoredDispute>, StorageError> {
         let ids: Vec<Uuid> = ids.iter().map(|dispute| dispute.0).collect();
-        self.dispute_rows(&ids).await?.into_iter().map(rows::dispute_from).collect()
+        let rows = self.dispute_rows(&ids).await?.into_iter().filter_map(sound);
+        Ok(rows.map(rows::dispute_from).filter_map(sound).collect())
     }
 
     /// What is remembered of the requests with these keys.
     pub async fn idempotency_records(&self, keys: &[Uuid]) -> Result<Vec<IdempotencyRecord>, StorageError> {
         let named = idempotency_key::Column::Key.is_in(filled_up(keys.iter().copied()));
-        let found = idempotency_key::Entity::find().filter(named).all(&self.inner).await?;
-        found.into_iter().map(rows::idempotency_record_from).collect()
+        let found = fetch(idempotency_key::Entity::find().filter(named), &self.inner).await?;
+        Ok(found.into_iter().filter_map(sound).map(rows::idempotency_record_from).collect())
     }
 
     /// What the database says of the time.

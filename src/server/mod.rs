@@ -23,7 +23,7 @@ use crate::config::{self, AuthMode, Config, ConfigError, PolicyFileError};
 use crate::domain::Policy;
 use crate::engine::{Committer, Deadlines, Feed, Health, forget_events, forget_requests, keep_in_touch};
 use crate::grpc::{self, Described, Quota, RpcLayer, Shared, Translations};
-use crate::repository::{self, BackupError, Bell, ConnectError, Repository, SchemaError, StorageError};
+use crate::repository::{self, BackupError, Bell, ConnectError, Repository, SchemaError, StorageError, corrupt_rows};
 
 /// How long streams and commands in flight have to end; with what follows, the process is gone within 10 s.
 const DRAIN: Duration = Duration::from_millis(6_500);
@@ -229,7 +229,7 @@ async fn serve(
     }
     let (commands, batches) = totals.commands_and_batches();
     keep_healthy.abort();
-    tracing::info!(commands, batches, "stopped");
+    tracing::info!(commands, batches, corrupt_rows = corrupt_rows(), "stopped");
     ended
 }
 

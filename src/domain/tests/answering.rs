@@ -97,7 +97,10 @@ fn an_accepted_cancellation_refunds_what_is_left_and_ends_what_is_pending() {
     assert_eq!(story.ending(3), (DisputeStatus::Accepted, ResolvedBy::Responder, cancelled(7_500)));
     assert_eq!(story.ending(2), (DisputeStatus::Superseded, ResolvedBy::OtherDispute, Outcome::Nothing));
     let order = story.order();
-    assert_eq!((order.status, order.refunded, order.left()), (OrderStatus::Cancelled, usd(10_000), usd(0)));
+    assert_eq!(
+        (order.status.known().unwrap(), order.refunded, order.left()),
+        (OrderStatus::Cancelled, usd(10_000), usd(0))
+    );
     assert_eq!(
         (order.end_time, order.cancelled_by, order.cancellation_counts),
         (Some(at(0)), Some(dispute_id(3)), true)
@@ -249,7 +252,7 @@ fn what_acceptance_judges_again_is_judged_in_its_order_and_after_the_deadline_an
         (
             "the order's status comes before both",
             |order| {
-                order.status = OrderStatus::Completed;
+                order.status = OrderStatus::Completed.into();
                 order.refund_accepted = Some(dispute_id(7));
                 order.paid = usd(0);
             },

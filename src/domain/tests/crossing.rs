@@ -19,7 +19,7 @@ fn crossed_cancellations_merge_either_way() {
         assert_eq!(story.ending(1), (DisputeStatus::Accepted, ResolvedBy::Crossed, cancelled(10_000)));
         assert_eq!(answered.answer_message, "Me too.");
         let given = reasons(DisputeKind::Cancellation, first)[0];
-        assert_eq!(answered.reason.map(|reason| reason.code), Some(given), "the second reason is dropped");
+        assert_eq!(answered.reason.map(|reason| reason.code), Some(given.into()), "the second reason is dropped");
         assert_eq!(story.case().disputes.len(), 1, "there is no second dispute");
         assert_eq!(story.order().status, OrderStatus::Cancelled);
         assert_eq!(story.order().cancelled_by, Some(dispute_id(1)));
@@ -32,7 +32,7 @@ fn a_crossing_cancellation_is_validated_like_any_opening() {
     let mut story = Story::new(OrderStatus::InProgress);
     story.done(&seller(), &cancellation(1, Seller));
     let mut wrong_reason = opening(2, Terms::Cancellation, Buyer);
-    wrong_reason.reason = Some(Reason { code: ReasonCode::UnableToComplete, detail: String::new() });
+    wrong_reason.reason = Some(Reason { code: ReasonCode::UnableToComplete.into(), detail: String::new() });
     assert_eq!(story.refused(&buyer(), &open(wrong_reason)), Refusal::ReasonNotValid);
     let mut silent = opening(2, Terms::Cancellation, Buyer);
     silent.message = String::new();

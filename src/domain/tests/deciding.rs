@@ -39,7 +39,7 @@ fn support_decides_one_of_three() {
         assert_eq!(decided.escalation.unwrap().ruling, Some(ruled), "{name}");
         assert_eq!(decided.resolution.unwrap().time, at(9_000), "resolve_time is set by what ends it: {name}");
         let order = story.order();
-        assert_eq!((order.status, order.refunded), (status, usd(refunded)), "{name}");
+        assert_eq!((order.status, order.refunded), (status.into(), usd(refunded)), "{name}");
         assert_eq!(order.refund_accepted, None, "no offer was accepted: {name}");
         let counts = outcome != Outcome::Cancellation { refund: Some(usd(10_000)), counts: false };
         assert_eq!(order.cancellation_counts, counts, "{name}");
@@ -58,7 +58,7 @@ fn a_decision_never_refunds_more_than_what_is_left() {
         assert_eq!(refusal, Refusal::AmountOutOfRange { min: usd(1), max: usd(left) }, "{amount} of {left}");
     }
     let eur = Money::new(100, Currency::from_code("EUR").unwrap());
-    let other = Refusal::CurrencyNotOfOrder { field: "refund.currency_code", expected: "USD" };
+    let other = Refusal::CurrencyNotOfOrder { field: "refund.currency_code", expected: usd(0).currency };
     assert_eq!(spent(0).refused(&support(), &rule(1, Ruling::Refund(eur))), other);
     let mut story = spent(10_000);
     story.done(&support(), &rule(1, Ruling::CancelOrder { counts: true }));
@@ -119,7 +119,7 @@ fn what_is_decided_on_a_completed_order_takes_effect() {
         story.done(&support(), &rule(1, ruling));
         assert_eq!(story.ending(1), (DisputeStatus::Decided, ResolvedBy::Support, outcome), "{ruling:?}");
         let order = story.order();
-        assert_eq!((order.status, order.end_time), (status, Some(at(ended))), "{ruling:?}");
+        assert_eq!((order.status, order.end_time), (status.into(), Some(at(ended))), "{ruling:?}");
         assert_eq!(order.refunded, usd(refunded), "{ruling:?}");
         let cancelled_by = (status == OrderStatus::Cancelled).then(|| dispute_id(1));
         assert_eq!(order.cancelled_by, cancelled_by, "{ruling:?}");

@@ -86,7 +86,7 @@ pub(super) fn report(status: OrderStatus, source_version: i64) -> OrderReport {
 }
 
 pub(super) fn opening(dispute: u128, terms: Terms, role: PartyRole) -> Opening {
-    let reason = reasons(terms.kind(), role).first().map(|code| Reason { code: *code, detail: String::new() });
+    let reason = reasons(terms.kind(), role).first().map(|code| Reason { code: (*code).into(), detail: String::new() });
     Opening { order: order_id(), dispute: dispute_id(dispute), terms, message: "Because.".to_owned(), reason }
 }
 
@@ -284,7 +284,7 @@ impl Story {
     /// How a dispute ended.
     pub(super) fn ending(&self, number: u128) -> (DisputeStatus, ResolvedBy, Outcome) {
         let resolution = self.dispute(number).resolution.as_ref().unwrap();
-        (resolution.status, resolution.by, resolution.outcome)
+        (resolution.status, resolution.by.known().unwrap(), resolution.outcome)
     }
 
     /// The types of the events from number `from` on, each with its dispute.

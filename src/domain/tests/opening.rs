@@ -21,9 +21,9 @@ fn each_guard_of_opening_refuses_with_its_facts() {
     let not_allowed = |status| Refusal::OrderStatusNotAllowed { status };
     let exists = |dispute| Refusal::OpenDisputeExists { dispute: dispute_id(dispute) };
     let not_found = Refusal::OrderNotFound { order: order_id() };
-    let other_reason = |code| {
+    let other_reason = |code: ReasonCode| {
         let mut opening = opening(2, Terms::Cancellation, Seller);
-        opening.reason = Some(Reason { code, detail: String::new() });
+        opening.reason = Some(Reason { code: code.into(), detail: String::new() });
         open(opening)
     };
     let cases: Vec<(&str, Story, Caller, Command, Refusal)> = vec![
@@ -238,7 +238,7 @@ fn a_new_dispute_is_what_was_asked_for() {
         opener: Buyer,
         terms: Terms::Cancellation,
         message: "Because.".to_owned(),
-        reason: Some(Reason { code: ReasonCode::RequirementsChanged, detail: String::new() }),
+        reason: Some(Reason { code: ReasonCode::RequirementsChanged.into(), detail: String::new() }),
         respond_by: at(172_800),
         remind_at: Some(at(86_400)),
         reminders_sent: 0,

@@ -77,7 +77,7 @@ fn every_reason_of_the_table_is_taken_and_nothing_else() {
     for (kind, role, codes) in TABLE {
         let told = |reason: Option<ReasonCode>| {
             let Command::Open(opening) = asking(1, kind, role) else { panic!("no opening") };
-            let reason = reason.map(|code| Reason { code, detail: "So it is.".to_owned() });
+            let reason = reason.map(|code| Reason { code: code.into(), detail: "So it is.".to_owned() });
             let opened = Story::new(OrderStatus::InProgress)
                 .tell(&party(role), &open(Opening { reason: reason.clone(), ..*opening }))?;
             assert_eq!(opened.unwrap().reason, reason, "as it was given");

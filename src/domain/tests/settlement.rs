@@ -303,7 +303,7 @@ fn what_is_voided_undoes_no_cancellation() {
     assert_eq!(before.left(), usd(0));
     tell(&mut story, "V").unwrap();
     let order = story.order();
-    assert_eq!((order.status, order.cancelled_by), (OrderStatus::Cancelled, Some(dispute_id(1))));
+    assert_eq!((order.status, order.cancelled_by), (OrderStatus::Cancelled.into(), Some(dispute_id(1))));
     assert_eq!((order.end_time, order.cancellation_counts), (before.end_time, true));
     assert_eq!((order.refunded, order.left()), (usd(0), usd(10_000)));
 }
@@ -364,8 +364,8 @@ fn only_the_platform_reports() {
 fn every_attempt_has_a_key_of_its_own() {
     let story = refunded();
     let dispute = story.dispute(1);
-    assert_eq!(dispute.settlement_key(1), format!("refund-{}-1", dispute_id(1)));
-    assert_eq!(dispute.settlement_key(12), format!("refund-{}-12", dispute_id(1)));
+    assert_eq!(dispute.id.settlement_key(1), format!("refund-{}-1", dispute_id(1)));
+    assert_eq!(dispute.id.settlement_key(12), format!("refund-{}-12", dispute_id(1)));
 }
 
 /// The rules once more, by reading everything that was ever taken.

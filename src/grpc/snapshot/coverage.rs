@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::domain::{DisputeId, EventType, Timestamp};
+use crate::domain::{DisputeId, Timestamp};
 use crate::engine::ShownPage;
 
 /// What a dispute is sorted by.
@@ -65,28 +65,6 @@ impl Coverage {
     /// The head at which the page was read in which a dispute with this key is, if it was open then.
     fn head_for(&self, key: Key) -> Option<i64> {
         self.pages.get(self.pages.partition_point(|page| page.up_to < key)).map(|page| page.head)
-    }
-}
-
-/// Whether a dispute is open after an event of this type.
-pub(super) fn leaves_open(event_type: EventType) -> bool {
-    match event_type {
-        EventType::Opened
-        | EventType::DeadlineApproaching
-        | EventType::DeadlineMoved
-        | EventType::Escalated
-        | EventType::Snapshot => true,
-        EventType::Accepted
-        | EventType::Declined
-        | EventType::Answered
-        | EventType::Withdrawn
-        | EventType::DeadlineExpired
-        | EventType::Superseded
-        | EventType::Decided
-        | EventType::Settled
-        | EventType::SettlementFailed
-        | EventType::SettlementReturned
-        | EventType::SettlementVoided => false,
     }
 }
 

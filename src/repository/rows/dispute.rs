@@ -1,15 +1,23 @@
 //! Disputes.
 
+use super::newer::{is_newer, newer_from};
 use super::{Row, exponent};
 use crate::domain::{
-    Dispute, DisputeId, DisputeKind, DisputeStatus, Escalation, Money, Outcome, Reason, Resolution, Results, Ruled,
-    Settlement, SettlementReport, SettlementStatus, Silence, Terms, Timestamp, UserId,
+    Dispute, DisputeId, DisputeKind, DisputeStatus, Escalation, Money, Outcome, Resolution, Results, Ruled, Settlement,
+    SettlementReport, SettlementStatus, Silence, StoredDispute, Terms, Timestamp, UserId,
 };
-use crate::repository::codes::{Code as _, exclusion_group};
+use crate::repository::codes::{Code as _, exclusion_group, number};
 use crate::repository::entity::dispute;
 use crate::repository::error::StorageError;
 
-pub(in crate::repository) fn dispute_from(row: dispute::Model) -> Result<Dispute, StorageError> {
+pub(in crate::repository) fn dispute_from(row: dispute::Model) -> Result<StoredDispute, StorageError> {
+    if is_newer(&row) {
+        return Ok(StoredDispute::Newer(Box::new(newer_from(row)?)));
+    }
+    Ok(StoredDispute::Judged(Box::new(judged_from(row)?)))
+}
+
+fn judged_from(row: dispute::Model) -> Result<Dispute, StorageError> {
     let dispute::Model {
         dispute_id,
         order_id,
@@ -51,9 +59,12 @@ pub(in crate::repository) fn dispute_from(row: dispute::Model) -> Result<Dispute
         settlement_detail,
         settlement_attempt,
         settlement_attempts,
-        least_release: _,
+        least_release,
     } = row;
     let row = Row { table: "disputes", id: dispute_id.to_string() };
+    if least_release < 1 {
+        return Err(row.corrupt("least_release"));
+    }
     let currency = currency.zip(exponent).map(|(code, exponent)| row.currency(&code, exponent)).transpose()?;
     let money = |minor: Option<i64>, column| match (minor, currency) {
         (None, _) => Ok(None),
@@ -108,7 +119,7 @@ pub(in crate::repository) fn dispute_from(row: dispute::Model) -> Result<Dispute
         }
         None => None,
     };
-    let escalation = match escalated_by.map(|by| row.code(by, "escalated_by")).transpose()? {
+    let escalation = match escalated_by.map(|by| row.carried(by, "escalated_by")).transpose()? {
         Some(by) => Some(Escalation { by, message: escalation_message, ruling }),
         None if ruling.is_some() => return Err(row.corrupt("escalated_by")),
         None => None,
@@ -126,7 +137,7 @@ pub(in crate::repository) fn dispute_from(row: dispute::Model) -> Result<Dispute
         (status, Some(time), Some(by)) => Some(Resolution {
             status,
             time: row.instant(time, "resolve_time")?,
-            by: row.code(by, "resolved_by")?,
+            by: row.carried(by, "resolved_by")?,
             outcome,
             settlement,
         }),
@@ -138,10 +149,7 @@ pub(in crate::repository) fn dispute_from(row: dispute::Model) -> Result<Dispute
         opener: row.code(opener, "opener")?,
         terms,
         message,
-        reason: match reason {
-            Some(code) => Some(Reason { code: row.code(code, "reason")?, detail: reason_detail }),
-            None => None,
-        },
+        reason: row.reason(reason, reason_detail)?,
         respond_by: row.instant(respond_by, "respond_by")?,
         remind_at: row.optional_instant(remind_at, "remind_at")?,
         reminders_sent,
@@ -187,7 +195,7 @@ pub(in crate::repository) fn dispute_row(dispute: &Dispute) -> dispute::Model {
         exclusion_group: exclusion_group(dispute.kind()),
         status: dispute.status().code(),
         message: dispute.message.clone(),
-        reason: dispute.reason.as_ref().map(|reason| reason.code.code()),
+        reason: dispute.reason.as_ref().map(|reason| number(reason.code)),
         reason_detail: dispute.reason.as_ref().map(|reason| reason.detail.clone()).unwrap_or_default(),
         currency: currency.map(|currency| currency.code().to_owned()),
         exponent: currency.map(exponent),
@@ -203,13 +211,13 @@ pub(in crate::repository) fn dispute_row(dispute: &Dispute) -> dispute::Model {
         update_time: dispute.update_time.micros(),
         revision: dispute.revision,
         resolve_time: resolution.map(|resolution| resolution.time.micros()),
-        resolved_by: resolution.map(|resolution| resolution.by.code()),
+        resolved_by: resolution.map(|resolution| number(resolution.by)),
         outcome_refund_minor: outcome.refund().map(|refund| refund.minor),
         outcome_cancelled,
         outcome_counts,
         outcome_new_due_time: agreed.map(Timestamp::micros),
         answer_message: dispute.answer_message.clone(),
-        escalated_by: escalation.map(|escalation| escalation.by.code()),
+        escalated_by: escalation.map(|escalation| number(escalation.by)),
         escalation_message: escalation.map(|escalation| escalation.message.clone()).unwrap_or_default(),
         decided_by: ruling.map(|ruling| ruling.agent.to_string()),
         decision_message: ruling.map(|ruling| ruling.message.clone()).unwrap_or_default(),
@@ -230,9 +238,4 @@ fn attempts_text(attempts: &[Results]) -> String {
 fn attempts_from(text: &str) -> Option<Vec<Results>> {
     let results = |digit: char| Results::from_bits(u8::try_from(digit.to_digit(16)?).ok()?);
     text.chars().map(results).collect()
-}
-
-/// What is wrong with a dispute of which there is no order.
-pub(in crate::repository) fn without_its_order(dispute: DisputeId) -> StorageError {
-    StorageError::Corrupt { table: "disputes", id: dispute.to_string(), what: "its order is missing" }
 }

@@ -3,6 +3,7 @@
 
 mod dispute;
 mod event;
+mod newer;
 mod order;
 
 use std::collections::HashMap;
@@ -11,13 +12,16 @@ use uuid::Uuid;
 
 use super::IdempotencyRecord;
 use super::codes::Code;
+use super::corrupt::{Broken, Fetched, note};
 use super::entity;
 use super::entity::idempotency_key;
 use super::error::StorageError;
-use crate::domain::{Case, Currency, Dispute, DisputeId, OrderId, Parties, Timestamp, UserId};
+use crate::domain::{
+    Carried, Case, Currency, DisputeId, Order, OrderId, Parties, Reason, StoredDispute, Timestamp, UserId,
+};
 
-pub(super) use dispute::{dispute_from, dispute_row, without_its_order};
-pub(super) use event::{event_from, event_row};
+pub(super) use dispute::{dispute_from, dispute_row};
+pub(super) use event::{event_id_of, event_of, event_row};
 pub(super) use order::{order_from, order_row};
 
 /// Reads the columns of one row, and says which row it was if one of them makes no sense.
@@ -33,6 +37,15 @@ impl Row {
 
     fn code<C: Code>(&self, code: i16, column: &'static str) -> Result<C, StorageError> {
         C::of(code).ok_or_else(|| self.corrupt(column))
+    }
+
+    fn carried<C: Code>(&self, code: i16, column: &'static str) -> Result<Carried<C>, StorageError> {
+        C::carried(code).ok_or_else(|| self.corrupt(column))
+    }
+
+    fn reason(&self, code: Option<i16>, detail: String) -> Result<Option<Reason>, StorageError> {
+        let code = code.map(|code| self.carried(code, "reason")).transpose()?;
+        Ok(code.map(|code| Reason { code, detail }))
     }
 
     fn instant(&self, micros: i64, column: &'static str) -> Result<Timestamp, StorageError> {
@@ -58,27 +71,56 @@ impl Row {
     }
 }
 
-/// Orders, each with those of the disputes that are about it.
+/// Orders, each by its key with those of the disputes that are about it, or with what is wrong with it. Disputes that
+/// make no sense are left out.
 pub(super) fn cases_from(
-    orders: Vec<entity::order::Model>,
-    disputes: Vec<entity::dispute::Model>,
-) -> Result<Vec<Case>, StorageError> {
-    let mut by_order: HashMap<String, Vec<Dispute>> = HashMap::new();
+    orders: Fetched<entity::order::Entity>,
+    disputes: Fetched<entity::dispute::Entity>,
+) -> Vec<(String, Result<Case, StorageError>)> {
+    let mut by_order: HashMap<String, Vec<Result<StoredDispute, StorageError>>> = HashMap::new();
     for row in disputes {
-        by_order.entry(row.order_id.clone()).or_default().push(dispute_from(row)?);
+        let (order, dispute) = match row {
+            Ok(row) => (Some(row.order_id.clone()), in_a_case(row)),
+            Err(Broken { error, order }) => (order, Some(Err(error))),
+        };
+        if let Some((order, dispute)) = order.zip(dispute) {
+            by_order.entry(order).or_default().push(dispute);
+        }
     }
-    let case = |row: entity::order::Model| {
-        let disputes = by_order.remove(&row.order_id).unwrap_or_default();
-        Ok(Case { order: order_from(row)?, disputes })
+    let case = |row: Result<entity::order::Model, Broken>| match row {
+        Ok(row) => {
+            let id = row.order_id.clone();
+            let mut disputes = by_order.remove(&id).unwrap_or_default();
+            (id, order_from(row).map(|order| case_of(order, disputes.drain(..))))
+        }
+        Err(Broken { error, order }) => (order.unwrap_or_default(), Err(error)),
     };
-    orders.into_iter().map(case).collect()
+    orders.into_iter().map(case).inspect(|(_, case)| case.as_ref().err().into_iter().for_each(note)).collect()
 }
 
-pub(super) fn idempotency_record_from(row: idempotency_key::Model) -> Result<IdempotencyRecord, StorageError> {
+/// A dispute of an order; one that ended and makes no sense is nothing to the order.
+fn in_a_case(row: entity::dispute::Model) -> Option<Result<StoredDispute, StorageError>> {
+    let is_open = row.resolve_time.is_none();
+    let dispute = dispute_from(row).inspect_err(note);
+    (is_open || dispute.is_ok()).then_some(dispute)
+}
+
+fn case_of(order: Order, disputes: impl Iterator<Item = Result<StoredDispute, StorageError>>) -> Case {
+    let mut case = Case::new(order, Vec::new());
+    for dispute in disputes {
+        match dispute {
+            Ok(dispute) => case.add(dispute),
+            Err(_) => case.has_unreadable = true,
+        }
+    }
+    case
+}
+
+pub(super) fn idempotency_record_from(row: idempotency_key::Model) -> IdempotencyRecord {
     let idempotency_key::Model { key, fingerprint, dispute_id, create_time } = row;
-    let row = Row { table: "idempotency_keys", id: key.to_string() };
-    let create_time = row.instant(create_time, "create_time")?;
-    Ok(IdempotencyRecord { key, fingerprint, dispute: DisputeId(dispute_id), create_time })
+    // By that it is only forgotten.
+    let create_time = Timestamp::from_micros(create_time).unwrap_or(Timestamp::MIN);
+    IdempotencyRecord { key, fingerprint, dispute: DisputeId(dispute_id), create_time }
 }
 
 pub(super) fn idempotency_row(record: &IdempotencyRecord) -> idempotency_key::Model {

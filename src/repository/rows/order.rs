@@ -2,7 +2,7 @@
 
 use super::{Row, exponent, uuid};
 use crate::domain::{DisputeId, Money, Order, Timestamp};
-use crate::repository::codes::Code as _;
+use crate::repository::codes::number;
 use crate::repository::entity::order;
 use crate::repository::error::StorageError;
 
@@ -41,7 +41,7 @@ pub(in crate::repository) fn order_from(row: order::Model) -> Result<Order, Stor
         paid: money(paid_minor),
         refunded_elsewhere: money(refunded_elsewhere_minor),
         refunded: money(refunded_minor),
-        status: row.code(status, "status")?,
+        status: row.carried(status, "status")?,
         create_time: row.instant(create_time, "create_time")?,
         due_time: row.optional_instant(due_time, "due_time")?,
         agreed_due_time: row.optional_instant(agreed_due_time, "agreed_due_time")?,
@@ -68,7 +68,7 @@ pub(in crate::repository) fn order_row(order: &Order) -> order::Model {
         paid_minor: order.paid.minor,
         refunded_elsewhere_minor: order.refunded_elsewhere.minor,
         refunded_minor: order.refunded.minor,
-        status: order.status.code(),
+        status: number(order.status),
         create_time: order.create_time.micros(),
         due_time: order.due_time.map(Timestamp::micros),
         agreed_due_time: order.agreed_due_time.map(Timestamp::micros),

@@ -11,7 +11,7 @@ use super::*;
 use crate::domain::{
     Actor, ActorRole, Change, Consequences, Currency, DisputeStatus, Escalation, Event, Money, OrderStatus, Outcome,
     PartyRole, Reason, ReasonCode, Resolution, ResolvedBy, Results, Ruled, Settlement, SettlementReport,
-    SettlementStatus, Silence, SilenceRule, Terms, UserId,
+    SettlementStatus, Silence, SilenceRule, StoredDispute, Terms, UserId,
 };
 
 mod plans;
@@ -45,7 +45,7 @@ fn order(id: &str) -> Order {
         paid: yen(i64::MAX),
         refunded_elsewhere: yen(1),
         refunded: yen(2),
-        status: OrderStatus::InProgress,
+        status: OrderStatus::InProgress.into(),
         create_time: at(0),
         due_time: None,
         agreed_due_time: None,
@@ -94,11 +94,11 @@ fn disputes() -> Vec<Dispute> {
     };
     let detail = || "The card expired.".to_owned();
     let message = "She said so.".to_owned();
-    let escalation = |ruling| Some(Escalation { by: ActorRole::Seller, message: message.clone(), ruling });
+    let escalation = |ruling| Some(Escalation { by: ActorRole::Seller.into(), message: message.clone(), ruling });
     let ruled = || Some(Ruled { agent: UserId::parse("agent").unwrap(), message: "We looked into it.".to_owned() });
     let extension = Terms::DeliveryExtension { new_due_time: at(1_000) };
     let offer = Terms::PartialRefund { amount: yen(5) };
-    let reason = Some(Reason { code: ReasonCode::Other, detail: "A secret.".to_owned() });
+    let reason = Some(Reason { code: ReasonCode::Other.into(), detail: "A secret.".to_owned() });
     let silence = Silence { rule: SilenceRule::Accept, after_delivery: SilenceRule::NoEffect };
     let cancellation = |refund| Outcome::Cancellation { refund, counts: true };
     let one = |number| dispute(number, "o1");
@@ -165,7 +165,7 @@ async fn write(repository: &Repository, changes: &Changes) -> Result<Option<i64>
 async fn each_row_is_read_as_it_was_written() {
     let (_folder, repository) = repository().await;
     let ended = Order {
-        status: OrderStatus::Cancelled,
+        status: OrderStatus::Cancelled.into(),
         due_time: Some(at(1)),
         agreed_due_time: Some(at(3)),
         extension_requests: 2,
@@ -182,18 +182,18 @@ async fn each_row_is_read_as_it_was_written() {
         assert_eq!(read_order(&repository, order.id.as_str()).await, Some(order));
     }
     for dispute in disputes() {
-        let case = repository.dispute(dispute.id).await.unwrap().unwrap();
-        assert_eq!(case.dispute(dispute.id), Some(&dispute));
+        let found = repository.dispute(dispute.id).await.unwrap().unwrap();
+        assert_eq!(found.dispute(), &StoredDispute::Judged(Box::new(dispute)));
     }
     for id in [1, 2] {
-        let case = repository.dispute(DisputeId(Uuid::from_u128(id))).await.unwrap().unwrap();
-        let held: BTreeSet<_> = case.disputes.iter().map(|dispute| dispute.id.0.as_u128()).collect();
+        let found = repository.dispute(DisputeId(Uuid::from_u128(id))).await.unwrap().unwrap();
+        let held: BTreeSet<_> = found.case().unwrap().disputes.iter().map(|dispute| dispute.id.0.as_u128()).collect();
         assert_eq!(held, BTreeSet::from([id, 1, 3, 7]), "with whatever is open on its order");
         let query =
             DisputeQuery { disputes: vec![DisputeId(Uuid::from_u128(id))], limit: 1, ..DisputeQuery::default() };
         let listed = repository.disputes(&query, 0).await.unwrap().0.pop().unwrap();
-        assert_eq!(listed.0, DisputeId(Uuid::from_u128(id)));
-        assert_eq!(listed.1.disputes.len(), held.len(), "in a list too");
+        assert_eq!(listed.key.1, DisputeId(Uuid::from_u128(id)));
+        assert_eq!(listed.found.unwrap().case().unwrap().disputes.len(), held.len(), "in a list too");
     }
     assert_eq!(repository.dispute(DisputeId(Uuid::from_u128(99))).await.unwrap(), None);
     let held = async |ended_too: &[DisputeKind]| {
@@ -243,7 +243,8 @@ async fn a_database_of_the_first_version_is_migrated_with_what_it_holds() {
     let (_folder, repository) = of_the_first_version().await;
     let (id, pending) = (Uuid::from_u128(4), Uuid::from_u128(5));
     repository.migrate().await.unwrap();
-    let case = repository.dispute(DisputeId(id)).await.unwrap().unwrap();
+    let found = repository.dispute(DisputeId(id)).await.unwrap().unwrap();
+    let case = found.case().unwrap();
     let settlement = case.dispute(DisputeId(id)).unwrap().resolution.clone().unwrap().settlement;
     assert_eq!(settlement, Some(Settlement::due()), "what was refunded is due");
     assert_eq!(case.order.extension_requests, 0);
@@ -265,8 +266,8 @@ async fn what_was_reported_of_a_refund_is_migrated_to_its_attempts() {
         );
         repository.writer.execute_unprepared(&reported).await.unwrap();
         repository.migrate().await.unwrap();
-        let case = repository.dispute(DisputeId(Uuid::from_u128(4))).await.unwrap().unwrap();
-        let settlement = case.dispute(DisputeId(Uuid::from_u128(4))).unwrap().settlement().cloned();
+        let found = repository.dispute(DisputeId(Uuid::from_u128(4))).await.unwrap().unwrap();
+        let settlement = found.case().unwrap().dispute(DisputeId(Uuid::from_u128(4))).unwrap().settlement().cloned();
         let attempts = attempts.into_iter().map(|bits| Results::from_bits(bits).unwrap()).collect();
         assert_eq!(settlement, Settlement::stored(Some(report), attempt, attempts));
     }
@@ -279,7 +280,10 @@ async fn a_row_that_makes_no_sense_is_named() {
         Changes { new_orders: vec![order("o1"), order("o2")], new_disputes: disputes(), ..Changes::default() };
     write(&repository, &changes).await.unwrap();
     let cases = [
-        ("status = 77", 1, "status"),
+        ("status = 3", 1, "resolve_time"),
+        ("status = 0", 1, "status"),
+        ("kind = -77", 1, "kind"),
+        ("least_release = 0", 1, "least_release"),
         ("opener = 0", 1, "opener"),
         ("respond_by = 9223372036854775807", 1, "respond_by"),
         ("exclusion_group = 9", 1, "exclusion_group"),
@@ -287,16 +291,20 @@ async fn a_row_that_makes_no_sense_is_named() {
         ("resolved_by = NULL", 2, "resolve_time"),
         ("amount_minor = NULL", 3, "amount_minor"),
         ("currency = NULL", 3, "amount_minor"),
-        ("currency = 'ABC'", 3, "currency"),
+        ("currency = 'AbC'", 3, "currency"),
+        ("message = x'00ff'", 3, "a column is not of its type"),
+        ("respond_by = 'soon'", 3, "a column is not of its type"),
+        ("respond_by = 'soon', least_release = 2", 3, "a column is not of its type"),
+        ("seller_id = 'b b', least_release = 2", 3, "seller_id"),
         ("exponent = -1", 3, "exponent"),
-        ("reason = 99", 3, "reason"),
+        ("reason = -99", 3, "reason"),
         ("buyer_id = ''", 6, "buyer_id"),
         ("new_due_time = NULL", 7, "amount_minor"),
         ("new_due_time = 5", 1, "new_due_time"),
         ("outcome_new_due_time = 5", 4, "outcome_new_due_time"),
         ("settlement_status = NULL", 4, "settlement_status"),
         ("settlement_status = 1", 2, "settlement_status"),
-        ("settlement_status = 9", 10, "settlement_status"),
+        ("settlement_status = 0", 10, "settlement_status"),
         ("settlement_attempt = NULL", 4, "settlement_attempt"),
         ("settlement_attempt = 0", 4, "settlement_attempt"),
         ("settlement_attempt = -1", 11, "settlement_attempt"),
@@ -322,9 +330,10 @@ async fn a_row_that_makes_no_sense_is_named() {
     }
 }
 
-async fn read_on_the_writer(repository: &Repository, id: DisputeId) -> Result<Option<Dispute>, StorageError> {
-    let row = entity::dispute::Entity::find_by_id(id.0).one(&repository.writer).await?;
-    row.map(rows::dispute_from).transpose()
+async fn read_on_the_writer(repository: &Repository, id: DisputeId) -> Result<Option<StoredDispute>, StorageError> {
+    let rows = corrupt::fetch(entity::dispute::Entity::find_by_id(id.0), &repository.writer).await?;
+    let row = rows.into_iter().next().map(|row| rows::dispute_from(row.map_err(|broken| broken.error)?));
+    row.transpose()
 }
 
 #[tokio::test]

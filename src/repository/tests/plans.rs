@@ -2,6 +2,7 @@
 
 use sea_orm::{ConnectionTrait as _, QueryTrait, Statement};
 
+use super::found::NewerNumbers;
 use super::*;
 
 /// How SQLite reads what a statement asks for: which table by which index, and what it sorts by itself.
@@ -115,7 +116,7 @@ async fn each_filter_of_the_disputes_has_an_index_behind_it() {
     ];
     for (name, query, expected) in cases {
         let mut used = Vec::new();
-        for scan in query.scans(DbBackend::Sqlite) {
+        for scan in query.scans(&NewerNumbers::default(), DbBackend::Sqlite) {
             let plan = plan(&repository, &query.keys(scan, DbBackend::Sqlite)).await;
             let by = plan.iter().find_map(|step| {
                 let (_, index) = step.strip_prefix("S")?.split_once("disputes USING ")?;
@@ -196,7 +197,7 @@ async fn each_filter_of_the_orders_has_an_index_behind_it() {
         ("of one's own with an open dispute", open(ann()), &[BY_KEY, "disputes_open_by_buyer"]),
     ];
     for (name, query, indexes) in cases {
-        for select in query.selects(DbBackend::Sqlite) {
+        for select in query.selects(&NewerNumbers::default(), DbBackend::Sqlite) {
             let plan = plan(&repository, &select).await;
             for index in indexes {
                 assert!(plan.iter().any(|step| step.split(' ').any(|word| word == *index)), "{name}: {plan:?}");

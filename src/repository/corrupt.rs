@@ -1,0 +1,84 @@
+//! Rows that make no sense. Each costs the request that asks for it, and nothing else: lists leave it out. The log names
+//! each once, and they are counted.
+
+use std::collections::BTreeSet;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use sea_orm::{
+    ConnectionTrait, EntityTrait, FromQueryResult as _, Iden as _, Iterable as _, QueryResult, QueryTrait as _, Select,
+};
+use uuid::Uuid;
+
+use super::error::StorageError;
+
+/// How many such rows are told of: a table full of them must not fill the log, nor the memory.
+const TOLD: usize = 10_000;
+
+/// Those that were found since the process started, by table and key.
+static FOUND: LazyLock<Mutex<BTreeSet<(&'static str, String)>>> = LazyLock::new(Mutex::default);
+
+/// How many rows that make no sense this process has found so far; it stops counting at 10,000.
+pub fn corrupt_rows() -> usize {
+    FOUND.lock().unwrap_or_else(PoisonError::into_inner).len()
+}
+
+/// Tells of a row that makes no sense, unless it was told of before.
+pub(super) fn note(error: &StorageError) {
+    if let StorageError::Corrupt { table, id, what } = error {
+        let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+        if found.len() < TOLD && found.insert((table, id.clone())) {
+            tracing::error!(table, id, what, "a row makes no sense, it is left out");
+        }
+    }
+}
+
+/// What makes sense; the rest is told of.
+pub(super) fn sound<T, E: AsRef<StorageError>>(read: Result<T, E>) -> Option<T> {
+    read.inspect_err(|error| note(error.as_ref())).ok()
+}
+
+/// A row that could not be read.
+#[derive(Clone, Debug)]
+pub(super) struct Broken {
+    /// What is wrong with it.
+    pub(super) error: StorageError,
+    /// The order that it is of, as far as that can be read.
+    pub(super) order: Option<String>,
+}
+
+impl AsRef<StorageError> for Broken {
+    fn as_ref(&self) -> &StorageError {
+        &self.error
+    }
+}
+
+impl AsRef<Self> for StorageError {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
+/// The rows of a table that a query found, one by one.
+pub(super) type Fetched<E> = Vec<Result<<E as EntityTrait>::Model, Broken>>;
+
+/// Reads the rows that a query finds. One of which a column is not what it must be costs the others nothing.
+pub(super) async fn fetch<E: EntityTrait>(
+    select: Select<E>,
+    connection: &impl ConnectionTrait,
+) -> Result<Fetched<E>, StorageError> {
+    let rows = connection.query_all(&select.into_query()).await?;
+    Ok(rows.iter().map(|row| model::<E>(row, "")).collect())
+}
+
+/// Reads one row; its columns have this prefix.
+pub(super) fn model<E: EntityTrait>(row: &QueryResult, prefix: &str) -> Result<E::Model, Broken> {
+    E::Model::from_query_result(row, prefix).map_err(|_| {
+        let key = E::PrimaryKey::iter().next().map(|column| column.to_string()).unwrap_or_default();
+        let id = row.try_get::<Uuid>(prefix, &key).map(|id| id.to_string());
+        let id = id.or_else(|_| row.try_get::<String>(prefix, &key));
+        let id = id.or_else(|_| row.try_get::<i64>(prefix, &key).map(|id| id.to_string())).unwrap_or_default();
+        let table = E::default().table_name();
+        let error = StorageError::Corrupt { table, id, what: "a column is not of its type" };
+        Broken { error, order: row.try_get(prefix, "order_id").ok() }
+    })
+}

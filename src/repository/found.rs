@@ -1,0 +1,235 @@
+//! What lists find: keys first, then the rows behind them, each with what it is judged by. A row that makes no sense is
+//! left out, and the list goes on behind its key.
+
+use std::collections::{BTreeSet, HashMap};
+
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, EntityTrait, Order as Direction, QueryFilter as _, QuerySelect as _,
+    QueryTrait as _, Select,
+};
+use uuid::Uuid;
+
+use super::batch::filled_up;
+use super::codes::Code as _;
+use super::corrupt::{fetch, sound};
+use super::entity::{dispute, order};
+use super::error::StorageError;
+use super::lists::{DisputeQuery, OrderQuery};
+use super::reads::disputes_of;
+use super::transaction::Moment;
+use super::{Log, Repository, log, rows};
+use crate::domain::{
+    Caller, Case, DisputeId, DisputeKind, DisputeStatus, EventId, OrderId, OrderStatus, Policy, ShownDispute,
+    StoredDispute, Timestamp,
+};
+
+impl Repository {
+    /// The orders that a query finds, each with its open disputes, as they were at one moment.
+    ///
+    /// One that makes no sense is left out: its key alone is there, so that the list goes on behind it.
+    pub async fn orders(&self, query: &OrderQuery) -> Result<Vec<Row<OrderId, Case>>, StorageError> {
+        let query = query.clone();
+        let read = |moment: Moment| async move {
+            let newer = query.newer(&*moment).await?;
+            let mut found = Vec::new();
+            for select in query.selects(&newer, moment.get_database_backend()) {
+                found.extend(fetch(select, &*moment).await?.into_iter().filter_map(sound));
+            }
+            found.sort_unstable_by(|a, b| (b.create_time, &b.order_id).cmp(&(a.create_time, &a.order_id)));
+            found.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
+            found.retain(|order| order.create_time >= Timestamp::MIN.micros());
+            let times: Vec<i64> = found.iter().map(|order| order.create_time).collect();
+            let ids: Vec<String> = found.iter().map(|order| order.order_id.clone()).collect();
+            let open = if ids.is_empty() { Vec::new() } else { fetch(disputes_of(ids, &[]), &*moment).await? };
+            let cases = rows::cases_from(found.into_iter().map(Ok).collect(), open);
+            let row = |((id, case), time): ((String, _), i64)| {
+                let key = (Timestamp::from_micros(time).unwrap_or(Timestamp::MAX), OrderId::stored(&id));
+                Row { key, found: Result::ok(case) }
+            };
+            Ok(cases.into_iter().zip(times).map(row).collect())
+        };
+        self.at_one_moment(read).await
+    }
+
+    /// The disputes that a query finds, each in its case: with its order, and with the open disputes of that, as
+    /// they were at one moment. Otherwise one that goes from one scan to another could be found twice, or not. With them
+    /// come the log at that moment, so that what was found has every event up to its head behind it and none that
+    /// follows, and the id of its event with number `seq`, if that is kept.
+    ///
+    /// One that makes no sense is left out: its key alone is there, so that the list goes on behind it.
+    pub async fn disputes(&self, query: &DisputeQuery, seq: i64) -> Result<FoundDisputes, StorageError> {
+        let query = query.clone();
+        let read = move |moment: Moment| async move {
+            let (log, [event]) = log::log_and_events_at(&*moment, [seq]).await?;
+            Ok((query.read(&moment).await?, log, event))
+        };
+        self.at_one_moment(read).await
+    }
+}
+
+/// The disputes that a query finds, the log at that moment, and an event of it.
+pub type FoundDisputes = (Vec<Row<DisputeId, Found>>, Log, Option<EventId>);
+
+impl DisputeQuery {
+    /// What this finds, each in its case: with its order, and with the open disputes of that.
+    async fn read(&self, moment: &Moment) -> Result<Vec<Row<DisputeId, Found>>, StorageError> {
+        let keys = self.find(moment).await?;
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let named = dispute::Column::DisputeId.is_in(filled_up(keys.iter().map(|(_, id)| *id)));
+        let disputes = fetch(dispute::Entity::find().filter(named), &**moment).await?.into_iter().filter_map(sound);
+        let disputes: Vec<dispute::Model> = disputes.collect();
+        let orders: BTreeSet<String> = disputes.iter().map(|dispute| dispute.order_id.clone()).collect();
+        let mut cases = Vec::new();
+        if !orders.is_empty() {
+            let named = order::Column::OrderId.is_in(filled_up(orders.iter().cloned()));
+            let found = fetch(order::Entity::find().filter(named), &**moment).await?;
+            // What can be done with a dispute depends on the others that are open on its order: they can stand in the
+            // way of an escalation, and be overdue.
+            let open = fetch(disputes_of(orders.into_iter().collect(), &[]), &**moment).await?;
+            cases = rows::cases_from(found, open);
+        }
+        let cases: HashMap<String, Case> = cases.into_iter().filter_map(|(id, case)| Some((id, case.ok()?))).collect();
+        let in_its_case = |row: dispute::Model| {
+            let (id, order) = (row.dispute_id, row.order_id.clone());
+            Some((id, Found::new(sound(rows::dispute_from(row))?, cases.get(&order).cloned())))
+        };
+        let mut found: HashMap<Uuid, Found> = disputes.into_iter().filter_map(in_its_case).collect();
+        let row = |(time, id): (i64, Uuid)| {
+            let (nearest, _) = self.ends();
+            let time = Timestamp::from_micros(time).unwrap_or(nearest);
+            Row { key: (time, DisputeId(id)), found: found.remove(&id) }
+        };
+        Ok(keys.into_iter().map(row).collect())
+    }
+
+    /// The keys of what this finds, in order. What is out of the order of time comes first, or not at all.
+    async fn find(&self, moment: &Moment) -> Result<Vec<(i64, Uuid)>, StorageError> {
+        let backend = moment.get_database_backend();
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let newer = self.newer(&**moment).await?;
+        let mut keys: Vec<(i64, Uuid)> = Vec::new();
+        for scan in self.scans(&newer, backend) {
+            if !scan.comes_last || keys.len() < limit {
+                let rows = moment.query_all(&self.keys(scan, backend).into_query()).await?;
+                keys.extend(
+                    rows.iter().filter_map(|row| Some((row.try_get_by_index(0).ok()?, row.try_get_by_index(1).ok()?))),
+                );
+            }
+        }
+        keys.sort_unstable();
+        if self.direction() == Direction::Desc {
+            keys.reverse();
+        }
+        keys.truncate(limit);
+        let (_, farthest) = self.ends();
+        let is_beyond = |time: i64| match self.direction() {
+            Direction::Desc => time < farthest.micros(),
+            _ => time > farthest.micros(),
+        };
+        keys.retain(|(time, _)| !is_beyond(*time));
+        Ok(keys)
+    }
+
+    /// The first and the last instant that there are, in the order of the list.
+    fn ends(&self) -> (Timestamp, Timestamp) {
+        match self.direction() {
+            Direction::Desc => (Timestamp::MAX, Timestamp::MIN),
+            _ => (Timestamp::MIN, Timestamp::MAX),
+        }
+    }
+}
+
+/// Something that a list has found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Row<I, T> {
+    /// What is sorted by, and its id: the list goes on after them.
+    pub key: (Timestamp, I),
+    /// The thing; `None` if it makes no sense as it is stored.
+    pub found: Option<T>,
+}
+
+/// A dispute as it was found, with what it is judged by.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Found {
+    dispute: StoredDispute,
+    /// Its order, which holds it and those that are open there; `None` if the order makes no sense.
+    case: Option<Case>,
+}
+
+impl Found {
+    pub(super) fn new(dispute: StoredDispute, mut case: Option<Case>) -> Self {
+        if let Some(case) = &mut case {
+            case.add(dispute.clone());
+        }
+        Self { dispute, case }
+    }
+
+    /// The dispute.
+    pub fn dispute(&self) -> &StoredDispute {
+        &self.dispute
+    }
+
+    /// Its order, which holds it and the disputes that are open there; `None` if the order makes no sense.
+    pub fn case(&self) -> Option<&Case> {
+        self.case.as_ref()
+    }
+
+    /// The dispute as this caller is shown it.
+    pub fn shown(&self, caller: &Caller, policy: &Policy, now: Timestamp) -> ShownDispute {
+        let in_its_case = self.case.as_ref().and_then(|case| case.show(self.dispute.id(), caller, policy, now));
+        in_its_case.unwrap_or_else(|| self.dispute.clone().shown_alone())
+    }
+}
+
+/// The numbers that newer releases have given to what a list is the sum of.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub(super) struct NewerNumbers {
+    pub(super) kinds: Vec<i16>,
+    pub(super) statuses: Vec<i16>,
+}
+
+impl DisputeQuery {
+    /// Those that matter to this query.
+    async fn newer(&self, connection: &impl ConnectionTrait) -> Result<NewerNumbers, StorageError> {
+        use dispute::Column;
+        let numbers = |column: Column, known: i16| above(dispute::Entity::find(), column, known, connection);
+        let (kinds, statuses) =
+            if self.is_of_everybody() { (self.kinds.is_empty(), self.open) } else { (false, false) };
+        Ok(NewerNumbers {
+            kinds: if kinds { numbers(Column::Kind, DisputeKind::highest()).await? } else { Vec::new() },
+            statuses: if statuses { numbers(Column::Status, DisputeStatus::highest()).await? } else { Vec::new() },
+        })
+    }
+}
+
+impl OrderQuery {
+    /// Those that matter to this query.
+    async fn newer(&self, connection: &impl ConnectionTrait) -> Result<NewerNumbers, StorageError> {
+        if !self.is_sum_of_statuses() {
+            return Ok(NewerNumbers::default());
+        }
+        let statuses = above(order::Entity::find(), order::Column::Status, OrderStatus::highest(), connection).await?;
+        Ok(NewerNumbers { statuses, ..NewerNumbers::default() })
+    }
+}
+
+/// The numbers in a column above the known ones: few if any, and each found by one look into an index.
+async fn above<E: EntityTrait>(
+    all: Select<E>,
+    column: E::Column,
+    known: i16,
+    connection: &impl ConnectionTrait,
+) -> Result<Vec<i16>, StorageError> {
+    let (mut numbers, mut last) = (Vec::new(), known);
+    loop {
+        let next = all.clone().select_only().column_as(column.min(), "next").filter(column.gt(last));
+        let row = connection.query_one(&next.into_query()).await?;
+        let Some(next) = row.and_then(|row| row.try_get::<Option<i16>>("", "next").ok().flatten()) else {
+            return Ok(numbers);
+        };
+        numbers.push(next);
+        last = next;
+    }
+}
