@@ -26,7 +26,7 @@ const OPENING_BYTES: usize = 24 + 9;
 
 /// How many calls a client may cancel before the server has looked at them. More look like an attack: the connection ends
 /// with ENHANCE_YOUR_CALM.
-const CANCELLED_UNSEEN: usize = 500;
+const CANCELLED_UNSEEN: usize = 1_000;
 
 /// How many streams of one connection the server may have to reset because of the client's errors.
 const RESETS_BY_ERRORS: usize = 1_024;
