@@ -1,8 +1,10 @@
 //! What can be set from outside: the flags, their environment twins, and the policy file.
 
+mod environment;
 mod policy_file;
 mod span;
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -23,6 +25,13 @@ pub struct CommandLine {
     /// The flags.
     #[command(flatten)]
     pub config: Config,
+}
+
+impl CommandLine {
+    /// Reads the flags, and the environment for those that are not given. A variable that is empty counts as unset.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        environment::parse(&arguments.into_iter().collect::<Vec<_>>())
+    }
 }
 
 /// What the program does.
@@ -129,13 +138,17 @@ fn keepalive(text: &str) -> Result<Span, String> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// Nobody may be believed unseen over a network.
-    #[error("--auth dev is allowed only on a loopback address, and {listen} is none")]
+    #[error(
+        "--auth dev (DISPUTES_AUTH) is allowed only on a loopback address, and --listen (DISPUTES_LISTEN) is {listen}"
+    )]
     DevAuthOffLoopback {
         /// The address asked for.
         listen: SocketAddr,
     },
     /// Off loopback there is no default.
-    #[error("--auth must be given with {listen}, which is not a loopback address")]
+    #[error(
+        "--auth (DISPUTES_AUTH) must be given: --listen (DISPUTES_LISTEN) is {listen}, which is not a loopback address"
+    )]
     AuthMissing {
         /// The address asked for.
         listen: SocketAddr,

@@ -8,7 +8,7 @@
 //! - [`grpc`]: what clients see.
 //! - [`server`]: wiring and lifecycle.
 //!
-//! Beside them: [`config`] (flags and policy file), [`clock`] (the time) and [`proto`] (generated code). All of it but
+//! Beside them: [`config`] (flags and policy file), [`clock`] (the time), [`stderr`] (the log's way out) and [`proto`] (generated code). All of it but
 //! `proto` comes with the feature `server`.
 //!
 //! For those who call the service: [`client`], with the feature of that name, which knows none of the rooms.
@@ -17,6 +17,7 @@
     not(all(feature = "client", feature = "server")),
     allow(rustdoc::broken_intra_doc_links, reason = "not everything that is told of is built")
 )]
+#![deny(clippy::print_stderr, reason = "stderr.rs writes there: nothing may wait for it, or fail without it")]
 
 #[cfg(feature = "client")]
 pub mod client;
@@ -35,3 +36,5 @@ pub mod proto;
 pub mod repository;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "server")]
+pub mod stderr;

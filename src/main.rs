@@ -1,14 +1,15 @@
 //! The program: reads the flags, starts tracing, binds, and serves until it is told to stop.
 
+#![deny(clippy::print_stderr, reason = "stderr.rs writes there: nothing may wait for it, or fail without it")]
+
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use dispute_service::clock::Clock;
 use dispute_service::config::{Action, CommandLine, Config, LogFormat};
 use dispute_service::server::{self, ServeError};
-use tokio::net::TcpListener;
+use dispute_service::stderr::{self, LogLines};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -17,13 +18,25 @@ use tracing_subscriber::EnvFilter;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let CommandLine { action, config } = CommandLine::parse();
+    stderr::start();
+    let code = run();
+    stderr::finish();
+    code
+}
+
+fn run() -> ExitCode {
+    let CommandLine { action, config } = match CommandLine::read(std::env::args_os()) {
+        Ok(line) => line,
+        Err(error) => return misused(&error),
+    };
     start_tracing(config.log_format);
+    stderr::log_panics();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return ended(Err(error.into())),
     };
     let result = runtime.block_on(async {
+        note_hangups()?;
         match action.unwrap_or(Action::Serve) {
             Action::Serve => serve(&config).await,
             Action::Migrate => server::migrate(&config).await,
@@ -35,11 +48,24 @@ fn main() -> ExitCode {
     ended(result)
 }
 
+/// What clap has to say: an error, or the help that was asked for.
+fn misused(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // If nobody reads it, nobody needs it.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.render();
+    let text = if std::io::stderr().is_terminal() { text.ansi().to_string() } else { text.to_string() };
+    stderr::say(text.trim_end());
+    ExitCode::from(2)
+}
+
 fn ended(result: Result<(), ServeError>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("dispute-service: {error}");
+            stderr::say(&format!("dispute-service: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -48,7 +74,7 @@ fn ended(result: Result<(), ServeError>) -> ExitCode {
 async fn serve(config: &Config) -> Result<(), ServeError> {
     // Before the first line is printed: whoever reads it may send a signal.
     let stopped = stopped()?;
-    let listener = TcpListener::bind(config.listen).await?;
+    let listener = server::listen(config).await?;
     server::run(config, listener, Clock::system(), stopped).await
 }
 
@@ -72,12 +98,32 @@ fn stopped() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
+/// A terminal that goes away, or somebody who expects a reload, ends nothing: whatever the program does meanwhile.
+fn note_hangups() -> Result<(), ServeError> {
+    let mut hangups = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            tracing::info!("SIGHUP is noted and changes nothing");
+        }
+    });
+    Ok(())
+}
+
 fn start_tracing(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let stderr = std::io::stderr;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(stderr().is_terminal()).with_writer(stderr);
+    let asked = std::env::var_os("RUST_LOG").filter(|filter| !filter.is_empty());
+    let parsed = asked.map(|filter| EnvFilter::try_new(filter.to_string_lossy()));
+    let error = parsed.as_ref().and_then(|parsed| parsed.as_ref().err().map(ToString::to_string));
+    let filter = parsed.and_then(Result::ok).unwrap_or_else(|| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(|| LogLines)
+        .log_internal_errors(false);
     match format {
         LogFormat::Text => lines.init(),
         LogFormat::Json => lines.json().init(),
+    }
+    if let Some(error) = error {
+        tracing::warn!(error, "RUST_LOG is no filter, the log is as without it");
     }
 }

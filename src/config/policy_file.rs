@@ -17,7 +17,7 @@ use crate::domain::{
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyFileError {
     /// The file cannot be read.
-    #[error("the policy file {} cannot be read: {source}", path.display())]
+    #[error("the policy file {} (--policy, DISPUTES_POLICY) cannot be read: {source}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -25,7 +25,7 @@ pub enum PolicyFileError {
         source: std::io::Error,
     },
     /// The file is not a policy. The text names the line.
-    #[error("the policy file {} is not valid: {source}", path.display())]
+    #[error("the policy file {} (--policy, DISPUTES_POLICY) is not valid: {source}", path.display())]
     Invalid {
         /// The file.
         path: PathBuf,

@@ -6,6 +6,8 @@ mod connections;
 mod health;
 mod socket;
 
+use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -24,6 +26,7 @@ use crate::domain::Policy;
 use crate::engine::{Committer, Deadlines, Feed, Health, forget_events, forget_requests, keep_in_touch};
 use crate::grpc::{self, Described, Quota, RpcLayer, Shared, Translations};
 use crate::repository::{self, BackupError, Bell, ConnectError, Repository, SchemaError, StorageError, corrupt_rows};
+use crate::stderr;
 
 /// How long streams and commands in flight have to end; with what follows, the process is gone within 10 s.
 const DRAIN: Duration = Duration::from_millis(6_500);
@@ -61,7 +64,15 @@ pub enum ServeError {
     /// The reflection service cannot read the description of the API.
     #[error("the API's description: {0}")]
     Reflection(#[from] prost::DecodeError),
-    /// The socket, or the signals.
+    /// The address to listen on cannot be had.
+    #[error("cannot listen on {address} (--listen, DISPUTES_LISTEN): {}", in_words(source))]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The threads, or the signals.
     #[error(transparent)]
     Io(#[from] std::io::Error),
     /// What must go on for as long as the service runs has ended: the log says why.
@@ -76,6 +87,22 @@ pub enum ServeError {
     /// The process was told to stop.
     #[error("stopped before the copy was whole, nothing is left of it")]
     Interrupted,
+}
+
+/// Why an address cannot be had.
+fn in_words(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::AddrInUse => "the port is in use".to_owned(),
+        ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
+        ErrorKind::PermissionDenied => "this user may not listen on that port".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// Takes the address to listen on; clients that connect wait until the service runs.
+pub async fn listen(config: &Config) -> Result<TcpListener, ServeError> {
+    let address = config.listen;
+    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })
 }
 
 /// Applies the database schema.
@@ -202,7 +229,7 @@ async fn serve(
     let service = RpcLayer::new(auth, config.max_header_bytes, drain.clone()).layer(routes);
     let mut connections = pin!(connections::serve(listener, service, bounds, drain.clone()));
     // Plainly, whatever the log settings: scripts wait for it.
-    eprintln!("listening on {address}");
+    stderr::say(&format!("listening on {address}"));
     let ended = tokio::select! {
         // Without one of them the service would look alive, and would not do what it promises.
         () = &mut connections => Err(ServeError::Background),

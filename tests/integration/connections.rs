@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use dispute_service::clock::pause;
 use dispute_service::proto::v1;
 use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
@@ -113,5 +114,58 @@ async fn a_client_that_does_not_begin_in_time_is_let_go() {
     let listed = ann.call("/disputes.v1.DisputeService/ListReasons", &[("x-user-id", "ann")], &[0; 5]).send().await;
     assert_eq!(listed.status().code(), tonic::Code::Ok);
     assert!(!listed.body.is_empty());
+    assert!(server.terminate().0);
+}
+
+/// Processor time so far, in seconds.
+fn cpu(server: &Binary) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.child.id())).unwrap();
+    let fields = stat.rsplit(')').next().unwrap();
+    // utime and stime, the 14th and the 15th of all fields, in hundredths of a second.
+    fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<f64>().unwrap() / 100.0).sum()
+}
+
+/// Waits until the log says so, so many times.
+async fn logged(server: &Binary, what: &str, times: usize) {
+    for _ in 0..1_000 {
+        if server.log().matches(what).count() >= times {
+            return;
+        }
+        pause(Duration::from_millis(20)).await;
+    }
+    panic!("{what} is not in the log: {}", server.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lack_of_file_descriptors_takes_no_core_and_is_told_once() {
+    const BEGINS: &str = "no connection can be accepted";
+    const IS_OVER: &str = "connections are accepted again";
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}?mode=rwc", folder.path().join("disputes.db").display());
+    let limited = "ulimit -n 128; exec \"$0\" \"$@\"";
+    let program = env!("CARGO_BIN_EXE_dispute-service");
+    let arguments = ["-c", limited, program, "--listen", "127.0.0.1:0", "--database-url", &url].map(str::to_owned);
+    let server = Binary::launch("sh", &arguments, "info").unwrap();
+    let client = H2Client::connect(&server.address).await;
+    let list = async |client: &H2Client| {
+        let path = "/disputes.v1.DisputeService/ListReasons";
+        client.call(path, &[("x-user-id", "ann")], &[0; 5]).send().await.status().code()
+    };
+    assert_eq!(list(&client).await, tonic::Code::Ok);
+    for time in 1..=2 {
+        let crowd: Vec<_> = (0..200).map(|_| silent(&server, OPENING)).collect();
+        logged(&server, BEGINS, time).await;
+        let before = cpu(&server);
+        pause(Duration::from_secs(2)).await;
+        let spent = cpu(&server) - before;
+        assert!(spent < 0.5, "{spent} s of processor time in 2 s");
+        assert_eq!(list(&client).await, tonic::Code::Ok, "who is connected is served");
+        drop(crowd);
+        let late = timeout(PATIENCE, H2Client::connect(&server.address)).await.expect("there is room again");
+        assert_eq!(list(&late).await, tonic::Code::Ok);
+        logged(&server, IS_OVER, time).await;
+        let log = server.log();
+        assert_eq!((log.matches(BEGINS).count(), log.matches(IS_OVER).count()), (time, time), "{log}");
+    }
     assert!(server.terminate().0);
 }

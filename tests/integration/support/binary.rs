@@ -28,10 +28,15 @@ impl Binary {
 
     /// Starts the program and waits until it listens; answers what it logged if it ends before that.
     pub fn launch(program: &str, arguments: &[String], rust_log: &str) -> Result<Self, String> {
+        Self::launch_with(program, arguments, &[("RUST_LOG", rust_log)])
+    }
+
+    /// The same, with these variables in the environment.
+    pub fn launch_with(program: &str, arguments: &[String], environment: &[(&str, &str)]) -> Result<Self, String> {
         let mut child = Command::new(program)
             .args(arguments)
-            .env("RUST_LOG", rust_log)
             .env("NO_COLOR", "1")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -1,0 +1,43 @@
+//! The environment twins of the flags.
+
+use std::ffi::OsString;
+
+use clap::{Arg, Command, Error, Parser};
+
+/// Reads the flags, and the environment for those that are not given. A variable that is empty counts as unset. An error
+/// about a variable names it, and its flag.
+pub(super) fn parse<T: Parser>(arguments: &[OsString]) -> Result<T, Error> {
+    let parse = |command: Command| T::from_arg_matches(&command.try_get_matches_from(arguments)?);
+    let with = |is_read: &dyn Fn(&Arg) -> bool| parse(with_twins(T::command(), is_read));
+    let error = match with(&|flag| !is_empty(flag)) {
+        Ok(line) => return Ok(line),
+        Err(error) => error,
+    };
+    if with(&|_| false).is_err() {
+        // It is about what was given, whatever is in the environment.
+        return Err(error);
+    }
+    let mut command = T::command();
+    let twins: Vec<_> =
+        command.get_arguments().filter(|flag| flag.get_env().is_some() && !is_empty(flag)).cloned().collect();
+    for twin in twins {
+        if let (Err(error), Some(variable)) = (with(&|flag| flag.get_id() == twin.get_id()), twin.get_env()) {
+            let text = error.to_string();
+            let what = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+            let flag = twin.get_long().unwrap_or_default();
+            let message = format!("--{flag}, set by the environment variable {}: {what}", variable.display());
+            return Err(command.error(error.kind(), message));
+        }
+    }
+    Err(error)
+}
+
+fn is_empty(flag: &Arg) -> bool {
+    flag.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty())
+}
+
+/// The command with those twins alone that are to be read.
+fn with_twins(command: Command, is_read: &dyn Fn(&Arg) -> bool) -> Command {
+    let command = command.mut_args(|flag| if is_read(&flag) { flag } else { flag.env(None::<&'static str>) });
+    command.mut_subcommands(|subcommand| with_twins(subcommand, is_read))
+}

@@ -1,0 +1,164 @@
+//! Everything that the program writes to stderr. A thread of its own writes it, so that nothing ever waits for whoever
+//! should read it: a pipe that is full, a full disk, a terminal that is held. What there is no room for is lost, counted,
+//! and told of once there is room again.
+
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::os::fd::AsFd as _;
+use std::panic::PanicHookInfo;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+/// How many bytes wait for stderr at the most; as many may be in the hands of the thread.
+const ROOM: usize = 1024 * 1024;
+
+/// How long the last lines have when the program ends.
+const LAST_LINES: Duration = Duration::from_millis(500);
+
+/// How long to leave a stderr alone that does not wait for its reader itself.
+const NOT_NOW: Duration = Duration::from_millis(10);
+
+static STDERR: OnceLock<Arc<Output>> = OnceLock::new();
+
+/// Starts the thread. Before that, and in programs that do without, nothing is written.
+pub fn start() {
+    STDERR.get_or_init(|| Output::start(stderr()));
+}
+
+/// Writes a line as it is, whatever the log settings: scripts may wait for it. It is never lost for want of room.
+pub fn say(line: &str) {
+    if let Some(output) = STDERR.get() {
+        output.push(format!("{line}\n").as_bytes(), usize::MAX);
+    }
+}
+
+/// Waits until everything is written, for half a second at the most.
+pub fn finish() {
+    if let Some(output) = STDERR.get() {
+        output.finish(LAST_LINES);
+    }
+}
+
+/// A panic becomes a line of the log. The standard hook would wait for stderr, and panic once more without it.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic: &PanicHookInfo<'_>| {
+        let message = panic.payload_as_str().unwrap_or("no message");
+        let location = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(location, message, "panicked");
+    }));
+}
+
+/// Where the log goes: each write is whole lines. Never fails, never waits.
+#[derive(Clone, Copy, Debug)]
+pub struct LogLines;
+
+impl Write for LogLines {
+    fn write(&mut self, lines: &[u8]) -> std::io::Result<usize> {
+        if let Some(output) = STDERR.get() {
+            output.push(lines, ROOM);
+        }
+        Ok(lines.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The process's stderr, past the lock of the standard library, which its writer holds for as long as the write takes.
+fn stderr() -> Box<dyn Write + Send> {
+    let stderr = std::io::stderr();
+    match stderr.as_fd().try_clone_to_owned() {
+        Ok(descriptor) => Box::new(File::from(descriptor)),
+        Err(_) => Box::new(stderr),
+    }
+}
+
+#[derive(Default)]
+struct Output {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<u8>,
+    /// In all.
+    lines_lost: usize,
+    is_writing: bool,
+}
+
+impl Output {
+    fn start(target: Box<dyn Write + Send>) -> Arc<Self> {
+        let output = Arc::<Self>::default();
+        let writer = output.clone();
+        // Without a thread nothing is written, and nothing else is wrong.
+        let _ = std::thread::Builder::new().name("stderr".to_owned()).spawn(move || writer.run(target));
+        output
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, lines: &[u8], room: usize) {
+        let mut queue = self.lock();
+        if queue.waiting.len().saturating_add(lines.len()) > room {
+            queue.lines_lost = queue.lines_lost.saturating_add(count_lines(lines));
+            return;
+        }
+        queue.waiting.extend_from_slice(lines);
+        self.changed.notify_all();
+    }
+
+    fn finish(&self, limit: Duration) {
+        let is_busy = |queue: &mut Queue| queue.is_writing || !queue.waiting.is_empty();
+        drop(self.changed.wait_timeout_while(self.lock(), limit, is_busy));
+    }
+
+    fn run(&self, mut target: Box<dyn Write + Send>) {
+        let mut lines_told = 0;
+        loop {
+            let queue = self.changed.wait_while(self.lock(), |queue| queue.waiting.is_empty());
+            let mut queue = queue.unwrap_or_else(PoisonError::into_inner);
+            let lines = std::mem::take(&mut queue.waiting);
+            queue.is_writing = true;
+            drop(queue);
+            let failed = write(&mut target, &lines);
+            let mut queue = self.lock();
+            queue.is_writing = false;
+            queue.lines_lost = queue.lines_lost.saturating_add(failed);
+            let lines_lost = queue.lines_lost;
+            drop(queue);
+            self.changed.notify_all();
+            // Only where it can be read; and again if this line is lost too.
+            if failed == 0 && lines_lost > lines_told {
+                tracing::warn!(
+                    lines = lines_lost.saturating_sub(lines_told),
+                    "lines of the log were lost: stderr took no more"
+                );
+                if self.lock().lines_lost == lines_lost {
+                    lines_told = lines_lost;
+                }
+            }
+        }
+    }
+}
+
+/// Returns how many lines could not be written.
+fn write(target: &mut impl Write, mut lines: &[u8]) -> usize {
+    while !lines.is_empty() {
+        match target.write(lines) {
+            Ok(0) => return count_lines(lines),
+            Ok(written) => lines = lines.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(NOT_NOW),
+            Err(_) => return count_lines(lines),
+        }
+    }
+    0
+}
+
+fn count_lines(lines: &[u8]) -> usize {
+    lines.iter().filter(|byte| **byte == b'\n').count()
+}
