@@ -317,16 +317,19 @@ impl World {
 
 impl World {
     /// Loses commits for a short while, then the primary. Mostly one of the replicas stands still from before that until
-    /// some time after it: it notices late, when there are as many new commits as were lost.
+    /// some time after it, and snapshots are not read on: they notice late, when there are as many new commits as were
+    /// lost.
     fn fail_over(&self, held: Held, rng: &mut Rng) -> impl Future<Output = ()> + Send + use<> {
         let millis = |from, to, rng: &mut Rng| Duration::from_millis(rng.u64(from..to));
-        let (losing, idle) = (millis(30, 400, rng), millis(300, 2_500, rng));
+        let (losing, idle) = (millis(30, 700, rng), millis(300, 2_500, rng));
         let replica = if rng.u8(..4) > 0 { 0 } else { rng.usize(..self.replicas.len()) };
         let is_frozen = rng.u8(..4) > 0;
         let replica = self.replicas[replica].clone();
         let (failovers, following) = (self.failovers.clone(), self.following.clone());
         async move {
+            following.begins_to_lose();
             let (held, cut) = lose(held, losing).await;
+            following.fails_over(true);
             let frozen = if is_frozen { replica.try_lock_owned().ok() } else { None };
             if let Some(frozen) = &frozen {
                 following.freezes(&frozen.address);
@@ -335,6 +338,7 @@ impl World {
             let (held, failover) = fail_over(held, cut).await;
             let thaw = async {
                 pause(idle).await;
+                following.fails_over(false);
                 if let Some(frozen) = frozen {
                     frozen.thaw();
                     following.thaws(&frozen.address);

@@ -45,6 +45,9 @@ pub struct Following {
     addresses: Vec<String>,
     is_settling: AtomicBool,
     is_over: AtomicBool,
+    /// How often the database began to lose commits, and whether it has failed over since, a while ago or not at all.
+    losses: AtomicUsize,
+    is_failing_over: AtomicBool,
     /// One copy of each event, however many get it.
     known: Mutex<HashMap<String, Arc<Event>>>,
     /// What no stream may say or do.
@@ -63,6 +66,8 @@ impl Following {
             addresses: addresses.to_vec(),
             is_settling: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
+            losses: AtomicUsize::new(0),
+            is_failing_over: AtomicBool::new(false),
             known: Mutex::default(),
             complaints: Mutex::default(),
             messages: AtomicUsize::new(0),
@@ -70,6 +75,16 @@ impl Following {
             rests: AtomicUsize::new(0),
             freezes: Mutex::default(),
         })
+    }
+
+    /// From now on commits are lost. Now snapshots begin that show them …
+    pub fn begins_to_lose(&self) {
+        self.losses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// … and that are not read on before the log has grown again after the failover, for as long as this is so.
+    pub fn fails_over(&self, is_failing_over: bool) {
+        self.is_failing_over.store(is_failing_over, Ordering::Relaxed);
     }
 
     /// Nobody begins from nothing any more, if it need not.
@@ -278,6 +293,7 @@ impl Follower {
     async fn read(&self, mut stream: Streaming<v1::WatchDisputesResponse>, start: Start, rng: &mut Rng) -> Left {
         let mut is_first = true;
         let mut is_complete = false;
+        let losses = self.shared.losses.load(Ordering::Relaxed);
         while !self.shared.is_over() {
             let message = match tokio::time::timeout(SILENCE, stream.message()).await {
                 Ok(Ok(Some(message))) => message,
@@ -306,12 +322,19 @@ impl Follower {
                 Habit::Restless | Habit::Forgetful if rng.u8(..60) == 0 => break,
                 Habit::Fickle => {
                     is_complete |= start != Start::Snapshot || checkpoint.snapshot_complete;
+                    let is_time = is_complete
+                        && self.start == Start::Snapshot
+                        && self.shared.losses.load(Ordering::Relaxed) > losses;
+                    let is_settling = self.shared.is_settling.load(Ordering::Relaxed);
                     match rng.u8(..120) {
-                        0 if !self.shared.is_settling.load(Ordering::Relaxed) => return Left::ForGood,
+                        _ if is_time && !is_settling => return Left::ForGood,
+                        0 if !is_settling => return Left::ForGood,
                         1..5 => break,
                         _ if !is_complete => {
-                            let millis = if rng.u8(..5) == 0 { 1_000..2_500 } else { 20..300 };
-                            pause(Duration::from_millis(rng.u64(millis))).await;
+                            pause(Duration::from_millis(rng.u64(20..200))).await;
+                            while self.shared.is_failing_over.load(Ordering::Relaxed) {
+                                pause(Duration::from_millis(rng.u64(20..100))).await;
+                            }
                         }
                         _ => {}
                     }
