@@ -3,7 +3,7 @@
 use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, Order as Direction, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, QueryTrait as _, Select, SelectTwo, Statement,
+    QueryOrder as _, QueryResult, QuerySelect as _, QueryTrait as _, Select, SelectTwo, Statement,
 };
 
 use super::batch::filled_up;
@@ -96,15 +96,15 @@ impl Repository {
     }
 
     async fn deadlines(&self, select: Select<dispute::Entity>) -> Result<Vec<Deadline>, StorageError> {
-        let read = async { Ok(select.into_tuple().all(&self.background).await?) };
-        let rows: Vec<(i64, uuid::Uuid, String)> = in_time(read).await?;
+        let read = async { Ok(self.background.query_all(&select.into_query()).await?) };
         // One row that makes no sense must not hide the others. Of an instant that makes none the deadline has
         // passed: it is found out where the dispute cannot be expired, and set aside.
-        let deadline = |(time, dispute, order): (i64, uuid::Uuid, String)| {
-            let time = Timestamp::from_micros(time).unwrap_or(Timestamp::MIN);
-            Deadline { time, dispute: DisputeId(dispute), order: OrderId::stored(&order) }
+        let deadline = |row: &QueryResult| {
+            let time = row.try_get_by_index(0).ok().and_then(Timestamp::from_micros).unwrap_or(Timestamp::MIN);
+            let (dispute, order): (_, String) = (row.try_get_by_index(1).ok()?, row.try_get_by_index(2).ok()?);
+            Some(Deadline { time, dispute: DisputeId(dispute), order: OrderId::stored(&order) })
         };
-        Ok(rows.into_iter().map(deadline).collect())
+        Ok(in_time(read).await?.iter().filter_map(deadline).collect())
     }
 }
 

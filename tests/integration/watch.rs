@@ -74,7 +74,8 @@ async fn a_subscriber_hears_what_happens_from_then_on(service: Service) {
             r#type: v1::EventType::Declined.into(),
             dispute: Some(v1::Dispute { allowed_actions: Vec::new(), ..declined.clone() }),
             previous_status: v1::DisputeStatus::Pending.into(),
-            event_time: Some(at(0)),
+            // A microsecond after the first: time never stands still in what is stored.
+            event_time: declined.update_time,
             actor: Some(v1::Actor { role: v1::ActorRole::Buyer.into(), id: "ann".to_owned() }),
             revision: 2,
             trace_parent: String::new(),
