@@ -165,7 +165,8 @@ impl Task {
     /// being away, its submissions are run one by one, so that only the culprit fails.
     async fn commit(&self, batch: Vec<Waiting>) {
         let error = match self.attempt_again(&batch).await {
-            Ok(committed) => return self.answer(batch, committed),
+            Ok(Some(committed)) => return self.answer(batch, committed),
+            Ok(None) => return self.set_imports_apart(batch).await,
             Err(error) => error,
         };
         if batch.len() > 1 && !error.is_of_database() {
@@ -200,8 +201,20 @@ impl Task {
         }
     }
 
-    /// Runs a batch, and again if another replica was first.
-    async fn attempt_again(&self, batch: &[Waiting]) -> Result<Committed, StorageError> {
+    /// Somebody else has inserted one of the orders of a batch, it is not known which, and has not committed: each import
+    /// waits for that alone, and the rest is committed without them.
+    async fn set_imports_apart(&self, batch: Vec<Waiting>) {
+        let is_import = |waiting: &Waiting| matches!(waiting.submission, Submission::Orders { .. });
+        let (imports, others): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_import);
+        imports.into_iter().for_each(|import| self.queue.put_off_alone(import));
+        if !others.is_empty() {
+            Box::pin(self.commit(others)).await;
+        }
+    }
+
+    /// Runs a batch, and again if another replica was first. `None` if somebody else has inserted one of its orders, and
+    /// has not committed.
+    async fn attempt_again(&self, batch: &[Waiting]) -> Result<Option<Committed>, StorageError> {
         let mut reruns = 0;
         loop {
             match in_time(self.attempt(batch)).await {
@@ -211,19 +224,23 @@ impl Task {
         }
     }
 
-    async fn attempt(&self, batch: &[Waiting]) -> Result<Committed, StorageError> {
+    async fn attempt(&self, batch: &[Waiting]) -> Result<Option<Committed>, StorageError> {
         let transaction = self.repository.begin().await?;
         match self.judge_and_write(&transaction, batch).await {
-            Ok(committed) => transaction.commit().await.map(|()| committed),
-            Err(error) => {
+            Ok(Some(committed)) => transaction.commit().await.map(|()| Some(committed)),
+            given_up => {
                 // The first error is the one that counts.
                 let _ = transaction.rollback().await;
-                Err(error)
+                given_up
             }
         }
     }
 
-    async fn judge_and_write(&self, transaction: &Transaction, batch: &[Waiting]) -> Result<Committed, StorageError> {
+    async fn judge_and_write(
+        &self,
+        transaction: &Transaction,
+        batch: &[Waiting],
+    ) -> Result<Option<Committed>, StorageError> {
         let mut docket = Docket::load(transaction, batch, &self.policy).await?;
         // After the locks: whoever waited for one must not be judged by an older time.
         let (now, event_time) = self.times(transaction).await?;
@@ -231,12 +248,16 @@ impl Task {
         let judged = batch.iter().map(|Waiting { submission, .. }| self.judge(&mut docket, submission));
         let verdicts = judged.collect();
         let earliest_deadline = docket.earliest_deadline();
-        let changes = docket.into_changes(|recorded, trace| {
+        let mut changes = docket.into_changes(|recorded, trace| {
             let id = EventId(mint_id());
             (id, (self.encode)(id, recorded, trace))
         });
+        let new_orders = std::mem::take(&mut changes.new_orders);
+        if !new_orders.is_empty() && !transaction.insert_orders(&new_orders).await? {
+            return Ok(None);
+        }
         let head = transaction.write(&changes).await?;
-        Ok(Committed { verdicts, head, earliest_deadline })
+        Ok(Some(Committed { verdicts, head, earliest_deadline }))
     }
 
     /// What comes of a submission; `None` if somebody else has locked what it is about.

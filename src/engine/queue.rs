@@ -37,7 +37,16 @@ const BUSY_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A locked order is tried again after this part of the time that has been waited for it, within these bounds: another
 /// replica is done in a moment, somebody who forgot to commit is not.
-const BUSY_RETRY: (u32, Duration, Duration) = (50, Duration::from_millis(1), Duration::from_millis(20));
+const BUSY_RETRY: Retry = Retry { part: 50, soonest: Duration::from_millis(1), latest: Duration::from_millis(20) };
+/// … and, where each try costs the others a moment, seldom.
+const ALONE_RETRY: Retry = Retry { part: 4, soonest: Duration::from_millis(20), latest: Duration::from_secs(2) };
+
+/// When something is tried again: after a part of the time that it has waited, within bounds.
+struct Retry {
+    part: u32,
+    soonest: Duration,
+    latest: Duration,
+}
 
 /// What makes a command that is sent twice happen once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -175,6 +184,9 @@ struct Lines {
     time: Line,
     /// In the order in which they were put off last.
     busy: Line,
+    /// What has to be tried in a batch of its own; and whether the last batch was one of those: they take turns.
+    alone: Line,
+    was_alone: bool,
     is_closed: bool,
 }
 
@@ -182,6 +194,13 @@ impl Lines {
     /// What is next, in fair turns.
     fn batch(&mut self, now: Instant) -> Vec<Waiting> {
         let mut batch = Batch::default();
+        self.was_alone = !self.was_alone && {
+            self.alone.take(&mut batch, 1, now);
+            !batch.waiting.is_empty()
+        };
+        if self.was_alone {
+            return batch.waiting;
+        }
         self.commands.take(&mut batch, BATCH_ORDERS.saturating_sub(OTHERS_SHARE), now);
         let room = batch.orders.saturating_add(OTHERS_SHARE);
         // Something of each, however much of the room the one before it takes.
@@ -195,12 +214,14 @@ impl Lines {
     }
 
     fn is_empty(&self) -> bool {
-        [&self.commands, &self.imports, &self.time, &self.busy].into_iter().all(|line| line.waiting.is_empty())
+        [&self.commands, &self.imports, &self.time, &self.busy, &self.alone]
+            .into_iter()
+            .all(|line| line.waiting.is_empty())
     }
 
     /// The instant before which nothing is to be tried again.
     fn next_try(&self) -> Option<Instant> {
-        self.busy.waiting.iter().filter_map(|waiting| waiting.again).min()
+        self.busy.waiting.iter().chain(&self.alone.waiting).filter_map(|waiting| waiting.again).min()
     }
 }
 
@@ -244,6 +265,15 @@ impl Queue {
     /// Puts off a submission whose order is locked by somebody else: it is tried again with a later batch, for as long
     /// as a lock is waited for.
     pub(super) fn put_off(&self, waiting: Waiting) {
+        self.wait(waiting, false);
+    }
+
+    /// The same; it is then tried in a batch of its own.
+    pub(super) fn put_off_alone(&self, waiting: Waiting) {
+        self.wait(waiting, true);
+    }
+
+    fn wait(&self, waiting: Waiting, is_alone: bool) {
         let now = real_now();
         let since = waiting.busy_since.unwrap_or(now);
         let waited = now.saturating_duration_since(since);
@@ -252,13 +282,15 @@ impl Queue {
             drop(lines);
             return waiting.submission.fail(Error::Unavailable);
         }
-        if !lines.busy.waiting.is_empty() && !lines.busy.load.plus(waiting.load).is_within(BUSY) {
+        let busy = lines.busy.load.plus(lines.alone.load);
+        if busy.orders > 0 && !busy.plus(waiting.load).is_within(BUSY) {
             drop(lines);
             return waiting.submission.fail(Error::Overloaded);
         }
-        let (part, soonest, latest) = BUSY_RETRY;
-        let pause = (waited / part).clamp(soonest, latest);
-        lines.busy.push(Waiting { busy_since: Some(since), again: now.checked_add(pause), ..waiting });
+        let Retry { part, soonest, latest } = if is_alone { ALONE_RETRY } else { BUSY_RETRY };
+        let again = now.checked_add((waited / part).clamp(soonest, latest));
+        let line = if is_alone { &mut lines.alone } else { &mut lines.busy };
+        line.push(Waiting { busy_since: Some(since), again, ..waiting });
     }
 
     /// The next batch, as soon as something is waiting; `None` once the queue is closed and empty.

@@ -1,5 +1,6 @@
 //! A write transaction: what a batch locks, reads under its locks, and writes. It never waits for a lock on what is
-//! stored: what somebody else has locked is left out, and done later.
+//! stored: what somebody else has locked is left out, and done later. Only for the head of the log it does, and for a
+//! moment for an order that somebody else inserts.
 //!
 //! A transaction that is dropped, or whose COMMIT failed, is rolled back before its connection does anything
 //! else: SeaORM queues the rollback, and sqlx runs it, with a ping, when the connection goes back to its pool;
@@ -24,7 +25,7 @@ use super::entity::{dispute, event, event_log, idempotency_key, order};
 use super::error::StorageError;
 use super::files::DatabaseFiles;
 use super::{Changes, IdempotencyRecord, Repository, log, reads, rows};
-use crate::domain::{Case, DisputeId, DisputeKind, OrderId, StoredDispute, Subject, Timestamp};
+use crate::domain::{Case, DisputeId, DisputeKind, Order, OrderId, StoredDispute, Subject, Timestamp};
 
 /// What a transaction is begun with: on PostgreSQL its default, READ COMMITTED, in which each statement sees
 /// what was committed before it.
@@ -54,6 +55,11 @@ pub struct Transaction {
     pub(super) inner: DatabaseTransaction,
     files: Option<Arc<DatabaseFiles>>,
 }
+
+/// How long an insertion waits for another transaction that has inserted the same order, and has not committed …
+const INSERT_PATIENCE: &str = "SET LOCAL lock_timeout = '50ms'";
+/// … and how long everything else waits, above all for the head of the log.
+const PATIENCE: &str = "SET LOCAL lock_timeout = '10s'";
 
 /// What of the orders at hand is free, and what is not.
 #[derive(Default, Debug)]
@@ -286,12 +292,27 @@ impl Transaction {
         Ok(Times { clock: instant("micros")?, last_event: instant("last_event")? })
     }
 
+    /// Writes orders that are not stored yet, ahead of everything else that changed. Answers `false` if somebody else has
+    /// inserted one of them and not committed, for longer than another replica takes: then only a rollback is left.
+    pub async fn insert_orders(&self, orders: &[Order]) -> Result<bool, StorageError> {
+        let waits = self.inner.get_database_backend() == DbBackend::Postgres;
+        if waits {
+            self.inner.execute_unprepared(INSERT_PATIENCE).await?;
+        }
+        match insert_all::<order::ActiveModel>(&self.inner, new_orders(orders), None).await {
+            Err(StorageError::LockTimeout) => return Ok(false),
+            result => result?,
+        }
+        if waits {
+            self.inner.execute_unprepared(PATIENCE).await?;
+        }
+        Ok(true)
+    }
+
     /// Writes what changed, always in this order, in which every replica takes its locks. Answers the new
     /// head of the log if there are events.
     pub async fn write(&self, changes: &Changes) -> Result<Option<i64>, StorageError> {
-        let mut new_orders: Vec<_> = changes.new_orders.iter().map(rows::order_row).collect();
-        new_orders.sort_unstable_by(|a, b| a.order_id.cmp(&b.order_id));
-        insert_all::<order::ActiveModel>(&self.inner, new_orders, None).await?;
+        insert_all::<order::ActiveModel>(&self.inner, new_orders(&changes.new_orders), None).await?;
         let changed = changes.changed_orders.iter().map(rows::order_row).collect();
         insert_all::<order::ActiveModel>(&self.inner, changed, Some(&change_orders())).await?;
         // First those that end: they make room for those that are opened, or escalated.
@@ -343,6 +364,13 @@ impl Transaction {
     pub async fn rollback(self) -> Result<(), StorageError> {
         Ok(self.inner.rollback().await?)
     }
+}
+
+/// The rows of orders that are not stored yet, in the order in which every replica inserts them.
+fn new_orders(orders: &[Order]) -> Vec<order::Model> {
+    let mut rows: Vec<_> = orders.iter().map(rows::order_row).collect();
+    rows.sort_unstable_by(|a, b| a.order_id.cmp(&b.order_id));
+    rows
 }
 
 /// Of a stored order everything can change but its key, its identity and when it was created.

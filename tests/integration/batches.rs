@@ -1,18 +1,23 @@
 //! What one batch of the committer does: here its submissions are all waiting before it takes the first.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use dispute_service::clock::{Clock, mint_id};
+use dispute_service::clock::{Clock, mint_id, real_now};
 use dispute_service::domain::{
     Answer, Caller, Command, DisputeId, DisputeStatus, DisputeView, EventType, Money, Opening, OrderId, OrderReport,
     OrderStatus, Parties, Policy, Reason, ReasonCode, Refusal, ResolvedBy, Scope, Terms, Timestamp, UserId,
 };
 use dispute_service::engine::{Committer, Deadlines, Error, Feed, RequestKey};
 use dispute_service::grpc::encode_event;
+use dispute_service::proto::v1;
 use dispute_service::repository::Repository;
 use futures_util::future::{join, join_all};
+use tonic::Code;
+use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
+use crate::support::callers::facts;
 use crate::support::messages::*;
 use crate::support::on_both_databases;
 use crate::support::service::{BEGINNING, Service};
@@ -22,6 +27,7 @@ on_both_databases!(
     one_request_twice_in_one_batch_has_one_effect,
     a_poisoned_command_fails_alone_in_its_batch,
     imports_fill_a_part_of_the_queue_and_commands_come_before_them,
+    a_party_is_answered_while_the_order_system_imports_all_that_it_has,
 );
 
 type Sent = (Caller, Command, Option<RequestKey>);
@@ -205,4 +211,39 @@ async fn imports_fill_a_part_of_the_queue_and_commands_come_before_them(service:
     assert!(refused.iter().all(|refused| *refused == Err(Error::Overloaded)));
     let imported = service.number("SELECT count(*) FROM orders").await - 1;
     assert_eq!(imported, i64::try_from(done.len()).unwrap() * 500, "all of each or nothing");
+}
+
+async fn a_party_is_answered_while_the_order_system_imports_all_that_it_has(service: Service) {
+    let orders = |prefix: &str, count: usize| v1::BatchUpsertOrdersRequest {
+        orders: (0..count).map(|number| order(&format!("{prefix}-{number}"))).collect(),
+    };
+    service.platform().orders.batch_upsert_orders(orders("own", 60)).await.unwrap();
+    let imports: Vec<_> = (0..60)
+        .map(|import| {
+            let (mut platform, request) = (service.platform(), orders(&format!("i{import}"), 500));
+            tokio::spawn(async move { platform.orders.batch_upsert_orders(request).await.map(drop) })
+        })
+        .collect();
+    let mut took = Vec::new();
+    for number in 0..60 {
+        let sent = real_now();
+        service.user("ann").ask(update(&format!("own-{number}"))).await.unwrap();
+        took.push(sent.elapsed());
+    }
+    let going_on = imports.iter().filter(|import| !import.is_finished()).count();
+    took.sort_unstable();
+    println!("beside imports, of which {going_on} went on at the end: median {:?}, slowest {:?}", took[30], took[59]);
+    let mut done = 0;
+    for import in imports {
+        match import.await.unwrap() {
+            Ok(()) => done += 1,
+            Err(status) => {
+                let facts = facts(&status);
+                assert_eq!((facts.code, facts.reason.as_str()), (Code::ResourceExhausted, "OVERLOADED"));
+                assert!(status.get_error_details().retry_info().is_some());
+            }
+        }
+    }
+    assert!(done > 0, "imports are not starved either");
+    assert!(took[59] < Duration::from_secs(3), "{took:?}");
 }

@@ -149,6 +149,30 @@ async fn an_import_waits_as_a_whole_for_its_locked_order_and_holds_up_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_somebody_else_inserts_costs_the_others_nothing() {
+    let Some(service) = Service::on_postgres().await else { return };
+    orders(&service, "free", 200).await;
+    let insert = "INSERT INTO orders SELECT (jsonb_populate_record(o, '{\"order_id\": \"new0\"}')).* \
+        FROM orders o WHERE order_id = 'free0'";
+    let session = lock(&service, insert).await;
+    let waiting: Vec<_> = ["new0", "new1"]
+        .map(|id| {
+            let mut platform = service.platform();
+            tokio::spawn(async move { platform.upsert(order(id)).await })
+        })
+        .into_iter()
+        .collect();
+    others_go_on(&service, "free").await;
+    tokio::time::timeout(SOON, orders(&service, "other", 100)).await.expect("other imports go on");
+    assert!(!waiting[0].is_finished());
+    session.rollback().await.unwrap();
+    for import in waiting {
+        import.await.unwrap();
+    }
+    assert_eq!(service.number("SELECT count(*) FROM orders").await, 302);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deadlines_pass_on_every_order_that_is_not_locked() {
     let Some(mut service) = Service::on_postgres().await else { return };
     service.restart_with_policy("reminders = []").await;
