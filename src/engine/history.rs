@@ -86,11 +86,14 @@ impl History {
         let found = self.repository.events(scan, after.seq, end.seq, u64::try_from(limit).unwrap_or(u64::MAX)).await?;
         // Afterwards: what is lost or forgotten by now may have been so before.
         self.require_known(after).await?;
-        let found: Vec<_> = found.into_iter().map(Arc::new).collect();
-        let page = Page::of(&found, after, end.seq, filter, bounds);
-        let is_read = found.last().is_none_or(|last| last.seq == page.position.seq);
-        // Nothing that is not found is of this scan.
-        Ok(if is_read && found.len() < limit { Page { position: end, more: false, ..page } } else { page })
+        let events: Vec<_> = found.events.into_iter().map(Arc::new).collect();
+        let page = Page::of(&events, after, end.seq, filter, bounds);
+        if events.last().is_some_and(|last| last.seq != page.position.seq) {
+            return Ok(page);
+        }
+        // Nothing that was looked at and is not found is of this scan.
+        let position = found.looked_at.map_or(end, |(seq, id)| Position::after(seq, id));
+        Ok(Page { position, more: position.seq < end.seq, ..page })
     }
 
     async fn read_chunk(
@@ -131,8 +134,8 @@ impl History {
     async fn load(&self, first: i64, last: i64) -> Result<Chunk, StorageError> {
         let before = first.saturating_sub(1);
         let limit = u64::try_from(last.saturating_sub(before)).unwrap_or_default();
-        let events = self.repository.events(&EventScan::Everything, before, last, limit).await?;
-        Ok(events.into_iter().map(Arc::new).collect())
+        let found = self.repository.events(&EventScan::Everything, before, last, limit).await?;
+        Ok(found.events.into_iter().map(Arc::new).collect())
     }
 
     /// A place is one of this log and of this past of it, and nothing that follows it is forgotten. Answers the log.

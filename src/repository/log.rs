@@ -1,6 +1,6 @@
 //! The event log: read by number, or by whom it concerns.
 
-use sea_orm::sea_query::{Expr, ExprTrait, SelectStatement, SubQueryStatement};
+use sea_orm::sea_query::{Expr, SelectStatement, SubQueryStatement, UnionType};
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, EntityTrait as _, Order as Direction, QueryFilter as _, QueryOrder as _,
     QueryResult, QuerySelect as _, QueryTrait as _, Select,
@@ -26,6 +26,18 @@ pub enum EventScan {
     /// Those of these disputes.
     OfDisputes(Vec<DisputeId>),
 }
+
+/// What a read of the log finds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FoundEvents {
+    /// The events, in order.
+    pub events: Vec<LoggedEvent>,
+    /// The number and the id of the last event that was looked at; `None` if all were.
+    pub looked_at: Option<(i64, EventId)>,
+}
+
+/// How many keys of events one read for some disputes looks at, beside what it finds.
+const LOOK: u64 = 1_024;
 
 impl Repository {
     /// The event log as a whole.
@@ -56,47 +68,80 @@ impl Repository {
         in_time(read).await
     }
 
-    /// The first events of a scan with a number above `after` and up to `up_to`, in order.
+    /// The first events of a scan with a number above `after` and up to `up_to`, in order and at most `limit`.
     pub async fn events(
         &self,
         scan: &EventScan,
         after: i64,
         up_to: i64,
         limit: u64,
-    ) -> Result<Vec<LoggedEvent>, StorageError> {
+    ) -> Result<FoundEvents, StorageError> {
         let read = async {
-            let mut events = Vec::new();
-            for select in self.scanned(scan, after, up_to, limit).await? {
-                events.extend(all(&self.reader, select).await?);
+            match scan {
+                EventScan::Everything => self.first_of([within(after, up_to, limit)], limit).await,
+                EventScan::OfParty(party) => self.first_of(of_party(party, after, up_to, limit), limit).await,
+                EventScan::OfOrders(orders) => {
+                    let orders = orders.iter().map(OrderId::to_string).collect();
+                    self.of_orders(orders, None, after, up_to, limit).await
+                }
+                EventScan::OfDisputes(disputes) => {
+                    // The order of a dispute never changes.
+                    let orders = orders_of(disputes).into_tuple().all(&self.reader).await?;
+                    self.of_orders(orders, Some(disputes), after, up_to, limit).await
+                }
             }
-            events.sort_unstable_by_key(|event| event.seq);
-            events.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-            Ok(events)
         };
         in_time(read).await
     }
 
-    /// What to read for a scan, each from one index and in order.
-    async fn scanned(
+    /// The first of what these read.
+    async fn first_of(
         &self,
-        scan: &EventScan,
+        selects: impl IntoIterator<Item = Select<event::Entity>>,
+        limit: u64,
+    ) -> Result<FoundEvents, StorageError> {
+        let mut events = Vec::new();
+        for select in selects {
+            events.extend(all(&self.reader, select).await?);
+        }
+        events.sort_unstable_by_key(|event| event.seq);
+        events.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        let last = events.last().map(|last| (last.seq, last.id));
+        let looked_at = last.filter(|_| events.len() as u64 == limit);
+        Ok(FoundEvents { events, looked_at })
+    }
+
+    /// The first events of these orders, of these disputes only. Their keys are looked at first, and only so many: an
+    /// order with very many disputes is read in steps, some of which can find nothing.
+    async fn of_orders(
+        &self,
+        orders: Vec<String>,
+        disputes: Option<&Vec<DisputeId>>,
         after: i64,
         up_to: i64,
         limit: u64,
-    ) -> Result<Vec<Select<event::Entity>>, StorageError> {
-        Ok(match scan {
-            EventScan::Everything => vec![within(after, up_to, limit)],
-            EventScan::OfParty(party) => of_party(party, after, up_to, limit).into(),
-            EventScan::OfDisputes(disputes) => {
-                vec![of_disputes(disputes.iter().map(|dispute| dispute.0), after, up_to, limit)]
+    ) -> Result<FoundEvents, StorageError> {
+        if orders.is_empty() {
+            return Ok(FoundEvents { events: Vec::new(), looked_at: None });
+        }
+        let step = if disputes.is_some() { limit.max(LOOK / orders.len() as u64) } else { limit };
+        let keys = self.reader.query_all(&keys_of_orders(orders, after, up_to, step)).await?;
+        let (mut seqs, mut looked_at) = (Vec::new(), None);
+        let mut is_all = (keys.len() as u64) < step;
+        for (key, left) in keys.iter().zip((0..keys.len()).rev()) {
+            let seq = key.try_get("", "seq")?;
+            looked_at = Some((seq, EventId(key.try_get("", "event_id")?)));
+            let dispute = DisputeId(key.try_get("", "dispute_id")?);
+            if disputes.is_none_or(|disputes| disputes.contains(&dispute)) {
+                seqs.push(seq);
             }
-            EventScan::OfOrders(orders) => {
-                // First: of both at once PostgreSQL would, without statistics, rather read the whole log.
-                let disputes = disputes_of(orders).into_tuple::<Uuid>().all(&self.reader).await?;
-                let some = (!disputes.is_empty()).then(|| of_disputes(disputes, after, up_to, limit));
-                some.into_iter().collect()
+            if seqs.len() as u64 == limit {
+                is_all = is_all && left == 0;
+                break;
             }
-        })
+        }
+        let events = if seqs.is_empty() { Vec::new() } else { all(&self.reader, with_numbers(seqs)).await? };
+        Ok(FoundEvents { events, looked_at: looked_at.filter(|_| !is_all) })
     }
 }
 
@@ -123,27 +168,36 @@ pub(super) fn of_party(party: &UserId, after: i64, up_to: i64, limit: u64) -> [S
     roles.map(|role| within(after, up_to, limit).filter(role.eq(party.as_str())))
 }
 
-/// The same of some disputes. They are few: their events are found by dispute and then sorted. By an expression, or
-/// PostgreSQL would now and then believe that it finds them sooner when it reads the log in order.
-pub(super) fn of_disputes(
-    disputes: impl IntoIterator<Item = Uuid>,
-    after: i64,
-    up_to: i64,
-    limit: u64,
-) -> Select<event::Entity> {
+/// The keys of the first events of these orders between two numbers, in order: number, id and dispute. Of each order the
+/// first are read from one index, and these are merged: neither database does that by itself, but would sort all that an
+/// order has.
+pub(super) fn keys_of_orders(mut orders: Vec<String>, after: i64, up_to: i64, limit: u64) -> SelectStatement {
     use event::Column;
-    event::Entity::find()
-        .filter(Column::DisputeId.is_in(filled_up(disputes)))
-        .filter(Column::Seq.gt(after))
-        .filter(Column::Seq.lte(up_to))
-        .order_by(ExprTrait::add(Column::Seq.into_expr(), 0_i64), Direction::Asc)
-        .limit(limit)
+    // No order has an empty id.
+    orders.resize(orders.len().next_power_of_two(), String::new());
+    let of_one = |order: String| {
+        let first =
+            within(after, up_to, limit).select_only().columns([Column::Seq, Column::EventId, Column::DisputeId]);
+        let first = first.filter(Column::OrderId.eq(order)).into_query();
+        let columns = [Column::Seq, Column::EventId, Column::DisputeId];
+        SelectStatement::new().columns(columns).from_subquery(first, "of_one").to_owned()
+    };
+    let mut each = orders.into_iter().map(of_one);
+    let mut merged = each.next().unwrap_or_default();
+    merged.unions(each.map(|one| (UnionType::All, one))).order_by(Column::Seq, Direction::Asc).limit(limit);
+    merged
 }
 
-/// The disputes of some orders.
-pub(super) fn disputes_of(orders: &[OrderId]) -> Select<dispute::Entity> {
-    let named = dispute::Column::OrderId.is_in(filled_up(orders.iter().map(OrderId::to_string)));
-    dispute::Entity::find().select_only().column(dispute::Column::DisputeId).filter(named)
+/// The events with these numbers, in order.
+pub(super) fn with_numbers(seqs: Vec<i64>) -> Select<event::Entity> {
+    let numbered = event::Column::Seq.is_in(filled_up(seqs));
+    event::Entity::find().filter(numbered).order_by(event::Column::Seq, Direction::Asc)
+}
+
+/// The orders of some disputes, each once.
+pub(super) fn orders_of(disputes: &[DisputeId]) -> Select<dispute::Entity> {
+    let named = dispute::Column::DisputeId.is_in(filled_up(disputes.iter().map(|dispute| dispute.0)));
+    dispute::Entity::find().select_only().column(dispute::Column::OrderId).distinct().filter(named)
 }
 
 /// The events from number `first` on, in order, each beside the log.

@@ -47,7 +47,7 @@ pub use error::StorageError;
 pub use files::FileError;
 pub use found::{Found, FoundDisputes, Row};
 pub use lists::{DisputeQuery, OrderQuery, Side, Sort};
-pub use log::EventScan;
+pub use log::{EventScan, FoundEvents};
 pub use migration::SchemaError;
 pub use retention::ForgottenRequests;
 pub use transaction::{LockedCases, Times, Transaction};

@@ -6,6 +6,7 @@ use dispute_service::proto::v1;
 use v1::{DisputeEventFilter as Filter, DisputeKind, EventType};
 
 use crate::support::callers::Party;
+use crate::support::database;
 use crate::support::messages::*;
 use crate::support::on_both_databases;
 use crate::support::service::Service;
@@ -14,6 +15,7 @@ on_both_databases!(
     any_value_of_a_field_lets_an_event_through,
     every_type_of_event_is_found_by_its_type,
     an_event_must_match_every_field_of_a_filter,
+    an_order_with_very_many_disputes_can_be_asked_for,
 );
 
 /// What happened: four orders, every kind of dispute and every type of event. The numbers are those of the log.
@@ -228,4 +230,68 @@ async fn an_event_must_match_every_field_of_a_filter(service: Service) {
     for (name, filter, expected) in cases {
         check(&service, &story, name, filter, &expected).await;
     }
+}
+
+/// Copies of the one dispute of the service, as far as anything knows of them, and as many events of its order.
+async fn very_many_disputes(service: &Service, count: usize) {
+    let postgres = service.url.starts_with("postgres");
+    let columns = if postgres {
+        "SELECT column_name AS name FROM information_schema.columns WHERE table_name = 'disputes'"
+    } else {
+        "SELECT name FROM pragma_table_info('disputes')"
+    };
+    let columns = database::rows(&service.url, columns).await;
+    let columns = columns.iter().map(|row| row.try_get::<String>("", "name").unwrap());
+    let columns = columns.filter(|column| column != "dispute_id").collect::<Vec<_>>().join(", ");
+    let numbers = if postgres {
+        format!("SELECT gen_random_uuid(), {columns} FROM disputes, generate_series(1, {count})")
+    } else {
+        format!(
+            "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count})
+            SELECT randomblob(16), {columns} FROM disputes, numbers"
+        )
+    };
+    service.execute(&format!("INSERT INTO disputes (dispute_id, {columns}) {numbers}")).await;
+    service.clone_last_event(count).await;
+}
+
+async fn an_order_with_very_many_disputes_can_be_asked_for(mut service: Service) {
+    const MANY: usize = 33_000;
+    let (mut ann, mut bob) = (service.user("ann"), service.user("bob"));
+    for id in ["large", "small"] {
+        service.platform().upsert(order(id)).await;
+    }
+    let first = ann.ask(update("large")).await.unwrap();
+    bob.reply(answer(&first.dispute_id)).await.unwrap();
+    very_many_disputes(&service, MANY).await;
+    let small = ann.ask(update("small")).await.unwrap();
+    let last = ann.ask(update("large")).await.unwrap();
+    // Nothing is in memory: the log itself is read.
+    service.restart().await;
+    let end = i64::try_from(MANY).unwrap() + 4;
+    let near_the_end = service.platform().events_of(None, 500).await.0;
+    assert_eq!(near_the_end.len(), MANY + 4);
+    let of_orders =
+        |ids: &[&str]| Filter { order_ids: ids.iter().map(|id| (*id).to_owned()).collect(), ..Default::default() };
+    let of_dispute = |id: &str| Filter { dispute_ids: vec![id.to_owned()], ..Default::default() };
+    for mut caller in [service.platform(), service.user("bob")] {
+        let (both, _) = caller.events_of(Some(of_orders(&["large", "small", "none"])), 500).await;
+        assert!(both == near_the_end, "all of both, in order");
+        let (of_small, _) = caller.events_of(Some(of_orders(&["small"])), 500).await;
+        assert_eq!(of_small.len(), 1);
+        assert_eq!(of_small[0].dispute.as_ref().unwrap().dispute_id, small.dispute_id);
+        let (of_first, _) = caller.events_of(Some(of_dispute(&first.dispute_id)), 500).await;
+        assert_eq!(of_first, near_the_end[..2]);
+        for (filter, dispute) in [(of_orders(&["small"]), &small), (of_dispute(&last.dispute_id), &last)] {
+            let request =
+                v1::WatchDisputesRequest { filter: Some(filter), include_snapshot: true, ..Default::default() };
+            let event = caller.watch(request.clone()).await.event().await;
+            assert_eq!(event.dispute.unwrap().dispute_id, dispute.dispute_id, "a snapshot");
+            let request =
+                v1::WatchDisputesRequest { include_snapshot: false, start: from_beginning().start, ..request };
+            let event = caller.watch(request).await.event().await;
+            assert_eq!(event.dispute.unwrap().dispute_id, dispute.dispute_id);
+        }
+    }
+    assert_eq!(service.ends().await.head, end);
 }

@@ -9,6 +9,7 @@ mod m0002_whole_rulebook;
 mod m0003_events_by_whom;
 mod m0004_settlement_attempts;
 mod m0005_release;
+mod m0006_events_by_order;
 mod m0007_write_probe;
 
 use std::collections::BTreeSet;
@@ -33,6 +34,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_events_by_whom::Migration),
             Box::new(m0004_settlement_attempts::Migration),
             Box::new(m0005_release::Migration),
+            Box::new(m0006_events_by_order::Migration),
             Box::new(m0007_write_probe::Migration),
         ]
     }
