@@ -73,6 +73,8 @@ pub struct Decision {
     pub case: Case,
     /// What happened, in order: what causes others comes first.
     pub events: Vec<Recorded>,
+    /// Disputes to which nothing happened, and whose reminder is no longer for when it was.
+    pub rescheduled: Vec<DisputeId>,
     /// The dispute that answers the command; `None` for an upsert, which the order answers.
     pub dispute: Option<DisputeId>,
 }
@@ -107,13 +109,14 @@ impl Decision {
 pub(super) struct Draft {
     pub(super) case: Case,
     events: Vec<Recorded>,
+    rescheduled: Vec<DisputeId>,
     actor: Actor,
     now: Timestamp,
 }
 
 impl Draft {
     pub(super) fn new(case: Case, actor: Actor, now: Timestamp) -> Self {
-        Self { case, events: Vec::new(), actor, now }
+        Self { case, events: Vec::new(), rescheduled: Vec::new(), actor, now }
     }
 
     /// Opens a dispute.
@@ -153,8 +156,16 @@ impl Draft {
         }
     }
 
+    /// Sets when the responder of a dispute is reminded next. Nothing has happened to it: that is no event.
+    pub(super) fn reschedule(&mut self, dispute: DisputeId, remind_at: Option<Timestamp>) {
+        if let Some(found) = self.case.disputes.iter_mut().find(|found| found.id == dispute) {
+            found.remind_at = remind_at;
+            self.rescheduled.push(dispute);
+        }
+    }
+
     pub(super) fn decided(self, dispute: Option<DisputeId>) -> Decision {
-        Decision { case: self.case, events: self.events, dispute }
+        Decision { case: self.case, events: self.events, rescheduled: self.rescheduled, dispute }
     }
 
     /// Has something happen to a dispute.

@@ -1,5 +1,7 @@
 //! Deadlines that move, and the reminders before them.
 
+use std::time::Duration;
+
 use super::actor::{Actor, Caller};
 use super::case::{Case, Decision, Draft};
 use super::command::Answer;
@@ -44,6 +46,8 @@ pub(super) fn may_postpone<'a>(
 
 /// Reminds the responders of every dispute of the case whose time for that has come, earliest first; `None`
 /// if there are none, or if a newer release has to judge them. What is overdue has expired before, and is not reminded of.
+/// The policy of now decides, not the one by which the instant was stored: if it names no offset of which the time has
+/// come since, nothing is sent, and the reminder is for the next instant that it names, or for none.
 pub fn remind(case: &Case, policy: &Policy, now: Timestamp) -> Option<Decision> {
     let is_due = |dispute: &&Dispute| dispute.is_pending() && dispute.remind_at.is_some_and(|time| time <= now);
     let mut due: Vec<&Dispute> = case.disputes.iter().filter(is_due).collect();
@@ -53,8 +57,17 @@ pub fn remind(case: &Case, policy: &Policy, now: Timestamp) -> Option<Decision> 
     due.sort_unstable_by_key(|dispute| (dispute.remind_at, dispute.id));
     let mut draft = Draft::new(case.clone(), Actor::System, now);
     for dispute in due {
-        // One event, however many instants have passed since: of those that were missed only the latest is sent.
-        draft.record(dispute.id, Change::Reminded { next: next_reminder(dispute.respond_by, policy, now) });
+        let next = next_reminder(dispute.respond_by, policy, now);
+        let is_named = |offset: &Duration| {
+            let time = dispute.respond_by.minus(*offset);
+            time <= now && Some(time) >= dispute.remind_at
+        };
+        if policy.reminders.iter().any(is_named) {
+            // One event, however many instants have passed since: of those that were missed only the latest is sent.
+            draft.record(dispute.id, Change::Reminded { next });
+        } else {
+            draft.reschedule(dispute.id, next);
+        }
     }
     Some(draft.decided(None))
 }

@@ -154,6 +154,7 @@ impl Sweeper {
         let earliest = next.first().map_or(now, |first| first.time.min(now));
         self.done_before = from.max(earliest.minus(BEHIND));
         next.retain(|deadline| !self.aside.contains_key(&deadline.dispute));
+        next.truncate(PAGE);
         let Some(earliest) = next.first().map(|first| first.time) else {
             return Ok(Wait::For(LOOK));
         };
@@ -161,8 +162,8 @@ impl Sweeper {
             return Ok(Wait::Until(earliest));
         }
         next.retain(|deadline| deadline.time <= now);
-        let events = self.pass_time(&next, now).await?;
-        Ok(if events == 0 { Wait::For(BUSY_ELSEWHERE) } else { Wait::No })
+        let done = self.pass_time(&next, now).await?;
+        Ok(if done == 0 { Wait::For(BUSY_ELSEWHERE) } else { Wait::No })
     }
 
     /// Sets aside what cannot be done here. Answers how much else was.

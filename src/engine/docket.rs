@@ -262,7 +262,8 @@ impl Docket {
             let events = self.first_the_clock(order);
             passed.events = passed.events.saturating_add(events);
             if let Some(decision) = self.cases.get(order).and_then(|case| remind(case, policy, self.now)) {
-                passed.events = passed.events.saturating_add(decision.events.len());
+                let changes = decision.events.len().saturating_add(decision.rescheduled.len());
+                passed.events = passed.events.saturating_add(changes);
                 self.adopt(decision);
             }
         }
@@ -281,6 +282,7 @@ impl Docket {
     fn adopt(&mut self, decision: Decision) {
         let order = decision.case.order.id.clone();
         let decision = decision.dated(self.cases.get(&order), self.event_time);
+        self.changed_disputes.extend(decision.rescheduled);
         for recorded in decision.events {
             self.event_time = recorded.event.time;
             self.order_of.insert(recorded.dispute.id, order.clone());

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dispute_service::clock::pause;
 use dispute_service::proto::v1;
 use tonic::Code;
 
@@ -26,6 +27,7 @@ on_both_databases!(
     a_reminder_leaves_the_etag_and_of_those_missed_one_is_sent,
     two_replicas_send_each_reminder_and_each_expiry_once,
     a_postponed_deadline_moves_with_its_reminders,
+    a_reminder_that_the_policy_no_longer_names_is_not_sent,
 );
 
 const WINDOW: Duration = Duration::from_secs(172_800);
@@ -359,4 +361,52 @@ async fn a_postponed_deadline_moves_with_its_reminders(service: Service) {
     let late = support.postpone(postpone(id, 200 * 3_600)).await.unwrap_err();
     let passed = refusal(Code::FailedPrecondition, "DEADLINE_PASSED", &[("respondBy", "2026-01-05T04:00:00.000000Z")]);
     assert_eq!(late, passed);
+}
+
+async fn a_reminder_that_the_policy_no_longer_names_is_not_sent(mut service: Service) {
+    let dispute = opened(&service, "o1").await;
+    let stored = "SELECT count(*) FROM disputes WHERE remind_at IS NOT NULL";
+    assert_eq!(service.number(stored).await, 1);
+    service.restart_with_policy("reminders = [\"2h\"]").await;
+    let mut watch = service.platform().watch(v1::WatchDisputesRequest::default()).await;
+    service.hand.advance(Duration::from_secs(24 * 3_600));
+    let first = service.number("SELECT remind_at FROM disputes").await;
+    for attempt in 0.. {
+        if service.number("SELECT remind_at FROM disputes").await > first {
+            break;
+        }
+        assert!(attempt < 400, "the reminder is still the one of the opening");
+        pause(Duration::from_millis(10)).await;
+    }
+    service.hand.advance(Duration::from_secs(22 * 3_600));
+    let reminded = watch.event().await;
+    assert_eq!((reminded.r#type(), reminded.revision), (v1::EventType::DeadlineApproaching, 2));
+    assert_eq!(reminded.event_time, Some(at(46 * 3_600)));
+
+    let other = opened(&service, "o2").await;
+    assert_eq!(watch.event().await.r#type(), v1::EventType::Opened);
+    service.restart_with_policy("reminders = []").await;
+    service.hand.advance(WINDOW);
+    let mut watch = service.platform().watch_from(&watch.token).await;
+    for expected in [&dispute, &other] {
+        let event = watch.event().await;
+        let ended = event.dispute.clone().unwrap();
+        assert_eq!((event.r#type(), ended.dispute_id), (v1::EventType::DeadlineExpired, expected.dispute_id.clone()));
+    }
+    // And one that is due before anything ends is taken out without a word.
+    opened(&service, "o3").await;
+    service.restart_with_policy("").await;
+    opened(&service, "o4").await;
+    service.restart_with_policy("reminders = []").await;
+    service.hand.advance(WINDOW - Duration::from_secs(1));
+    for attempt in 0.. {
+        if service.number(stored).await == 0 {
+            break;
+        }
+        assert!(attempt < 400, "the reminder is still there");
+        pause(Duration::from_millis(10)).await;
+    }
+    let (events, _) = service.platform().events_of(None, 500).await;
+    let reminders = events.iter().filter(|event| event.r#type() == v1::EventType::DeadlineApproaching).count();
+    assert_eq!(reminders, 1);
 }

@@ -55,6 +55,28 @@ fn an_offset_that_is_not_shorter_than_the_window_sends_none() {
 }
 
 #[test]
+fn the_policy_of_now_says_when_to_remind_and_not_the_one_of_the_opening() {
+    let with = |offsets: &[u64], hours: &[u64]| {
+        let mut story = pending();
+        story.policy.reminders = offsets.iter().map(|hours| Duration::from_secs(hours * HOUR)).collect();
+        let revision = story.dispute(1).revision;
+        let sent = reminded(&mut story, hours.iter().copied());
+        let sent_count = u64::try_from(sent.len()).unwrap();
+        assert_eq!(story.dispute(1).revision, revision + i64::try_from(sent_count).unwrap(), "nothing else happened");
+        (sent, story.dispute(1).remind_at)
+    };
+    let hourly: Vec<u64> = (0..48).collect();
+    assert_eq!(with(&[], &hourly), (vec![], None), "turned off since");
+    assert_eq!(with(&[], &[24]), (vec![], None), "and not looked at again");
+    assert_eq!(with(&[2], &hourly), (vec![46], None), "the first one was taken out");
+    assert_eq!(with(&[2], &[24]), (vec![], Some(at(46 * HOUR))));
+    assert_eq!(with(&[23, 2], &hourly), (vec![25, 46], None), "it comes later");
+    assert_eq!(with(&[24, 2, 1], &hourly), (vec![24, 46, 47], None), "and one was added");
+    assert_eq!(with(&[2], &[47]), (vec![47], None), "of those that were missed the latest that is still named");
+    assert_eq!(with(&[48, 100], &hourly), (vec![], None), "not shorter than the window");
+}
+
+#[test]
 fn nobody_is_reminded_of_what_is_not_pending() {
     for end in [accept(1), decline(1)] {
         let mut story = pending();
