@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::error::Error;
 use super::feed::{Feed, FeedError};
@@ -35,9 +35,9 @@ pub struct Subscription {
 enum Pace {
     /// There is more in the ring, or may be; nothing up to this number is for this subscriber.
     Reading(i64),
-    /// The log itself is being read. In a task of its own: a subscriber that the transport leaves waiting must not keep a
-    /// connection to the database, nor a chunk that others wait for.
-    ReadingLog(JoinHandle<Result<(Page, Cursor), FeedError>>),
+    /// The log itself is being read. In a task of its own, which ends with the subscription: a subscriber that the
+    /// transport leaves waiting must not keep a connection to the database, nor a chunk that others wait for.
+    ReadingLog(AbortOnDropHandle<Result<(Page, Cursor), FeedError>>),
     /// Everything was seen: the alarm rings when there is more.
     Waiting,
 }
@@ -140,12 +140,12 @@ impl Subscription {
     fn reading_log(&self, after: Duration) -> Pace {
         let (feed, filter) = (self.feed.clone(), self.filter.clone());
         let (position, told) = (self.cursor.position, self.told());
-        Pace::ReadingLog(tokio::spawn(async move {
+        Pace::ReadingLog(AbortOnDropHandle::new(tokio::spawn(async move {
             if !after.is_zero() {
                 pause(after).await;
             }
             feed.read_log(position, told, &filter, MESSAGE).await
-        }))
+        })))
     }
 }
 

@@ -54,6 +54,7 @@ fn query(caller: &Caller, request: &v1::ListDisputesRequest) -> Result<(DisputeQ
         updated_after,
         sort: if request.order_by_respond_by { Sort::MostUrgentFirst } else { Sort::NewestFirst },
         after: None,
+        up_to: None,
         limit: size.saturating_add(1) as u64,
     };
     Ok((query, size))

@@ -1,7 +1,9 @@
 //! How everything open stands, for a subscriber who begins.
 //!
-//! It is read page by page, each at a moment of its own, for as long as the subscriber takes. What happened meanwhile
-//! follows in the log, and must come neither twice nor be missed: [`Coverage`] tells which of it a page shows.
+//! It is read page by page, each at a moment of its own, for as long as the subscriber takes, up to the last dispute that
+//! was open at the moment of the first page: however much is opened meanwhile, it comes to an end. What happened
+//! meanwhile follows in the log, and must come neither twice nor be missed: [`Coverage`] tells which of it a page shows,
+//! once the log was read up to the last page.
 
 mod coverage;
 
@@ -10,9 +12,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message as _;
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
-use self::coverage::Coverage;
+use self::coverage::{Coverage, Key};
 use super::Shared;
 use super::requests::digest_of;
 use super::responses;
@@ -40,7 +42,11 @@ const READ_AGAIN: Duration = Duration::from_millis(250);
 /// The snapshot of one stream.
 pub(super) struct Snapshot {
     coverage: Coverage,
-    /// Whether the last page is the last one. What is opened from then on follows in the log.
+    /// The last one that is shown: what is opened later comes by the log. Known from the first page, if there are more.
+    up_to: Option<Key>,
+    /// How many the next read looks at.
+    size: usize,
+    /// Whether the last page is the last one.
     all_read: bool,
     /// Up to where the log was looked at for what it says of the pages.
     judged: Position,
@@ -48,15 +54,15 @@ pub(super) struct Snapshot {
     told: Position,
     /// Whether the subscriber was told that it is complete: on this stream, or on the one that this one resumes.
     is_announced: bool,
-    /// What is being read for the next step. In a task of its own: a subscriber that the transport leaves waiting must not
-    /// keep a connection to the database.
-    reading: Option<JoinHandle<Result<Read, FeedError>>>,
+    /// What is being read for the next step. In a task of its own, which ends with the stream: a subscriber that the
+    /// transport leaves waiting must not keep a connection to the database.
+    reading: Option<AbortOnDropHandle<Result<Read, FeedError>>>,
 }
 
 /// What a step reads.
 enum Read {
-    /// Some disputes, and the head of the log at their moment.
-    Disputes(Vec<Row<DisputeId, Found>>, Position),
+    /// Some disputes, and the head of the log at their moment; from the first page also the last dispute to show.
+    Disputes(Vec<Row<DisputeId, Found>>, Position, Option<Key>),
     /// What the log says of the pages.
     Log(Page),
 }
@@ -77,6 +83,8 @@ impl Snapshot {
     pub(super) fn new(position: Position, told: Position) -> Self {
         Self {
             coverage: Coverage::default(),
+            up_to: None,
+            size: PAGE,
             all_read: false,
             judged: position,
             told,
@@ -89,7 +97,9 @@ impl Snapshot {
     /// it is not known what it has shown of that, and what it has comes again.
     pub(super) fn resumed(shown: Shown, filter: &EventFilter, position: Position, told: Position) -> Option<Self> {
         let coverage = Coverage::of(shown.pages);
-        let resumed = Self { coverage, all_read: true, judged: position, told, is_announced: true, reading: None };
+        let (up_to, size) = (None, PAGE);
+        let resumed =
+            Self { coverage, up_to, size, all_read: true, judged: position, told, is_announced: true, reading: None };
         (shown.of == digest_of(filter)).then_some(resumed)
     }
 
@@ -141,16 +151,19 @@ impl Snapshot {
         loop {
             let reading = match self.reading.take() {
                 Some(reading) => reading,
-                None => tokio::spawn(read(shared.clone(), self.to_read(filter))),
+                None => AbortOnDropHandle::new(tokio::spawn(read(shared.clone(), self.to_read(filter)))),
             };
             let found = self.reading.insert(reading).await;
             self.reading = None;
             match found.unwrap_or_else(|_| Err(Error::Unavailable.into())) {
-                Ok(Read::Disputes(found, head)) => return Ok(self.show(&found, head, shared)),
+                Ok(Read::Disputes(found, head, up_to)) => {
+                    self.up_to = self.up_to.or(up_to);
+                    return Ok(self.show(&found, head, shared));
+                }
                 Ok(Read::Log(page)) => return self.judge(&page),
                 Err(FeedError::Failed(error)) if error.is_transient() => {
                     let again = read_again(shared.clone(), self.to_read(filter));
-                    self.reading = Some(tokio::spawn(again));
+                    self.reading = Some(AbortOnDropHandle::new(tokio::spawn(again)));
                 }
                 Err(error) => return Err(error),
             }
@@ -159,7 +172,7 @@ impl Snapshot {
 
     /// What to read next.
     fn to_read(&self, filter: &EventFilter) -> ToRead {
-        if !self.coverage.is_judged_at(self.judged.seq) {
+        if self.all_read {
             // Whether a dispute was open is told by events of every type.
             let filter = EventFilter { event_types: Default::default(), ..filter.clone() };
             return ToRead::Log(self.judged, self.told, Box::new(filter));
@@ -173,7 +186,8 @@ impl Snapshot {
             open: true,
             sort: Sort::OldestFirst,
             after: self.coverage.pages().last().map(|last| last.up_to),
-            limit: PAGE as u64,
+            up_to: self.up_to,
+            limit: self.size as u64,
             ..DisputeQuery::default()
         };
         ToRead::Disputes(Box::new(query), self.told)
@@ -198,7 +212,10 @@ impl Snapshot {
             events.push(event.into());
             (seen, up_to) = (seen.saturating_add(1), Some(*key));
         }
-        self.all_read = seen == found.len() && found.len() < PAGE;
+        let is_cut = seen < found.len();
+        self.all_read = !is_cut && (found.len() < self.size || up_to == self.up_to);
+        // Of long texts few fit: the next read looks at no more than about as many.
+        self.size = if is_cut { seen.saturating_add(1) } else { self.size.saturating_mul(2) }.min(PAGE);
         if let Some(up_to) = up_to {
             self.coverage.add_page(ShownPage { up_to, head: head.seq });
         }
@@ -243,9 +260,12 @@ async fn read(shared: Arc<Shared>, what: ToRead) -> Result<Read, FeedError> {
     match what {
         ToRead::Disputes(query, told) => {
             let _turn = shared.feed.turn().await;
-            let (found, log, there) = shared.repository.disputes(&query, told.seq).await?;
+            let ((found, log, there), last) = match query.after {
+                None => shared.repository.first_disputes(&query, told.seq).await?,
+                Some(_) => (shared.repository.disputes(&query, told.seq).await?, None),
+            };
             require_known(told, there, &log)?;
-            Ok(Read::Disputes(found, head_of(&log)))
+            Ok(Read::Disputes(found, head_of(&log), last))
         }
         ToRead::Log(after, told, filter) => shared.feed.list(after, told, &filter, EVENTS).await.map(Read::Log),
     }

@@ -14,7 +14,7 @@ use super::codes::Code as _;
 use super::corrupt::{fetch, sound};
 use super::entity::{dispute, order};
 use super::error::StorageError;
-use super::lists::{DisputeQuery, OrderQuery};
+use super::lists::{DisputeQuery, OrderQuery, Sort};
 use super::reads::disputes_of;
 use super::transaction::Moment;
 use super::{Log, Repository, log, rows};
@@ -65,6 +65,24 @@ impl Repository {
         };
         self.at_one_moment(read).await
     }
+
+    /// The same of what is read page by page to its end, however much is added meanwhile: if there is more than the page
+    /// holds, also the key of the last one that this finds at the moment of the page.
+    pub async fn first_disputes(
+        &self,
+        query: &DisputeQuery,
+        seq: i64,
+    ) -> Result<(FoundDisputes, Option<(Timestamp, DisputeId)>), StorageError> {
+        let query = query.clone();
+        let read = move |moment: Moment| async move {
+            let (log, [event]) = log::log_and_events_at(&*moment, [seq]).await?;
+            let found = query.read(&moment).await?;
+            let is_full = found.len() >= usize::try_from(query.limit).unwrap_or(usize::MAX);
+            let last = if is_full { query.last(&moment).await? } else { None };
+            Ok(((found, log, event), last))
+        };
+        self.at_one_moment(read).await
+    }
 }
 
 /// The disputes that a query finds, the log at that moment, and an event of it.
@@ -102,6 +120,13 @@ impl DisputeQuery {
             Row { key: (time, DisputeId(id)), found: found.remove(&id) }
         };
         Ok(keys.into_iter().map(row).collect())
+    }
+
+    /// The key of the last one of what is read with the oldest first.
+    async fn last(&self, moment: &Moment) -> Result<Option<(Timestamp, DisputeId)>, StorageError> {
+        let newest = Self { sort: Sort::NewestFirst, limit: 1, ..self.clone() };
+        let key = newest.find(moment).await?.pop();
+        Ok(key.map(|(time, id)| (Timestamp::from_micros(time).unwrap_or(Timestamp::MAX), DisputeId(id))))
     }
 
     /// The keys of what this finds, in order. What is out of the order of time comes first, or not at all.

@@ -86,6 +86,8 @@ pub struct DisputeQuery {
     pub sort: Sort,
     /// After the one with this instant, of the kind that is sorted by, and id.
     pub after: Option<(Timestamp, DisputeId)>,
+    /// Up to this one, in the same terms.
+    pub up_to: Option<(Timestamp, DisputeId)>,
     /// How many at the most.
     pub limit: u64,
 }
@@ -159,7 +161,13 @@ impl DisputeQuery {
             // The named are read by their keys; that the person is a party of them is only looked at.
             let people = self.people(backend, |role| unindexed(&dispute_party(role), backend));
             let parties = people.map(|roles| roles.into_iter().fold(Condition::any(), |any, (_, role)| any.add(role)));
-            return vec![scan(Condition::all().add_option(parties))];
+            let condition = Condition::all().add_option(parties);
+            if !self.wants_open_only() {
+                return vec![scan(condition)];
+            }
+            // An order has few open ones, and perhaps much behind it: these are sorted, rather than found among all.
+            let condition = condition.add(Expr::cust(OPEN));
+            return vec![Scan { condition, time: unindexed(&time, backend), comes_last: false }];
         }
         if let Some(roles) = self.people(backend, dispute_party) {
             if !self.wants_open_only() {
@@ -268,15 +276,15 @@ impl DisputeQuery {
     pub(super) fn keys(&self, scan: Scan, backend: DbBackend) -> Select<dispute::Entity> {
         use dispute::Column;
         let direction = self.direction();
-        let beyond = self.after.map(|(after, id)| {
-            let key = Expr::tuple([scan.time.clone(), dispute_column(Column::DisputeId)]);
-            let after = Expr::tuple([Expr::value(after.micros()), Expr::value(id.0)]);
-            if direction == Direction::Desc { key.lt(after) } else { key.gt(after) }
-        });
+        let key = || Expr::tuple([scan.time.clone(), dispute_column(Column::DisputeId)]);
+        let is = |(time, id): (Timestamp, DisputeId)| Expr::tuple([Expr::value(time.micros()), Expr::value(id.0)]);
+        let is_descending = direction == Direction::Desc;
+        let beyond = self.after.map(|after| if is_descending { key().lt(is(after)) } else { key().gt(is(after)) });
+        let within = self.up_to.map(|end| if is_descending { key().gte(is(end)) } else { key().lte(is(end)) });
         dispute::Entity::find()
             .select_only()
             .columns([self.time(), Column::DisputeId])
-            .filter(scan.condition.add(self.shared(backend)).add_option(beyond))
+            .filter(scan.condition.add(self.shared(backend)).add_option(beyond).add_option(within))
             .order_by(scan.time, direction.clone())
             .order_by(Column::DisputeId, direction)
             .limit(self.limit)

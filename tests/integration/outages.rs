@@ -181,3 +181,50 @@ async fn a_short_silence_of_the_database_is_waited_for() {
     }
     heard_everything(&service, &mut streams).await;
 }
+
+/// Streams that are in the middle of a read when their callers go away, while the database does not answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_goes_away_while_the_database_does_not_answer_leaves_no_task_behind() {
+    let Some((mut service, between, _)) = Service::on_postgres_behind_a_network().await else { return };
+    drop(streams(&mut service).await);
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let mut before = tasks();
+    for _ in 0..40 {
+        pause(Duration::from_millis(25)).await;
+        before = before.min(tasks());
+    }
+    let mut watches = Vec::new();
+    for number in 0..40 {
+        let channel = service.connect_narrowly().await;
+        let (user, scope) = if number % 2 == 0 { ("shop", Some("platform")) } else { ("bob", None) };
+        let request = v1::WatchDisputesRequest { include_snapshot: number % 4 > 1, ..Default::default() };
+        let start = if number % 4 > 1 { None } else { from_beginning().start };
+        watches.push(Party::new(channel, user, scope).watch(v1::WatchDisputesRequest { start, ..request }).await);
+    }
+    between.set(Network::Swallows);
+    let reading: Vec<_> = watches
+        .into_iter()
+        .map(|mut watch| {
+            tokio::spawn(async move {
+                // What was on its way is read, so that the service reads on.
+                let _ = tokio::time::timeout(Duration::from_secs(2), watch.rest()).await;
+            })
+        })
+        .collect();
+    pause(Duration::from_secs(1)).await;
+    let during = tasks();
+    for reading in reading {
+        reading.await.unwrap();
+    }
+    // A read takes fifteen seconds to give up. The few that hold a transaction do, as they must not be cut short.
+    let mut left = tasks();
+    for _ in 0..100 {
+        if left < before + 30 {
+            break;
+        }
+        pause(Duration::from_millis(50)).await;
+        left = tasks();
+    }
+    println!("{before} tasks before, {during} while they read, {left} afterwards");
+    assert!(left < before + 30, "{before} tasks before, {during} while they read, {left} afterwards");
+}

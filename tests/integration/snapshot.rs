@@ -19,6 +19,7 @@ on_both_databases!(
     a_large_snapshot_comes_in_messages_of_a_bounded_size,
     a_snapshot_under_load_and_what_follows_is_the_whole_story,
     a_token_from_after_a_snapshot_hides_nothing_from_who_was_shown_something_else,
+    a_snapshot_ends_however_much_is_opened_meanwhile,
 );
 
 fn with_snapshot() -> v1::WatchDisputesRequest {
@@ -333,4 +334,42 @@ async fn a_token_from_after_a_snapshot_hides_nothing_from_who_was_shown_somethin
         let heard = up_to_the_last(&mut wider).await;
         assert_eq!(heard[..first.len().min(heard.len())], first[..]);
     }
+}
+
+/// More is opened with each message than a message shows, as long as the snapshot lasts.
+async fn a_snapshot_ends_however_much_is_opened_meanwhile(service: Service) {
+    const AT_FIRST: usize = 60;
+    let orders = (0..500).map(|number| order(&format!("o{number:03}"))).collect();
+    service.platform().orders.batch_upsert_orders(v1::BatchUpsertOrdersRequest { orders }).await.unwrap();
+    let text = "\u{1F600}".repeat(1_100);
+    let open = |number: usize| {
+        let mut ann = service.user("ann");
+        let request = v1::RequestOrderUpdateRequest { message: text.clone(), ..update(&format!("o{number:03}")) };
+        async move { ann.ask(request).await.unwrap().dispute_id }
+    };
+    let mut opened = Vec::new();
+    for number in 0..AT_FIRST {
+        opened.push(open(number).await);
+    }
+    let mut platform = Party::new(service.connect_narrowly().await, "shop", Some("platform"));
+    let mut watch = platform.watch(with_snapshot()).await;
+    let mut shown = Vec::new();
+    loop {
+        let message = watch.message().await.unwrap();
+        if message.checkpoint.is_some_and(|checkpoint| checkpoint.snapshot_complete) {
+            break;
+        }
+        shown.extend(message.events.into_iter().map(|event| event.dispute.unwrap().dispute_id));
+        for _ in 0..6 {
+            assert!(opened.len() < 480, "the snapshot does not end");
+            opened.push(open(opened.len()).await);
+        }
+        service.hand.advance(Duration::from_millis(1));
+    }
+    // Some may have been opened before the first page was read, at the same moment.
+    assert!((AT_FIRST..AT_FIRST + 12).contains(&shown.len()), "{} are shown", shown.len());
+    let live = watch.take(opened.len() - shown.len()).await;
+    assert!(live.iter().all(|event| event.r#type() == v1::EventType::Opened));
+    shown.extend(live.into_iter().map(|event| event.dispute.unwrap().dispute_id));
+    assert_eq!(shown, opened, "each once, and in order");
 }

@@ -6,7 +6,7 @@ use crate::domain::{DisputeId, Timestamp};
 use crate::engine::ShownPage;
 
 /// What a dispute is sorted by.
-type Key = (Timestamp, DisputeId);
+pub(super) type Key = (Timestamp, DisputeId);
 
 /// Which events the pages of a snapshot show. With each page comes the head of the log at its moment: a dispute that
 /// the page shows has every event up to that head behind it. One that it does not show was resolved by then, and its
@@ -39,11 +39,9 @@ impl Coverage {
         }
     }
 
-    /// Takes an event into account; they come in the order of the log, and before the next page all up to the last
-    /// page's head.
+    /// Takes an event into account. They come in the order of the log, once every page was read.
     pub(super) fn add_event(&mut self, seq: i64, key: Key, leaves_open: bool) {
-        // The page of a dispute behind the last one is still to be read.
-        if self.head_for(key).is_none_or(|head| seq <= head) {
+        if self.head_for(key).is_some_and(|head| seq <= head) {
             if leaves_open {
                 self.touched.insert(key.1, key);
             } else {
@@ -83,14 +81,14 @@ mod tests {
     enum Happens {
         /// Something to a dispute, which is open or not after it; its first event opens it.
         Event(u8, bool),
-        /// A page of so many disputes is read, after the log was looked at to the end, or only as far as needed.
-        Page(usize, bool),
+        /// Of so many disputes that are looked at, a page shows so many at the most, but at least one.
+        Page(usize, usize),
     }
 
     fn happens() -> impl Strategy<Value = Vec<Happens>> {
         let one = prop_oneof![
             4 => (0..DISPUTES, any::<bool>()).prop_map(|(dispute, is_open)| Happens::Event(dispute, is_open)),
-            1 => (1_usize..4, any::<bool>()).prop_map(|(size, to_the_end)| Happens::Page(size, to_the_end)),
+            1 => (1_usize..5, 1_usize..5).prop_map(|(size, shown)| Happens::Page(size, shown)),
         ];
         prop::collection::vec(one, 0..120)
     }
@@ -130,22 +128,28 @@ mod tests {
             }
             let start = head(&log);
             let mut coverage = Coverage::default();
-            let (mut judged, mut all_read) = (start, false);
+            let (mut judged, mut all_read, mut last_key) = (start, false, None);
             // Up to which event each dispute was shown.
             let mut shown: HashMap<u8, i64> = HashMap::new();
-            for happens in during.into_iter().chain(std::iter::repeat_n(Happens::Page(3, false), 5)) {
+            for happens in during.into_iter().chain(std::iter::repeat_n(Happens::Page(3, 3), 5)) {
                 match happens {
                     Happens::Event(dispute, is_open) => event(&mut log, dispute, is_open),
                     Happens::Page(_, _) if all_read => {}
-                    Happens::Page(size, to_the_end) => {
-                        let needed = coverage.pages.last().map_or(judged, |last| last.head);
-                        judge(&mut coverage, &log, &mut judged, if to_the_end { head(&log) } else { needed });
+                    Happens::Page(size, most) => {
                         let behind = |dispute: &u8| coverage.pages.last().is_none_or(|last| last.up_to < key(*dispute));
+                        let within = |dispute: &u8| last_key.is_none_or(|last| key(*dispute) <= last);
                         let is_open = |dispute: &u8| {
                             log.iter().rev().find(|(other, _)| other == dispute).is_some_and(|(_, is_open)| *is_open)
                         };
-                        let found: Vec<u8> = (0..DISPUTES).filter(behind).filter(is_open).take(size).collect();
-                        all_read = found.len() < size;
+                        let open = (0..DISPUTES).filter(behind).filter(within).filter(is_open);
+                        let mut found: Vec<u8> = open.take(size).collect();
+                        if found.len() == size && last_key.is_none() {
+                            // As it is at the moment of the first page. What is opened behind it comes by the log.
+                            last_key = (0..DISPUTES).filter(is_open).map(key).max();
+                        }
+                        let is_cut = most < found.len();
+                        all_read = !is_cut && (found.len() < size || found.last().map(|last| key(*last)) == last_key);
+                        found.truncate(most);
                         if let Some(last) = found.last() {
                             shown.extend(found.iter().map(|dispute| (*dispute, head(&log))));
                             coverage.add_page(ShownPage { up_to: key(*last), head: head(&log) });
