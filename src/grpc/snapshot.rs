@@ -42,7 +42,7 @@ const READ_AGAIN: Duration = Duration::from_millis(250);
 /// The snapshot of one stream.
 pub(super) struct Snapshot {
     coverage: Coverage,
-    /// The last one that is shown: what is opened later comes by the log. Known from the first page, if there are more.
+    /// The last one that is shown: what is opened later comes by the log. Known from the first read, if that finds any.
     up_to: Option<Key>,
     /// How many the next read looks at.
     size: usize,

@@ -66,8 +66,8 @@ impl Repository {
         self.at_one_moment(read).await
     }
 
-    /// The same of what is read page by page to its end, however much is added meanwhile: if there is more than the page
-    /// holds, also the key of the last one that this finds at the moment of the page.
+    /// The same of what is read page by page to its end, however much is added meanwhile: also the key of the last one
+    /// that there is at the moment of the page, on this page or behind it.
     pub async fn first_disputes(
         &self,
         query: &DisputeQuery,
@@ -78,7 +78,7 @@ impl Repository {
             let (log, [event]) = log::log_and_events_at(&*moment, [seq]).await?;
             let found = query.read(&moment).await?;
             let is_full = found.len() >= usize::try_from(query.limit).unwrap_or(usize::MAX);
-            let last = if is_full { query.last(&moment).await? } else { None };
+            let last = if is_full { query.last(&moment).await? } else { found.last().map(|row| row.key) };
             Ok(((found, log, event), last))
         };
         self.at_one_moment(read).await

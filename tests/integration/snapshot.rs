@@ -20,6 +20,7 @@ on_both_databases!(
     a_snapshot_under_load_and_what_follows_is_the_whole_story,
     a_token_from_after_a_snapshot_hides_nothing_from_who_was_shown_something_else,
     a_snapshot_ends_however_much_is_opened_meanwhile,
+    a_snapshot_of_few_large_disputes_ends_however_much_is_opened_meanwhile,
 );
 
 fn with_snapshot() -> v1::WatchDisputesRequest {
@@ -336,9 +337,17 @@ async fn a_token_from_after_a_snapshot_hides_nothing_from_who_was_shown_somethin
     }
 }
 
-/// More is opened with each message than a message shows, as long as the snapshot lasts.
 async fn a_snapshot_ends_however_much_is_opened_meanwhile(service: Service) {
-    const AT_FIRST: usize = 60;
+    snapshot_beside_openings(&service, 60).await;
+}
+
+/// One read finds them all, and a message does not hold them.
+async fn a_snapshot_of_few_large_disputes_ends_however_much_is_opened_meanwhile(service: Service) {
+    snapshot_beside_openings(&service, 24).await;
+}
+
+/// More is opened with each message than a message shows, as long as the snapshot lasts.
+async fn snapshot_beside_openings(service: &Service, at_first: usize) {
     let orders = (0..500).map(|number| order(&format!("o{number:03}"))).collect();
     service.platform().orders.batch_upsert_orders(v1::BatchUpsertOrdersRequest { orders }).await.unwrap();
     let text = "\u{1F600}".repeat(1_100);
@@ -348,7 +357,7 @@ async fn a_snapshot_ends_however_much_is_opened_meanwhile(service: Service) {
         async move { ann.ask(request).await.unwrap().dispute_id }
     };
     let mut opened = Vec::new();
-    for number in 0..AT_FIRST {
+    for number in 0..at_first {
         opened.push(open(number).await);
     }
     let mut platform = Party::new(service.connect_narrowly().await, "shop", Some("platform"));
@@ -367,7 +376,7 @@ async fn a_snapshot_ends_however_much_is_opened_meanwhile(service: Service) {
         service.hand.advance(Duration::from_millis(1));
     }
     // Some may have been opened before the first page was read, at the same moment.
-    assert!((AT_FIRST..AT_FIRST + 12).contains(&shown.len()), "{} are shown", shown.len());
+    assert!((at_first..at_first + 12).contains(&shown.len()), "{} are shown", shown.len());
     let live = watch.take(opened.len() - shown.len()).await;
     assert!(live.iter().all(|event| event.r#type() == v1::EventType::Opened));
     shown.extend(live.into_iter().map(|event| event.dispute.unwrap().dispute_id));
