@@ -26,8 +26,10 @@ const PAGE: usize = 256;
 /// The deadlines are looked at afresh this often, for those that other replicas set.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How long to leave orders alone that another replica is busy with.
+/// How long to wait when somebody else is busy with everything that is due …
 const BUSY_ELSEWHERE: Duration = Duration::from_millis(20);
+/// … and how long to leave alone what somebody else is busy with: however much that is, it does not fill every page.
+const BUSY_ASIDE: Duration = Duration::from_secs(1);
 
 /// What is done leaves remains in the indexes, which PostgreSQL cannot clean up as long as anybody looks at an old
 /// snapshot. So what lies further back than the earliest that is left, by more than a transaction of another replica can
@@ -114,6 +116,9 @@ struct Sweeper {
     committer: Committer,
     /// Disputes that could not be expired, and when to try again: they never block the rest.
     aside: HashMap<DisputeId, Timestamp>,
+    /// Disputes of orders that somebody else had locked, and when to try again. In real time: they do not wait for a hand
+    /// to move.
+    busy: HashMap<DisputeId, Instant>,
     /// Nothing is left before this instant.
     done_before: Timestamp,
     /// When everything was looked at last, and what the clock showed at the last look.
@@ -124,7 +129,8 @@ struct Sweeper {
 impl Sweeper {
     fn new(repository: Arc<Repository>, clock: Clock, committer: Committer) -> Self {
         let (done_before, last_look) = (Timestamp::MIN, Timestamp::MIN);
-        Self { repository, clock, committer, aside: HashMap::new(), done_before, complete_look: real_now(), last_look }
+        let (aside, busy) = (HashMap::new(), HashMap::new());
+        Self { repository, clock, committer, aside, busy, done_before, complete_look: real_now(), last_look }
     }
 
     /// From which instant on there can be anything to do.
@@ -145,15 +151,20 @@ impl Sweeper {
         }
         let now = self.clock.now();
         self.aside.retain(|_, again| *again > now);
+        self.busy.retain(|_, again| *again > real_now());
         // A dispute has a deadline and perhaps a reminder: what is set aside never fills the page.
-        let limit = PAGE.saturating_add(self.aside.len().saturating_mul(2));
+        let set_aside = self.aside.len().saturating_add(self.busy.len());
+        let limit = PAGE.saturating_add(set_aside.saturating_mul(2));
         let limit = u64::try_from(limit).unwrap_or(u64::MAX);
         // What is done leaves the indexes that this reads, so that the earliest is always first.
         let from = self.look_from(now);
         let mut next = self.repository.next_deadlines(from, limit).await?;
+        // What was locked and is done by now is no longer there.
+        let due: HashSet<DisputeId> = next.iter().map(|deadline| deadline.dispute).collect();
+        self.busy.retain(|dispute, _| due.contains(dispute));
         let earliest = next.first().map_or(now, |first| first.time.min(now));
         self.done_before = from.max(earliest.minus(BEHIND));
-        next.retain(|deadline| !self.aside.contains_key(&deadline.dispute));
+        next.retain(|Deadline { dispute, .. }| !self.aside.contains_key(dispute) && !self.busy.contains_key(dispute));
         next.truncate(PAGE);
         let Some(earliest) = next.first().map(|first| first.time) else {
             return Ok(Wait::For(LOOK));
@@ -166,8 +177,12 @@ impl Sweeper {
         Ok(if done == 0 { Wait::For(BUSY_ELSEWHERE) } else { Wait::No })
     }
 
-    /// Sets aside what cannot be done here. Answers how much else was.
+    /// Sets aside what cannot be done here, or not now. Answers how much else was.
     fn set_aside(&mut self, overdue: &[Deadline], passed: &TimePassed, now: Timestamp) -> usize {
+        if let Some(again) = real_now().checked_add(BUSY_ASIDE) {
+            let busy = overdue.iter().filter(|deadline| passed.busy.contains(&deadline.order));
+            self.busy.extend(busy.map(|deadline| (deadline.dispute, again)));
+        }
         for (left, why) in &passed.left {
             for Deadline { dispute, order, .. } in overdue.iter().filter(|deadline| deadline.order == *left) {
                 // It can be due twice, with a reminder.

@@ -28,6 +28,8 @@ pub(super) struct TimePassed {
     pub(super) events: usize,
     /// The orders that only a newer release may judge, or that make no sense, each with the reason.
     pub(super) left: Vec<(OrderId, &'static str)>,
+    /// The orders that somebody else has locked: nothing was done on these.
+    pub(super) busy: HashSet<OrderId>,
 }
 
 pub(super) struct Docket {
@@ -251,6 +253,10 @@ impl Docket {
     pub(super) fn pass_time(&mut self, orders: &[OrderId], policy: &Policy) -> TimePassed {
         let mut passed = TimePassed::default();
         for order in orders {
+            if self.busy.contains(order) {
+                passed.busy.insert(order.clone());
+                continue;
+            }
             if self.require_sense(&Subject::Order(order.clone())).is_err() {
                 passed.left.push((order.clone(), "its order makes no sense as it is stored"));
                 continue;

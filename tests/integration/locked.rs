@@ -184,19 +184,39 @@ async fn deadlines_pass_on_every_order_that_is_not_locked() {
         SELECT 1 FROM disputes WHERE order_id = 'o4' FOR UPDATE";
     let session = lock(&service, locked).await;
     service.hand.advance(Duration::from_secs(48 * 3_600));
-    let expired = || async { service.number("SELECT count(*) FROM disputes WHERE resolve_time IS NOT NULL").await };
-    let all_within = async |count, span| {
-        let wait = async {
-            while expired().await < count {
-                pause(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(span, wait).await.expect("what is not locked expires");
-    };
-    all_within(18, SOON).await;
-    assert_eq!(expired().await, 18);
+    expired_within(&service, 18, SOON).await;
+    assert_eq!(service.number("SELECT count(*) FROM disputes WHERE resolve_time IS NOT NULL").await, 18);
     session.rollback().await.unwrap();
-    all_within(20, SOON).await;
+    expired_within(&service, 20, SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn locked_orders_with_more_deadlines_than_one_look_takes_do_not_hold_up_the_others() {
+    let Some(mut service) = Service::on_postgres().await else { return };
+    service.restart_with_policy("reminders = []").await;
+    orders(&service, "busy", 300).await;
+    orders(&service, "free", 1).await;
+    let asked: Vec<_> = (0..300).map(|number| ask(&service, &format!("busy{number}"))).collect();
+    for asked in asked {
+        asked.await.unwrap().unwrap();
+    }
+    service.hand.advance(Duration::from_secs(1));
+    ask(&service, "free0").await.unwrap().unwrap();
+    let session = lock(&service, "SELECT 1 FROM orders WHERE order_id LIKE 'busy%' FOR UPDATE").await;
+    service.hand.advance(Duration::from_secs(48 * 3_600));
+    expired_within(&service, 1, SOON).await;
+    session.rollback().await.unwrap();
+    expired_within(&service, 301, SOON).await;
+}
+
+/// Waits until so many disputes have ended.
+async fn expired_within(service: &Service, count: i64, span: Duration) {
+    let wait = async {
+        while service.number("SELECT count(*) FROM disputes WHERE resolve_time IS NOT NULL").await < count {
+            pause(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(span, wait).await.expect("what is not locked expires");
 }
 
 /// Replicas that take turns on one order: neither is starved, nor are both slowed down.
