@@ -2,8 +2,8 @@
 
 use sea_orm::sea_query::{Expr, SelectStatement, SubQueryStatement, UnionType};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, Order as Direction, QueryFilter as _, QueryOrder as _,
-    QueryResult, QuerySelect as _, QueryTrait as _, Select,
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, Iterable as _, Order as Direction, QueryFilter as _,
+    QueryOrder as _, QueryResult, QuerySelect as _, QueryTrait as _, Select,
 };
 use uuid::Uuid;
 
@@ -78,7 +78,7 @@ impl Repository {
     ) -> Result<FoundEvents, StorageError> {
         let read = async {
             match scan {
-                EventScan::Everything => self.first_of([within(after, up_to, limit)], limit).await,
+                EventScan::Everything => self.first_of(within(after, up_to, limit).into_query(), limit).await,
                 EventScan::OfParty(party) => self.first_of(of_party(party, after, up_to, limit), limit).await,
                 EventScan::OfOrders(orders) => {
                     let orders = orders.iter().map(OrderId::to_string).collect();
@@ -94,18 +94,9 @@ impl Repository {
         in_time(read).await
     }
 
-    /// The first of what these read.
-    async fn first_of(
-        &self,
-        selects: impl IntoIterator<Item = Select<event::Entity>>,
-        limit: u64,
-    ) -> Result<FoundEvents, StorageError> {
-        let mut events = Vec::new();
-        for select in selects {
-            events.extend(all(&self.reader, select).await?);
-        }
-        events.sort_unstable_by_key(|event| event.seq);
-        events.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    /// What a statement reads, which stops at a limit.
+    async fn first_of(&self, select: SelectStatement, limit: u64) -> Result<FoundEvents, StorageError> {
+        let events = all(&self.reader, &select).await?;
         let last = events.last().map(|last| (last.seq, last.id));
         let looked_at = last.filter(|_| events.len() as u64 == limit);
         Ok(FoundEvents { events, looked_at })
@@ -126,30 +117,45 @@ impl Repository {
         }
         let step = if disputes.is_some() { limit.max(LOOK / orders.len() as u64) } else { limit };
         let keys = self.reader.query_all(&keys_of_orders(orders, after, up_to, step)).await?;
-        let (mut seqs, mut looked_at) = (Vec::new(), None);
+        let (mut wanted, mut looked_at) = (Vec::new(), None);
         let mut is_all = (keys.len() as u64) < step;
         for (key, left) in keys.iter().zip((0..keys.len()).rev()) {
-            let seq = key.try_get("", "seq")?;
-            looked_at = Some((seq, EventId(key.try_get("", "event_id")?)));
-            let dispute = DisputeId(key.try_get("", "dispute_id")?);
-            if disputes.is_none_or(|disputes| disputes.contains(&dispute)) {
-                seqs.push(seq);
+            let (seq, id) = key_of(key)?;
+            looked_at = Some((seq, id));
+            // One that cannot be read is of no dispute.
+            let dispute = key.try_get("", "dispute_id").ok().map(DisputeId);
+            if disputes.is_none_or(|disputes| dispute.is_some_and(|dispute| disputes.contains(&dispute))) {
+                wanted.push((seq, id));
             }
-            if seqs.len() as u64 == limit {
+            if wanted.len() as u64 == limit {
                 is_all = is_all && left == 0;
                 break;
             }
         }
-        let events = if seqs.is_empty() { Vec::new() } else { all(&self.reader, with_numbers(seqs)).await? };
+        let events = if wanted.is_empty() { Vec::new() } else { self.with_keys(&wanted).await? };
         Ok(FoundEvents { events, looked_at: looked_at.filter(|_| !is_all) })
+    }
+
+    /// The events with these keys, which are in order. If something else is there by now, as some of them were forgotten
+    /// or lost, it is an error: what is there in their place is no continuation.
+    pub(super) async fn with_keys(&self, keys: &[(i64, EventId)]) -> Result<Vec<LoggedEvent>, StorageError> {
+        let numbered = with_numbers(keys.iter().map(|(seq, _)| *seq).collect());
+        let events = all(&self.reader, &numbered.into_query()).await?;
+        if events.iter().map(|event| (event.seq, event.id)).eq(keys.iter().copied()) {
+            return Ok(events);
+        }
+        Err(StorageError::Unavailable("events were forgotten or lost while they were read".to_owned()))
     }
 }
 
-async fn all(
-    connection: &impl ConnectionTrait,
-    select: Select<event::Entity>,
-) -> Result<Vec<LoggedEvent>, StorageError> {
-    let rows = connection.query_all(&select.into_query()).await?;
+/// The number and the id of an event.
+fn key_of(row: &QueryResult) -> Result<(i64, EventId), StorageError> {
+    let id = rows::event_id_of(row, "event_id").unwrap_or(EventId(Uuid::nil()));
+    Ok((row.try_get("", "seq")?, id))
+}
+
+async fn all(connection: &impl ConnectionTrait, select: &SelectStatement) -> Result<Vec<LoggedEvent>, StorageError> {
+    let rows = connection.query_all(select).await?;
     Ok(rows.iter().map(rows::event_of).collect())
 }
 
@@ -162,29 +168,37 @@ pub(super) fn within(after: i64, up_to: i64, limit: u64) -> Select<event::Entity
         .limit(limit)
 }
 
-/// The same of a party: neither database merges two indexes by itself.
-pub(super) fn of_party(party: &UserId, after: i64, up_to: i64, limit: u64) -> [Select<event::Entity>; 2] {
+/// The same of a party, of each role from an index of its own. In one statement, which sees one moment: of two, one could
+/// see what a failover has lost, and the other what came instead.
+pub(super) fn of_party(party: &UserId, after: i64, up_to: i64, limit: u64) -> SelectStatement {
     let roles = [event::Column::BuyerId, event::Column::SellerId];
-    roles.map(|role| within(after, up_to, limit).filter(role.eq(party.as_str())))
+    let each = roles.map(|role| within(after, up_to, limit).filter(role.eq(party.as_str())));
+    merged(each, event::Column::iter(), limit)
 }
 
-/// The keys of the first events of these orders between two numbers, in order: number, id and dispute. Of each order the
-/// first are read from one index, and these are merged: neither database does that by itself, but would sort all that an
-/// order has.
+/// The keys of the first events of these orders between two numbers, in order: number, id and dispute.
 pub(super) fn keys_of_orders(mut orders: Vec<String>, after: i64, up_to: i64, limit: u64) -> SelectStatement {
     use event::Column;
     // No order has an empty id.
     orders.resize(orders.len().next_power_of_two(), String::new());
-    let of_one = |order: String| {
-        let first =
-            within(after, up_to, limit).select_only().columns([Column::Seq, Column::EventId, Column::DisputeId]);
-        let first = first.filter(Column::OrderId.eq(order)).into_query();
-        let columns = [Column::Seq, Column::EventId, Column::DisputeId];
-        SelectStatement::new().columns(columns).from_subquery(first, "of_one").to_owned()
+    let columns = || [Column::Seq, Column::EventId, Column::DisputeId].into_iter();
+    let of_one = |order| within(after, up_to, limit).select_only().columns(columns()).filter(Column::OrderId.eq(order));
+    merged(orders.into_iter().map(of_one), columns(), limit)
+}
+
+/// The first of what several read in order up to the limit, each from an index, in order too: neither database merges
+/// these by itself, but would sort all that there is.
+fn merged(
+    each: impl IntoIterator<Item = Select<event::Entity>>,
+    columns: impl Iterator<Item = event::Column> + Clone,
+    limit: u64,
+) -> SelectStatement {
+    let one = |select: Select<event::Entity>| {
+        SelectStatement::new().columns(columns.clone()).from_subquery(select.into_query(), "one").to_owned()
     };
-    let mut each = orders.into_iter().map(of_one);
+    let mut each = each.into_iter().map(one);
     let mut merged = each.next().unwrap_or_default();
-    merged.unions(each.map(|one| (UnionType::All, one))).order_by(Column::Seq, Direction::Asc).limit(limit);
+    merged.unions(each.map(|one| (UnionType::All, one))).order_by(event::Column::Seq, Direction::Asc).limit(limit);
     merged
 }
 

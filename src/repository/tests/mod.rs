@@ -362,6 +362,21 @@ async fn events_are_numbered_without_holes_whatever_is_rolled_back() {
 }
 
 #[tokio::test]
+async fn what_has_come_in_the_place_of_an_event_since_its_key_was_read_is_not_taken_for_it() {
+    let (_folder, repository) = repository().await;
+    let events = (0..4).map(|number| opened(&dispute(number, "o1"))).collect();
+    write(&repository, &Changes { events, ..Changes::default() }).await.unwrap();
+    let (_, events) = repository.tail(1, 9).await.unwrap();
+    let keys: Vec<_> = events.iter().map(|event| (event.seq, event.id)).collect();
+    assert_eq!(repository.with_keys(&keys[1..3]).await, Ok(events[1..3].to_vec()));
+    let other = [keys[0], (keys[1].0, EventId(Uuid::from_u128(9)))];
+    let gone = [keys[3], (5, EventId(Uuid::from_u128(9)))];
+    for changed in [other, gone] {
+        assert!(matches!(repository.with_keys(&changed).await, Err(StorageError::Unavailable(_))));
+    }
+}
+
+#[tokio::test]
 async fn what_another_writer_was_first_with_is_a_conflict() {
     let (_folder, repository) = repository().await;
     let orders = Changes { new_orders: vec![order("o1")], ..Changes::default() };
@@ -410,7 +425,8 @@ async fn a_database_that_cannot_be_used_is_refused_with_a_reason() {
         assert_eq!(Repository::connect(url).await.unwrap_err(), ConnectError::UnknownScheme);
     }
     let nowhere = Repository::connect("sqlite:///no/such/folder/disputes.db?mode=rwc").await.unwrap_err();
-    assert_eq!(nowhere.to_string(), "the database cannot be opened: unavailable: unable to open database file");
+    let why = "cannot be created: the directory /no/such/folder does not exist";
+    assert_eq!(nowhere.to_string(), format!("the database file /no/such/folder/disputes.db {why}"));
     let secret = Repository::connect("postgres://user:secret@127.0.0.1:1/db").await.unwrap_err().to_string();
     assert!(secret.contains("unavailable") && !secret.contains("secret"), "{secret}");
     let garbled = Repository::connect("postgres://user:secret@host:port/db").await.unwrap_err().to_string();

@@ -1,6 +1,7 @@
 //! Which index SQLite reads each list by.
 
-use sea_orm::{ConnectionTrait as _, QueryTrait, Statement};
+use sea_orm::sea_query::SelectStatement;
+use sea_orm::{ConnectionTrait as _, QueryResult, QueryTrait, Statement};
 
 use super::found::NewerNumbers;
 use super::*;
@@ -211,11 +212,8 @@ async fn each_filter_of_the_orders_has_an_index_behind_it() {
 #[tokio::test]
 async fn each_scan_of_the_events_has_an_index_behind_it() {
     let (_folder, repository) = repository().await;
-    let [buyer, seller] = log::of_party(&parties().buyer, 0, 9, 46);
     let cases = [
         (log::within(0, 9, 46), "sqlite_autoindex_events_1 (seq>? AND seq<?)", false),
-        (buyer, "events_by_buyer (buyer_id=? AND seq>? AND seq<?)", false),
-        (seller, "events_by_seller (seller_id=? AND seq>? AND seq<?)", false),
         (log::with_numbers(vec![1, 2, 3]), "sqlite_autoindex_events_1 (seq=?)", false),
     ];
     for (select, by, is_sorted) in cases {
@@ -227,25 +225,37 @@ async fn each_scan_of_the_events_has_an_index_behind_it() {
     assert!(plan[0].contains("INDEX sqlite_autoindex_disputes_1 (dispute_id=?)"), "{plan:?}");
 }
 
+/// How SQLite reads what a statement asks for: each step with its number and that of the one that it is a part of.
+async fn steps(repository: &Repository, select: &SelectStatement) -> Vec<(i32, i32, String)> {
+    let db_backend = repository.reader.get_database_backend();
+    let Statement { sql, values, .. } = db_backend.build(select);
+    let ask = Statement { sql: format!("EXPLAIN QUERY PLAN {sql}"), values, db_backend };
+    let rows = repository.reader.query_all_raw(ask).await.unwrap();
+    let step = |row: &QueryResult| {
+        (row.try_get("", "id").unwrap(), row.try_get("", "parent").unwrap(), row.try_get("", "detail").unwrap())
+    };
+    rows.iter().map(step).collect()
+}
+
+#[tokio::test]
+async fn the_events_of_a_party_are_read_in_one_statement_and_of_each_role_up_to_the_limit() {
+    let (_folder, repository) = repository().await;
+    let steps = steps(&repository, &log::of_party(&parties().buyer, 0, 9, 46)).await;
+    let searches: Vec<_> = steps.iter().filter(|(_, _, step)| step.contains(" events")).collect();
+    assert_eq!(searches.len(), 2, "{steps:?}");
+    for ((_, parent, step), role) in searches.into_iter().zip(["buyer", "seller"]) {
+        assert_eq!(*step, format!("SEARCH events USING INDEX events_by_{role} ({role}_id=? AND seq>? AND seq<?)"));
+        let is_sorted = |(_, other, step): &(i32, i32, String)| other == parent && step.contains("TEMP B-TREE");
+        assert!(!steps.iter().any(is_sorted), "{steps:?}");
+    }
+}
+
 #[tokio::test]
 async fn the_events_of_each_order_are_read_in_order_up_to_the_limit() {
     let (_folder, repository) = repository().await;
     for orders in [1, 2, 3, 100] {
         let named = (0..orders).map(|number| format!("o{number}")).collect();
-        let Statement { sql, values, .. } =
-            repository.reader.get_database_backend().build(&log::keys_of_orders(named, 0, 9, 46));
-        let ask = Statement {
-            sql: format!("EXPLAIN QUERY PLAN {sql}"),
-            values,
-            db_backend: repository.reader.get_database_backend(),
-        };
-        let rows = repository.reader.query_all_raw(ask).await.unwrap();
-        let steps: Vec<(i32, i32, String)> = rows
-            .iter()
-            .map(|row| {
-                (row.try_get("", "id").unwrap(), row.try_get("", "parent").unwrap(), row.try_get("", "detail").unwrap())
-            })
-            .collect();
+        let steps = steps(&repository, &log::keys_of_orders(named, 0, 9, 46)).await;
         let by_order = "SEARCH events USING INDEX events_by_order (order_id=? AND seq>? AND seq<?)";
         let searches: Vec<_> = steps.iter().filter(|(_, _, step)| step.contains(" events")).collect();
         assert_eq!(searches.len(), usize::try_from(orders).unwrap().next_power_of_two(), "{steps:?}");
