@@ -15,6 +15,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use policy_file::{PolicyFileError, load_policy};
 pub use span::{InvalidSpan, Span};
 
+/// The fewest connections to PostgreSQL with which the service works, and the most that make sense.
+const LEAST_CONNECTIONS: u32 = crate::repository::LEAST_CONNECTIONS;
+const MOST_CONNECTIONS: u32 = 10_000;
+
 /// A resolution centre: the buyer and the seller of a marketplace order settle their disputes by themselves.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "dispute-service", version)]
@@ -64,6 +68,16 @@ pub struct Config {
         default_value = "sqlite://disputes.db?mode=rwc"
     )]
     pub database_url: String,
+    /// How many connections to PostgreSQL this process has at the most; at least 4, and none of them for SQLite.
+    #[arg(
+        long,
+        global = true,
+        env = "DISPUTES_DATABASE_CONNECTIONS",
+        value_name = "COUNT",
+        default_value = "16",
+        value_parser = database_connections
+    )]
+    pub database_connections: u32,
     /// How callers say who they are; `dev` on a loopback address if nothing is said.
     #[arg(long, global = true, env = "DISPUTES_AUTH", value_name = "MODE")]
     pub auth: Option<AuthMode>,
@@ -124,6 +138,19 @@ pub enum LogFormat {
     Text,
     /// For machines: one JSON object a line.
     Json,
+}
+
+/// Enough connections for what the service does, and not more than any server has.
+fn database_connections(text: &str) -> Result<u32, String> {
+    let count = text.parse().map_err(|_| "expected a number of connections".to_owned())?;
+    match count {
+        0..LEAST_CONNECTIONS => {
+            Err("at least 4 connections are needed: to write, to read, for the feed and the deadlines, and to listen"
+                .to_owned())
+        }
+        LEAST_CONNECTIONS..=MOST_CONNECTIONS => Ok(count),
+        _ => Err(format!("at most {MOST_CONNECTIONS} connections")),
+    }
 }
 
 /// A span above zero.
@@ -192,6 +219,9 @@ mod tests {
         for (flag, nothing, why) in [
             ("--max-streams", "0", "zero"),
             ("--max-streams-per-caller", "0", "zero"),
+            ("--database-connections", "3", "at least 4 connections are needed"),
+            ("--database-connections", "many", "expected a number"),
+            ("--database-connections", "1000001", "at most"),
             ("--keepalive", "0s", "expected a span above zero"),
             ("--keepalive", "soon", "an integer and s, m, h or d"),
             ("--max-stream-age", "3651d", "at most 3650d"),

@@ -17,6 +17,9 @@ use tracing_subscriber::EnvFilter;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// A line for each attempt to connect to a database that is away; what that means is said once, by who needs it.
+const QUIET: &str = "sqlx_core::pool=off";
+
 fn main() -> ExitCode {
     stderr::start();
     let code = run();
@@ -111,9 +114,9 @@ fn note_hangups() -> Result<(), ServeError> {
 
 fn start_tracing(format: LogFormat) {
     let asked = std::env::var_os("RUST_LOG").filter(|filter| !filter.is_empty());
-    let parsed = asked.map(|filter| EnvFilter::try_new(filter.to_string_lossy()));
+    let parsed = asked.map(|filter| EnvFilter::try_new(format!("{QUIET},{}", filter.to_string_lossy())));
     let error = parsed.as_ref().and_then(|parsed| parsed.as_ref().err().map(ToString::to_string));
-    let filter = parsed.and_then(Result::ok).unwrap_or_else(|| EnvFilter::new("info"));
+    let filter = parsed.and_then(Result::ok).unwrap_or_else(|| EnvFilter::new(format!("{QUIET},info")));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

@@ -212,13 +212,14 @@ impl Task {
         }
     }
 
-    /// Runs a batch, and again if another replica was first. `None` if somebody else has inserted one of its orders, and
+    /// Runs a batch, and again if another replica was first or if the tables changed under prepared
+    /// statements. `None` if somebody else has inserted one of its orders, and
     /// has not committed.
     async fn attempt_again(&self, batch: &[Waiting]) -> Result<Option<Committed>, StorageError> {
         let mut reruns = 0;
         loop {
             match in_time(self.attempt(batch)).await {
-                Err(StorageError::Conflict) if reruns < RERUNS => reruns += 1,
+                Err(StorageError::Conflict | StorageError::Stale) if reruns < RERUNS => reruns += 1,
                 result => return result,
             }
         }
@@ -228,10 +229,14 @@ impl Task {
         let transaction = self.repository.begin().await?;
         match self.judge_and_write(&transaction, batch).await {
             Ok(Some(committed)) => transaction.commit().await.map(|()| Some(committed)),
-            given_up => {
-                // The first error is the one that counts.
+            Ok(None) => {
+                // Nothing was written that could fail to be undone.
                 let _ = transaction.rollback().await;
-                given_up
+                Ok(None)
+            }
+            Err(error) => {
+                transaction.rollback_after(&error).await;
+                Err(error)
             }
         }
     }

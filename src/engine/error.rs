@@ -40,13 +40,11 @@ impl From<Refusal> for Error {
 impl From<StorageError> for Error {
     fn from(error: StorageError) -> Self {
         match error {
-            StorageError::Unavailable(_)
-            | StorageError::Conflict
-            | StorageError::LockTimeout
-            | StorageError::ReadOnly
-            | StorageError::Stale => Self::Unavailable,
+            StorageError::Unavailable(_) | StorageError::Conflict | StorageError::ReadOnly | StorageError::Stale => {
+                Self::Unavailable
+            }
             StorageError::Busy => Self::Overloaded,
-            StorageError::TimedOut => Self::TimedOut,
+            StorageError::TimedOut | StorageError::LockTimeout => Self::TimedOut,
             StorageError::Corrupt { .. } | StorageError::Failed(_) => Self::Internal(error.to_string()),
         }
     }

@@ -15,11 +15,11 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// Rings for what is committed here and wakes the feed for what is committed elsewhere, for as long as it is polled.
 pub async fn keep_in_touch(bell: Bell, feed: Arc<Feed>, commits: watch::Receiver<i64>) {
-    tokio::join!(ring(&bell, commits), listen(&bell, &feed));
+    tokio::join!(ring(bell.clone(), commits), listen(bell, &feed));
 }
 
 /// Once for a batch, or for several that were committed while it rang.
-async fn ring(bell: &Bell, mut commits: watch::Receiver<i64>) {
+async fn ring(bell: Bell, mut commits: watch::Receiver<i64>) {
     let mut trouble = Trouble::default();
     while commits.changed().await.is_ok() {
         let head = *commits.borrow_and_update();
@@ -30,36 +30,45 @@ async fn ring(bell: &Bell, mut commits: watch::Receiver<i64>) {
     }
 }
 
-async fn listen(bell: &Bell, feed: &Feed) {
+/// A connection that only listens is idle for most of the time, and may be cut for that by what is in between: as long
+/// as a new one can be had, that is no trouble.
+async fn listen(mut bell: Bell, feed: &Feed) {
     let mut trouble = Trouble::default();
     let what = "other replicas are not heard, the log is looked at once a second";
     loop {
         if let Some(mut listener) = trouble.note(bell.listen().await, what) {
             // For what rang before.
             feed.wake();
-            while let Some(head) = trouble.note(listener.next().await, what) {
-                feed.wake_for(head);
-            }
+            let lost = loop {
+                match listener.next().await {
+                    Ok(head) => feed.wake_for(head),
+                    Err(error) => break error,
+                }
+            };
+            tracing::debug!(error = %lost, "the listening connection is lost, another one is made");
         }
         pause(TRY_AGAIN).await;
     }
 }
 
-/// Says once that something does not work, and once that it does again.
+/// Says once that something does not work, when it has failed twice in a row, and once that it does again.
 #[derive(Default)]
-struct Trouble(bool);
+struct Trouble {
+    failures: u32,
+}
 
 impl Trouble {
     fn note<T>(&mut self, result: Result<T, StorageError>, what: &'static str) -> Option<T> {
         match result {
             Ok(value) => {
-                if std::mem::take(&mut self.0) {
+                if std::mem::take(&mut self.failures) > 1 {
                     tracing::info!("the bell works again");
                 }
                 Some(value)
             }
             Err(error) => {
-                if !std::mem::replace(&mut self.0, true) {
+                self.failures = self.failures.saturating_add(1);
+                if self.failures == 2 {
                     tracing::warn!(%error, "{what}");
                 }
                 None

@@ -4,10 +4,9 @@
 use std::time::Duration;
 
 use sea_orm::sqlx::postgres::PgListener;
-use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, DbBackend, Statement, sqlx};
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, Statement, sqlx};
 
-use super::ConnectError;
-use super::connection::{in_time, is_postgres, postgres};
+use super::connection::{Pool, in_time};
 use super::error::{StorageError, of_sqlx};
 
 /// What PostgreSQL calls it.
@@ -18,9 +17,11 @@ const SILENCE: Duration = Duration::from_secs(15);
 
 /// Rings when this replica has committed events, and hears the others. Not within the commands' transactions, whose
 /// commits would wait for one another: on connections of its own.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Bell {
-    pool: DatabaseConnection,
+    notifier: Pool,
+    /// Of one connection.
+    listener: Pool,
 }
 
 /// Hears the bell.
@@ -30,35 +31,37 @@ pub struct Listener {
 }
 
 impl Bell {
-    /// The bell of the database at `url`; none if that is not PostgreSQL, where nobody else needs to be told.
-    pub async fn open(url: &str) -> Result<Option<Self>, ConnectError> {
-        if !is_postgres(url) {
-            return Ok(None);
-        }
-        // One rings, one listens; and one that is lost takes its time to go.
-        let pool = Database::connect(postgres(url, 4)).await?;
-        Ok(Some(Self { pool }))
+    pub(super) fn new(notifier: Pool, listener: Pool) -> Self {
+        Self { notifier, listener }
     }
 
     /// Tells all replicas that the log has grown up to number `head`.
     pub async fn ring(&self, head: i64) -> Result<(), StorageError> {
         let values = [CHANNEL.into(), head.to_string().into()];
         let notify = Statement::from_sql_and_values(DbBackend::Postgres, "SELECT pg_notify($1, $2)", values);
-        let ring = async {
-            self.pool.execute_raw(notify).await?;
-            Ok(())
+        let ring = |connection: DatabaseConnection| {
+            let notify = notify.clone();
+            async move {
+                connection.execute_raw(notify).await?;
+                Ok(())
+            }
         };
-        in_time(ring).await
+        self.notifier.read(ring).await
     }
 
     /// Begins to listen. What rang before is not heard.
-    pub async fn listen(&self) -> Result<Listener, StorageError> {
+    pub async fn listen(&mut self) -> Result<Listener, StorageError> {
+        let connections = self.listener.connections().get_postgres_connection_pool();
         let listen = async {
-            let mut inner = PgListener::connect_with(self.pool.get_postgres_connection_pool()).await?;
+            let mut inner = PgListener::connect_with(connections).await?;
+            inner.eager_reconnect(false);
             inner.listen(CHANNEL).await?;
             Ok(Listener { inner })
         };
-        in_time(async { listen.await.map_err(|error: sqlx::Error| of_sqlx(&error)) }).await
+        let listener = in_time(async { listen.await.map_err(|error: sqlx::Error| of_sqlx(&error)) }).await;
+        // A connection that is lost may take long to go: the next one is of another pool.
+        self.listener = self.listener.another().await?;
+        listener
     }
 }
 

@@ -4,7 +4,7 @@ use sea_orm::sqlx::Error as SqlxError;
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::sqlx::postgres::PgDatabaseError;
 use sea_orm::sqlx::sqlite::SqliteError;
-use sea_orm::{DbErr, RuntimeErr};
+use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
 
 /// What went wrong. The texts never contain a value that was stored or asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -12,7 +12,7 @@ pub enum StorageError {
     /// The database cannot be reached; or it was lost during a COMMIT, whose result is then unknown.
     #[error("unavailable: {0}")]
     Unavailable(String),
-    /// Every connection was in use for as long as a caller waits for one. Nothing was done.
+    /// Every connection was in use, or none could be opened, for as long as a caller waits for one. Nothing was done.
     #[error("every connection was in use")]
     Busy,
     /// The database works, but a statement, or a read of several, took longer than it may. Nothing was written.
@@ -61,10 +61,16 @@ impl StorageError {
 impl From<DbErr> for StorageError {
     fn from(error: DbErr) -> Self {
         match &error {
-            DbErr::ConnectionAcquire(_) => Self::Unavailable("no connection could be had in time".to_owned()),
-            DbErr::Conn(RuntimeErr::SqlxError(error))
-            | DbErr::Exec(RuntimeErr::SqlxError(error))
-            | DbErr::Query(RuntimeErr::SqlxError(error)) => of_sqlx(error),
+            DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) => Self::Busy,
+            DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed) => {
+                Self::Unavailable("the connections are closed".to_owned())
+            }
+            // While connecting everything is about the database: a password that was changed, for instance.
+            DbErr::Conn(RuntimeErr::SqlxError(error)) => match of_sqlx(error) {
+                Self::Failed(what) => Self::Unavailable(what),
+                error => error,
+            },
+            DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) => of_sqlx(error),
             DbErr::Conn(_) => Self::Unavailable(error.to_string()),
             _ => Self::Failed(error.to_string()),
         }
@@ -101,15 +107,56 @@ fn of_database(error: &dyn DatabaseError) -> StorageError {
         return StorageError::Conflict;
     }
     let code = error.code().unwrap_or_default();
-    let what = format!("error {code} of the database, constraint {}", error.constraint().unwrap_or("none"));
+    let is_sqlite = error.try_downcast_ref::<SqliteError>().is_some();
+    let meaning = if is_sqlite { meaning_of_sqlite(&code) } else { meaning_of_postgres(&code) };
+    let what = format!("{meaning} (error {code}, constraint {})", error.constraint().unwrap_or("none"));
     // A statement that is prepared, but no longer fits the tables; its message is in the server's language.
     let routine = error.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::routine);
     if code == "0A000" && routine == Some("RevalidateCachedQuery") {
         return StorageError::Stale;
     }
     match code.parse() {
-        Ok(code) if error.try_downcast_ref::<SqliteError>().is_some() => of_sqlite(code, what),
+        Ok(code) if is_sqlite => of_sqlite(code, what),
         _ => of_postgres(&code, what),
+    }
+}
+
+/// What went wrong, in words; the database's own could quote a value.
+fn meaning_of_postgres(code: &str) -> &'static str {
+    match code {
+        "25006" => "the database takes no writes",
+        "3F000" => "the role's search_path names no schema in which tables could be made",
+        "40001" | "40P01" => "another transaction was in the way",
+        "42501" => "the role lacks a right on a table or schema; GRANT it",
+        "42703" => "a column is missing: the tables are not those of this release",
+        "42P01" => "a table is missing; run `dispute-service migrate`",
+        "42P07" => "a table or an index of this name exists already",
+        "53100" => "the server's disk is full",
+        "53200" => "the server is out of memory",
+        "53300" => "the server, the database or the role has no connection left",
+        "55P03" => "a lock was held for too long",
+        "57014" => "a statement took too long",
+        "57P01" | "57P02" => "the server is shutting down",
+        "57P03" => "the server does not take connections yet",
+        "XX001" | "XX002" => "the server's files are damaged",
+        code if code.starts_with("08") => "the connection was lost",
+        code if code.starts_with("28") => "the server lets the role in no more",
+        code if code.starts_with("58") => "the server cannot read or write its files",
+        _ => "the database refuses a statement",
+    }
+}
+
+/// The same by SQLite's primary result code.
+fn meaning_of_sqlite(code: &str) -> &'static str {
+    match code.parse::<i32>().map(|code| code & 0xff) {
+        Ok(5 | 6) => "another process keeps the file locked",
+        Ok(8) => "the file or its folder can only be read",
+        Ok(10) => "the file cannot be read or written",
+        Ok(11) => "the file is damaged",
+        Ok(13) => "the disk is full",
+        Ok(14) => "the file cannot be opened",
+        Ok(26) => "the file is no SQLite database",
+        _ => "the database refuses a statement",
     }
 }
 
@@ -140,7 +187,9 @@ fn of_postgres(code: &str, what: String) -> StorageError {
         "53100" => StorageError::Unavailable(format!("the disk is full, {what}")),
         "42501" => StorageError::Failed(format!("the database's role may not do that, {what}")),
         // Connection exceptions, insufficient resources, operator intervention, system errors.
-        code if ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)) => StorageError::Unavailable(what),
+        code if ["08", "28", "53", "57", "58"].iter().any(|class| code.starts_with(class)) => {
+            StorageError::Unavailable(what)
+        }
         // We stood still for so long within a transaction that the server ended it.
         // The database, or its tables, are just being restored.
         "25P03" | "3D000" | "42P01" => StorageError::Unavailable(what),

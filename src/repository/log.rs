@@ -2,13 +2,12 @@
 
 use sea_orm::sea_query::{Expr, SelectStatement, SubQueryStatement, UnionType};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, Iterable as _, Order as Direction, QueryFilter as _,
-    QueryOrder as _, QueryResult, QuerySelect as _, QueryTrait as _, Select,
+    ColumnTrait as _, ConnectionTrait, DatabaseConnection, EntityTrait as _, Iterable as _, Order as Direction,
+    QueryFilter as _, QueryOrder as _, QueryResult, QuerySelect as _, QueryTrait as _, Select,
 };
 use uuid::Uuid;
 
 use super::batch::filled_up;
-use super::connection::in_time;
 use super::entity::{dispute, event};
 use super::error::StorageError;
 use super::{Log, LoggedEvent, Repository, rows};
@@ -51,21 +50,21 @@ impl Repository {
         &self,
         seqs: [i64; N],
     ) -> Result<(Log, [Option<EventId>; N]), StorageError> {
-        in_time(log_and_events_at(&self.reader, seqs)).await
+        self.reader.read(|connection| async move { log_and_events_at(&connection, seqs).await }).await
     }
 
     /// The events from number `first` on, in order, and the log at the same moment; for the one who tails the log, on a
     /// connection that the callers' reads leave free.
     pub async fn tail(&self, first: i64, limit: u64) -> Result<(Log, Vec<LoggedEvent>), StorageError> {
-        let read = async {
-            let rows = self.background.query_all(&tail(first, limit)).await?;
+        let read = |connection: DatabaseConnection| async move {
+            let rows = connection.query_all(&tail(first, limit)).await?;
             let log = match rows.first() {
                 Some(row) => log_of(row)?,
-                None => log_and_events_at(&self.background, []).await?.0,
+                None => log_and_events_at(&connection, []).await?.0,
             };
             Ok((log, rows.iter().map(rows::event_of).collect()))
         };
-        in_time(read).await
+        self.background.read(read).await
     }
 
     /// The first events of a scan with a number above `after` and up to `up_to`, in order and at most `limit`.
@@ -76,27 +75,35 @@ impl Repository {
         up_to: i64,
         limit: u64,
     ) -> Result<FoundEvents, StorageError> {
-        let read = async {
+        let read = |connection: DatabaseConnection| async move {
             match scan {
-                EventScan::Everything => self.first_of(within(after, up_to, limit).into_query(), limit).await,
-                EventScan::OfParty(party) => self.first_of(of_party(party, after, up_to, limit), limit).await,
+                EventScan::Everything => {
+                    Self::first_of(&connection, within(after, up_to, limit).into_query(), limit).await
+                }
+                EventScan::OfParty(party) => {
+                    Self::first_of(&connection, of_party(party, after, up_to, limit), limit).await
+                }
                 EventScan::OfOrders(orders) => {
                     let orders = orders.iter().map(OrderId::to_string).collect();
-                    self.of_orders(orders, None, after, up_to, limit).await
+                    Self::of_orders(&connection, orders, None, after, up_to, limit).await
                 }
                 EventScan::OfDisputes(disputes) => {
                     // The order of a dispute never changes.
-                    let orders = orders_of(disputes).into_tuple().all(&self.reader).await?;
-                    self.of_orders(orders, Some(disputes), after, up_to, limit).await
+                    let orders = orders_of(disputes).into_tuple().all(&connection).await?;
+                    Self::of_orders(&connection, orders, Some(disputes), after, up_to, limit).await
                 }
             }
         };
-        in_time(read).await
+        self.reader.read(read).await
     }
 
     /// What a statement reads, which stops at a limit.
-    async fn first_of(&self, select: SelectStatement, limit: u64) -> Result<FoundEvents, StorageError> {
-        let events = all(&self.reader, &select).await?;
+    async fn first_of(
+        connection: &DatabaseConnection,
+        select: SelectStatement,
+        limit: u64,
+    ) -> Result<FoundEvents, StorageError> {
+        let events = all(connection, &select).await?;
         let last = events.last().map(|last| (last.seq, last.id));
         let looked_at = last.filter(|_| events.len() as u64 == limit);
         Ok(FoundEvents { events, looked_at })
@@ -105,7 +112,7 @@ impl Repository {
     /// The first events of these orders, of these disputes only. Their keys are looked at first, and only so many: an
     /// order with very many disputes is read in steps, some of which can find nothing.
     async fn of_orders(
-        &self,
+        connection: &DatabaseConnection,
         orders: Vec<String>,
         disputes: Option<&Vec<DisputeId>>,
         after: i64,
@@ -116,7 +123,7 @@ impl Repository {
             return Ok(FoundEvents { events: Vec::new(), looked_at: None });
         }
         let step = if disputes.is_some() { limit.max(LOOK / orders.len() as u64) } else { limit };
-        let keys = self.reader.query_all(&keys_of_orders(orders, after, up_to, step)).await?;
+        let keys = connection.query_all(&keys_of_orders(orders, after, up_to, step)).await?;
         let (mut wanted, mut looked_at) = (Vec::new(), None);
         let mut is_all = (keys.len() as u64) < step;
         for (key, left) in keys.iter().zip((0..keys.len()).rev()) {
@@ -132,15 +139,18 @@ impl Repository {
                 break;
             }
         }
-        let events = if wanted.is_empty() { Vec::new() } else { self.with_keys(&wanted).await? };
+        let events = if wanted.is_empty() { Vec::new() } else { Self::with_keys(connection, &wanted).await? };
         Ok(FoundEvents { events, looked_at: looked_at.filter(|_| !is_all) })
     }
 
     /// The events with these keys, which are in order. If something else is there by now, as some of them were forgotten
     /// or lost, it is an error: what is there in their place is no continuation.
-    pub(super) async fn with_keys(&self, keys: &[(i64, EventId)]) -> Result<Vec<LoggedEvent>, StorageError> {
+    pub(super) async fn with_keys(
+        connection: &DatabaseConnection,
+        keys: &[(i64, EventId)],
+    ) -> Result<Vec<LoggedEvent>, StorageError> {
         let numbered = with_numbers(keys.iter().map(|(seq, _)| *seq).collect());
-        let events = all(&self.reader, &numbered.into_query()).await?;
+        let events = all(connection, &numbered.into_query()).await?;
         if events.iter().map(|event| (event.seq, event.id)).eq(keys.iter().copied()) {
             return Ok(events);
         }

@@ -29,7 +29,7 @@ mod writing;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sea_orm::{DatabaseConnection, DbBackend};
+use sea_orm::DbBackend;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
@@ -40,8 +40,9 @@ use crate::domain::{
 
 pub use backup::{BackupError, backup};
 pub use bell::{Bell, Listener};
-pub use connection::ConnectError;
+use connection::Pool;
 pub(crate) use connection::in_time;
+pub use connection::{ConnectError, LEAST_CONNECTIONS};
 pub use corrupt::corrupt_rows;
 pub use error::StorageError;
 pub use files::FileError;
@@ -55,25 +56,32 @@ pub use transaction::{LockedCases, Times, Transaction};
 /// The database, behind a pool for what is written, one for plain reads, and one for what goes on in the background.
 #[derive(Debug)]
 pub struct Repository {
-    writer: DatabaseConnection,
-    reader: DatabaseConnection,
+    writer: Pool,
+    reader: Pool,
     /// For the reads of the feed and of the deadlines.
-    background: DatabaseConnection,
+    background: Pool,
     /// One for each read of several statements that can run at once.
     moments: Arc<Semaphore>,
     /// The files of a SQLite database.
     files: Option<Arc<DatabaseFiles>>,
+    bell: Option<Bell>,
 }
 
 impl Repository {
     /// Whether several replicas can share this database, whose clock then decides.
     pub fn is_postgres(&self) -> bool {
-        self.reader.get_database_backend() == DbBackend::Postgres
+        self.reader.backend() == DbBackend::Postgres
+    }
+
+    /// The bell by which replicas notify each other; none on SQLite, where nobody else needs to be told, or if it was
+    /// not wanted.
+    pub fn bell(&self) -> Option<Bell> {
+        self.bell.clone()
     }
 
     /// Applies the schema, or finds it applied. Processes that start at once do not race.
     pub async fn migrate(&self) -> Result<(), SchemaError> {
-        migration::apply(&self.writer).await?;
+        migration::apply(self.writer.connections()).await?;
         Ok(self.watch_files().await?)
     }
 }

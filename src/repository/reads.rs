@@ -2,13 +2,12 @@
 
 use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{
-    ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, Order as Direction, QueryFilter as _,
-    QueryOrder as _, QueryResult, QuerySelect as _, QueryTrait as _, Select, SelectTwo, Statement,
+    ColumnTrait as _, Condition, ConnectionTrait, DatabaseConnection, EntityTrait as _, Order as Direction,
+    QueryFilter as _, QueryOrder as _, QueryResult, QuerySelect as _, QueryTrait as _, Select, SelectTwo, Statement,
 };
 
 use super::batch::filled_up;
 use super::codes::Code as _;
-use super::connection::in_time;
 use super::corrupt::{fetch, model, note};
 use super::entity::{OPEN, PENDING, dispute, order};
 use super::error::StorageError;
@@ -21,13 +20,16 @@ use crate::domain::{
 impl Repository {
     /// The database's clock.
     pub async fn database_time(&self) -> Result<Timestamp, StorageError> {
-        in_time(database_time(&self.background)).await
+        self.background.read(|connection| async move { database_time(&connection).await }).await
     }
 
     /// The order with this id.
     pub async fn order(&self, id: &OrderId) -> Result<Option<Order>, StorageError> {
-        let read = fetch(order::Entity::find_by_id(id.as_str()), &self.reader);
-        in_time(read).await?.pop().map(|row| rows::order_from(row.map_err(|broken| broken.error)?)).transpose()
+        let read = |connection: DatabaseConnection| async move {
+            fetch(order::Entity::find_by_id(id.as_str()), &connection).await
+        };
+        let read = self.reader.read(read).await?.pop();
+        read.map(|row| rows::order_from(row.map_err(|broken| broken.error)?)).transpose()
     }
 
     /// An order with its open disputes and with those of `ended_too` that ended, as they were at one moment.
@@ -44,9 +46,10 @@ impl Repository {
     /// The dispute with this id, in its case: with its order, and with the open disputes of that, as they were at one
     /// moment.
     pub async fn dispute(&self, id: DisputeId) -> Result<Option<Found>, StorageError> {
-        let read = async { Ok(self.reader.query_all(&case_of(id).into_query()).await?) };
+        let read =
+            |connection: DatabaseConnection| async move { Ok(connection.query_all(&case_of(id).into_query()).await?) };
         let (mut order, mut disputes) = (None, Vec::new());
-        for row in &in_time(read).await? {
+        for row in &self.reader.read(read).await? {
             order = order.or_else(|| Some(model::<order::Entity>(row, "B_")));
             disputes.push(model::<dispute::Entity>(row, "A_"));
         }
@@ -67,9 +70,11 @@ impl Repository {
         window_start: Timestamp,
         window_end: Timestamp,
     ) -> Result<SellerStanding, StorageError> {
-        let select = ended_orders(seller, window_start, window_end);
-        let read = async { Ok(select.into_tuple().all(&self.reader).await?) };
-        let counts: Vec<(i16, bool, i64)> = in_time(read).await?;
+        let read = |connection| async move {
+            let select = ended_orders(seller, window_start, window_end);
+            Ok(select.into_tuple().all(&connection).await?)
+        };
+        let counts: Vec<(i16, bool, i64)> = self.reader.read(read).await?;
         let orders = |ended: OrderStatus, counted: &[bool]| {
             let those = counts.iter().filter(|(status, counts, _)| *status == ended.code() && counted.contains(counts));
             those.map(|(_, _, orders)| u64::try_from(*orders).unwrap_or_default()).sum()
@@ -96,7 +101,10 @@ impl Repository {
     }
 
     async fn deadlines(&self, select: Select<dispute::Entity>) -> Result<Vec<Deadline>, StorageError> {
-        let read = async { Ok(self.background.query_all(&select.into_query()).await?) };
+        let read = |connection: DatabaseConnection| {
+            let select = select.clone();
+            async move { Ok(connection.query_all(&select.into_query()).await?) }
+        };
         // One row that makes no sense must not hide the others. Of an instant that makes none the deadline has
         // passed: it is found out where the dispute cannot be expired, and set aside.
         let deadline = |row: &QueryResult| {
@@ -104,7 +112,7 @@ impl Repository {
             let (dispute, order): (_, String) = (row.try_get_by_index(1).ok()?, row.try_get_by_index(2).ok()?);
             Some(Deadline { time, dispute: DisputeId(dispute), order: OrderId::stored(&order) })
         };
-        Ok(in_time(read).await?.iter().filter_map(deadline).collect())
+        Ok(self.background.read(read).await?.iter().filter_map(deadline).collect())
     }
 }
 

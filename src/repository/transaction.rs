@@ -11,15 +11,15 @@ use std::sync::Arc;
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, LockBehavior, LockType, OnConflict, Query};
 use sea_orm::{
-    AccessMode, ColumnTrait as _, Condition, ConnectionTrait as _, DatabaseTransaction, DbBackend, EntityTrait,
-    IsolationLevel, Iterable as _, Order as Direction, QueryFilter as _, QueryOrder as _, QuerySelect as _, Select,
-    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait as _,
+    AccessMode, ColumnTrait as _, Condition, ConnectionTrait as _, DatabaseConnection, DatabaseTransaction, DbBackend,
+    EntityTrait, IsolationLevel, Iterable as _, Order as Direction, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, Select, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait as _,
 };
 use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::batch::{filled_up, insert_all};
-use super::connection::{ACQUIRE_TIMEOUT, in_time};
+use super::connection::{Pool, TURN_TIMEOUT};
 use super::corrupt::{Broken, Fetched, fetch, sound};
 use super::entity::{dispute, event, event_log, idempotency_key, order};
 use super::error::StorageError;
@@ -27,8 +27,8 @@ use super::files::DatabaseFiles;
 use super::{Changes, IdempotencyRecord, Repository, log, reads, rows};
 use crate::domain::{Case, DisputeId, DisputeKind, Order, OrderId, StoredDispute, Subject, Timestamp};
 
-/// What a transaction is begun with: on PostgreSQL its default, READ COMMITTED, in which each statement sees
-/// what was committed before it.
+/// What a transaction is begun with: on PostgreSQL the default of our sessions, READ COMMITTED, in which each statement
+/// sees what was committed before it.
 pub(super) fn begun(sqlite_mode: SqliteTransactionMode) -> TransactionOptions {
     TransactionOptions { sqlite_transaction_mode: Some(sqlite_mode), ..TransactionOptions::default() }
 }
@@ -54,6 +54,8 @@ fn snapshot(backend: DbBackend) -> TransactionOptions {
 pub struct Transaction {
     pub(super) inner: DatabaseTransaction,
     files: Option<Arc<DatabaseFiles>>,
+    /// Where its connection belongs.
+    writer: Pool,
 }
 
 /// How long an insertion waits for another transaction that has inserted the same order, and has not committed …
@@ -124,21 +126,27 @@ impl Repository {
     /// transaction. Who goes away before, while too many others read, leaves nothing behind.
     pub(super) async fn at_one_moment<T: Send + 'static, F: Future<Output = Result<T, StorageError>> + Send>(
         &self,
-        read: impl FnOnce(Moment) -> F + Send + 'static,
+        read: impl FnOnce(Moment) -> F + Clone + Send + Sync + 'static,
     ) -> Result<T, StorageError> {
-        let (reader, turn) = (self.reader.clone(), self.moments.clone().acquire_owned());
-        let turn = tokio::time::timeout(ACQUIRE_TIMEOUT, turn).await;
-        let turn = turn.map_err(|_| StorageError::Unavailable("too many reads are waiting".to_owned()))?;
+        let turn = tokio::time::timeout(TURN_TIMEOUT, self.moments.clone().acquire_owned()).await;
+        let turn = turn.map_err(|_| StorageError::Busy)?;
+        let reader = self.reader.clone();
         let task = async move {
-            let moment = Arc::new(reader.begin_with_options(snapshot(reader.get_database_backend())).await?);
-            let found = read(moment.clone()).await?;
-            if let Some(transaction) = Arc::into_inner(moment) {
-                transaction.commit().await?;
-            }
+            let read = &read;
+            let read = |connection: DatabaseConnection| async move {
+                let options = snapshot(connection.get_database_backend());
+                let moment = Arc::new(connection.begin_with_options(options).await?);
+                let found = read.clone()(moment.clone()).await?;
+                if let Some(transaction) = Arc::into_inner(moment) {
+                    transaction.commit().await?;
+                }
+                Ok(found)
+            };
+            let found = reader.read(read).await;
             drop(turn);
-            Ok(found)
+            found
         };
-        let read = tokio::spawn(in_time(task).in_current_span()).await;
+        let read = tokio::spawn(task.in_current_span()).await;
         read.unwrap_or_else(|_| Err(StorageError::Failed("a read ended without an answer".to_owned())))
     }
 
@@ -147,8 +155,8 @@ impl Repository {
         if let Some(files) = &self.files {
             files.require()?;
         }
-        let inner = self.writer.begin_with_options(begun(SqliteTransactionMode::Immediate)).await?;
-        Ok(Transaction { inner, files: self.files.clone() })
+        let inner = self.writer.begin(|| begun(SqliteTransactionMode::Immediate)).await?;
+        Ok(Transaction { inner, writer: self.writer.clone(), files: self.files.clone() })
     }
 }
 
@@ -352,7 +360,11 @@ impl Transaction {
 
     /// Commits. After an error it is not known whether anything was written, unless it is a conflict.
     pub async fn commit(self) -> Result<(), StorageError> {
-        match self.inner.commit().await.map_err(StorageError::from) {
+        let committed = self.inner.commit().await.map_err(StorageError::from);
+        if let Err(error) = &committed {
+            self.writer.renew_after(error);
+        }
+        match committed {
             Err(StorageError::Failed(what)) => Err(StorageError::Unavailable(format!("the commit failed: {what}"))),
             Err(error) => Err(error),
             // What was committed to files that are gone by now is nowhere.
@@ -363,6 +375,14 @@ impl Transaction {
     /// Undoes everything.
     pub async fn rollback(self) -> Result<(), StorageError> {
         Ok(self.inner.rollback().await?)
+    }
+
+    /// Undoes everything after an error. If the connections of this kind would only repeat it, as those to a server that
+    /// became a standby, they are closed, and the same can be tried again on new ones.
+    pub async fn rollback_after(self, error: &StorageError) {
+        self.writer.renew_after(error);
+        // The first error is the one that counts.
+        let _ = self.inner.rollback().await;
     }
 }
 

@@ -37,14 +37,14 @@ impl Repository {
         let write = async {
             // Where SQLite's log was moved into the database, it has room for itself, but not for long.
             files.find_room().await?;
-            self.writer.execute_unprepared(SQLITE_PROBE).await?;
+            self.writer.connections().execute_unprepared(SQLITE_PROBE).await?;
             files.require()
         };
         tokio::time::timeout(WRITE_TIMEOUT, write).await.map_err(|_| StorageError::TimedOut)?
     }
 
     async fn probe_postgres(&self) -> Result<(), StorageError> {
-        let pool = self.writer.get_postgres_connection_pool();
+        let pool = self.writer.connections().get_postgres_connection_pool();
         let acquired = tokio::time::timeout(WRITE_TIMEOUT, pool.acquire()).await.map_err(|_| StorageError::TimedOut)?;
         let mut connection = acquired.map_err(|error| of_sqlx(&error))?;
         let write = tokio::time::timeout(WRITE_TIMEOUT, connection.execute(AssertSqlSafe(POSTGRES_PROBE))).await;
@@ -63,14 +63,14 @@ impl Repository {
         let Some(files) = &self.files else { return Ok(()) };
         // Changes the first page, and brings it into the file.
         let mark = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA wal_checkpoint(PASSIVE)");
-        self.writer.execute_unprepared(&mark).await?;
+        self.writer.connections().execute_unprepared(&mark).await?;
         files.watch()
     }
 
     /// Whether the database answers at all.
     pub async fn probe_read(&self) -> Result<(), StorageError> {
-        let ask = Statement::from_string(self.background.get_database_backend(), "SELECT 1");
-        let answer = tokio::time::timeout(READ_TIMEOUT, self.background.query_one_raw(ask)).await;
+        let ask = Statement::from_string(self.background.backend(), "SELECT 1");
+        let answer = tokio::time::timeout(READ_TIMEOUT, self.background.connections().query_one_raw(ask)).await;
         answer.map_err(|_| StorageError::TimedOut)?.map(drop).map_err(StorageError::from)
     }
 
@@ -85,8 +85,11 @@ impl Repository {
     /// Closes the database. A SQLite database is one file then, unless another process has it open.
     pub async fn close(&self) {
         let Some(files) = &self.files else {
-            let _ =
-                tokio::join!(self.background.close_by_ref(), self.reader.close_by_ref(), self.writer.close_by_ref());
+            let _ = tokio::join!(
+                self.background.connections().close_by_ref(),
+                self.reader.connections().close_by_ref(),
+                self.writer.connections().close_by_ref()
+            );
             return;
         };
         if files.loss_so_far().is_some_and(|loss| loss.is_overwritten) {
@@ -95,7 +98,7 @@ impl Repository {
         }
         self.close_readers().await;
         self.empty_log().await;
-        let _ = self.writer.close_by_ref().await;
+        let _ = self.writer.connections().close_by_ref().await;
         if files.loss_so_far().is_none() && !files.is_one_file() {
             let database = files.path().display();
             tracing::warn!(
@@ -110,7 +113,8 @@ impl Repository {
     pub async fn abandon(&self) {
         let Some(loss) = self.files.as_ref().and_then(|files| files.loss_so_far()) else { return };
         // First of all: as long as this connection is open, no other one is the last.
-        let writer = tokio::time::timeout(LAST_BATCH, self.writer.get_sqlite_connection_pool().acquire()).await;
+        let writer =
+            tokio::time::timeout(LAST_BATCH, self.writer.connections().get_sqlite_connection_pool().acquire()).await;
         if !loss.is_overwritten {
             drop(writer);
             self.close_readers().await;
@@ -126,7 +130,9 @@ impl Repository {
     }
 
     async fn close_readers(&self) {
-        let close = async { tokio::join!(self.background.close_by_ref(), self.reader.close_by_ref()) };
+        let close = async {
+            tokio::join!(self.background.connections().close_by_ref(), self.reader.connections().close_by_ref())
+        };
         if tokio::time::timeout(LAST_READS, close).await.is_err() {
             tracing::warn!("some reads did not end in time");
         }
@@ -134,7 +140,7 @@ impl Repository {
 
     /// Moves everything from the write-ahead log into the database.
     async fn empty_log(&self) {
-        let moved = self.writer.execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)").await;
+        let moved = self.writer.connections().execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)").await;
         if let Err(error) = moved.map_err(StorageError::from) {
             tracing::error!(%error, "the write-ahead log cannot be moved into the database: copy both files");
         }

@@ -140,7 +140,7 @@ pub async fn run(
     };
     let mut shutdown = pin!(shutdown);
     let repository = tokio::select! {
-        opened = Repository::connect(&config.database_url) => Arc::new(opened?),
+        opened = Repository::open(&config.database_url, config.database_connections, config.notify) => Arc::new(opened?),
         () = &mut shutdown => return Ok(()),
     };
     let served = serve(config, listener, clock, shutdown, settings, repository.clone()).await;
@@ -165,7 +165,7 @@ async fn serve(
     repository: Arc<Repository>,
 ) -> Result<(), ServeError> {
     let (bell, feed) = tokio::select! {
-        prepared = prepare(config, repository.clone()) => prepared?,
+        prepared = prepare(repository.clone()) => prepared?,
         // Another process may migrate for a long time.
         () = &mut shutdown => return Ok(()),
     };
@@ -261,8 +261,8 @@ async fn serve(
 }
 
 /// Brings the database to the schema of this version, and begins to read its log.
-async fn prepare(config: &Config, repository: Arc<Repository>) -> Result<(Option<Bell>, Arc<Feed>), ServeError> {
+async fn prepare(repository: Arc<Repository>) -> Result<(Option<Bell>, Arc<Feed>), ServeError> {
     repository.migrate().await?;
-    let bell = if config.notify { Bell::open(&config.database_url).await? } else { None };
+    let bell = repository.bell();
     Ok((bell, Arc::new(Feed::new(repository).await?)))
 }

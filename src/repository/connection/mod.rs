@@ -1,38 +1,45 @@
 //! How each database is opened: what holds for both, `postgres` and `sqlite` for each.
 
+mod causes;
+mod pool;
+mod pooler;
 mod postgres;
+mod session;
+mod sizes;
 mod sqlite;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::{ConnectOptions, Database, DbErr, RuntimeErr, sqlx};
+use sea_orm::{ConnectOptions, DbErr, RuntimeErr, sqlx};
 use tokio::sync::Semaphore;
 
-use super::Repository;
 use super::error::StorageError;
 use super::files::FileError;
-pub(super) use postgres::postgres;
+use super::{Bell, Repository};
+pub(super) use pool::Pool;
+use sizes::Connections;
 pub(super) use sqlite::open_to_copy;
 
-/// How long to wait for a connection before saying that there is none.
-pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long to wait for a connection before asking why there is none.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a caller waits for its turn before it is told that there is too much to do.
+pub(super) const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a piece of work with the database may take before the database is taken for gone. One that vanished without
 /// a word does not answer, and TCP alone would notice after a quarter of an hour.
-const PATIENCE: Duration = Duration::from_secs(15);
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How many connections there are for plain reads on each database …
-const POSTGRES_READERS: u32 = 8;
-/// … and how many of them reads of several statements leave alone: lists, however many are asked for, must not keep
-/// the callers' single reads waiting.
+/// How many readers reads of several statements leave alone, if there are more: lists, however many are asked for, must
+/// not keep the callers' single reads waiting.
 const FREE_READERS: u32 = 2;
-
-/// How many connections the feed and the deadlines share: no caller keeps them waiting.
-const POSTGRES_BACKGROUND: u32 = 2;
 
 /// How many prepared statements a connection keeps: about a dozen texts, each in ten sizes.
 const STATEMENTS: usize = 512;
+
+/// The fewest connections to PostgreSQL with which the service works.
+pub const LEAST_CONNECTIONS: u32 = Connections::LEAST;
 
 /// Why a database cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +62,26 @@ pub enum ConnectError {
     /// The URL cannot be read. It may hold a password: it is not repeated, nor is a part of it.
     #[error("the database URL is not valid")]
     InvalidUrl,
+    /// A PostgreSQL that cannot be used: the cause, and what to do.
+    #[error("the database cannot be opened: {0}")]
+    Unusable(String),
+    /// A pooler that does not keep a session for each connection.
+    #[error(
+        "the database cannot be opened: a pooler stands in front of it and lends its connections for a transaction or a \
+         statement only, so that settings, prepared statements and LISTEN would be lost; transaction pooling and \
+         statement pooling are not supported, use pool_mode=session or connect to the server itself"
+    )]
+    NoSessions,
+    /// Not enough connections.
+    #[error(
+        "the database gives this process {opened} connections, and at least {} are needed; raise max_connections, the \
+         limit of the role or database, or the pooler's pool_size",
+        Connections::LEAST
+    )]
+    TooFewConnections {
+        /// How many could be opened.
+        opened: u32,
+    },
     /// It does not answer, or not as it should.
     #[error("the database cannot be opened: {0}")]
     Failed(#[from] StorageError),
@@ -78,14 +105,24 @@ impl From<DbErr> for ConnectError {
 }
 
 impl Repository {
-    /// Opens the database at `url`: `sqlite://FILE?mode=rwc` or `postgres://…`.
+    /// Opens the database at `url`, `sqlite://FILE?mode=rwc` or `postgres://…`, with as few connections as work: for
+    /// what does not serve.
     pub async fn connect(url: &str) -> Result<Self, ConnectError> {
+        Self::open(url, LEAST_CONNECTIONS, false).await
+    }
+
+    /// Opens the database at `url` with up to so many connections, if it is PostgreSQL, and with what replicas need to
+    /// notify each other if that is wanted.
+    pub async fn open(url: &str, connections: u32, notify: bool) -> Result<Self, ConnectError> {
         if is_postgres(url) {
-            // sqlx pings a connection when it is released: with two, the next batch takes the other one.
-            let writer = Database::connect(postgres(url, 2)).await?;
-            let reader = Database::connect(postgres(url, POSTGRES_READERS)).await?;
-            let background = Database::connect(postgres(url, POSTGRES_BACKGROUND)).await?;
-            Ok(Self { writer, reader, background, moments: moments(POSTGRES_READERS), files: None })
+            let too_few = ConnectError::TooFewConnections { opened: connections };
+            let wanted = Connections::share(connections, notify).ok_or(too_few)?;
+            let pools = postgres::open(url, wanted).await?;
+            let moments = moments(pools.connections.readers);
+            let postgres::Pools { writer, reader, background, notifier, listener, connections: _ } = pools;
+            let notifier = notifier.unwrap_or_else(|| background.clone());
+            let bell = listener.map(|listener| Bell::new(notifier, listener));
+            Ok(Self { writer, reader, background, moments, bell, files: None })
         } else if !url.starts_with("sqlite:") {
             Err(ConnectError::UnknownScheme)
         } else if url.contains(":memory:") || url.contains("mode=memory") {
@@ -104,11 +141,11 @@ pub(super) fn is_postgres(url: &str) -> bool {
 /// Does a piece of work with the database, or gives up: then it is not known whether it was done.
 pub(crate) async fn in_time<T>(work: impl Future<Output = Result<T, StorageError>>) -> Result<T, StorageError> {
     let silent = |_| Err(StorageError::Unavailable("the database does not answer".to_owned()));
-    tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(silent)
+    tokio::time::timeout(DATABASE_TIMEOUT, work).await.unwrap_or_else(silent)
 }
 
 fn moments(readers: u32) -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(readers.saturating_sub(FREE_READERS) as usize))
+    Arc::new(Semaphore::new(readers.saturating_sub(FREE_READERS).max(1) as usize))
 }
 
 fn common(url: &str, connections: u32) -> ConnectOptions {

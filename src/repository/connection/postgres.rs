@@ -1,51 +1,303 @@
-//! How PostgreSQL is opened.
+//! How PostgreSQL is opened: how many connections there are, what for, and what each must be.
 
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use sea_orm::sqlx::postgres::PgConnection;
-use sea_orm::sqlx::{Connection as _, Row as _};
-use sea_orm::{ConnectOptions, sqlx};
+use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
+use sea_orm::sqlx::{self, ConnectOptions as _, Connection as _, Row as _};
+use sea_orm::{ConnectOptions, Database};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
 
-use super::{ACQUIRE_TIMEOUT, STATEMENTS, common};
+use super::causes::{SILENT, cause};
+use super::pool::{Pool, Renewal};
+use super::session::{APPLICATION, Unfit, prepare};
+use super::{ACQUIRE_TIMEOUT, ConnectError, Connections, STATEMENTS, common, pooler};
+use crate::clock::{pause, real_now};
 
 /// A connection that was idle for less than this is taken for good …
-const WITHOUT_A_QUESTION: Duration = Duration::from_secs(1);
+const PING_AFTER_IDLE: Duration = Duration::from_secs(1);
 /// … and another one if it answers within this.
-const SIGN_OF_LIFE: Duration = Duration::from_millis(500);
+const PING_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What PostgreSQL does for us when a replica, or what is between us, stops moving: nobody holds a lock, above all not
-/// the one on the head of the log, for longer than this.
-const POSTGRES_BOUNDS: [(&str, &str); 7] = [
-    ("lock_timeout", "10s"),
-    ("statement_timeout", "10s"),
-    ("idle_in_transaction_session_timeout", "5s"),
-    ("tcp_keepalives_idle", "10"),
-    ("tcp_keepalives_interval", "5"),
-    ("tcp_keepalives_count", "3"),
-    ("tcp_user_timeout", "20s"),
-];
+/// What is known of a server is good for this long.
+const CONDITION_LIFE: Duration = Duration::from_millis(500);
 
-pub(in crate::repository) fn postgres(url: &str, connections: u32) -> ConnectOptions {
+/// How long a server that had no connection left is taken to have none.
+const FULL_FOR: Duration = Duration::from_secs(10);
+
+/// How long to wait before a server that is not there yet is tried again.
+const TRY_AGAIN: Duration = Duration::from_millis(100);
+
+/// The server behind the pools.
+#[derive(Debug)]
+pub(in crate::repository) struct Server {
+    url: String,
+    options: PgConnectOptions,
+    /// All pools but the one that listens. First the one in the background, which is never busy for long.
+    pools: OnceLock<Vec<PgPool>>,
+    last: tokio::sync::Mutex<Option<(Instant, Condition)>>,
+    /// When it was last found to have no connection left.
+    full: Mutex<Option<Instant>>,
+}
+
+/// How a server is, seen from here.
+#[derive(Clone, Debug)]
+pub(super) enum Condition {
+    /// It answers.
+    Works,
+    /// It has no connection left for us.
+    IsFull,
+    /// It cannot be used, and why.
+    IsAway(String),
+}
+
+/// The pools of a server.
+#[derive(Debug)]
+pub(super) struct Pools {
+    pub(super) writer: Pool,
+    pub(super) reader: Pool,
+    pub(super) background: Pool,
+    pub(super) notifier: Option<Pool>,
+    pub(super) listener: Option<Pool>,
+    /// How many connections there are.
+    pub(super) connections: Connections,
+}
+
+/// Opens as many connections as are wanted, or as there are. Before that it makes sure that the server can be used, and
+/// that what stands in front of it keeps sessions.
+pub(super) async fn open(url: &str, wanted: Connections) -> Result<Pools, ConnectError> {
+    let server = Arc::new(Server::at(url)?);
+    server.require_usable().await?;
+    let mut connections = wanted;
+    loop {
+        let pools = server.pools(connections).await?;
+        let opened = pools.open_all().await;
+        if opened >= connections.sum() {
+            let kept = [&pools.background, &pools.reader, &pools.writer].into_iter().chain(&pools.notifier);
+            let kept = kept.map(|pool| pool.connections().get_postgres_connection_pool().clone());
+            let _ = server.pools.set(kept.collect());
+            tell(wanted.sum(), &pools.connections);
+            return Ok(pools);
+        }
+        pools.close().await;
+        connections = connections.within(opened).ok_or(ConnectError::TooFewConnections { opened })?;
+    }
+}
+
+/// Says how many connections there are, and what for.
+fn tell(wanted: u32, connections: &Connections) {
+    let Connections { writers, readers, background, notifiers } = *connections;
+    let opened = connections.sum();
+    if opened < wanted {
+        let what = "the database has fewer connections for this process than it may have";
+        tracing::warn!(wanted, opened, writers, readers, background, notifiers, "{what}");
+    } else {
+        tracing::info!(opened, writers, readers, background, notifiers, "connections to the database");
+    }
+}
+
+impl Server {
+    fn at(url: &str) -> Result<Self, ConnectError> {
+        let options: PgConnectOptions = url.parse().map_err(|error| ConnectError::Unusable(cause(&error)))?;
+        let options = fitted(options).disable_statement_logging();
+        // SeaORM knows the longer scheme not.
+        let url = url.replacen("postgresql://", "postgres://", 1);
+        Ok(Self { url, options, pools: OnceLock::new(), last: tokio::sync::Mutex::default(), full: Mutex::default() })
+    }
+
+    /// Makes sure that the server can be used, with a sentence if it cannot. One that is just starting is waited for.
+    async fn require_usable(&self) -> Result<(), ConnectError> {
+        let began = real_now();
+        let (mut one, mut other) = loop {
+            let error = match self.two().await {
+                Ok(two) => break two,
+                Err(error) => error,
+            };
+            if !passes(&error) || began.elapsed() >= ACQUIRE_TIMEOUT {
+                return Err(ConnectError::Unusable(cause(&error)));
+            }
+            pause(TRY_AGAIN).await;
+        };
+        let judged = async {
+            // Before anything is set: behind a pooler that keeps no sessions it would be set for somebody else.
+            if !pooler::keeps_sessions(&mut one, &mut other).await? {
+                return Ok(false);
+            }
+            prepare(&mut one).await.map(|()| true)
+        };
+        let judged = timeout(ACQUIRE_TIMEOUT, judged).await;
+        close(one).await;
+        close(other).await;
+        match judged {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err(ConnectError::NoSessions),
+            Ok(Err(unfit)) => Err(ConnectError::Unusable(unfit.to_sentence())),
+            Err(_) => Err(ConnectError::Unusable(SILENT.to_owned())),
+        }
+    }
+
+    async fn two(&self) -> Result<(PgConnection, PgConnection), sqlx::Error> {
+        let connect =
+            || async { timeout(ACQUIRE_TIMEOUT, self.options.connect()).await.map_err(|_| sqlx::Error::PoolTimedOut)? };
+        let one = connect().await?;
+        Ok((one, connect().await?))
+    }
+
+    /// How the server is: found out once for all who want to know it.
+    pub(super) async fn condition(&self) -> Condition {
+        let mut last = self.last.lock().await;
+        if let Some((when, condition)) = &*last
+            && when.elapsed() < CONDITION_LIFE
+        {
+            return condition.clone();
+        }
+        let condition = self.examine().await;
+        *last = Some((real_now(), condition.clone()));
+        condition
+    }
+
+    async fn examine(&self) -> Condition {
+        let attempt = async {
+            let mut connection = self.options.connect().await?;
+            let prepared = prepare(&mut connection).await;
+            close(connection).await;
+            prepared
+        };
+        let is_full = match timeout(ACQUIRE_TIMEOUT / 2, attempt).await {
+            Ok(Ok(())) => false,
+            Ok(Err(Unfit::Failed(sqlx::Error::Database(error)))) if error.code().as_deref() == Some("53300") => true,
+            Ok(Err(unfit)) => return Condition::IsAway(unfit.to_sentence()),
+            // A pooler that has no connection left lets new ones wait.
+            Err(_) if self.answers().await => true,
+            Err(_) => return Condition::IsAway(SILENT.to_owned()),
+        };
+        if is_full {
+            *self.full.lock().unwrap_or_else(PoisonError::into_inner) = Some(real_now());
+            return Condition::IsFull;
+        }
+        Condition::Works
+    }
+
+    /// Whether it answers on a connection that we have.
+    async fn answers(&self) -> bool {
+        let Some(background) = self.pools.get().and_then(|pools| pools.first()) else { return false };
+        let ping = async { background.acquire().await?.ping().await };
+        matches!(timeout(PING_TIMEOUT, ping).await, Ok(Ok(())))
+    }
+
+    /// Whether it had no connection left a short while ago.
+    pub(super) fn is_full(&self) -> bool {
+        let full = *self.full.lock().unwrap_or_else(PoisonError::into_inner);
+        full.is_some_and(|since| since.elapsed() < FULL_FOR)
+    }
+
+    /// Closes a connection that another pool does not use just now, so that this one can have it.
+    pub(super) async fn make_room_for(&self, pool: &PgPool) {
+        let others =
+            self.pools.get().into_iter().flatten().filter(|other| !std::ptr::eq(other.options(), pool.options()));
+        let idle = others.max_by_key(|other| other.num_idle()).and_then(PgPool::try_acquire);
+        if let Some(idle) = idle {
+            let _ = timeout(PING_TIMEOUT, idle.close()).await;
+        }
+    }
+
+    async fn pools(self: &Arc<Self>, connections: Connections) -> Result<Pools, ConnectError> {
+        let Connections { writers, readers, background, notifiers } = connections;
+        let listener = if notifiers > 0 { Some(self.pool(1).await?) } else { None };
+        let notifier = if notifiers > 1 { Some(self.pool(1).await?) } else { None };
+        Ok(Pools {
+            writer: self.pool(writers).await?,
+            reader: self.pool(readers).await?,
+            background: self.pool(background).await?,
+            notifier,
+            listener,
+            connections,
+        })
+    }
+
+    /// A pool of at most so many connections, none of which is open yet.
+    pub(super) async fn pool(self: &Arc<Self>, connections: u32) -> Result<Pool, ConnectError> {
+        let renewal = Renewal::default();
+        let pool = Database::connect(options(&self.url, connections, &renewal)).await?;
+        Ok(Pool::of_server(pool, self.clone(), renewal))
+    }
+}
+
+impl Unfit {
+    fn to_sentence(&self) -> String {
+        match self {
+            Self::Failed(error) => cause(error),
+            Self::Standby | Self::Encoding { .. } | Self::Setting { .. } => self.to_string(),
+        }
+    }
+}
+
+impl Pools {
+    fn all(&self) -> impl Iterator<Item = &Pool> {
+        [&self.writer, &self.reader, &self.background].into_iter().chain(&self.notifier).chain(&self.listener)
+    }
+
+    /// Opens every connection. Answers how many could be opened.
+    async fn open_all(&self) -> u32 {
+        let mut opening = JoinSet::new();
+        for pool in self.all() {
+            let pool = pool.connections().get_postgres_connection_pool();
+            for _ in 0..pool.options().get_max_connections() {
+                let pool = pool.clone();
+                opening.spawn(async move { pool.acquire().await });
+            }
+        }
+        // Held until the last: none is counted twice.
+        let opened = opening.join_all().await.into_iter().filter_map(Result::ok);
+        u32::try_from(opened.collect::<Vec<_>>().len()).unwrap_or(u32::MAX)
+    }
+
+    async fn close(&self) {
+        for pool in self.all() {
+            pool.connections().get_postgres_connection_pool().close().await;
+        }
+    }
+}
+
+/// Whether an error while connecting can pass by itself.
+fn passes(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
+        sqlx::Error::Database(error) => matches!(error.code().as_deref(), Some("53300" | "57P03")),
+        _ => false,
+    }
+}
+
+async fn close(connection: PgConnection) {
+    let _ = timeout(PING_TIMEOUT, connection.close()).await;
+}
+
+/// With which options every connection is made. No start-up parameter that a pooler does not know by default.
+fn fitted(options: PgConnectOptions) -> PgConnectOptions {
+    options.statement_cache_capacity(STATEMENTS).extra_float_digits(None).application_name(APPLICATION)
+}
+
+fn options(url: &str, connections: u32, renewal: &Renewal) -> ConnectOptions {
     let mut options = common(url, connections);
-    options.set_application_name("dispute-service");
-    options.map_sqlx_postgres_pool_opts(|pool| {
-        let pool = pool.after_release(|connection, _| Box::pin(is_outside(connection)));
-        pool.before_acquire(|connection, idle| Box::pin(is_alive(connection, idle.idle_for)))
+    // None is opened by sqlx itself: while it tries, which can be for a minute, it would keep a place of the pool.
+    options.min_connections(0).connect_lazy(true);
+    let (taken, released) = (renewal.clone(), renewal.clone());
+    options.map_sqlx_postgres_pool_opts(move |pool| {
+        let (taken, released) = (taken.clone(), released.clone());
+        pool.after_connect(|connection, _| {
+            Box::pin(async { prepare(connection).await.map_err(|unfit| sqlx::Error::Configuration(unfit.into())) })
+        })
+        .before_acquire(move |connection, meta| {
+            let is_too_old = taken.concerns(meta.age);
+            Box::pin(async move { Ok(!is_too_old && is_good(connection, meta.idle_for).await) })
+        })
+        .after_release(move |connection, meta| {
+            let is_too_old = released.concerns(meta.age);
+            Box::pin(async move { Ok(!is_too_old && is_outside(connection).await) })
+        })
     });
-    options.map_sqlx_postgres_opts(|options| {
-        options
-            .statement_cache_capacity(STATEMENTS)
-            // A statement that is prepared while its table is empty would keep the plan for an empty table; and
-            // no statement of ours is better off without an index, whatever the planner makes of a table that
-            // it has no statistics of. Nor with a bitmap: it would read and sort all that follows for the first few in
-            // order.
-            .options([
-                ("plan_cache_mode", "force_custom_plan"),
-                ("enable_seqscan", "off"),
-                ("enable_bitmapscan", "off"),
-            ])
-            .options(POSTGRES_BOUNDS)
-    });
+    options.map_sqlx_postgres_opts(fitted);
     options
 }
 
@@ -56,23 +308,18 @@ const IS_OUTSIDE: &str = "SELECT pg_catalog.now() = pg_catalog.statement_timesta
 /// Whether a connection that goes back to its pool is outside of a transaction; if not, it is closed. Whoever is
 /// stopped within BEGIN leaves one behind that sqlx does not know of. Asked also because sqlx, which asks whether it
 /// still answers, waits for as long as that takes: connections to a host that vanished would fill the pool.
-async fn is_outside(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    let answer = tokio::time::timeout(ACQUIRE_TIMEOUT, sqlx::raw_sql(IS_OUTSIDE).fetch_one(connection)).await;
-    match answer.unwrap_or_else(|elapsed| Err(sqlx::Error::Io(elapsed.into()))) {
-        Ok(row) => row.try_get(0),
-        Err(sqlx::Error::Database(_)) => Ok(false),
-        Err(error) => Err(error),
+async fn is_outside(connection: &mut PgConnection) -> bool {
+    let ask = async { sqlx::raw_sql(IS_OUTSIDE).fetch_one(connection).await?.try_get::<bool, _>(0) };
+    matches!(timeout(ACQUIRE_TIMEOUT, ask).await, Ok(Ok(true)))
+}
+
+/// Whether a connection that was idle for a while still answers, and still leads to a primary. One that was lost
+/// meanwhile, as all are when the server is started again, would fail the caller who gets it; one in constant use is not
+/// asked.
+async fn is_good(connection: &mut PgConnection, idle_for: Duration) -> bool {
+    if idle_for < PING_AFTER_IDLE {
+        return true;
     }
-}
-
-/// Whether a connection answers.
-async fn answers(connection: &mut PgConnection, within: Duration) -> Result<bool, sqlx::Error> {
-    let answer = tokio::time::timeout(within, connection.ping()).await;
-    answer.unwrap_or_else(|elapsed| Err(sqlx::Error::Io(elapsed.into()))).map(|()| true)
-}
-
-/// Whether a connection that was idle for a while is still good. One that was lost meanwhile, as all are when the server
-/// is started again, would fail the caller who gets it; one in constant use is not asked.
-async fn is_alive(connection: &mut PgConnection, idle_for: Duration) -> Result<bool, sqlx::Error> {
-    if idle_for < WITHOUT_A_QUESTION { Ok(true) } else { answers(connection, SIGN_OF_LIFE).await }
+    let ask = async { sqlx::raw_sql("SELECT pg_is_in_recovery()").fetch_one(connection).await?.try_get::<bool, _>(0) };
+    matches!(timeout(PING_TIMEOUT, ask).await, Ok(Ok(false)))
 }

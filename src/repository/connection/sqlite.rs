@@ -11,7 +11,7 @@ use sea_orm::sqlx::sqlite::{
 use sea_orm::sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
 use sea_orm::{ConnectOptions, Database, sqlx};
 
-use super::{ConnectError, STATEMENTS, common, moments};
+use super::{ConnectError, Pool, STATEMENTS, common, moments};
 use crate::repository::Repository;
 use crate::repository::files::{DatabaseFiles, FileError};
 
@@ -50,7 +50,8 @@ pub(super) async fn open(url: &str) -> Result<Repository, ConnectError> {
     let reader = Database::connect(pool(url, READERS, true)).await?;
     let background = Database::connect(pool(url, BACKGROUND, true)).await?;
     first.close().await.map_err(|error| not_opened(&path, &error))?;
-    Ok(Repository { writer, reader, background, moments: moments(READERS), files: Some(files) })
+    let [writer, reader, background] = [writer, reader, background].map(Pool::of_file);
+    Ok(Repository { writer, reader, background, moments: moments(READERS), files: Some(files), bell: None })
 }
 
 /// Opens a database that is there, to copy it.

@@ -129,7 +129,10 @@ pub(super) async fn apply(writer: &DatabaseConnection) -> Result<(), SchemaError
 async fn pending(connection: &impl ConnectionTrait) -> Result<BTreeSet<String>, SchemaError> {
     let ours: BTreeSet<String> = Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
     let is_there = match connection.get_database_backend() {
-        DbBackend::Postgres => "SELECT to_regclass('seaql_migrations') IS NOT NULL",
+        DbBackend::Postgres => {
+            // By way of pg_class: what it sees is as new as the statement, and not what was found out before a lock.
+            "SELECT EXISTS (SELECT 1 FROM pg_class WHERE oid = to_regclass('seaql_migrations'))"
+        }
         _ => "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'seaql_migrations')",
     };
     if column::<bool>(connection, is_there).await? != [true] {

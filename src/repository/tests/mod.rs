@@ -216,7 +216,7 @@ async fn of_the_first_version() -> (TempDir, Repository) {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}?mode=rwc", folder.path().join("disputes.db").display());
     let repository = Repository::connect(&url).await.unwrap();
-    migration::Migrator::up(&repository.writer, Some(1)).await.unwrap();
+    migration::Migrator::up(repository.writer.connections(), Some(1)).await.unwrap();
     let (id, pending) = (Uuid::from_u128(4), Uuid::from_u128(5));
     for statement in [
         "INSERT INTO orders VALUES ('o1', 'ann', 'bob', '', 'USD', 2, 10000, 10000, 0, 500, 2, 0, NULL, NULL, 1, NULL, \
@@ -233,7 +233,7 @@ async fn of_the_first_version() -> (TempDir, Repository) {
             pending.simple()
         ),
     ] {
-        repository.writer.execute_unprepared(&statement).await.unwrap();
+        repository.writer.connections().execute_unprepared(&statement).await.unwrap();
     }
     (folder, repository)
 }
@@ -259,12 +259,12 @@ async fn what_was_reported_of_a_refund_is_migrated_to_its_attempts() {
     let failed = SettlementReport::Failed { detail: "said".to_owned() };
     for (status, report, attempt, attempts) in [(2, settled, 1, vec![1]), (3, failed, 2, vec![2, 0])] {
         let (_folder, repository) = of_the_first_version().await;
-        migration::Migrator::up(&repository.writer, Some(2)).await.unwrap();
+        migration::Migrator::up(repository.writer.connections(), Some(2)).await.unwrap();
         let reported = format!(
             "UPDATE disputes SET settlement_status = {status}, settlement_reference = 'said', settlement_detail = 'said' \
              WHERE outcome_refund_minor IS NOT NULL"
         );
-        repository.writer.execute_unprepared(&reported).await.unwrap();
+        repository.writer.connections().execute_unprepared(&reported).await.unwrap();
         repository.migrate().await.unwrap();
         let found = repository.dispute(DisputeId(Uuid::from_u128(4))).await.unwrap().unwrap();
         let settlement = found.case().unwrap().dispute(DisputeId(Uuid::from_u128(4))).unwrap().settlement().cloned();
@@ -319,19 +319,19 @@ async fn a_row_that_makes_no_sense_is_named() {
     for (change, number, what) in cases {
         let id = DisputeId(Uuid::from_u128(number));
         let row = id.0.simple();
-        repository.writer.execute_unprepared("SAVEPOINT before").await.unwrap();
+        repository.writer.connections().execute_unprepared("SAVEPOINT before").await.unwrap();
         let update = format!("UPDATE disputes SET {change} WHERE dispute_id = x'{row}'");
-        repository.writer.execute_unprepared(&update).await.unwrap();
+        repository.writer.connections().execute_unprepared(&update).await.unwrap();
         // Read on the same connection: nothing of this is committed.
         let read = read_on_the_writer(&repository, id).await;
-        repository.writer.execute_unprepared("ROLLBACK TO before").await.unwrap();
-        repository.writer.execute_unprepared("RELEASE before").await.unwrap();
+        repository.writer.connections().execute_unprepared("ROLLBACK TO before").await.unwrap();
+        repository.writer.connections().execute_unprepared("RELEASE before").await.unwrap();
         assert_eq!(read, Err(StorageError::Corrupt { table: "disputes", id: id.to_string(), what }), "{change}");
     }
 }
 
 async fn read_on_the_writer(repository: &Repository, id: DisputeId) -> Result<Option<StoredDispute>, StorageError> {
-    let rows = corrupt::fetch(entity::dispute::Entity::find_by_id(id.0), &repository.writer).await?;
+    let rows = corrupt::fetch(entity::dispute::Entity::find_by_id(id.0), repository.writer.connections()).await?;
     let row = rows.into_iter().next().map(|row| rows::dispute_from(row.map_err(|broken| broken.error)?));
     row.transpose()
 }
@@ -368,11 +368,12 @@ async fn what_has_come_in_the_place_of_an_event_since_its_key_was_read_is_not_ta
     write(&repository, &Changes { events, ..Changes::default() }).await.unwrap();
     let (_, events) = repository.tail(1, 9).await.unwrap();
     let keys: Vec<_> = events.iter().map(|event| (event.seq, event.id)).collect();
-    assert_eq!(repository.with_keys(&keys[1..3]).await, Ok(events[1..3].to_vec()));
+    let connection = repository.reader.connections();
+    assert_eq!(Repository::with_keys(connection, &keys[1..3]).await, Ok(events[1..3].to_vec()));
     let other = [keys[0], (keys[1].0, EventId(Uuid::from_u128(9)))];
     let gone = [keys[3], (5, EventId(Uuid::from_u128(9)))];
     for changed in [other, gone] {
-        assert!(matches!(repository.with_keys(&changed).await, Err(StorageError::Unavailable(_))));
+        assert!(matches!(Repository::with_keys(connection, &changed).await, Err(StorageError::Unavailable(_))));
     }
 }
 
@@ -406,10 +407,10 @@ async fn what_is_committed_after_a_full_disk_is_committed() {
         Changes { new_orders: vec![order], ..Changes::default() }
     };
     write(&repository, &one("o1", "")).await.unwrap();
-    repository.writer.execute_unprepared("PRAGMA max_page_count = 1").await.unwrap();
+    repository.writer.connections().execute_unprepared("PRAGMA max_page_count = 1").await.unwrap();
     let full = write(&repository, &one("o2", &"long ".repeat(100_000))).await;
     assert!(matches!(full, Err(StorageError::Unavailable(_))), "{full:?}");
-    repository.writer.execute_unprepared("PRAGMA max_page_count = 1000000").await.unwrap();
+    repository.writer.connections().execute_unprepared("PRAGMA max_page_count = 1000000").await.unwrap();
     // SQLite has rolled back by itself. Whoever does not notice begins the next transaction inside of another.
     assert_eq!(write(&repository, &one("o1", "")).await, Err(StorageError::Conflict));
     write(&repository, &one("o2", "")).await.unwrap();

@@ -7,6 +7,8 @@ use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection
 pub async fn open(url: &str) -> DatabaseConnection {
     let mut options = ConnectOptions::new(url);
     options.max_connections(1).idle_timeout(None).max_lifetime(None).sqlx_logging(false);
+    // The only start-up parameter that a pooler does not know by default.
+    options.map_sqlx_postgres_opts(|options| options.extra_float_digits(None));
     Database::connect(options).await.unwrap()
 }
 

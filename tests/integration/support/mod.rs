@@ -10,6 +10,7 @@ pub mod h2_client;
 pub mod health;
 pub mod log;
 pub mod messages;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod replication;
 pub mod server;

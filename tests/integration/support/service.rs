@@ -61,6 +61,12 @@ impl Service {
         Self::on(tempfile::tempdir().unwrap(), url).await
     }
 
+    /// A service on an empty database, with these flags.
+    pub async fn on_database_with(url: &str, flags: &[&str]) -> Self {
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        Self::on_with_flags(tempfile::tempdir().unwrap(), url.to_owned(), flags).await
+    }
+
     /// The same, behind a network that the test can cut. Its database is reached past that at the URL beside it.
     pub async fn on_postgres_behind_a_network() -> Option<(Self, Forwarder, String)> {
         let url = postgres::new_database().await?;
@@ -73,6 +79,10 @@ impl Service {
     }
 
     async fn on(folder: TempDir, url: String) -> Self {
+        Self::on_with_flags(folder, url, Vec::new()).await
+    }
+
+    async fn on_with_flags(folder: TempDir, url: String, flags: Vec<String>) -> Self {
         let (clock, hand) = Clock::manual(Timestamp::from_micros(BEGINNING * 1_000_000).unwrap());
         let nowhere = Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
         let mut service = Self {
@@ -83,7 +93,7 @@ impl Service {
             address: ([127, 0, 0, 1], 1).into(),
             channel: nowhere,
             policy: None,
-            flags: Vec::new(),
+            flags,
             folder,
         };
         service.start().await;

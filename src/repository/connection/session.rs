@@ -1,0 +1,121 @@
+//! What a session with PostgreSQL must be. What is set is set after connecting and read back: poolers refuse what is set
+//! while connecting, or drop it without a word.
+
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use sea_orm::sqlx;
+use sea_orm::sqlx::postgres::{PgConnection, PgRow};
+use sea_orm::sqlx::{AssertSqlSafe, Row as _};
+
+/// What every session is called on the server.
+pub(in crate::repository) const APPLICATION: &str = "dispute-service";
+
+/// What we rely on, and what it must read as afterwards: whatever the database or the role say. Not among them is
+/// `default_transaction_read_only`, which is obeyed.
+const SETTINGS: [(&str, &str); 16] = [
+    ("application_name", APPLICATION),
+    ("client_encoding", "UTF8"),
+    ("TimeZone", "UTC"),
+    ("standard_conforming_strings", "on"),
+    // Each statement sees what was committed before it: what is read under a lock is what is true.
+    ("default_transaction_isolation", "read committed"),
+    ("default_transaction_deferrable", "off"),
+    // A statement that is prepared while its table is empty would keep the plan for an empty table; and no statement of
+    // ours is better off without an index, whatever the planner makes of a table that it has no statistics of. Nor with
+    // a bitmap: it would read and sort all that follows for the first few in order.
+    ("plan_cache_mode", "force_custom_plan"),
+    ("enable_seqscan", "off"),
+    ("enable_bitmapscan", "off"),
+    ("enable_indexscan", "on"),
+    ("enable_indexonlyscan", "on"),
+    // A plan that cannot do without a sequential scan seems to cost so much that it would be compiled, each time.
+    ("jit", "off"),
+    // What PostgreSQL does for us when a replica, or what is between us, stops moving: nobody holds a lock, above all
+    // not the one on the head of the log, for longer than this. The first is below the second: so it is known which it
+    // was.
+    ("lock_timeout", "5s"),
+    ("statement_timeout", "10s"),
+    ("idle_in_transaction_session_timeout", "5s"),
+    ("bytea_output", "hex"),
+];
+
+/// The same where the server knows it: newer ones do. A connection of a pool is idle for as long as nobody needs it.
+const SETTINGS_OF_NEWER_SERVERS: [(&str, &str); 2] = [("idle_session_timeout", "0"), ("transaction_timeout", "0")];
+
+/// That a host that vanished is noticed. Not read back: on a Unix socket none of them holds.
+const TCP_SETTINGS: [(&str, &str); 4] = [
+    ("tcp_keepalives_idle", "10"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "20s"),
+];
+
+/// Sets everything, and reads it back: in one round trip. First it undoes what somebody else left on a connection that a
+/// pooler did not clean.
+static PREPARE: LazyLock<String> = LazyLock::new(|| {
+    let mut script = "RESET ALL; DEALLOCATE ALL;".to_owned();
+    for (name, value) in SETTINGS.iter().chain(&TCP_SETTINGS) {
+        let _ = write!(script, "SET {name} = '{value}';");
+    }
+    for (name, value) in SETTINGS_OF_NEWER_SERVERS {
+        let _ = write!(
+            script,
+            "SELECT set_config('{name}', '{value}', false) WHERE current_setting('{name}', true) <> '';"
+        );
+    }
+    // With it off a commit that was acknowledged could be lost. All else is a choice about standbys.
+    script.push_str(
+        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';
+         SELECT pg_is_in_recovery()::text, current_setting('server_encoding'),
+             current_setting('session_replication_role'), current_setting('synchronous_commit')",
+    );
+    for (name, _) in SETTINGS {
+        let _ = write!(script, ", current_setting('{name}')");
+    }
+    script
+});
+
+/// Why a session cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unfit {
+    #[error(
+        "the server is a standby: it takes no writes, and what was just written may not be there yet; connect to the primary"
+    )]
+    Standby,
+    #[error("the database's encoding is {found}, and only UTF8 can hold every text; create it with ENCODING 'UTF8'")]
+    Encoding { found: String },
+    #[error("the setting {name} does not stay {wanted} but is {found}; a pooler or the server changes it")]
+    Setting { name: &'static str, wanted: &'static str, found: String },
+    #[error(transparent)]
+    Failed(#[from] sqlx::Error),
+}
+
+/// Makes a new connection one that can be used, or says why it cannot be.
+pub(super) async fn prepare(connection: &mut PgConnection) -> Result<(), Unfit> {
+    let rows = sqlx::raw_sql(AssertSqlSafe(PREPARE.as_str())).fetch_all(connection).await?;
+    let found = rows.last().ok_or(sqlx::Error::RowNotFound)?;
+    let mut columns = 0_usize..;
+    let mut next = |row: &PgRow| row.try_get::<String, _>(columns.next().unwrap_or_default());
+    if next(found)? != "false" {
+        return Err(Unfit::Standby);
+    }
+    let encoding = next(found)?;
+    if encoding != "UTF8" {
+        // Which is no encoding at all: every byte is taken for whatever the client makes of it.
+        return Err(Unfit::Encoding { found: encoding });
+    }
+    require("session_replication_role", "origin", next(found)?)?;
+    let synchronous_commit = next(found)?;
+    if synchronous_commit == "off" {
+        return Err(Unfit::Setting { name: "synchronous_commit", wanted: "on", found: synchronous_commit });
+    }
+    for (name, wanted) in SETTINGS {
+        require(name, wanted, next(found)?)?;
+    }
+    Ok(())
+}
+
+fn require(name: &'static str, wanted: &'static str, found: String) -> Result<(), Unfit> {
+    if found == wanted { Ok(()) } else { Err(Unfit::Setting { name, wanted, found }) }
+}

@@ -1,0 +1,198 @@
+//! A PostgreSQL that cannot be used is named in words when the program starts: what is the cause, and what to do.
+
+use std::process::Child;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use crate::support::binary::Binary;
+use crate::support::{database, postgres};
+
+/// What is never repeated.
+const SECRET: &str = "hunter2";
+
+/// What the program says, in one line, before it ends.
+async fn said(url: &str, flags: &[&str]) -> String {
+    let mut arguments = ["--listen", "127.0.0.1:0", "--database-url", url].map(str::to_owned).to_vec();
+    arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
+    let started = tokio::task::spawn_blocking(move || {
+        Binary::launch(env!("CARGO_BIN_EXE_dispute-service"), &arguments, "error").map(|_| ())
+    });
+    let said = started.await.unwrap().expect_err("it cannot start");
+    assert!(!said.contains(SECRET) && !said.contains("private-name"), "{said}");
+    let lines: Vec<_> = said.lines().filter(|line| !line.is_empty()).collect();
+    assert_eq!(lines.len(), 1, "one sentence: {said}");
+    assert!(lines[0].starts_with("dispute-service: "), "{said}");
+    said
+}
+
+/// Something that answers every client with an error of PostgreSQL, or with something else.
+async fn fake(answer: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let answer = answer.clone();
+            tokio::spawn(async move {
+                let mut asked = [0; 1_024];
+                let _ = client.read(&mut asked).await;
+                let _ = client.write_all(&answer).await;
+                let _ = client.shutdown().await;
+            });
+        }
+    });
+    format!("postgres://private-name:{SECRET}@{address}/private-name?sslmode=disable")
+}
+
+/// A fatal error as the server sends it.
+fn fatal(code: &str) -> Vec<u8> {
+    let fields = format!("SFATAL\0VFATAL\0C{code}\0Mprivate-name of the server\0\0");
+    let length = u32::try_from(fields.len() + 4).unwrap();
+    [b"E", &length.to_be_bytes()[..], fields.as_bytes()].concat()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_any_server_answers_is_told_in_words() {
+    let nobody = "postgres://private-name:hunter2@127.0.0.1:1/private-name".to_owned();
+    let nowhere = "postgres://private-name:hunter2@no.such.host.invalid/private-name".to_owned();
+    let cases = [
+        (nobody, "the connection was refused"),
+        (nowhere, "cannot be resolved by DNS"),
+        ("postgres://private-name:hunter2@host:port/private-name".to_owned(), "its URL is not valid"),
+        (fake(fatal("28P01")).await, "refuses the password"),
+        (fake(fatal("28000")).await, "no role"),
+        (fake(fatal("3D000")).await, "no database of that name"),
+        (fake(fatal("42501")).await, "may not connect to this database"),
+        (fake(fatal("53300")).await, "has no connection left"),
+        (fake(fatal("57P03")).await, "does not take connections yet"),
+        (fake(fatal("53100")).await, "disk is full"),
+        (fake(fatal("08P01")).await, "a pooler in front of it"),
+        (fake(Vec::new()).await, "was closed while it was being made"),
+        (fake(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()).await, "is this a PostgreSQL server"),
+    ];
+    for (url, words) in cases {
+        let said = said(&url, &[]).await;
+        assert!(said.contains(words), "{words}: {said}");
+    }
+}
+
+/// A server with passwords, with or without TLS; it ends when its standard input does.
+struct Guarded {
+    script: Child,
+    port: u16,
+}
+
+const SCRIPT: &str = r#"
+set -eu
+folder=$(mktemp -d "${TMPDIR:-/tmp}/dispute-guarded-XXXXXX")
+trap 'rm -rf "$folder"' EXIT
+"$PROGRAMS/initdb" --pgdata="$folder/data" --username=postgres --auth=trust --no-sync >"$folder/log" 2>&1
+ssl=off
+if [ "TLS" = on ]; then
+    openssl req -new -x509 -days 2 -nodes -subj /CN=elsewhere -addext basicConstraints=critical,CA:FALSE -keyout "$folder/data/server.key" \
+        -out "$folder/data/server.crt" >>"$folder/log" 2>&1
+    chmod 600 "$folder/data/server.key"
+    ssl=on
+fi
+"$PROGRAMS/postgres" -D "$folder/data" -p "$PORT" -k "$folder" -c listen_addresses=127.0.0.1 -c fsync=off \
+    -c ssl=$ssl -c autovacuum=off >>"$folder/log" 2>&1 </dev/null &
+server=$!
+until "$PROGRAMS/pg_isready" -q -h 127.0.0.1 -p "$PORT"; do sleep 0.05; done
+"$PROGRAMS/psql" -q -h "$folder" -p "$PORT" -U postgres >>"$folder/log" 2>&1 <<END
+CREATE ROLE locked LOGIN PASSWORD 'right'; CREATE ROLE sleeper; CREATE DATABASE data;
+CREATE ROLE guest LOGIN; ALTER ROLE guest CONNECTION LIMIT 2;
+END
+cat >"$folder/data/pg_hba.conf" <<END
+local all all trust
+host all locked 127.0.0.1/32 scram-sha-256
+host all rejected 127.0.0.1/32 reject
+hostssl all encrypted 127.0.0.1/32 trust
+hostnossl all encrypted 127.0.0.1/32 reject
+host data all 127.0.0.1/32 trust
+host postgres all 127.0.0.1/32 trust
+host missing all 127.0.0.1/32 trust
+END
+"$PROGRAMS/pg_ctl" -D "$folder/data" reload >>"$folder/log" 2>&1
+echo ready
+cat >/dev/null || true
+kill -QUIT "$server"
+wait "$server" || true
+"#;
+
+impl Guarded {
+    fn start(tls: &str) -> Option<Self> {
+        use std::io::BufRead as _;
+        let programs = postgres::programs()?;
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut script = postgres::run_script(&SCRIPT.replace("TLS", tls), &programs, port);
+        let mut said = String::new();
+        std::io::BufReader::new(script.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        assert_eq!(said, "ready\n", "the server did not start");
+        Some(Self { script, port })
+    }
+
+    fn url(&self, user: &str, database: &str, options: &str) -> String {
+        format!("postgres://{user}:{SECRET}@127.0.0.1:{}/{database}?{options}", self.port)
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        drop(self.script.stdin.take());
+        let _ = self.script.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_real_server_answers_is_told_in_words() {
+    let Some(server) = Guarded::start("off") else { return };
+    let cases = [
+        (server.url("locked", "data", ""), "refuses the password"),
+        (server.url("nobody", "data", ""), "no role"),
+        (server.url("sleeper", "data", ""), "no role"),
+        (server.url("rejected", "data", ""), "pg_hba.conf"),
+        (server.url("postgres", "template1", ""), "pg_hba.conf"),
+        (server.url("postgres", "missing", ""), "no database of that name"),
+        (server.url("postgres", "data", "sslmode=require"), "does not offer TLS"),
+        (server.url("postgres", "data", "sslmode=verify-full&sslrootcert=/no/such/file"), "TLS"),
+        (server.url("guest", "data", ""), "gives this process 2 connections, and at least 4 are needed"),
+    ];
+    for (url, words) in cases {
+        let said = said(&url, &[]).await;
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    // Nor may just anybody make tables, since PostgreSQL 15.
+    database::execute(&server.url("postgres", "data", ""), "ALTER ROLE guest CONNECTION LIMIT 20").await;
+    let said = said(&server.url("guest", "data", ""), &[]).await;
+    assert!(said.contains("may not change the schema"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_server_with_tls_answers_is_told_in_words() {
+    if !std::path::Path::new("/usr/bin/openssl").exists() {
+        return postgres::skip("TLS with PostgreSQL: openssl is not installed.");
+    }
+    let Some(server) = Guarded::start("on") else { return };
+    let cases = [
+        (server.url("encrypted", "data", "sslmode=disable"), "TLS"),
+        (server.url("postgres", "data", "sslmode=verify-full"), "unknown authority"),
+    ];
+    for (url, words) in cases {
+        let said = said(&url, &[]).await;
+        assert!(said.contains(words), "{words}: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_of_somebody_else_are_left_alone_and_named() {
+    let Some(url) = postgres::new_database().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let file = format!("sqlite://{}?mode=rwc", folder.path().join("disputes.db").display());
+    for url in [url, file] {
+        database::execute(&url, "CREATE TABLE orders (number int)").await;
+        let said = said(&url, &[]).await;
+        assert!(said.contains("a table orders"), "{said}");
+        assert_eq!(database::number(&url, "SELECT count(*) FROM orders").await, 0);
+    }
+}
