@@ -369,8 +369,8 @@ async fn a_reminder_that_the_policy_no_longer_names_is_not_sent(mut service: Ser
     assert_eq!(service.number(stored).await, 1);
     service.restart_with_policy("reminders = [\"2h\"]").await;
     let mut watch = service.platform().watch(v1::WatchDisputesRequest::default()).await;
-    service.hand.advance(Duration::from_secs(24 * 3_600));
     let first = service.number("SELECT remind_at FROM disputes").await;
+    service.hand.advance(Duration::from_secs(24 * 3_600));
     for attempt in 0.. {
         if service.number("SELECT remind_at FROM disputes").await > first {
             break;
