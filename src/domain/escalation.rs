@@ -137,9 +137,7 @@ pub(super) fn may_rule(case: &Case, caller: &Caller, answer: &Answer) -> Result<
 /// No decision refunds more than what is left.
 fn require_refundable(case: &Case, amount: Money) -> Result<Money, Refusal> {
     let left = case.order.left();
-    if amount.currency != left.currency {
-        return Err(Refusal::CurrencyNotOfOrder { field: "refund.currency_code", expected: left.currency });
-    }
+    amount.require_currency("refund", left.currency)?;
     if !(1..=left.minor).contains(&amount.minor) {
         return Err(Refusal::AmountOutOfRange { min: Money::new(1, left.currency), max: left });
     }

@@ -5,6 +5,8 @@ use std::fmt;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
 
+use super::refusal::Refusal;
+
 /// A currency and its number of decimals.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Currency {
@@ -91,6 +93,17 @@ impl Money {
     pub fn of_order(self, currency: Currency) -> Option<Self> {
         let (units, nanos) = self.to_units();
         (self.currency.code == currency.code).then(|| Self::from_units(units, nanos, currency).ok()).flatten()
+    }
+
+    /// The amount is in an order's currency, and in the decimals that this was stored with.
+    pub(super) fn require_currency(self, field: &'static str, expected: Currency) -> Result<(), Refusal> {
+        if self.currency == expected {
+            Ok(())
+        } else if self.currency.code == expected.code {
+            Err(Refusal::TooPreciseForOrder { field, expected })
+        } else {
+            Err(Refusal::CurrencyNotOfOrder { field, expected })
+        }
     }
 
     /// Whole units, and billionths of a unit with the same sign (`google.type.Money`).

@@ -216,9 +216,7 @@ pub(super) fn refund_range(case: &Case, policy: &Policy) -> (Money, Money) {
 
 fn require_amount_in_range(case: &Case, amount: Money, policy: &Policy) -> Result<(), Refusal> {
     let (min, max) = refund_range(case, policy);
-    if amount.currency != max.currency {
-        return Err(Refusal::CurrencyNotOfOrder { field: "amount.currency_code", expected: max.currency });
-    }
+    amount.require_currency("amount", max.currency)?;
     if !(min.minor..=max.minor).contains(&amount.minor) {
         return Err(Refusal::AmountOutOfRange { min, max });
     }

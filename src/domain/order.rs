@@ -176,6 +176,8 @@ impl Order {
             return Ok(stored.clone());
         }
         stored.require_same_identity(report)?;
+        report.paid.require_currency("paid", stored.price.currency)?;
+        report.refunded_elsewhere.require_currency("refunded_elsewhere", stored.price.currency)?;
         let mut order = Self {
             title: report.title.clone(),
             paid: report.paid,

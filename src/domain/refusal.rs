@@ -57,6 +57,13 @@ pub enum Refusal {
         /// The order's currency.
         expected: Currency,
     },
+    /// The amount has more decimals than the order's currency was stored with.
+    TooPreciseForOrder {
+        /// The field that says so, by its name in the contract.
+        field: &'static str,
+        /// The order's currency.
+        expected: Currency,
+    },
     /// The message is missing, and must be there for this kind and role.
     MessageRequired,
     /// The reason is not one that this kind and role may give.

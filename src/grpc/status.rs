@@ -236,7 +236,12 @@ impl From<&Refusal> for Failure {
                     .with("currency", max.currency.code())
             }
             Refusal::CurrencyNotOfOrder { field, expected } => {
-                Self::invalid_field(field, format!("must be {}, the order's currency", expected.code()))
+                let field = format!("{field}.currency_code");
+                Self::invalid_field(&field, format!("must be {}, the order's currency", expected.code()))
+            }
+            Refusal::TooPreciseForOrder { field, expected } => {
+                let (code, decimals) = (expected.code(), expected.exponent());
+                Self::invalid_field(field, format!("this order counts {code} with {decimals} decimals, it has more"))
             }
             Refusal::MessageRequired => Self::invalid_field("message", "must not be empty"),
             Refusal::ReasonNotValid => {

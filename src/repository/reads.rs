@@ -70,11 +70,15 @@ impl Repository {
         window_start: Timestamp,
         window_end: Timestamp,
     ) -> Result<SellerStanding, StorageError> {
-        let read = |connection| async move {
+        let read = |connection: DatabaseConnection| async move {
             let select = ended_orders(seller, window_start, window_end);
-            Ok(select.into_tuple().all(&connection).await?)
+            Ok(connection.query_all(&select.into_query()).await?)
         };
-        let counts: Vec<(i16, bool, i64)> = self.reader.read(read).await?;
+        // Orders whose status makes no sense ended in no way that is known, and cost the others nothing.
+        let count = |row: &QueryResult| {
+            Some((row.try_get_by_index(0).ok()?, row.try_get_by_index(1).ok()?, row.try_get_by_index(2).ok()?))
+        };
+        let counts: Vec<(i16, bool, i64)> = self.reader.read(read).await?.iter().filter_map(count).collect();
         let orders = |ended: OrderStatus, counted: &[bool]| {
             let those = counts.iter().filter(|(status, counts, _)| *status == ended.code() && counted.contains(counts));
             those.map(|(_, _, orders)| u64::try_from(*orders).unwrap_or_default()).sum()

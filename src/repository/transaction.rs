@@ -293,11 +293,11 @@ impl Transaction {
         let ask = Statement::from_string(backend, format!("SELECT {micros} AS micros, {last} AS last_event"));
         let row = self.inner.query_one_raw(ask).await?;
         let row = row.ok_or_else(|| StorageError::Failed("the database does not tell the time".to_owned()))?;
-        let instant = |column| -> Result<Option<Timestamp>, StorageError> {
-            let micros: Option<i64> = row.try_get("", column)?;
-            Ok(micros.and_then(Timestamp::from_micros))
-        };
-        Ok(Times { clock: instant("micros")?, last_event: instant("last_event")? })
+        let clock: Option<i64> = row.try_get("", "micros")?;
+        // A last event whose time makes no sense must not stop every command: it bounds nothing.
+        let last_event: Option<i64> = row.try_get("", "last_event").unwrap_or_default();
+        let instant = |micros: Option<i64>| micros.and_then(Timestamp::from_micros);
+        Ok(Times { clock: instant(clock), last_event: instant(last_event) })
     }
 
     /// Writes orders that are not stored yet, ahead of everything else that changed. Answers `false` if somebody else has

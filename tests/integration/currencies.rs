@@ -115,4 +115,17 @@ async fn the_decimals_of_an_order_are_those_that_it_was_stored_with(service: Ser
     service.user("ann").cancel(cancellation("o2")).await.unwrap();
     let refused = service.user("bob").offer(cents).await.unwrap_err();
     assert_eq!(refused.code, Code::FailedPrecondition, "first what is open");
+    // What the order cannot count is refused, and neither rounded nor counted in other units.
+    let half = Some(money("USD", 120, 500_000_000));
+    let amended = |paid, refunded_elsewhere| v1::Order { paid, refunded_elsewhere, ..order_in("USD", "o2", 3) };
+    for (order, field) in [(amended(half.clone(), None), "paid"), (amended(None, half), "refunded_elsewhere")] {
+        let request = v1::UpsertOrderRequest { order: Some(order) };
+        assert_eq!(fields(&service.platform().orders.upsert_order(request).await.unwrap_err()), [field]);
+    }
+    assert_eq!(service.platform().order("o2").await.paid, Some(money("USD", 100, 0)));
+    service.platform().upsert(order_in("USD", "o3", 1)).await;
+    service.execute(&scaled("o3", 0, 100)).await;
+    let cents = v1::OfferPartialRefundRequest { amount: Some(money("USD", 0, 500_000_000)), ..offer("o3", 1) };
+    let refused = service.user("bob").disputes.offer_partial_refund(cents).await.unwrap_err();
+    assert_eq!(fields(&refused), ["amount"]);
 }
