@@ -88,14 +88,20 @@ async fn a_dispute_that_makes_no_sense_costs_whoever_asks_for_it(mut service: Se
 }
 
 async fn an_order_that_makes_no_sense_costs_whoever_asks_for_it(service: Service) {
-    let ids: Vec<String> = (0..6).map(|number| format!("o{number}")).collect();
+    let ids: Vec<String> = (0..7).map(|number| format!("o{number}")).collect();
     let mut asked = Vec::new();
     for id in &ids {
         service.platform().upsert(order(id)).await;
         asked.push(service.user("ann").ask(update(id)).await.unwrap().dispute_id);
     }
-    let changes =
-        ["status = 0", "currency = 'us'", "exponent = 77", "seller_id = ''", "create_time = 9223372036854775807"];
+    let changes = [
+        "status = 0",
+        "currency = 'us'",
+        "exponent = 77",
+        "seller_id = ''",
+        "create_time = 9223372036854775807",
+        "refunded_minor = -1",
+    ];
     for (id, change) in ids.iter().zip(changes) {
         service.execute(&format!("UPDATE orders SET {change} WHERE order_id = '{id}'")).await;
     }
@@ -113,10 +119,10 @@ async fn an_order_that_makes_no_sense_costs_whoever_asks_for_it(service: Service
         }
         assert_eq!(get(&service, &asked[number]).await.unwrap().order_id, *id, "the dispute makes sense");
     }
-    assert_eq!(service.platform().order_ids(v1::ListOrdersRequest::default()).await, "o5");
-    assert_eq!(service.platform().order_ids(v1::ListOrdersRequest { page_size: 1, ..Default::default() }).await, "o5");
+    assert_eq!(service.platform().order_ids(v1::ListOrdersRequest::default()).await, "o6");
+    assert_eq!(service.platform().order_ids(v1::ListOrdersRequest { page_size: 1, ..Default::default() }).await, "o6");
     assert_eq!(service.platform().list(v1::ListDisputesRequest::default()).await.disputes.len(), ids.len());
-    let orders = vec![v1::Order { source_version: 3, ..order("o5") }, v1::Order { source_version: 3, ..order("o0") }];
+    let orders = vec![v1::Order { source_version: 3, ..order("o6") }, v1::Order { source_version: 3, ..order("o0") }];
     let batch = service.platform().orders.batch_upsert_orders(v1::BatchUpsertOrdersRequest { orders }).await;
     assert!(internal(&facts(&batch.unwrap_err())));
     let request = v1::GetSellerStandingRequest { seller_id: "bob".to_owned() };
@@ -131,7 +137,7 @@ async fn an_order_that_makes_no_sense_costs_whoever_asks_for_it(service: Service
         service.execute("UPDATE orders SET cancellation_counts = 'no' WHERE order_id = 'e2'").await;
         let standing = platform.orders.get_seller_standing(request).await.unwrap().into_inner().standing.unwrap();
         assert_eq!(standing.completed, 1);
-        service.user("bob").options("o5").await;
+        service.user("bob").options("o6").await;
     }
 }
 

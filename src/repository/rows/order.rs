@@ -32,15 +32,17 @@ pub(in crate::repository) fn order_from(row: order::Model) -> Result<Order, Stor
     } = row;
     let row = Row { table: "orders", id: order_id };
     let currency = row.currency(&currency, exponent)?;
-    let money = |minor| Money::new(minor, currency);
+    let money = |minor: i64, column| {
+        if minor < 0 { Err(row.corrupt(column)) } else { Ok(Money::new(minor, currency)) }
+    };
     Ok(Order {
         id: row.order_id(&row.id)?,
         parties: row.parties(&buyer_id, &seller_id)?,
         title,
-        price: money(price_minor),
-        paid: money(paid_minor),
-        refunded_elsewhere: money(refunded_elsewhere_minor),
-        refunded: money(refunded_minor),
+        price: money(price_minor, "price_minor")?,
+        paid: money(paid_minor, "paid_minor")?,
+        refunded_elsewhere: money(refunded_elsewhere_minor, "refunded_elsewhere_minor")?,
+        refunded: money(refunded_minor, "refunded_minor")?,
         status: row.carried(status, "status")?,
         create_time: row.instant(create_time, "create_time")?,
         due_time: row.optional_instant(due_time, "due_time")?,
