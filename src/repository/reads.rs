@@ -150,8 +150,9 @@ pub(super) fn ended_orders(seller: &UserId, after: Timestamp, up_to: Timestamp) 
 /// PostgreSQL has cleaned it, which it cannot as long as anybody looks at an old snapshot.
 pub(super) fn next_deadlines(from: Timestamp, limit: u64) -> [Select<dispute::Entity>; 2] {
     use dispute::Column;
-    let reminders = "disputes.remind_at IS NOT NULL";
-    [(Column::RespondBy, PENDING), (Column::RemindAt, reminders)].map(|(time, some)| {
+    // Nobody is reminded of what is no longer pending, whatever its row says.
+    let reminders = format!("disputes.remind_at IS NOT NULL AND {PENDING}");
+    [(Column::RespondBy, PENDING.to_owned()), (Column::RemindAt, reminders)].map(|(time, some)| {
         dispute::Entity::find()
             .select_only()
             .columns([time, Column::DisputeId, Column::OrderId])

@@ -16,6 +16,7 @@ on_both_databases!(
     an_order_that_makes_no_sense_costs_whoever_asks_for_it,
     pages_lead_over_rows_that_make_no_sense,
     an_event_that_makes_no_sense_stops_nobody,
+    reminders_of_what_has_ended_hold_up_no_deadline,
     a_row_that_makes_no_sense_is_told_of_once,
 );
 
@@ -212,6 +213,49 @@ async fn an_event_that_makes_no_sense_stops_nobody(mut service: Service) {
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_with_a_key_that_makes_no_sense_stops_nobody_who_follows_its_order() {
+    // PostgreSQL takes no such key.
+    let service = Service::on_sqlite().await;
+    for column in ["dispute_id", "event_id"] {
+        service.platform().upsert(order(column)).await;
+        let asked = service.user("ann").ask(update(column)).await.unwrap();
+        service.user("bob").reply(answer(&asked.dispute_id)).await.unwrap();
+        let change = format!("UPDATE events SET {column} = 'x' WHERE order_id = '{column}' AND event_type = 1");
+        service.execute(&change).await;
+        for dispute_ids in [vec![], vec![asked.dispute_id]] {
+            let filter =
+                v1::DisputeEventFilter { order_ids: vec![column.to_owned()], dispute_ids, ..Default::default() };
+            let (events, _) = service.platform().events_of(Some(filter), 500).await;
+            let types: Vec<_> = events.iter().map(v1::DisputeEvent::r#type).collect();
+            assert_eq!(types, [v1::EventType::Answered], "of a broken {column} it is nobody's");
+        }
+    }
+}
+
+/// More of them than one look takes.
+async fn reminders_of_what_has_ended_hold_up_no_deadline(service: Service) {
+    let orders = (0..300).map(|number| order(&format!("o{number}"))).collect();
+    service.platform().orders.batch_upsert_orders(v1::BatchUpsertOrdersRequest { orders }).await.unwrap();
+    let end = |number| {
+        let (mut ann, mut bob) = (service.user("ann"), service.user("bob"));
+        tokio::spawn(async move {
+            let asked = ann.ask(update(&format!("o{number}"))).await.unwrap();
+            bob.reply(answer(&asked.dispute_id)).await.unwrap();
+        })
+    };
+    let ended: Vec<_> = (0..300).map(end).collect();
+    for ended in ended {
+        ended.await.unwrap();
+    }
+    service.execute("UPDATE disputes SET remind_at = create_time").await;
+    service.platform().upsert(order("whole")).await;
+    service.user("ann").ask(update("whole")).await.unwrap();
+    let mut watch = service.platform().watch(v1::WatchDisputesRequest::default()).await;
+    service.hand.advance(Duration::from_secs(48 * 60 * 60));
+    assert_eq!(watch.event().await.r#type(), v1::EventType::DeadlineExpired);
 }
 
 async fn a_row_that_makes_no_sense_is_told_of_once(mut service: Service) {
