@@ -3,7 +3,6 @@
 #![deny(clippy::print_stderr, reason = "stderr.rs writes there: nothing may wait for it, or fail without it")]
 
 use std::io::IsTerminal as _;
-use std::path::Path;
 use std::process::ExitCode;
 
 use dispute_service::clock::Clock;
@@ -43,7 +42,7 @@ fn run() -> ExitCode {
         match action.unwrap_or(Action::Serve) {
             Action::Serve => serve(&config).await,
             Action::Migrate => server::migrate(&config).await,
-            Action::Backup { file } => back_up(&config, &file).await,
+            Action::Backup { file } => server::back_up(&config, &file, stopped()?).await,
         }
     });
     // Whoever still asks for the address of a database that is away is not waited for.
@@ -79,15 +78,6 @@ async fn serve(config: &Config) -> Result<(), ServeError> {
     let stopped = stopped()?;
     let listener = server::listen(config).await?;
     server::run(config, listener, Clock::system(), stopped).await
-}
-
-/// What is not finished when it is told to stop is removed.
-async fn back_up(config: &Config, file: &Path) -> Result<(), ServeError> {
-    let stopped = stopped()?;
-    tokio::select! {
-        copied = server::back_up(config, file) => copied,
-        () = stopped => Err(ServeError::Interrupted),
-    }
 }
 
 /// Catches the signals that end the process from here on; returns when one comes.

@@ -56,6 +56,8 @@ struct Watched {
     /// The database, and what is beside it.
     identities: [(PathBuf, Identity); 3],
     last_seen: Mutex<Stamp>,
+    /// The index of the write-ahead log, held open for the same reason as the database.
+    index: File,
 }
 
 /// Which file it is, whatever it is called.
@@ -69,6 +71,8 @@ struct Identity {
 /// raises it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Stamp {
+    /// Which database it is: a random number that it was given when it was first opened. 0 if the file does not say yet.
+    mark: u32,
     /// How often the first page was changed: with every change of the file's size, among others.
     changes: u32,
     /// How long the file must be, by that page.
@@ -100,9 +104,11 @@ impl DatabaseFiles {
 
     /// Watches the files from here on. SQLite has made them, and has just changed the first page.
     pub(super) fn watch(&self) -> Result<(), StorageError> {
-        let watched = self.watched().map_err(|error| self.unreadable(&error))?;
         // Whoever migrates twice watches from the first time on.
-        let _ = self.watched.set(watched);
+        if self.watched.get().is_none() {
+            let watched = self.watched().map_err(|error| self.unreadable(&error))?;
+            let _ = self.watched.set(watched);
+        }
         Ok(())
     }
 
@@ -111,10 +117,9 @@ impl DatabaseFiles {
         let real = fs::canonicalize(&self.path)?;
         let [log, index] = BESIDE.map(|suffix| beside(&real, suffix));
         let identify = |path: PathBuf| fs::metadata(&path).map(|metadata| (path, Identity::of(&metadata)));
-        Ok(Watched {
-            identities: [identify(self.path.clone())?, identify(log)?, identify(index)?],
-            last_seen: Mutex::new(self.stamp()?),
-        })
+        let last_seen = Mutex::new(self.stamp()?);
+        let identities = [identify(self.path.clone())?, identify(log)?, identify(index.clone())?];
+        Ok(Watched { identities, last_seen, index: File::open(index)? })
     }
 
     /// Whether the files are still what they were: so what was just committed is in them. Once they are not, they never
@@ -148,30 +153,34 @@ impl DatabaseFiles {
             }
         }
         let mut last_seen = watched.last_seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut path = &self.path;
         for _ in 0..LOOKS {
-            if let Ok(stamp) = self.stamp()
-                && stamp.can_follow(*last_seen)
-            {
-                *last_seen = stamp;
-                return None;
+            let stamp = self.stamp().ok().filter(|stamp| stamp.can_follow(*last_seen));
+            match (stamp, watched.log_is_whole()) {
+                (Some(stamp), Ok(true)) => {
+                    *last_seen = stamp;
+                    return None;
+                }
+                (Some(_), _) => path = watched.log(),
+                (None, _) => path = &self.path,
             }
         }
-        loss(format!("{} was written over, or cut off, while it was served", self.path.display()), true)
+        loss(format!("{} was written over, or cut off, while it was served", path.display()), true)
     }
 
     fn stamp(&self) -> io::Result<Stamp> {
         // The file's header, see https://www.sqlite.org/fileformat.html: big-endian numbers.
-        let mut header = [0; 32];
-        self.file.read_exact_at(&mut header, 0)?;
-        let [.., a, b, _, _, _, _, _, _, c0, c1, c2, c3, p0, p1, p2, p3] = header;
-        let page_size = match u64::from(u16::from_be_bytes([a, b])) {
-            1 => 65_536,
-            size => size,
+        let mut page_size = [0; 2];
+        self.file.read_exact_at(&mut page_size, 16)?;
+        let number_at = |offset| {
+            let mut number = [0; 4];
+            self.file.read_exact_at(&mut number, offset).map(|()| u32::from_be_bytes(number))
         };
-        let pages = u64::from(u32::from_be_bytes([p0, p1, p2, p3]));
+        let pages = u64::from(number_at(28)?);
         Ok(Stamp {
-            changes: u32::from_be_bytes([c0, c1, c2, c3]),
-            promised: pages.saturating_mul(page_size),
+            mark: number_at(60)?,
+            changes: number_at(24)?,
+            promised: pages.saturating_mul(page_bytes(u16::from_be_bytes(page_size))),
             length: self.file.metadata()?.len(),
         })
     }
@@ -220,12 +229,39 @@ impl DatabaseFiles {
 
     /// Whether everything is in the one file.
     pub(super) fn is_one_file(&self) -> bool {
-        BESIDE.iter().all(|suffix| !beside(&self.path, suffix).exists())
+        // Where a link leads, as for `watch`.
+        let real = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        BESIDE.iter().all(|suffix| !beside(&real, suffix).exists())
     }
 }
 
-fn is_full(error: &io::Error) -> bool {
+/// The size of a page as SQLite's files tell it.
+fn page_bytes(told: u16) -> u64 {
+    // 65,536 has no room in the field.
+    if told == 1 { 65_536 } else { u64::from(told) }
+}
+
+pub(super) fn is_full(error: &io::Error) -> bool {
     [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&error.kind())
+}
+
+impl Watched {
+    fn log(&self) -> &PathBuf {
+        let [_, (log, _), _] = &self.identities;
+        log
+    }
+
+    /// Whether the write-ahead log is as long as its index says. SQLite writes a frame before the index tells of it, and
+    /// empties the log after the index has.
+    fn log_is_whole(&self) -> io::Result<bool> {
+        // The index's header, see https://www.sqlite.org/walformat.html: numbers as the machine has them.
+        let mut header = [0; 6];
+        self.index.read_exact_at(&mut header, 14)?;
+        let [a, b, f0, f1, f2, f3] = header;
+        let frame = page_bytes(u16::from_ne_bytes([a, b])).saturating_add(24);
+        let frames = u64::from(u32::from_ne_bytes([f0, f1, f2, f3])).saturating_mul(frame);
+        Ok(frames == 0 || fs::metadata(self.log())?.len() >= frames.saturating_add(32))
+    }
 }
 
 impl Identity {
@@ -238,7 +274,10 @@ impl Stamp {
     /// Whether this can be what became of an earlier one by SQLite's hand: which makes a file shorter only when it has
     /// said so on the first page.
     fn can_follow(self, earlier: Self) -> bool {
-        self.changes >= earlier.changes && (self.length >= earlier.length || self.length >= self.promised)
+        let is_the_same = earlier.mark == 0 || self.mark == earlier.mark;
+        is_the_same
+            && self.changes >= earlier.changes
+            && (self.length >= earlier.length || self.length >= self.promised)
     }
 }
 
@@ -247,7 +286,8 @@ fn open(path: &Path, may_create: bool) -> Result<File, FileError> {
     let problem = |problem: String| Err(FileError::new(path, problem));
     let opened = OpenOptions::new().read(true).write(true).open(path);
     match opened {
-        Ok(file) => Ok(file),
+        Ok(file) if file.metadata().is_ok_and(|metadata| metadata.is_file()) => Ok(file),
+        Ok(_) => problem("is not a regular file".to_owned()),
         Err(error) if error.kind() == io::ErrorKind::IsADirectory => problem("is a directory".to_owned()),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
             problem("cannot be created: a part of its path is not a directory".to_owned())

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use sea_orm::sqlx::{AssertSqlSafe, Executor as _};
-use sea_orm::{ConnectionTrait as _, Statement};
+use sea_orm::{ConnectionTrait as _, SqliteTransactionMode, Statement, TransactionTrait as _};
 
 use super::Repository;
 use super::error::{StorageError, of_sqlx};
+use super::transaction::begun;
+use crate::clock::mint_id;
 
 /// How long a write, and a read, may take before the database is taken for slow.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(700);
@@ -61,10 +63,24 @@ impl Repository {
     /// Watches the files of a SQLite database from here on.
     pub(super) async fn watch_files(&self) -> Result<(), StorageError> {
         let Some(files) = &self.files else { return Ok(()) };
-        // Changes the first page, and brings it into the file.
-        let mark = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA wal_checkpoint(PASSIVE)");
-        self.writer.connections().execute_unprepared(&mark).await?;
+        self.mark().await?;
+        // What was marked is on the first page: brings it into the file.
+        self.writer.connections().execute_unprepared("PRAGMA wal_checkpoint(PASSIVE)").await?;
         files.watch()
+    }
+
+    /// Changes the first page of a SQLite database; gives the database a number that tells it from others, once.
+    async fn mark(&self) -> Result<(), StorageError> {
+        let transaction = self.writer.connections().begin_with_options(begun(SqliteTransactionMode::Immediate)).await?;
+        let ask = Statement::from_string(transaction.get_database_backend(), "PRAGMA user_version");
+        let known = transaction.query_one_raw(ask).await?.map(|row| row.try_get_by_index::<i32>(0)).transpose()?;
+        if known.is_none_or(|mark| mark == 0) {
+            let [.., a, b, c, d] = mint_id().into_bytes();
+            let mark = i32::from_be_bytes([a, b, c, d]);
+            transaction.execute_unprepared(&format!("PRAGMA user_version = {mark}")).await?;
+        }
+        transaction.execute_unprepared(&format!("PRAGMA application_id = {APPLICATION_ID}")).await?;
+        Ok(transaction.commit().await?)
     }
 
     /// Whether the database answers at all.

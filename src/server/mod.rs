@@ -84,9 +84,6 @@ pub enum ServeError {
     /// There is no copy of the database.
     #[error(transparent)]
     Backup(#[from] BackupError),
-    /// The process was told to stop.
-    #[error("stopped before the copy was whole, nothing is left of it")]
-    Interrupted,
 }
 
 /// Why an address cannot be had.
@@ -113,9 +110,9 @@ pub async fn migrate(config: &Config) -> Result<(), ServeError> {
     Ok(migrated?)
 }
 
-/// Copies a SQLite database, also while it is served.
-pub async fn back_up(config: &Config, file: &Path) -> Result<(), ServeError> {
-    Ok(repository::backup(&config.database_url, file).await?)
+/// Copies a SQLite database, also while it is served; abandons the copy when `stopped` completes before it is whole.
+pub async fn back_up(config: &Config, file: &Path, stopped: impl Future<Output = ()>) -> Result<(), ServeError> {
+    Ok(repository::backup(&config.database_url, file, stopped).await?)
 }
 
 /// What is read before the database is opened.

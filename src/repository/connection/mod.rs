@@ -45,10 +45,10 @@ pub const LEAST_CONNECTIONS: u32 = Connections::LEAST;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
     /// Neither SQLite nor PostgreSQL.
-    #[error("the database URL must begin with sqlite:// or postgres://")]
+    #[error("the database URL (--database-url, DISPUTES_DATABASE_URL) must begin with sqlite:// or postgres://")]
     UnknownScheme,
     /// Each connection to such a database would have a database of its own.
-    #[error("a SQLite database in memory cannot be used, name a file")]
+    #[error("--database-url (DISPUTES_DATABASE_URL) must name a file: a SQLite database in memory cannot be used")]
     InMemory,
     /// A SQLite that can lose what it acknowledged.
     #[error("SQLite {found} can lose acknowledged commits, 3.51.3 or later is needed")]
@@ -60,7 +60,7 @@ pub enum ConnectError {
     #[error(transparent)]
     File(#[from] FileError),
     /// The URL cannot be read. It may hold a password: it is not repeated, nor is a part of it.
-    #[error("the database URL is not valid")]
+    #[error("the database URL (--database-url, DISPUTES_DATABASE_URL) is not valid")]
     InvalidUrl,
     /// A PostgreSQL that cannot be used: the cause, and what to do.
     #[error("the database cannot be opened: {0}")]
@@ -95,10 +95,12 @@ impl From<DbErr> for ConnectError {
                 // Nothing was asked yet, so that the database's own words quote nothing that is stored.
                 sqlx::Error::Database(error) => Unavailable(error.message().to_owned()),
                 // A URL that cannot be read may hold a password: it is not repeated, nor is a part of it.
-                sqlx::Error::Configuration(_) => Failed("its URL is not valid".to_owned()),
+                sqlx::Error::Configuration(_) => {
+                    Failed("its URL (--database-url, DISPUTES_DATABASE_URL) is not valid".to_owned())
+                }
                 error => Unavailable(error.to_string()),
             },
-            DbErr::Conn(_) => Failed("its URL is not valid".to_owned()),
+            DbErr::Conn(_) => Failed("its URL (--database-url, DISPUTES_DATABASE_URL) is not valid".to_owned()),
             _ => error.into(),
         })
     }

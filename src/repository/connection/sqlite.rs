@@ -72,6 +72,9 @@ pub(in crate::repository) async fn open_to_copy(url: &str) -> Result<SqliteConne
 /// The file that a URL names, and whether it may be made.
 fn named_by(url: &str) -> Result<(PathBuf, bool), ConnectError> {
     let path = options_of(url)?.get_filename().to_owned();
+    if path.as_os_str().is_empty() {
+        return Err(ConnectError::InMemory);
+    }
     Ok((path, parameters(url).any(|parameter| parameter == "mode=rwc")))
 }
 

@@ -84,7 +84,7 @@ pub enum SchemaError {
     )]
     NoRights,
     /// The database does not do what it is asked.
-    #[error(transparent)]
+    #[error("the schema cannot be read or applied: {0}")]
     Storage(#[from] StorageError),
 }
 

@@ -419,7 +419,7 @@ async fn what_is_committed_after_a_full_disk_is_committed() {
 
 #[tokio::test]
 async fn a_database_that_cannot_be_used_is_refused_with_a_reason() {
-    for url in ["sqlite::memory:", "sqlite://x.db?mode=memory"] {
+    for url in ["sqlite::memory:", "sqlite://x.db?mode=memory", "sqlite://?mode=rwc", "sqlite:"] {
         assert_eq!(Repository::connect(url).await.unwrap_err(), ConnectError::InMemory);
     }
     for url in ["mysql://localhost/db", "", "disputes.db"] {
@@ -431,5 +431,8 @@ async fn a_database_that_cannot_be_used_is_refused_with_a_reason() {
     let secret = Repository::connect("postgres://user:secret@127.0.0.1:1/db").await.unwrap_err().to_string();
     assert!(secret.contains("unavailable") && !secret.contains("secret"), "{secret}");
     let garbled = Repository::connect("postgres://user:secret@host:port/db").await.unwrap_err().to_string();
-    assert_eq!(garbled, "the database cannot be opened: failed: its URL is not valid");
+    assert_eq!(
+        garbled,
+        "the database cannot be opened: failed: its URL (--database-url, DISPUTES_DATABASE_URL) is not valid"
+    );
 }

@@ -79,6 +79,39 @@ async fn a_backup_needs_no_service_and_has_what_a_killed_one_left() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_that_is_interrupted_leaves_nothing_anywhere() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    assert!(run(PROGRAM, &["migrate", "--database-url", &url(folder.path())]).0);
+    let source = database::open(&url(folder.path())).await;
+    let much = "CREATE TABLE much AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)
+        SELECT i, randomblob(900) AS bytes FROM n";
+    sea_orm::ConnectionTrait::execute_unprepared(&source, much).await.unwrap();
+    source.close().await.unwrap();
+    for signal in ["INT", "TERM"] {
+        let backup = Command::new(PROGRAM)
+            .args(["backup", &other.path().join("copy.db").display().to_string()])
+            .args(["--database-url", &url(folder.path())])
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        for _ in 0..5_000 {
+            if !names(other.path()).is_empty() {
+                break;
+            }
+            dispute_service::clock::pause(std::time::Duration::from_millis(1)).await;
+        }
+        assert!(
+            Command::new("kill").args([&format!("-{signal}"), &backup.id().to_string()]).status().unwrap().success()
+        );
+        let ended = backup.wait_with_output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert!(!ended.status.success() && said.contains("interrupted before the copy was complete"), "{said}");
+        assert!(names(other.path()).is_empty(), "{:?}", names(other.path()));
+        assert_eq!(names(folder.path()), ["disputes.db"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_that_cannot_be_made_says_why_and_leaves_nothing() {
     let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     assert!(run(PROGRAM, &["migrate", "--database-url", &url(folder.path())]).0);

@@ -35,6 +35,10 @@ fn what_is_no_database_of_ours_is_refused_by_name() {
     says(&refusal(&format!("sqlite://{}?mode=rwc", path("letter/a"))), &[&path("letter/a"), "is not a directory"]);
     says(&refusal(&format!("sqlite://{}", path("new"))), &[&path("new"), "does not exist", "mode=rwc"]);
     says(&refusal(&format!("sqlite://{}?mode=rwc", path("letter"))), &[&path("letter"), "is not a SQLite database"]);
+    says(&refusal("sqlite:///dev/null"), &["/dev/null", "is not a regular file"]);
+    for url in ["sqlite://?mode=rwc", "sqlite::memory:", "disputes.db"] {
+        says(&refusal(url), &["--database-url", "DISPUTES_DATABASE_URL", "must"]);
+    }
     assert_eq!(names(folder.path()), ["folder", "letter"], "nothing is made, and nothing is left");
 }
 

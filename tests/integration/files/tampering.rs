@@ -143,6 +143,33 @@ async fn a_copy_is_written_over_the_database_and_is_not_undone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_database_is_written_over_it_however_much_that_was_changed() {
+    let overwrite = |file: &Path, copy: &Path| {
+        let mut another = fs::read(copy).unwrap();
+        // How often it was changed, twice, and the number that tells it from others.
+        for (offset, number) in [(24, 1_000_000_u32), (92, 1_000_000), (60, 7)] {
+            another[offset..offset + 4].copy_from_slice(&number.to_be_bytes());
+        }
+        fs::write(file, another).unwrap();
+    };
+    tampered(overwrite, false, Left::TheCopy, "disputes.db").await;
+    tampered(overwrite, true, Left::TheCopy, "disputes.db").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_write_ahead_log_is_truncated_and_no_hole_is_moved_into_the_database() {
+    let truncate = |length: u64| {
+        move |file: &Path, _: &Path| {
+            let log = fs::OpenOptions::new().write(true).open(beside(file, "-wal")).unwrap();
+            log.set_len(length).unwrap();
+        }
+    };
+    // What was in it is lost: the database is as the first run left it.
+    tampered(truncate(0), false, Left::TheCopy, "disputes.db").await;
+    tampered(truncate(8_192), true, Left::TheCopy, "disputes.db").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_database_is_truncated() {
     let truncate = |length: u64| {
         move |file: &Path, _: &Path| fs::OpenOptions::new().write(true).open(file).unwrap().set_len(length).unwrap()
