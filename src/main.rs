@@ -117,6 +117,6 @@ fn start_tracing(format: LogFormat) {
         LogFormat::Json => lines.json().init(),
     }
     if let Some(error) = error {
-        tracing::warn!(error, "RUST_LOG is no filter, the log is as without it");
+        tracing::warn!(error, "RUST_LOG is not a valid filter and is ignored");
     }
 }

@@ -97,12 +97,12 @@ impl Failure {
     }
 
     pub(super) fn page_token_invalid() -> Self {
-        let message = "page_token must be one that was answered to the same request";
+        let message = "the page_token is malformed or was issued for another request";
         Self::new(Code::InvalidArgument, ErrorReason::PageTokenInvalid, message).about("page_token")
     }
 
     pub(super) fn resume_token_malformed() -> Self {
-        let message = "resume_token must be one that this service has given";
+        let message = "the resume_token is malformed: it must be one that this service issued";
         Self::new(Code::InvalidArgument, ErrorReason::ResumeTokenMalformed, message).about("resume_token")
     }
 
@@ -141,7 +141,7 @@ impl Failure {
     }
 
     pub(super) fn draining() -> Self {
-        let message = "this stream, or this server, ends; connect again";
+        let message = "this stream or the server is shutting down; connect again";
         Self::new(Code::Unavailable, ErrorReason::ServerDraining, message).with_retry()
     }
 

@@ -17,7 +17,7 @@ pub(super) fn cause(error: &Error) -> String {
         Error::Database(error) => of_server(error.as_ref()),
         Error::Io(error) => of_network(error),
         Error::Tls(error) => of_tls(&error.to_string()),
-        Error::Configuration(_) => "its URL is not valid".to_owned(),
+        Error::Configuration(_) => "its URL is not valid (--database-url, DISPUTES_DATABASE_URL)".to_owned(),
         Error::PoolTimedOut => SILENT.to_owned(),
         Error::Protocol(_) => {
             "what answers is not a PostgreSQL server; look at the host and port of the URL".to_owned()

@@ -96,11 +96,11 @@ impl From<DbErr> for ConnectError {
                 sqlx::Error::Database(error) => Unavailable(error.message().to_owned()),
                 // A URL that cannot be read may hold a password: it is not repeated, nor is a part of it.
                 sqlx::Error::Configuration(_) => {
-                    Failed("its URL (--database-url, DISPUTES_DATABASE_URL) is not valid".to_owned())
+                    Failed("its URL is not valid (--database-url, DISPUTES_DATABASE_URL)".to_owned())
                 }
                 error => Unavailable(error.to_string()),
             },
-            DbErr::Conn(_) => Failed("its URL (--database-url, DISPUTES_DATABASE_URL) is not valid".to_owned()),
+            DbErr::Conn(_) => Failed("its URL is not valid (--database-url, DISPUTES_DATABASE_URL)".to_owned()),
             _ => error.into(),
         })
     }

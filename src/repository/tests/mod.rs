@@ -433,6 +433,6 @@ async fn a_database_that_cannot_be_used_is_refused_with_a_reason() {
     let garbled = Repository::connect("postgres://user:secret@host:port/db").await.unwrap_err().to_string();
     assert_eq!(
         garbled,
-        "the database cannot be opened: failed: its URL (--database-url, DISPUTES_DATABASE_URL) is not valid"
+        "the database cannot be opened: failed: its URL is not valid (--database-url, DISPUTES_DATABASE_URL)"
     );
 }
