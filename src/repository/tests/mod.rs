@@ -429,10 +429,7 @@ async fn a_database_that_cannot_be_used_is_refused_with_a_reason() {
     let why = "cannot be created: the directory /no/such/folder does not exist";
     assert_eq!(nowhere.to_string(), format!("the database file /no/such/folder/disputes.db {why}"));
     let secret = Repository::connect("postgres://user:secret@127.0.0.1:1/db").await.unwrap_err().to_string();
-    assert!(secret.contains("unavailable") && !secret.contains("secret"), "{secret}");
+    assert!(secret.contains("the connection was refused") && !secret.contains("secret"), "{secret}");
     let garbled = Repository::connect("postgres://user:secret@host:port/db").await.unwrap_err().to_string();
-    assert_eq!(
-        garbled,
-        "the database cannot be opened: failed: its URL is not valid (--database-url, DISPUTES_DATABASE_URL)"
-    );
+    assert!(garbled.ends_with("its URL is not valid (--database-url, DISPUTES_DATABASE_URL)"), "{garbled}");
 }
