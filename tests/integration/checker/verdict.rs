@@ -45,7 +45,8 @@ enum Place {
 impl<'a> Verdict<'a> {
     pub fn new(subscriber: &'a Subscriber, history: &'a History, facts: &'a Facts<'a>) -> Self {
         let shows = |event: &&'a Arc<Event>| subscriber.view.shows(event);
-        let expected: Vec<_> = history.log.iter().filter(shows).collect();
+        let shown = history.log.iter().enumerate().filter(|(_, event)| shows(event));
+        let (numbers, expected): (Vec<usize>, Vec<_>) = shown.unzip();
         let mut places: HashMap<&str, (usize, usize)> = HashMap::new();
         places.extend(expected.iter().enumerate().map(|(place, event)| (&*event.id, (0, place))));
         let next = match &subscriber.end {
@@ -55,8 +56,8 @@ impl<'a> Verdict<'a> {
         let length = next.map_or(expected.len(), |(_, place)| *place);
         let mut pasts = vec![Past { shared: expected.len(), expected }];
         for (number, failover) in history.failovers.iter().enumerate() {
-            let mut expected: Vec<_> = history.log.iter().take(failover.kept).filter(shows).collect();
-            let shared = expected.len();
+            let shared = numbers.partition_point(|number| *number < failover.kept);
+            let mut expected = pasts[0].expected[..shared].to_vec();
             expected.extend(failover.lost.iter().filter(shows));
             let lost = expected.iter().enumerate().skip(shared);
             places.extend(lost.map(|(place, event)| (&*event.id, (number + 1, place))));
