@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use self::database::{Database, Held, fail_over, lose, rebuild};
-use crate::checker::following::{Follower, Following, Habit};
+use crate::checker::following::{Failing, Follower, Following, Habit};
 use crate::checker::history::{Failover, Start, View};
 use crate::checker::load::Load;
 use crate::checker::pause;
@@ -30,6 +30,8 @@ const SECONDS: u64 = 20;
 /// The promise of how long a process takes to drain.
 const DRAIN: Duration = Duration::from_secs(10);
 const REPLICAS: usize = 3;
+/// Within this most of those begin who want a snapshot.
+const BEGINNING: Duration = Duration::from_millis(700);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_misses_anything_whatever_happens_to_a_process_on_sqlite() {
@@ -316,33 +318,37 @@ impl World {
 }
 
 impl World {
-    /// Loses commits for a short while, then the primary. Mostly one of the replicas stands still from before that until
-    /// some time after it, and snapshots are not read on: they notice late, when there are as many new commits as were
-    /// lost.
+    /// Loses commits for a short while, then the primary. Nothing else happens to one of the replicas meanwhile, and mostly
+    /// it stands still from before that until some time after it: it notices late, when there are as many new commits as
+    /// were lost. Snapshots begin before, show some of what is lost, and are read to their end then.
     fn fail_over(&self, held: Held, rng: &mut Rng) -> impl Future<Output = ()> + Send + use<> {
         let millis = |from, to, rng: &mut Rng| Duration::from_millis(rng.u64(from..to));
-        let (losing, idle) = (millis(30, 700, rng), millis(300, 2_500, rng));
+        let (losing, reading, idle) = (millis(30, 600, rng), millis(100, 600, rng), millis(300, 2_500, rng));
         let replica = if rng.u8(..4) > 0 { 0 } else { rng.usize(..self.replicas.len()) };
         let is_frozen = rng.u8(..4) > 0;
         let replica = self.replicas[replica].clone();
         let (failovers, following) = (self.failovers.clone(), self.following.clone());
         async move {
-            following.begins_to_lose();
+            let replica = replica.lock_owned().await;
+            following.fails_over(Failing::Soon);
+            pause(BEGINNING).await;
             let (held, cut) = lose(held, losing).await;
-            following.fails_over(true);
-            let frozen = if is_frozen { replica.try_lock_owned().ok() } else { None };
-            if let Some(frozen) = &frozen {
-                following.freezes(&frozen.address);
-                frozen.freeze();
+            following.fails_over(Failing::Losing);
+            pause(reading).await;
+            following.fails_over(Failing::Over);
+            if is_frozen {
+                following.freezes(&replica.address);
+                replica.freeze();
             }
             let (held, failover) = fail_over(held, cut).await;
             let thaw = async {
                 pause(idle).await;
-                following.fails_over(false);
-                if let Some(frozen) = frozen {
-                    frozen.thaw();
-                    following.thaws(&frozen.address);
+                following.fails_over(Failing::Not);
+                if is_frozen {
+                    replica.thaw();
+                    following.thaws(&replica.address);
                 }
+                drop(replica);
             };
             let (failover, ()) = tokio::join!(rebuild(held, failover), thaw);
             failovers.lock().await.push(failover);

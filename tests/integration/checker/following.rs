@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use dispute_service::proto::v1;
 use fastrand::Rng;
+use tokio::sync::watch;
 use tonic::transport::Endpoint;
 use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt as _;
@@ -36,8 +37,20 @@ pub enum Habit {
     Slow,
     /// It asks for pages instead.
     Listing,
-    /// It takes its time with a snapshot, and soon begins again with another one.
+    /// It takes its time with a snapshot, more so while a failover is near, and soon begins again with another one.
     Fickle,
+}
+
+/// How near a failover is that loses commits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Failing {
+    Not,
+    /// Nothing is lost yet: snapshots begin, and are not read on.
+    Soon,
+    /// What is committed is lost. Some pages of a snapshot are read: they show it.
+    Losing,
+    /// The rest is read when the log has grown again.
+    Over,
 }
 
 /// What all subscribers share.
@@ -45,9 +58,9 @@ pub struct Following {
     addresses: Vec<String>,
     is_settling: AtomicBool,
     is_over: AtomicBool,
-    /// How often the database began to lose commits, and whether it has failed over since, a while ago or not at all.
-    losses: AtomicUsize,
-    is_failing_over: AtomicBool,
+    /// How often a failover was near, and how near one is.
+    failovers: AtomicUsize,
+    failing: watch::Sender<Failing>,
     /// One copy of each event, however many get it.
     known: Mutex<HashMap<String, Arc<Event>>>,
     /// What no stream may say or do.
@@ -66,8 +79,8 @@ impl Following {
             addresses: addresses.to_vec(),
             is_settling: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
-            losses: AtomicUsize::new(0),
-            is_failing_over: AtomicBool::new(false),
+            failovers: AtomicUsize::new(0),
+            failing: watch::Sender::new(Failing::Not),
             known: Mutex::default(),
             complaints: Mutex::default(),
             messages: AtomicUsize::new(0),
@@ -77,14 +90,31 @@ impl Following {
         })
     }
 
-    /// From now on commits are lost. Now snapshots begin that show them …
-    pub fn begins_to_lose(&self) {
-        self.losses.fetch_add(1, Ordering::Relaxed);
+    /// From now on a failover is this near.
+    pub fn fails_over(&self, failing: Failing) {
+        if failing == Failing::Soon {
+            self.failovers.fetch_add(1, Ordering::Relaxed);
+        }
+        self.failing.send_replace(failing);
     }
 
-    /// … and that are not read on before the log has grown again after the failover, for as long as this is so.
-    pub fn fails_over(&self, is_failing_over: bool) {
-        self.is_failing_over.store(is_failing_over, Ordering::Relaxed);
+    fn failovers(&self) -> usize {
+        self.failovers.load(Ordering::Relaxed)
+    }
+
+    /// Waits with the next message of a snapshot while a failover is near, but for some pages: the service reads each
+    /// when the one before it has been read.
+    async fn wait_for_failover(&self, pages: &mut usize) {
+        let mut failing = self.failing.subscribe();
+        let goes_on = |failing: &Failing| match failing {
+            Failing::Not => true,
+            Failing::Losing => *pages > 0,
+            Failing::Soon | Failing::Over => false,
+        };
+        let failing = *failing.wait_for(goes_on).await.unwrap();
+        if failing == Failing::Losing {
+            *pages -= 1;
+        }
     }
 
     /// Nobody begins from nothing any more, if it need not.
@@ -293,7 +323,9 @@ impl Follower {
     async fn read(&self, mut stream: Streaming<v1::WatchDisputesResponse>, start: Start, rng: &mut Rng) -> Left {
         let mut is_first = true;
         let mut is_complete = false;
-        let losses = self.shared.losses.load(Ordering::Relaxed);
+        let failovers = self.shared.failovers();
+        // While commits are lost.
+        let mut pages = rng.usize(1..6);
         while !self.shared.is_over() {
             let message = match tokio::time::timeout(SILENCE, stream.message()).await {
                 Ok(Ok(Some(message))) => message,
@@ -322,21 +354,19 @@ impl Follower {
                 Habit::Restless | Habit::Forgetful if rng.u8(..60) == 0 => break,
                 Habit::Fickle => {
                     is_complete |= start != Start::Snapshot || checkpoint.snapshot_complete;
-                    let is_time = is_complete
-                        && self.start == Start::Snapshot
-                        && self.shared.losses.load(Ordering::Relaxed) > losses;
+                    let is_time = is_complete && self.start == Start::Snapshot && self.shared.failovers() > failovers;
                     let is_settling = self.shared.is_settling.load(Ordering::Relaxed);
                     match rng.u8(..120) {
                         _ if is_time && !is_settling => return Left::ForGood,
                         0 if !is_settling => return Left::ForGood,
                         1..5 => break,
-                        _ if !is_complete => {
-                            pause(Duration::from_millis(rng.u64(20..200))).await;
-                            while self.shared.is_failing_over.load(Ordering::Relaxed) {
-                                pause(Duration::from_millis(rng.u64(20..100))).await;
-                            }
-                        }
                         _ => {}
+                    }
+                    if !is_complete {
+                        pause(Duration::from_millis(rng.u64(20..200))).await;
+                    }
+                    if start == Start::Snapshot {
+                        self.shared.wait_for_failover(&mut pages).await;
                     }
                 }
                 Habit::Steady | Habit::Restless | Habit::Forgetful | Habit::Slow | Habit::Listing => {}

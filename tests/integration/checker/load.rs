@@ -19,6 +19,8 @@ use crate::support::messages::*;
 /// How many clients there are, and how long each of them rests between two commands.
 const CLIENTS: usize = 32;
 const REST: std::ops::Range<u64> = 60..300;
+/// A text of which some fill a page of a snapshot.
+const LONG: &str = "How is it going, please? ";
 /// How many buyers there are, and how many sellers.
 pub const PARTIES: usize = 6;
 /// Which of the latest orders and disputes clients think of.
@@ -174,7 +176,11 @@ impl Errand {
             }};
         }
         Ok(match self {
-            Self::Update(order) => call!(request_order_update, RequestOrderUpdateRequest, update(&order.id)),
+            Self::Update(order) => {
+                let message = LONG.repeat(40);
+                let update = v1::RequestOrderUpdateRequest { message, ..update(&order.id) };
+                call!(request_order_update, RequestOrderUpdateRequest, update)
+            }
             Self::Cancel(order, _) => call!(request_cancellation, RequestCancellationRequest, cancellation(&order.id)),
             Self::Offer(order, cents) => {
                 call!(offer_partial_refund, OfferPartialRefundRequest, offer(&order.id, *cents))
