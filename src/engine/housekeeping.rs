@@ -76,10 +76,9 @@ async fn forget(mut what: Old, every: Duration, repository: &Repository, clock: 
     let mut is_away = false;
     loop {
         match what.forget_some(repository, clock.now()).await {
-            Ok(0) => clock.sleep(every).await,
-            Ok(_) => {
+            Ok(count) => {
                 is_away = false;
-                pause(BREATH).await;
+                if count == 0 { clock.sleep(every).await } else { pause(BREATH).await }
             }
             Err(error) => {
                 // Said once: each step meets the same until the database is back.

@@ -257,9 +257,10 @@ enum ToRead {
 // is one with its reads, and after each read of the log, as nothing that is lost comes back.
 
 async fn read(shared: Arc<Shared>, what: ToRead) -> Result<Read, FeedError> {
+    // Both: many snapshots that go on at once must leave connections to the callers.
+    let _turn = shared.feed.turn().await;
     match what {
         ToRead::Disputes(query, told) => {
-            let _turn = shared.feed.turn().await;
             let ((found, log, there), last) = match query.after {
                 None => shared.repository.first_disputes(&query, told.seq).await?,
                 Some(_) => (shared.repository.disputes(&query, told.seq).await?, None),

@@ -355,7 +355,7 @@ impl From<FeedError> for Failure {
                     .with("oldestToken", ResumeToken::encode(&oldest))
             }
             FeedError::Unknown => {
-                let message = "this token is of another log, or of another past of this one";
+                let message = "this token is from another log, or from before this one was rolled back; read the current state again";
                 Self::new(Code::OutOfRange, ErrorReason::ResumeTokenUnknown, message)
             }
             FeedError::Failed(error) => error.into(),

@@ -29,7 +29,7 @@ use crate::repository::{self, BackupError, Bell, ConnectError, Repository, Schem
 use crate::stderr;
 
 /// How long streams and commands in flight have to end; with what follows, the process is gone within 10 s.
-const DRAIN: Duration = Duration::from_millis(6_500);
+const DRAIN: Duration = Duration::from_secs(6);
 
 /// How long the committer has for what is still in its queue.
 const LAST_COMMITS: Duration = Duration::from_secs(1);
