@@ -177,6 +177,18 @@ fn what_was_acknowledged_and_is_neither_kept_nor_lost_by_a_failover_is_found() {
 }
 
 #[test]
+fn what_was_acknowledged_and_lost_may_be_done_later_by_an_attempt_that_was_given_up() {
+    let mut history = failed_over();
+    let withdrawn = history.log[6].clone();
+    for command in history.commands.iter_mut().filter(|command| command.mark == withdrawn.mark) {
+        (command.sent, command.answered, command.attempts) = (32, 33, 2);
+    }
+    says(&history, &["was acknowledged before Opened by ann"]);
+    history.failovers[0].lost.push(Arc::new(Event { id: "e16".to_owned(), ..(*withdrawn).clone() }));
+    says(&history, &[]);
+}
+
+#[test]
 fn a_refusal_may_deny_what_a_failover_lost_and_nothing_else() {
     let mut history = failed_over();
     let refused = |subject: &str, reason: &str| Command {

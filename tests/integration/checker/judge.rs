@@ -67,8 +67,13 @@ impl<'a> Facts<'a> {
     /// Whether an event is of a command that was acknowledged before this.
     pub fn is_acknowledged_before(&self, event: &Event, moment: Moment) -> bool {
         let command = self.commands.get(&*event.mark);
-        command
-            .is_some_and(|command| matches!(command.answer, Answer::Acknowledged { .. }) && command.answered < moment)
+        command.is_some_and(|command| self.is_acknowledged_for_good(command) && command.answered < moment)
+    }
+
+    /// Whether a command was acknowledged for what the log has of it. If that was lost, the log can have it again from
+    /// an attempt that was given up and arrived later.
+    fn is_acknowledged_for_good(&self, command: &Command) -> bool {
+        matches!(command.answer, Answer::Acknowledged { .. }) && !self.lost.contains_key(&*command.mark)
     }
 
     /// Whether an event is of a command that was sent after this.
@@ -189,7 +194,7 @@ fn is_lost(command: &Command, history: &History) -> bool {
 fn judge_causality(history: &History, facts: &Facts<'_>) -> Vec<String> {
     let mut violations = Vec::new();
     let places = |command: &Command| facts.effects.get(&*command.mark).cloned().unwrap_or_default();
-    let is_acknowledged = |command: &&Command| matches!(command.answer, Answer::Acknowledged { .. });
+    let is_acknowledged = |command: &&Command| facts.is_acknowledged_for_good(command);
     let mut acknowledged: Vec<_> = history.commands.iter().filter(is_acknowledged).collect();
     acknowledged.sort_unstable_by_key(|command| command.answered);
     let mut sent: Vec<_> = history.commands.iter().collect();
