@@ -42,18 +42,3 @@ pub(super) fn caller<T>(request: &Request<T>) -> Result<Caller, Failure> {
     let caller = request.extensions().get::<Caller>().cloned();
     caller.ok_or_else(|| Failure::internal("an RPC got past the authentication"))
 }
-
-/// The caller of an RPC that needs the scope of the platform.
-pub(super) fn platform<T>(request: &Request<T>) -> Result<Caller, Failure> {
-    with_scope(request, Scope::Platform)
-}
-
-/// The caller of an RPC that needs the scope of support.
-pub(super) fn support<T>(request: &Request<T>) -> Result<Caller, Failure> {
-    with_scope(request, Scope::Support)
-}
-
-fn with_scope<T>(request: &Request<T>, scope: Scope) -> Result<Caller, Failure> {
-    let caller = caller(request)?;
-    if caller.scope == Some(scope) { Ok(caller) } else { Err(Failure::scope_missing(scope)) }
-}

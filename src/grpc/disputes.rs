@@ -223,7 +223,7 @@ impl DisputeService for DisputeHandlers {
         &self,
         request: Request<v1::DecideDisputeRequest>,
     ) -> Result<Response<v1::DecideDisputeResponse>, Status> {
-        let caller = auth::support(&request)?;
+        let caller = auth::caller(&request)?;
         let asked = request.get_ref();
         let refund = match &asked.decision {
             Some(v1::decide_dispute_request::Decision::Refund(refund)) => Some(refund),
@@ -240,7 +240,7 @@ impl DisputeService for DisputeHandlers {
         &self,
         request: Request<v1::PostponeDeadlineRequest>,
     ) -> Result<Response<v1::PostponeDeadlineResponse>, Status> {
-        let caller = auth::support(&request)?;
+        let caller = auth::caller(&request)?;
         let command = requests::postpone_deadline(&caller, request.get_ref())?;
         let dispute = self.command(caller, command).await?;
         Ok(Response::new(v1::PostponeDeadlineResponse { dispute }))
@@ -250,7 +250,7 @@ impl DisputeService for DisputeHandlers {
         &self,
         request: Request<v1::ReportSettlementRequest>,
     ) -> Result<Response<v1::ReportSettlementResponse>, Status> {
-        let caller = auth::platform(&request)?;
+        let caller = auth::caller(&request)?;
         let command = requests::report_settlement(&caller, request.get_ref())?;
         let dispute = self.command(caller, command).await?;
         Ok(Response::new(v1::ReportSettlementResponse { dispute }))

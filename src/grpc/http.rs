@@ -1,8 +1,10 @@
 //! What is judged of a request before it is one of gRPC: whether it is gRPC at all, and how long its headers are.
 
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use tonic::body::Body;
+
+use super::status::Failure;
 
 /// HTTP/2 counts so much for each header, beside its name and its value (RFC 9113, section 6.5.2).
 const HEADER_OVERHEAD: usize = 32;
@@ -29,6 +31,14 @@ fn is_grpc(content_type: Option<&HeaderValue>) -> bool {
     let text = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence.strip_prefix("application/grpc").is_some_and(|format| format.is_empty() || format.starts_with('+'))
+}
+
+/// Requests are read as they are, not compressed.
+pub(super) fn refuse_encoding(headers: &HeaderMap) -> Result<(), Failure> {
+    match headers.get("grpc-encoding") {
+        Some(encoding) if encoding != "identity" => Err(Failure::encoding_not_supported()),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// The size of the request's header list in bytes, as HTTP/2 counts it: with what became of the URI and the method.

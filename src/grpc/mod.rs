@@ -1,7 +1,7 @@
 //! The only room that knows gRPC.
 //!
-//! - `transport`: what every RPC passes through: who calls, how long it may take, errors of the transport;
-//!   `http`, `auth` and `draining` are parts of it.
+//! - `transport`: the order in which a call is judged; `http`, `auth` and `draining` are parts of it. `rpcs`: the table of
+//!   all RPCs that it goes by.
 //! - `reflection`: what the service is made of.
 //! - `orders`, `disputes`, `lists`, `watch` with `snapshot` and `quota`: the handlers.
 //! - `requests`, `violations`, `pages`: messages in, with every field violation at once.
@@ -23,6 +23,7 @@ mod quota;
 mod reflection;
 mod requests;
 mod responses;
+mod rpcs;
 mod snapshot;
 mod status;
 mod translations;
@@ -48,7 +49,7 @@ pub use quota::Quota;
 pub use reflection::{Described, reflection_v1, reflection_v1alpha};
 pub use responses::encode_event;
 pub use translations::Translations;
-pub use transport::{HEADER_BYTES_READ, RpcLayer};
+pub use transport::{HEADER_BYTES_READ, RpcBounds, RpcLayer};
 
 /// What the handlers work with.
 #[derive(Debug)]

@@ -102,7 +102,7 @@ impl OrderService for OrderHandlers {
         &self,
         request: Request<v1::UpsertOrderRequest>,
     ) -> Result<Response<v1::UpsertOrderResponse>, Status> {
-        let caller = auth::platform(&request)?;
+        let caller = auth::caller(&request)?;
         let currencies = self.currencies(request.get_ref().order.iter()).await?;
         let report = requests::upsert_order(request.get_ref(), &currencies)?;
         let orders = self.shared.committer.orders(caller, vec![report], transport::trace()).await?;
@@ -113,7 +113,7 @@ impl OrderService for OrderHandlers {
         &self,
         request: Request<v1::BatchUpsertOrdersRequest>,
     ) -> Result<Response<v1::BatchUpsertOrdersResponse>, Status> {
-        let caller = auth::platform(&request)?;
+        let caller = auth::caller(&request)?;
         let currencies = self.currencies(request.get_ref().orders.iter()).await?;
         let reports = requests::batch_upsert_orders(request.get_ref(), &currencies)?;
         let orders = self.shared.committer.orders(caller, reports, transport::trace()).await?;

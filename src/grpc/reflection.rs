@@ -15,6 +15,14 @@ use tonic_reflection::{pb, server};
 use super::status::{ReflectionError, with_error_details};
 use crate::proto::DESCRIPTOR_SET;
 
+/// The descriptions of everything on the port.
+pub(super) const DESCRIPTOR_SETS: [&[u8]; 4] = [
+    DESCRIPTOR_SET,
+    tonic_health::pb::FILE_DESCRIPTOR_SET,
+    pb::v1::FILE_DESCRIPTOR_SET,
+    pb::v1alpha::FILE_DESCRIPTOR_SET,
+];
+
 /// Every file that is described, and what is in it.
 #[derive(Debug, Default)]
 pub struct Described {
@@ -29,12 +37,7 @@ impl Described {
     /// The description of everything on the port.
     pub fn new() -> Result<Arc<Self>, DecodeError> {
         let mut described = Self::default();
-        for set in [
-            DESCRIPTOR_SET,
-            tonic_health::pb::FILE_DESCRIPTOR_SET,
-            pb::v1::FILE_DESCRIPTOR_SET,
-            pb::v1alpha::FILE_DESCRIPTOR_SET,
-        ] {
+        for set in DESCRIPTOR_SETS {
             for file in FileDescriptorSet::decode(set)?.file {
                 described.add(&file);
             }

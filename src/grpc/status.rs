@@ -125,8 +125,12 @@ impl Failure {
         Self::new(Code::ResourceExhausted, ErrorReason::HeadersTooLarge, message)
     }
 
+    pub(super) fn method_unknown() -> Self {
+        Self::new(Code::Unimplemented, ErrorReason::MethodUnknown, "there is no such method on this server")
+    }
+
     /// The status says in a header, as gRPC wants it, what it says in its metadata.
-    fn encoding_not_supported() -> Self {
+    pub(super) fn encoding_not_supported() -> Self {
         let message = "the request is compressed in a way that this server does not read";
         Self::new(Code::Unimplemented, ErrorReason::EncodingNotSupported, message).with("supported", READ_ENCODINGS)
     }
@@ -183,10 +187,7 @@ impl Failure {
             Code::Unimplemented if status.metadata().contains_key(ACCEPT_ENCODING) => {
                 Some(Self::encoding_not_supported())
             }
-            Code::Unimplemented => {
-                let message = "there is no such method on this server";
-                Some(Self::new(Code::Unimplemented, ErrorReason::MethodUnknown, message))
-            }
+            Code::Unimplemented => Some(Self::method_unknown()),
             Code::Cancelled | Code::DeadlineExceeded => Some(Self::deadline_exceeded()),
             _ => None,
         }

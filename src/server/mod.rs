@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::config::{self, AuthMode, Config, ConfigError, PolicyFileError};
 use crate::domain::Policy;
 use crate::engine::{Committer, Deadlines, Feed, Health, forget_events, forget_requests, keep_in_touch};
-use crate::grpc::{self, Described, Quota, RpcLayer, Shared, Translations};
+use crate::grpc::{self, Described, Quota, RpcBounds, RpcLayer, Shared, Translations};
 use crate::repository::{self, BackupError, Bell, ConnectError, Repository, SchemaError, StorageError, corrupt_rows};
 use crate::stderr;
 
@@ -223,7 +223,8 @@ async fn serve(
         calls: u32::try_from(calls).unwrap_or(u32::MAX),
         header_bytes: grpc::HEADER_BYTES_READ,
     };
-    let service = RpcLayer::new(auth, config.max_header_bytes, drain.clone()).layer(routes);
+    let judged_by = RpcBounds { header_bytes: config.max_header_bytes };
+    let service = RpcLayer::new(auth, judged_by, drain.clone()).layer(routes);
     let mut connections = pin!(connections::serve(listener, service, bounds, drain.clone()));
     // Plainly, whatever the log settings: scripts wait for it.
     stderr::say(&format!("listening on {address}"));

@@ -9,6 +9,7 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Code, Request, Status};
 
 use crate::support::callers::{Party, facts, invalid, refusal};
+use crate::support::h2_client::H2Client;
 use crate::support::messages::*;
 use crate::support::on_both_databases;
 use crate::support::service::Service;
@@ -17,6 +18,7 @@ on_both_databases!(
     a_stranger_learns_nothing_from_any_rpc,
     a_caller_must_say_who_it_is,
     feeding_orders_in_needs_a_scope,
+    a_scope_is_judged_before_the_message,
     a_caller_with_a_scope_is_never_a_party,
     every_violation_of_a_command_is_named_at_once,
     a_refusal_has_its_facts,
@@ -95,6 +97,33 @@ async fn feeding_orders_in_needs_a_scope(service: Service) {
         assert_eq!(facts(&caller.orders.batch_upsert_orders(many).await.unwrap_err()), missing);
     }
     assert_eq!(service.number("SELECT count(*) FROM orders").await, 0);
+}
+
+async fn a_scope_is_judged_before_the_message(service: Service) {
+    let client = H2Client::connect(&service.address.to_string()).await;
+    for (path, scope) in [
+        ("/disputes.v1.OrderService/UpsertOrder", "platform"),
+        ("/disputes.v1.OrderService/BatchUpsertOrders", "platform"),
+        ("/disputes.v1.DisputeService/ReportSettlement", "platform"),
+        ("/disputes.v1.DisputeService/DecideDispute", "support"),
+        ("/disputes.v1.DisputeService/PostponeDeadline", "support"),
+    ] {
+        let missing = refusal(Code::PermissionDenied, "SCOPE_MISSING", &[("scope", scope)]);
+        let other = if scope == "support" { "platform" } else { "support" };
+        for headers in [&[("x-user-id", "ann")][..], &[("x-user-id", "ann"), ("x-scope", other)]] {
+            // Nothing, a part of a message, what is no message, one that is too large: none of it is waited for.
+            for body in [&b""[..], b"\x00\x00\x00\x00\x09\x08", b"\x07", b"\x00\x7f\xff\xff\xff"] {
+                let status = client.call(path, headers, body).unfinished().await;
+                assert_eq!(facts(&status), missing, "{path} {headers:?} {body:?}");
+            }
+        }
+        let missing = refusal(Code::Unauthenticated, "CREDENTIAL_MISSING", &[]);
+        assert_eq!(facts(&client.call(path, &[], b"\x00").unfinished().await), missing, "{path}");
+    }
+    let unknown = refusal(Code::Unimplemented, "METHOD_UNKNOWN", &[]);
+    for path in ["/disputes.v1.OrderService/Nonsense", "/nonsense"] {
+        assert_eq!(facts(&client.call(path, &[], b"\x00").unfinished().await), unknown, "{path}");
+    }
 }
 
 async fn a_caller_with_a_scope_is_never_a_party(service: Service) {

@@ -1,0 +1,82 @@
+//! How long a call may take, as its client says.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+
+use crate::clock::{RealInstant, pause_until, real_instant_after};
+use crate::grpc::status::Failure;
+
+/// The transport ends an RPC at its deadline with an error that says nothing. We are so much earlier.
+const HEAD_START: Duration = Duration::from_millis(2);
+
+/// When the client gives up on an RPC.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::grpc) struct Deadline(RealInstant);
+
+impl Deadline {
+    /// The deadline of a call with these headers, if it has one that anybody lives to see. It is an error if there is no
+    /// time at all.
+    pub(super) fn of(headers: &HeaderMap) -> Result<Option<Self>, Failure> {
+        match timeout(headers) {
+            Some(timeout) if timeout <= HEAD_START => Err(Failure::deadline_exceeded()),
+            Some(timeout) => Ok(real_instant_after(timeout.saturating_sub(HEAD_START)).map(Self)),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns once the deadline has passed.
+    pub(in crate::grpc) async fn passes(self) {
+        pause_until(self.0).await;
+    }
+}
+
+/// The header `grpc-timeout`: at most eight digits and a unit.
+fn timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let count: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(count.checked_mul(3_600)?)),
+        "M" => Some(Duration::from_secs(count.checked_mul(60)?)),
+        "S" => Some(Duration::from_secs(count)),
+        "m" => Some(Duration::from_millis(count)),
+        "u" => Some(Duration::from_micros(count)),
+        "n" => Some(Duration::from_nanos(count)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_at_most_eight_digits_and_a_unit() {
+        let read = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-timeout", http::HeaderValue::from_static(text));
+            timeout(&headers)
+        };
+        let cases = [
+            ("1S", Some(Duration::from_secs(1))),
+            ("99999999H", Some(Duration::from_secs(99_999_999 * 3_600))),
+            ("250m", Some(Duration::from_millis(250))),
+            ("7u", Some(Duration::from_micros(7))),
+            ("7n", Some(Duration::from_nanos(7))),
+            ("2M", Some(Duration::from_secs(120))),
+            ("999999999S", None),
+            ("S", None),
+            ("", None),
+            ("1", None),
+            ("-1S", None),
+            ("1s", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(read(text), expected, "{text:?}");
+        }
+    }
+}

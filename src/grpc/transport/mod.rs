@@ -1,0 +1,151 @@
+//! The order in which a call is judged. Each step costs more than the one before it, and nobody makes the service spend
+//! anything before it is known who asks: see `judge`.
+
+mod deadline;
+mod identity;
+mod response;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::future::{BoxFuture, FutureExt as _, ready};
+use http::{Request, Response};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::body::Body;
+use tower::{Layer, Service};
+use tracing::Instrument as _;
+
+pub(super) use self::deadline::Deadline;
+use self::response::{handled, shown};
+use super::draining::Arriving;
+use super::http::{header_list_size, refuse_encoding, refuse_plain};
+use super::rpcs::{self, Rpc};
+use super::status::Failure;
+use crate::config::AuthMode;
+use crate::engine::TraceParent;
+
+/// The longest header list that the transport has to read, as HTTP/2 counts it.
+pub const HEADER_BYTES_READ: u32 = 64 * 1024 + 1;
+
+tokio::task_local! {
+    /// The trace that the RPC belongs to, while its handler runs.
+    static TRACE: Option<TraceParent>;
+}
+
+/// The trace that the RPC at hand belongs to, if it said so.
+pub(super) fn trace() -> Option<TraceParent> {
+    TRACE.try_with(Clone::clone).unwrap_or_default()
+}
+
+/// What bounds every call.
+#[derive(Clone, Copy, Debug)]
+pub struct RpcBounds {
+    /// The longest header list, in bytes as HTTP/2 counts them; 0 for whatever the transport reads.
+    pub header_bytes: u32,
+}
+
+/// Wraps the services: see the module.
+#[derive(Clone, Debug)]
+pub struct RpcLayer(Arc<Rules>);
+
+/// What calls are judged by.
+#[derive(Debug)]
+struct Rules {
+    auth: AuthMode,
+    header_bytes: usize,
+    drain: CancellationToken,
+}
+
+impl RpcLayer {
+    /// A layer that recognises callers in this way, until `drain` is cancelled.
+    pub fn new(auth: AuthMode, bounds: RpcBounds, drain: CancellationToken) -> Self {
+        let header_bytes = if bounds.header_bytes == 0 { HEADER_BYTES_READ } else { bounds.header_bytes };
+        Self(Arc::new(Rules { auth, header_bytes: usize::try_from(header_bytes).unwrap_or(usize::MAX), drain }))
+    }
+}
+
+impl<S> Layer<S> for RpcLayer {
+    type Service = Judged<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Judged { inner, rules: self.0.clone() }
+    }
+}
+
+/// A service that is wrapped by [`RpcLayer`].
+#[derive(Clone, Debug)]
+pub struct Judged<S> {
+    inner: S,
+    rules: Arc<Rules>,
+}
+
+impl<S> Service<Request<Body>> for Judged<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if let Some(refused) = refuse_plain(&request) {
+            return ready(Ok(refused)).boxed();
+        }
+        let rpc = match self.rules.known(&request) {
+            Ok(rpc) => rpc,
+            Err(failure) => {
+                tracing::debug!(reason = failure.reason.as_str_name(), "refused by its headers");
+                return ready(Ok(Status::from(failure).into_http())).boxed();
+            }
+        };
+        let clone = self.inner.clone();
+        let inner = std::mem::replace(&mut self.inner, clone);
+        let rules = self.rules.clone();
+        // The path of an RPC that is known is ours: nothing that a caller made up gets into the log.
+        let span = tracing::info_span!("rpc", method = rpc.path, user = tracing::field::Empty);
+        async move {
+            let judged = rules.judge(rpc, inner, request).await;
+            let response = judged.unwrap_or_else(|failure| Status::from(failure).into_http());
+            Ok(shown(rpc, response, &rules.drain))
+        }
+        .instrument(span)
+        .boxed()
+    }
+}
+
+impl Rules {
+    /// The RPC that is called, if the headers can be read at all.
+    fn known(&self, request: &Request<Body>) -> Result<&'static Rpc, Failure> {
+        if header_list_size(request) > self.header_bytes {
+            return Err(Failure::headers_too_large(self.header_bytes));
+        }
+        rpcs::find(request.uri().path()).ok_or_else(Failure::method_unknown)
+    }
+
+    /// Judges a call, step by step.
+    async fn judge<S>(&self, rpc: &'static Rpc, inner: S, mut request: Request<Body>) -> Result<Response<Body>, Failure>
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    {
+        // Who asks, and whether it may: from the headers alone, before the first byte of the message.
+        if let Some(caller) = identity::recognise(self.auth, rpc, request.headers())? {
+            tracing::Span::current().record("user", caller.user.as_str());
+            request.extensions_mut().insert(caller);
+        }
+        let deadline = Deadline::of(request.headers())?;
+        refuse_encoding(request.headers())?;
+        let trace = request.headers().get("traceparent").and_then(|header| TraceParent::parse(header.to_str().ok()?));
+        if let Some(deadline) = deadline {
+            request.extensions_mut().insert(deadline);
+        }
+        let request = request.map(|body| Body::new(Arriving::new(body, self.drain.clone())));
+        handled(inner, request, trace, deadline).await
+    }
+}

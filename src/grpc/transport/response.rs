@@ -1,0 +1,65 @@
+//! From the handler to the client: the deadline, and what becomes of a response on its way.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+
+use futures_util::future::FutureExt as _;
+use http::{Request, Response};
+use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tower::Service;
+
+use super::{Deadline, TRACE};
+use crate::engine::TraceParent;
+use crate::grpc::draining::Ending;
+use crate::grpc::metered::Metered;
+use crate::grpc::rpcs::{Class, Rpc};
+use crate::grpc::status::{Failure, with_error_details};
+
+/// What the handler makes of a request, unless the deadline passes first.
+pub(super) async fn handled<S>(
+    mut inner: S,
+    request: Request<Body>,
+    trace: Option<TraceParent>,
+    deadline: Option<Deadline>,
+) -> Result<Response<Body>, Failure>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    let handled = AssertUnwindSafe(TRACE.scope(trace, inner.call(request))).catch_unwind();
+    let response = match deadline {
+        None => handled.await,
+        Some(deadline) => tokio::select! {
+            response = handled => response,
+            () = deadline.passes() => return Err(Failure::deadline_exceeded()),
+        },
+    };
+    match response {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(impossible)) => match impossible {},
+        Err(_) => Err(Failure::internal("a handler panicked")),
+    }
+}
+
+/// The response as the client gets it: errors have details, and streams end when they must.
+pub(super) fn shown(rpc: &Rpc, response: Response<Body>, drain: &CancellationToken) -> Response<Body> {
+    explained(response).map(|body| match rpc.class {
+        Class::Stream => Body::new(Metered::new(body)),
+        Class::Command | Class::Read | Class::List => body,
+        Class::Open => Body::new(Ending::new(body, drain.clone())),
+    })
+}
+
+/// Gives the errors that the transport made the details that all our errors have, and logs what an RPC
+/// came to. Nothing that a party wrote is ever in a status.
+fn explained(response: Response<Body>) -> Response<Body> {
+    let Some(status) = Status::from_header_map(response.headers()) else {
+        return response;
+    };
+    if status.code() == Code::Ok {
+        return response;
+    }
+    tracing::debug!(code = ?status.code(), "refused");
+    if status.details().is_empty() { with_error_details(status).into_http() } else { response }
+}
