@@ -122,6 +122,23 @@ pub fn mint_id() -> Uuid {
     Uuid::now_v7()
 }
 
+/// A new id of a trace, which is never 0.
+pub fn mint_trace_id() -> u128 {
+    fastrand::u128(1..)
+}
+
+/// A new id of a span, which is never 0.
+pub fn mint_span_id() -> u64 {
+    fastrand::u64(1..)
+}
+
+/// Random bytes for a secret, from the operating system.
+pub fn random_bytes<const N: usize>() -> Result<[u8; N], getrandom::Error> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// An instant of real time.
 pub type RealInstant = tokio::time::Instant;
 

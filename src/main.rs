@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use dispute_service::clock::Clock;
 use dispute_service::config::{Action, CommandLine, Config, LogFormat};
 use dispute_service::server::{self, ServeError};
-use dispute_service::stderr::{self, LogLines};
+use dispute_service::stderr::{self, Format, LogLines};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -107,14 +107,19 @@ fn start_tracing(format: LogFormat) {
     let parsed = asked.map(|filter| EnvFilter::try_new(format!("{QUIET},{}", filter.to_string_lossy())));
     let error = parsed.as_ref().and_then(|parsed| parsed.as_ref().err().map(ToString::to_string));
     let filter = parsed.and_then(Result::ok).unwrap_or_else(|| EnvFilter::new(format!("{QUIET},info")));
+    let format = match format {
+        LogFormat::Text if std::io::stderr().is_terminal() => Format::Coloured,
+        LogFormat::Text => Format::Plain,
+        LogFormat::Json => Format::Json,
+    };
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(|| LogLines)
+        .with_ansi(format == Format::Coloured)
+        .with_writer(move || LogLines(format))
         .log_internal_errors(false);
     match format {
-        LogFormat::Text => lines.init(),
-        LogFormat::Json => lines.json().init(),
+        Format::Plain | Format::Coloured => lines.init(),
+        Format::Json => lines.json().init(),
     }
     if let Some(error) = error {
         tracing::warn!(error, "RUST_LOG is not a valid filter and is ignored");

@@ -1,13 +1,18 @@
 //! Everything that the program writes to stderr. A thread of its own writes it, so that nothing ever waits for whoever
 //! should read it: a pipe that is full, a full disk, a terminal that is held. What there is no room for is lost, counted,
-//! and told of once there is room again.
+//! and told of once there is room again. What is written can be read safely, whatever stands in it (`line`).
 
+mod line;
+
+use std::borrow::Cow;
 use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal as _, Write};
 use std::os::fd::AsFd as _;
 use std::panic::PanicHookInfo;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
+
+pub use line::Format;
 
 /// How many bytes wait for stderr at the most; as many may be in the hands of the thread.
 const ROOM: usize = 1024 * 1024;
@@ -25,10 +30,13 @@ pub fn start() {
     STDERR.get_or_init(|| Output::start(stderr()));
 }
 
-/// Writes a line as it is, whatever the log settings: scripts may wait for it. It is never lost for want of room.
-pub fn say(line: &str) {
+/// Writes a text as it is, whatever the log settings: scripts may wait for it. It is never lost for want of room.
+/// Only its ends of line, and on a terminal its colours, are not escaped.
+pub fn say(text: &str) {
     if let Some(output) = STDERR.get() {
-        output.push(format!("{line}\n").as_bytes(), usize::MAX);
+        let format = if std::io::stderr().is_terminal() { Format::Coloured } else { Format::Plain };
+        let lines: String = text.lines().flat_map(|line| [line::safe(line, format), "\n".into()]).collect();
+        output.push(lines.as_bytes(), usize::MAX);
     }
 }
 
@@ -48,16 +56,20 @@ pub fn log_panics() {
     }));
 }
 
-/// Where the log goes: each write is whole lines. Never fails, never waits.
+/// Where the log goes, in this format: each write is one line, with its end. Never fails, never waits.
 #[derive(Clone, Copy, Debug)]
-pub struct LogLines;
+pub struct LogLines(pub Format);
 
 impl Write for LogLines {
-    fn write(&mut self, lines: &[u8]) -> std::io::Result<usize> {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
         if let Some(output) = STDERR.get() {
-            output.push(lines, ROOM);
+            let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(line));
+            match line::safe(&text, self.0) {
+                Cow::Borrowed(_) => output.push(line, ROOM),
+                Cow::Owned(safe) => output.push(format!("{safe}\n").as_bytes(), ROOM),
+            }
         }
-        Ok(lines.len())
+        Ok(line.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {

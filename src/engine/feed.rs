@@ -15,9 +15,9 @@ use super::history::{History, floor_of, head_of, require_known};
 use super::page::{Bounds, Page};
 use super::ring::{Cursor, Lookup, Ring, UNPROVEN};
 use super::subscription::Subscription;
-use super::token::{Position, ResumeToken, SnapshotState};
+use super::token::{Position, ResumeToken, SnapshotState, TokenError};
 use super::wakeups::Wakeups;
-use crate::repository::{Log, LoggedEvent, Repository, StorageError};
+use crate::repository::{Log, LogId, LoggedEvent, Repository, StorageError};
 
 /// How many events the tailer reads at a time.
 const READ_EVENTS: usize = 512;
@@ -72,6 +72,8 @@ pub enum FeedError {
     },
     /// It is of another log, of the future, or of another past.
     Unknown,
+    /// It is no place at all: no token of ours.
+    Malformed,
     /// The log cannot be read now.
     Failed(Error),
 }
@@ -92,7 +94,7 @@ impl Feed {
     /// A feed that starts at the head of the log. [`Feed::run`] keeps it going.
     pub async fn new(repository: Arc<Repository>) -> Result<Self, StorageError> {
         let log = repository.log().await?;
-        let ring = Ring::new(log.epoch, head_of(&log));
+        let ring = Ring::new(log.id, head_of(&log));
         let turns = if repository.is_postgres() { POSTGRES_TURNS } else { SQLITE_TURNS };
         Ok(Self {
             history: History::new(repository.clone()),
@@ -180,7 +182,7 @@ impl Feed {
             let events: Vec<_> = events.into_iter().map(Arc::new).collect();
             let new = match events.split_first() {
                 // The same event can be in another log, and an empty one has none.
-                _ if log.epoch != head.epoch => return self.begin_again(&log),
+                _ if log.id != head.log => return self.begin_again(&log),
                 Some((first, new)) if Position::after(first.seq, first.id) == head.position => new,
                 // Before the first of all there is none. Or it was forgotten since, as there are younger ones.
                 _ if head.position.seq == 0 || floor_of(&log) == head.position => &events,
@@ -206,7 +208,7 @@ impl Feed {
         tracing::warn!(head = log.head, "the event log has another past than before, subscribers look for their place");
         let head = {
             let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
-            ring.begin_again(log.epoch, head_of(log));
+            ring.begin_again(log.id, head_of(log));
             ring.head()
         };
         self.announced.send_replace(head);
@@ -218,6 +220,23 @@ impl Feed {
         self.ring.read().unwrap_or_else(PoisonError::into_inner).head()
     }
 
+    /// The log, as far as the tailer knows: it may have been replaced a moment ago.
+    pub fn log_id(&self) -> LogId {
+        self.head().log
+    }
+
+    /// Reads a token. The log itself is asked only where the token is of another one than the tailer knows.
+    pub async fn read_token(&self, text: &str) -> Result<ResumeToken, FeedError> {
+        let read = match ResumeToken::decode(text, self.log_id()) {
+            Err(TokenError::OtherLog) => ResumeToken::decode(text, self.repository.log().await?.id),
+            read => read,
+        };
+        read.map_err(|error| match error {
+            TokenError::Malformed => FeedError::Malformed,
+            TokenError::OtherLog => FeedError::Unknown,
+        })
+    }
+
     /// Subscribes to what a filter lets through.
     pub async fn subscribe(
         self: &Arc<Self>,
@@ -226,8 +245,8 @@ impl Feed {
     ) -> Result<Subscription, FeedError> {
         // First of all: whatever comes after what is read below rings.
         let seat = self.wakeups.sit(&filter);
-        let ResumeToken { epoch, position, told, .. } = self.start(start).await?;
-        Ok(Subscription::new(self.clone(), filter, Cursor { position, past: UNPROVEN, epoch }, told, seat))
+        let ResumeToken { log, position, told, .. } = self.start(start).await?;
+        Ok(Subscription::new(self.clone(), filter, Cursor { position, past: UNPROVEN, log }, told, seat))
     }
 
     /// Finds where to start. The answer is the token of that place.
@@ -235,17 +254,17 @@ impl Feed {
         let token = match start {
             Start::Beginning => {
                 let log = self.repository.log().await?;
-                return Ok(ResumeToken::of(log.epoch, floor_of(&log)));
+                return Ok(ResumeToken::of(log.id, floor_of(&log)));
             }
             Start::Now => {
                 let log = self.repository.log().await?;
-                return Ok(ResumeToken::of(log.epoch, head_of(&log)));
+                return Ok(ResumeToken::of(log.id, head_of(&log)));
             }
             Start::After(token) => token,
         };
         let (position, told) = (token.position, token.told);
         let (log, [there, where_told]) = self.repository.log_and_events_at([position.seq, told.seq]).await?;
-        if token.epoch != log.epoch {
+        if token.log != log.id {
             return Err(FeedError::Unknown);
         }
         require_known(position, there, &log)?;
@@ -302,7 +321,7 @@ impl Feed {
         // that head at its next look, and that past is over. Of what lies beyond the tailer would miss nothing.
         let furthest = page.position.or_further(told).seq;
         let past = if furthest <= head.position.seq { head.past } else { UNPROVEN };
-        let cursor = Cursor { position: page.position, past, epoch: head.epoch };
+        let cursor = Cursor { position: page.position, past, log: head.log };
         Ok((page, cursor))
     }
 

@@ -151,9 +151,7 @@ pub fn require_known(position: Position, there: Option<EventId>, log: &Log) -> R
     match there {
         Some(there) if Position::after(position.seq, there) == position => Ok(()),
         Some(_) => Err(FeedError::Unknown),
-        None if position.seq < log.floor => {
-            Err(FeedError::Expired { oldest: ResumeToken::of(log.epoch, floor_of(log)) })
-        }
+        None if position.seq < log.floor => Err(FeedError::Expired { oldest: ResumeToken::of(log.id, floor_of(log)) }),
         None if position == floor_of(log) => Ok(()),
         // Of the future, or of another past that has forgotten it.
         None => Err(FeedError::Unknown),

@@ -3,12 +3,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use uuid::Uuid;
-
 use super::filter::EventFilter;
 use super::page::{Bounds, Page};
 use super::token::Position;
-use crate::repository::LoggedEvent;
+use crate::repository::{LogId, LoggedEvent};
 
 /// How many events the ring holds …
 const EVENTS: usize = 8_192;
@@ -27,7 +25,7 @@ pub(super) struct Cursor {
     /// [`UNPROVEN`] as long as the place was not compared with what the ring holds.
     pub(super) past: u64,
     /// The log.
-    pub(super) epoch: Uuid,
+    pub(super) log: LogId,
 }
 
 /// The past of a place that was in the log when it was looked for, beyond what the tailer had read: if it is lost before
@@ -59,8 +57,8 @@ pub(super) enum Lookup {
 
 impl Ring {
     /// An empty ring that begins at a place.
-    pub(super) fn new(epoch: Uuid, position: Position) -> Self {
-        let head = Cursor { position, past: UNPROVEN + 1, epoch };
+    pub(super) fn new(log: LogId, position: Position) -> Self {
+        let head = Cursor { position, past: UNPROVEN + 1, log };
         Self { base: position, events: VecDeque::new(), bytes: 0, head }
     }
 
@@ -83,11 +81,11 @@ impl Ring {
     }
 
     /// Begins again at a place in another past.
-    pub(super) fn begin_again(&mut self, epoch: Uuid, position: Position) {
+    pub(super) fn begin_again(&mut self, log: LogId, position: Position) {
         self.events.clear();
         self.bytes = 0;
         self.base = position;
-        self.head = Cursor { position, past: self.head.past.saturating_add(1), epoch };
+        self.head = Cursor { position, past: self.head.past.saturating_add(1), log };
     }
 
     /// How a place lies to what the ring holds.

@@ -71,8 +71,8 @@ impl Subscription {
 
     /// The token of that place.
     pub fn token(&self) -> ResumeToken {
-        let Cursor { epoch, position, .. } = self.cursor;
-        ResumeToken { epoch, position, told: self.told(), snapshot: SnapshotState::Over }
+        let Cursor { log, position, .. } = self.cursor;
+        ResumeToken { log, position, told: self.told(), snapshot: SnapshotState::Over }
     }
 
     /// The next events for this subscriber, once there are any. While the database is away it waits for it. Who stops

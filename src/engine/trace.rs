@@ -1,13 +1,19 @@
-//! What an event says of the trace that it belongs to.
+//! What an event says of the trace that it belongs to: always a span of ours, never what a caller has sent.
 
 use std::sync::Arc;
 
-/// The trace context of a command, as the W3C header `traceparent` has it.
+use crate::clock::{mint_span_id, mint_trace_id};
+use crate::domain::Caller;
+
+/// A trace context as the W3C header `traceparent` has it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TraceParent(Arc<str>);
 
 /// How long each part is, in lower-case hexadecimal digits: the version, the trace, the span, the flags.
 const PARTS: [usize; 4] = [2, 32, 16, 2];
+
+/// The flag that says that the trace is recorded.
+const SAMPLED: u8 = 1;
 
 impl TraceParent {
     /// Reads a header. `None` if it is none that the standard knows: it is then no trace at all.
@@ -22,7 +28,20 @@ impl TraceParent {
         (is_well_formed && names_a_span && is_known).then(|| Self(header.into()))
     }
 
-    /// As it was read.
+    /// A span of ours for what this caller asks for with this header. Whoever has a scope is of the house: the span is
+    /// within its trace, and recorded if that is. A party's would reach the other party with the event: the trace is one
+    /// of our own, of which the party decides nothing.
+    pub fn span_for(&self, caller: &Caller) -> Self {
+        let theirs = caller.scope.and_then(|_| {
+            let mut parts = self.0.split('-').skip(1);
+            let trace = u128::from_str_radix(parts.next()?, 16).ok()?;
+            Some((trace, u8::from_str_radix(parts.nth(1)?, 16).ok()? & SAMPLED))
+        });
+        let (trace, flags) = theirs.unwrap_or_else(|| (mint_trace_id(), 0));
+        Self(format!("00-{trace:032x}-{:016x}-{flags:02x}", mint_span_id()).into())
+    }
+
+    /// As it is written in a header.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -31,6 +50,7 @@ impl TraceParent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{Scope, UserId};
 
     #[test]
     fn a_trace_is_what_the_standard_says() {
@@ -49,6 +69,28 @@ mod tests {
         ];
         for header in bad {
             assert_eq!(TraceParent::parse(header), None, "{header:?}");
+        }
+    }
+
+    #[test]
+    fn the_span_is_ours_within_the_trace_of_the_house_and_in_its_own_for_a_party() {
+        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+        let span_for = |scope, flags: &str| {
+            let caller = Caller { user: UserId::parse("u").unwrap(), scope };
+            let header = format!("00-{trace}-00f067aa0ba902b7-{flags}");
+            let span = TraceParent::parse(&header).unwrap().span_for(&caller);
+            assert_eq!(TraceParent::parse(span.as_str()).as_ref(), Some(&span), "it is one that the standard knows");
+            assert!(!span.as_str().contains("00f067aa0ba902b7"));
+            span.as_str().to_owned()
+        };
+        for (flags, kept) in [("01", "-01"), ("00", "-00"), ("ff", "-01"), ("fe", "-00")] {
+            for scope in [Scope::Support, Scope::Platform] {
+                let span = span_for(Some(scope), flags);
+                assert!(span.starts_with(&format!("00-{trace}-")) && span.ends_with(kept), "{span}");
+            }
+            let [one, other] = [(); 2].map(|()| span_for(None, flags));
+            assert!(!one.contains(trace) && one.ends_with("-00"), "{one}");
+            assert_ne!(one.get(..36), other.get(..36), "each has a trace of its own");
         }
     }
 }

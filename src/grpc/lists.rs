@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::pages::Binding;
 use super::{Shared, encoded, requests, responses, status::Failure, violations::Violations};
 use crate::domain::{Caller, DisputeId, EventId};
-use crate::engine::{Feed, FeedError, ResumeToken, head_of, require_known};
+use crate::engine::{Feed, FeedError, Position, ResumeToken, head_of, require_known};
 use crate::proto::v1;
 use crate::repository::{DisputeQuery, Log, Row, Side, Sort};
 
@@ -69,21 +69,21 @@ pub(super) async fn disputes(
     let (mut query, size) = query(caller, request)?;
     let filter = v1::ListDisputesRequest { page_size: 0, page_token: String::new(), ..request.clone() };
     let binding = Binding::new("disputes", &filter);
-    let page = binding.page(&request.page_token, |id| Uuid::parse_str(id).map(DisputeId).ok())?;
+    let page = binding.page(shared.feed.log_id(), &request.page_token, |id| Uuid::parse_str(id).map(DisputeId).ok())?;
     let before = page.map(|page| {
         query.after = Some(page.after);
         Pages::decode(&page.memo).ok_or_else(Failure::page_token_invalid)
     });
     let before = before.transpose()?;
-    let seq = before.as_ref().map_or(0, |pages| pages.last.position.seq);
+    let seq = before.as_ref().map_or(0, |pages| pages.last.seq);
     let (found, log, there) = shared.repository.disputes(&query, seq).await?;
-    let last = ResumeToken::of(log.epoch, head_of(&log));
+    let last = head_of(&log);
     let pages = match before {
         Some(Pages { first, last: before }) => {
-            require_same_past(&before, there, &log)?;
+            require_same_past(before, there, &log)?;
             Pages { first, last }
         }
-        None => Pages { first: last.clone(), last },
+        None => Pages { first: last, last },
     };
     let now = shared.clock.now();
     let mut disputes = Vec::with_capacity(found.len().min(size));
@@ -103,11 +103,11 @@ pub(super) async fn disputes(
         (seen, last) = (seen.saturating_add(1), Some(*key));
     }
     let last = last.filter(|_| found.len() > seen);
-    let next_page_token = last.map(|(time, id)| binding.token(time, &id.to_string(), &pages.encode()));
+    let next_page_token = last.map(|(time, id)| binding.token(log.id, time, &id.to_string(), &pages.encode()));
     Ok(v1::ListDisputesResponse {
         disputes,
         next_page_token: next_page_token.unwrap_or_default(),
-        resume_token: pages.first.encode(),
+        resume_token: ResumeToken::of(log.id, pages.first).encode(),
         server_time: Some(responses::timestamp(now)),
     })
 }
@@ -115,32 +115,29 @@ pub(super) async fn disputes(
 /// What the pages of a list leave to the next one.
 struct Pages {
     /// Where the log was at the moment of the first page: whatever it does not show comes after that.
-    first: ResumeToken,
+    first: Position,
     /// Where it was at the moment of the last one.
-    last: ResumeToken,
+    last: Position,
 }
 
 impl Pages {
-    /// Stands between the two tokens, which cannot contain it.
-    const BETWEEN: char = '.';
-
-    fn encode(&self) -> String {
-        format!("{}{}{}", self.first.encode(), Self::BETWEEN, self.last.encode())
+    fn encode(&self) -> Vec<u8> {
+        let Self { first, last } = self;
+        [first.seq.cast_unsigned(), first.check, last.seq.cast_unsigned(), last.check].map(u64::to_be_bytes).concat()
     }
 
-    fn decode(text: &str) -> Option<Self> {
-        let (first, last) = text.split_once(Self::BETWEEN)?;
-        Some(Self { first: ResumeToken::decode(first).ok()?, last: ResumeToken::decode(last).ok()? })
+    fn decode(memo: &[u8]) -> Option<Self> {
+        let (words, []) = memo.as_chunks::<8>() else { return None };
+        let [first, first_check, last, last_check] = words.as_array().copied()?.map(u64::from_be_bytes);
+        let place = |seq: u64, check| Position { seq: seq.cast_signed(), check };
+        Some(Self { first: place(first, first_check), last: place(last, last_check) })
     }
 }
 
 /// The pages of a list are of one past: of two, neither what they show together nor what a watch from their token brings
 /// would tell what is lost. If the place is forgotten meanwhile, nothing is known of it.
-fn require_same_past(before: &ResumeToken, there: Option<EventId>, log: &Log) -> Result<(), FeedError> {
-    if before.epoch != log.epoch {
-        return Err(FeedError::Unknown);
-    }
-    match require_known(before.position, there, log) {
+fn require_same_past(before: Position, there: Option<EventId>, log: &Log) -> Result<(), FeedError> {
+    match require_known(before, there, log) {
         Err(FeedError::Expired { .. }) => Ok(()),
         known => known,
     }
@@ -162,7 +159,7 @@ pub(super) async fn events(
         Some(Start::FromBeginning(from_beginning)) => ("", *from_beginning),
         None => ("", false),
     };
-    let start = feed.start(requests::start(token, from_beginning)?).await?;
+    let start = feed.start(requests::start(feed, token, from_beginning).await?).await?;
     let page = feed.list(start.position, start.told, &filter, size).await?;
     Ok(encoded::ListDisputeEventsResponse {
         events: page.events.iter().map(|event| event.payload.clone()).collect(),

@@ -58,7 +58,7 @@ impl OrderHandlers {
         let (party, role, size) = violations.finish(fields())?;
         let filter = v1::ListOrdersRequest { page_size: 0, page_token: String::new(), ..request.clone() };
         let binding = Binding::new("orders", &filter);
-        let page = binding.page(&request.page_token, |id| Some(OrderId::stored(id)))?;
+        let page = binding.page(self.shared.feed.log_id(), &request.page_token, |id| Some(OrderId::stored(id)))?;
         let query = OrderQuery {
             visible_to: caller.scope.is_none().then_some(caller.user),
             party,
@@ -72,7 +72,7 @@ impl OrderHandlers {
         let more = orders.len() > size;
         orders.truncate(size);
         let last = orders.last().map(|row| &row.key).filter(|_| more);
-        let next_page_token = last.map(|(time, id)| binding.token(*time, id.as_str(), ""));
+        let next_page_token = last.map(|(time, id)| binding.token(self.shared.feed.log_id(), *time, id.as_str(), &[]));
         let orders = orders.iter().filter_map(|row| row.found.as_ref());
         Ok(v1::ListOrdersResponse {
             orders: orders.map(|case| responses::order(&case.order_view())).collect(),

@@ -1,27 +1,21 @@
-//! Page tokens: where a list goes on. Opaque, the same on every replica, and bound to the filter. They
+//! Page tokens: where a list goes on. Sealed, the same on every replica, and bound to the list and its filter. They
 //! grant no rights: what the caller may see is judged again for each page.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use prost::Message;
 use uuid::Uuid;
 
 use super::requests::digest;
 use super::status::Failure;
 use crate::domain::Timestamp;
-
-/// The first byte of every token: its layout.
-const VERSION: u8 = 2;
-
-/// Stands between the id and the memo, which cannot contain it.
-const END_OF_ID: u8 = b' ';
+use crate::engine::{Purpose, Sealer};
+use crate::repository::LogId;
 
 /// Where a page that is not the first begins.
 pub(super) struct Page<I> {
     /// After the row with this key.
     pub(super) after: (Timestamp, I),
     /// What the first page has left.
-    pub(super) memo: String,
+    pub(super) memo: Vec<u8>,
 }
 
 /// What a page token is bound to: a list, and the request without its page.
@@ -35,31 +29,32 @@ impl Binding {
     }
 
     /// The token of the page after the row with this key. `memo` is what the first page leaves to all that follow.
-    pub(super) fn token(self, time: Timestamp, id: &str, memo: &str) -> String {
-        let mut bytes = vec![VERSION];
-        bytes.extend(self.0.as_bytes());
-        bytes.extend(time.micros().to_be_bytes());
-        bytes.extend(id.as_bytes());
-        bytes.push(END_OF_ID);
-        bytes.extend(memo.as_bytes());
-        URL_SAFE_NO_PAD.encode(bytes)
+    pub(super) fn token(self, log: LogId, time: Timestamp, id: &str, memo: &[u8]) -> String {
+        let time = time.micros().to_be_bytes();
+        // An id has 128 characters at the most.
+        let length = [u8::try_from(id.len()).unwrap_or(u8::MAX)];
+        let mut plain = [&time[..], &length, id.as_bytes(), memo].concat();
+        Sealer::new(log).seal(Purpose::Page, self.0, &mut plain)
     }
 
     /// Where the page begins; `None` for the first page. `read` reads the id.
-    pub(super) fn page<I>(self, token: &str, read: impl FnOnce(&str) -> Option<I>) -> Result<Option<Page<I>>, Failure> {
+    pub(super) fn page<I>(
+        self,
+        log: LogId,
+        token: &str,
+        read: impl FnOnce(&str) -> Option<I>,
+    ) -> Result<Option<Page<I>>, Failure> {
         if token.is_empty() {
             return Ok(None);
         }
-        let key = || {
-            let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
-            let (version, rest) = bytes.split_first_chunk::<1>()?;
-            let (bound_to, rest) = rest.split_first_chunk::<16>()?;
-            let (time, id) = rest.split_first_chunk::<8>()?;
-            let is_ours = *version == [VERSION] && bound_to == self.0.as_bytes();
-            let time = Timestamp::from_micros(i64::from_be_bytes(*time)).filter(|_| is_ours)?;
-            let (id, memo) = std::str::from_utf8(id).ok()?.rsplit_once(char::from(END_OF_ID))?;
-            Some(Page { after: (time, read(id)?), memo: memo.to_owned() })
+        let page = || {
+            let plain = Sealer::new(log).open(Purpose::Page, self.0, token).ok()?;
+            let (time, rest) = plain.split_first_chunk::<8>()?;
+            let (length, rest) = rest.split_first()?;
+            let (id, memo) = rest.split_at_checked(usize::from(*length))?;
+            let time = Timestamp::from_micros(i64::from_be_bytes(*time))?;
+            Some(Page { after: (time, read(std::str::from_utf8(id).ok()?)?), memo: memo.to_owned() })
         };
-        key().map(Some).ok_or_else(Failure::page_token_invalid)
+        page().map(Some).ok_or_else(Failure::page_token_invalid)
     }
 }

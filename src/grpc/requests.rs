@@ -13,7 +13,7 @@ use crate::domain::{
     Answer, Caller, Command, Currency, DisputeId, Money, Opening, OrderId, OrderReport, Parties, Reason, ReasonCode,
     Ruling, Scope, SettlementReport, Terms, text,
 };
-use crate::engine::{EventFilter, RequestKey, ResumeToken, Start};
+use crate::engine::{EventFilter, Feed, RequestKey, Start};
 use crate::proto::v1;
 
 /// How many orders one batch can have.
@@ -350,11 +350,11 @@ pub(super) fn event_filter(
 }
 
 /// Where to start: with what comes, with the oldest event, or after a token. An empty one is none.
-pub(super) fn start(resume_token: &str, from_beginning: bool) -> Result<Start, Failure> {
+pub(super) async fn start(feed: &Feed, resume_token: &str, from_beginning: bool) -> Result<Start, Failure> {
     match resume_token {
         "" if from_beginning => Ok(Start::Beginning),
         "" => Ok(Start::Now),
-        token => ResumeToken::decode(token).map(Start::After).map_err(|_| Failure::resume_token_malformed()),
+        token => Ok(feed.read_token(token).await.map(Start::After)?),
     }
 }
 

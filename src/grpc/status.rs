@@ -101,7 +101,7 @@ impl Failure {
         Self::new(Code::InvalidArgument, ErrorReason::PageTokenInvalid, message).about("page_token")
     }
 
-    pub(super) fn resume_token_malformed() -> Self {
+    fn resume_token_malformed() -> Self {
         let message = "the resume_token is malformed: it must be one that this service issued";
         Self::new(Code::InvalidArgument, ErrorReason::ResumeTokenMalformed, message).about("resume_token")
     }
@@ -359,6 +359,7 @@ impl From<FeedError> for Failure {
                 let message = "this token is from another log, or from before this one was rolled back; read the current state again";
                 Self::new(Code::OutOfRange, ErrorReason::ResumeTokenUnknown, message)
             }
+            FeedError::Malformed => Self::resume_token_malformed(),
             FeedError::Failed(error) => error.into(),
         }
     }

@@ -52,7 +52,7 @@ pub(super) async fn watch(
     }
     let (filter, heartbeat) = violations.finish(filter.zip(heartbeat))?;
     let filter = Arc::new(filter);
-    let start = requests::start(token, from_beginning)?;
+    let start = requests::start(&shared.feed, token, from_beginning).await?;
     let before = match &start {
         Start::After(token) => token.snapshot.clone(),
         Start::Now | Start::Beginning => SnapshotState::Over,

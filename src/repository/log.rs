@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::batch::filled_up;
 use super::entity::{dispute, event};
 use super::error::StorageError;
+use super::token_key::log_id_of;
 use super::{Log, LoggedEvent, Repository, rows};
 use crate::domain::{DisputeId, EventId, OrderId, UserId};
 
@@ -231,7 +232,7 @@ pub(super) fn tail(first: i64, limit: u64) -> SelectStatement {
 
 /// Adds the log to what a statement reads. Each column is looked up once, whatever the statement reads, and how.
 fn beside_the_log(mut select: SelectStatement) -> SelectStatement {
-    for column in ["epoch", "head", "floor", "floor_event"] {
+    for column in ["epoch", "token_key", "head", "floor", "floor_event"] {
         select.expr_as(Expr::cust(format!("(SELECT {column} FROM event_log WHERE id = 1)")), format!("log_{column}"));
     }
     let last = "(SELECT last.event_id FROM event_log JOIN events AS last ON last.seq = event_log.head WHERE id = 1)";
@@ -241,7 +242,7 @@ fn beside_the_log(mut select: SelectStatement) -> SelectStatement {
 /// The log that a row is beside.
 fn log_of(row: &QueryResult) -> Result<Log, StorageError> {
     Ok(Log {
-        epoch: row.try_get::<Option<Uuid>>("", "log_epoch")?.ok_or_else(missing)?,
+        id: log_id_of(row)?,
         head: row.try_get("", "log_head")?,
         head_event: rows::event_id_of(row, "log_head_event"),
         floor: row.try_get("", "log_floor")?,

@@ -2,7 +2,7 @@
 //!
 //! - `connection`: how each database is opened.
 //! - `migration`: the tables, `entity`: their rows, `rows` and `codes`: rows to domain values and back.
-//! - `reads`: plain reads, `log`: those of the event log. `lists`: queries with filters and pages, and the index behind each, `found`: what they find. `corrupt`: rows that make no sense. `transaction`: everything that is read under a lock, or written. `retention`: what is forgotten.
+//! - `reads`: plain reads, `log`: those of the event log, `token_key`: what its tokens are sealed with. `lists`: queries with filters and pages, and the index behind each, `found`: what they find. `corrupt`: rows that make no sense. `transaction`: everything that is read under a lock, or written. `retention`: what is forgotten.
 //! - `writing`: whether the database can be written, and how it is left. `files`: those of a SQLite database, `backup`: a copy of one.
 //! - `bell`: how replicas on one PostgreSQL wake each other.
 //! - `batch`: many rows in statements whose text does not vary with their number.
@@ -23,6 +23,7 @@ mod migration;
 mod reads;
 mod retention;
 mod rows;
+mod token_key;
 mod transaction;
 mod writing;
 
@@ -51,6 +52,7 @@ pub use lists::{DisputeQuery, OrderQuery, Side, Sort};
 pub use log::{EventScan, FoundEvents};
 pub use migration::SchemaError;
 pub use retention::ForgottenRequests;
+pub use token_key::{LogId, TokenKey};
 pub use transaction::{LockedCases, Times, Transaction};
 
 /// The database, behind a pool for what is written, one for plain reads, and one for what goes on in the background.
@@ -89,8 +91,8 @@ impl Repository {
 /// The event log as a whole.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Log {
-    /// The random id that it was given when it was made.
-    pub epoch: Uuid,
+    /// Which one it is.
+    pub id: LogId,
     /// The number of the last event; 0 if there is none.
     pub head: i64,
     /// The id of that event, which is always kept.

@@ -17,7 +17,6 @@ on_both_databases!(
     a_watch_resumes_over_a_restart,
     a_resume_at_every_token_hears_the_rest,
     a_filter_lets_through_what_matches_all_of_it,
-    an_event_belongs_to_the_trace_of_its_command,
     a_silent_stream_has_heartbeats,
     a_token_that_cannot_be_resumed_is_refused,
     a_draining_server_ends_its_streams,
@@ -145,43 +144,6 @@ async fn a_filter_lets_through_what_matches_all_of_it(service: Service) {
     assert_eq!(orders, ["o2", "o3"]);
     let dispute = service.number("SELECT count(*) FROM events").await;
     assert_eq!(dispute, 5);
-}
-
-async fn an_event_belongs_to_the_trace_of_its_command(service: Service) {
-    fn traced<T>(message: T, trace: &str) -> tonic::Request<T> {
-        let mut request = tonic::Request::new(message);
-        request.metadata_mut().insert("traceparent", trace.parse().unwrap());
-        request
-    }
-    let trace = |number: u8| format!("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902{number:02x}-01");
-    let (mut platform, mut ann, mut bob) = (service.platform(), service.user("ann"), service.user("bob"));
-    platform.upsert(order("o1")).await;
-    bob.disputes.offer_partial_refund(traced(offer("o1", 100), &trace(1))).await.unwrap();
-    // Declines the offer, and opens.
-    ann.disputes.request_cancellation(traced(cancellation("o1"), &trace(2))).await.unwrap();
-    let completed = v1::Order { status: v1::OrderStatus::Completed.into(), source_version: 2, ..order("o1") };
-    platform.orders.upsert_order(traced(v1::UpsertOrderRequest { order: Some(completed) }, &trace(3))).await.unwrap();
-    // No trace, or none that the standard knows.
-    platform.upsert(order("o2")).await;
-    ann.ask(update("o2")).await.unwrap();
-    bob.disputes.request_delivery_extension(traced(extension("o2", 99_999), "a secret")).await.unwrap();
-    // What passes by time belongs to no trace, also where a command finds it.
-    service.hand.advance(Duration::from_secs(172_800));
-    bob.disputes.request_cancellation(traced(cancellation("o2"), &trace(4))).await.unwrap();
-    use v1::EventType::{DeadlineExpired, Declined, Opened, Superseded};
-    let expected = [
-        (Opened, trace(1)),
-        (Declined, trace(2)),
-        (Opened, trace(2)),
-        (Superseded, trace(3)),
-        (Opened, String::new()),
-        (Opened, String::new()),
-        (DeadlineExpired, String::new()),
-        (DeadlineExpired, String::new()),
-        (Opened, trace(4)),
-    ];
-    let heard = platform.events().await.into_iter().map(|event| (event.r#type(), event.trace_parent));
-    assert_eq!(heard.collect::<Vec<_>>(), expected);
 }
 
 async fn a_silent_stream_has_heartbeats(service: Service) {

@@ -16,6 +16,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 use tracing::Instrument as _;
+use tracing::field::Empty;
 
 pub(super) use self::deadline::Deadline;
 use self::response::{handled, shown};
@@ -24,17 +25,18 @@ use super::http::{header_list_size, refuse_encoding, refuse_plain};
 use super::rpcs::{self, Rpc};
 use super::status::Failure;
 use crate::config::AuthMode;
+use crate::domain::Caller;
 use crate::engine::TraceParent;
 
 /// The longest header list that the transport has to read, as HTTP/2 counts it.
 pub const HEADER_BYTES_READ: u32 = 64 * 1024 + 1;
 
 tokio::task_local! {
-    /// The trace that the RPC belongs to, while its handler runs.
+    /// The span of the RPC, if it belongs to a trace, while its handler runs.
     static TRACE: Option<TraceParent>;
 }
 
-/// The trace that the RPC at hand belongs to, if it said so.
+/// Our span for the RPC at hand, if it said to which trace it belongs.
 pub(super) fn trace() -> Option<TraceParent> {
     TRACE.try_with(Clone::clone).unwrap_or_default()
 }
@@ -109,7 +111,8 @@ where
         let inner = std::mem::replace(&mut self.inner, clone);
         let rules = self.rules.clone();
         // The path of an RPC that is known is ours: nothing that a caller made up gets into the log.
-        let span = tracing::info_span!("rpc", method = rpc.path, user = tracing::field::Empty);
+        let span =
+            tracing::info_span!("rpc", method = rpc.path, user = Empty, trace_parent = Empty, asked_within = Empty);
         async move {
             let judged = rules.judge(rpc, inner, request).await;
             let response = judged.unwrap_or_else(|failure| Status::from(failure).into_http());
@@ -141,11 +144,22 @@ impl Rules {
         }
         let deadline = Deadline::of(request.headers())?;
         refuse_encoding(request.headers())?;
-        let trace = request.headers().get("traceparent").and_then(|header| TraceParent::parse(header.to_str().ok()?));
+        let trace = span_for(&request);
         if let Some(deadline) = deadline {
             request.extensions_mut().insert(deadline);
         }
         let request = request.map(|body| Body::new(Arriving::new(body, self.drain.clone())));
         handled(inner, request, trace, deadline).await
     }
+}
+
+/// Our span for a request that says to which trace it belongs. What it says goes no further than to our log: the span of
+/// a party's request is found by it there.
+fn span_for(request: &Request<Body>) -> Option<TraceParent> {
+    let theirs = TraceParent::parse(request.headers().get("traceparent")?.to_str().ok()?)?;
+    let ours = theirs.span_for(request.extensions().get::<Caller>()?);
+    let span = tracing::Span::current();
+    span.record("trace_parent", ours.as_str());
+    span.record("asked_within", theirs.as_str());
+    Some(ours)
 }

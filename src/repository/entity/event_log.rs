@@ -12,6 +12,7 @@ pub struct Model {
     pub head: i64,
     pub floor: i64,
     pub floor_event: Option<Uuid>,
+    pub token_key: Option<Vec<u8>>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

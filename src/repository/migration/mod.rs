@@ -11,6 +11,7 @@ mod m0004_settlement_attempts;
 mod m0005_release;
 mod m0006_events_by_order;
 mod m0007_write_probe;
+mod m0008_token_key;
 
 use std::collections::BTreeSet;
 
@@ -36,6 +37,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0005_release::Migration),
             Box::new(m0006_events_by_order::Migration),
             Box::new(m0007_write_probe::Migration),
+            Box::new(m0008_token_key::Migration),
         ]
     }
 }

@@ -29,7 +29,7 @@ pub struct Event {
     pub updated: i64,
     /// In microseconds.
     pub respond_by: i64,
-    /// The trace that it belongs to, by which a command knows its events; empty for what passes by time.
+    /// By which a command knows its events; empty for what passes by time, and for what a command causes without a word.
     pub mark: String,
     /// Of everything in it, also what is not named here.
     pub digest: u64,
@@ -46,7 +46,7 @@ impl Event {
             what: event.r#type(),
             revision: event.revision,
             time: micros(event.event_time.as_ref()),
-            mark: event.trace_parent.clone(),
+            mark: mark_of(event, dispute),
             digest: digest.finish(),
             ..Self::shown(dispute)
         }
@@ -84,6 +84,25 @@ impl Event {
     }
 }
 
+/// What begins the message of a marked command.
+pub const MARK: &str = "mark-";
+
+/// The mark of the command that did this. No event tells what its caller has sent beside that.
+fn mark_of(event: &v1::DisputeEvent, dispute: &v1::Dispute) -> String {
+    let actor = event.actor.as_ref().map(|actor| actor.id.as_str()).unwrap_or_default();
+    let word = |message: &str| message.split(' ').next().filter(|word| word.starts_with(MARK)).map(str::to_owned);
+    let marked = match event.r#type() {
+        EventType::Opened => word(&dispute.message),
+        EventType::Accepted if dispute.answer_message.is_empty() => {
+            Some(format!("AcceptDispute of {} by {actor}", dispute.dispute_id))
+        }
+        EventType::Accepted | EventType::Answered | EventType::Declined => word(&dispute.answer_message),
+        EventType::Withdrawn => Some(format!("WithdrawDispute of {} by {actor}", dispute.dispute_id)),
+        _ => None,
+    };
+    marked.unwrap_or_default()
+}
+
 fn micros(time: Option<&prost_types::Timestamp>) -> i64 {
     time.map_or(0, |time| time.seconds * 1_000_000 + i64::from(time.nanos) / 1_000)
 }
@@ -102,7 +121,7 @@ pub struct Command {
     pub what: String,
     /// The order or the dispute that it names.
     pub subject: String,
-    /// The traceparent of each attempt.
+    /// By which its events are known: the first word of its message, or where it has none, what it does.
     pub mark: String,
     pub request_id: String,
     /// Before the first attempt was sent.

@@ -1,6 +1,6 @@
 //! The load: clients that send random commands to random replicas, and again until the answer is definite.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,10 +8,10 @@ use std::time::Duration;
 use dispute_service::proto::v1;
 use fastrand::Rng;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Request, Status};
+use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use super::history::{Answer, Command};
+use super::history::{Answer, Command, MARK};
 use super::{Moment, moment, pause};
 use crate::support::callers::Party;
 use crate::support::messages::*;
@@ -64,6 +64,8 @@ struct Pool {
     orders: VecDeque<Order>,
     disputes: VecDeque<Dispute>,
     left_alone: VecDeque<Dispute>,
+    /// Commands without a message that were sent. Nobody sends another like it: only by what it does is its event known.
+    sent: HashSet<String>,
 }
 
 /// What a client is about to do.
@@ -96,6 +98,11 @@ impl Pool {
         for disputes in [&mut self.disputes, &mut self.left_alone] {
             disputes.retain(|dispute| dispute.id != subject);
         }
+    }
+
+    fn unique_errand(&mut self, rng: &mut Rng) -> Option<Errand> {
+        let errand = self.errand(rng)?;
+        (errand.has_message() || self.sent.insert(errand.what())).then_some(errand)
     }
 
     /// Something that makes sense more often than not.
@@ -135,6 +142,18 @@ impl Errand {
         }
     }
 
+    fn has_message(&self) -> bool {
+        match self {
+            Self::Update(_) | Self::Cancel(..) | Self::Offer(..) | Self::Reply(_) | Self::Decline(_) => true,
+            Self::Accept(_) | Self::Withdraw(_) => false,
+        }
+    }
+
+    /// What it does.
+    fn what(&self) -> String {
+        format!("{} of {} by {}", self.name(), self.subject(), self.caller())
+    }
+
     /// What it is about.
     fn subject(&self) -> &str {
         match self {
@@ -161,33 +180,39 @@ impl Errand {
 
     /// Sends it once.
     async fn send(&self, channel: Channel, id: &str, mark: &str) -> Result<Option<v1::Dispute>, Status> {
-        fn marked<T>(message: T, mark: &str) -> Request<T> {
-            let mut request = Request::new(message);
-            request.metadata_mut().insert("traceparent", mark.parse().unwrap());
-            request
-        }
         let mut service = Party::new(channel, self.caller(), None).disputes;
         let request_id = id.to_owned();
+        let message = format!("{mark} ");
         // Each RPC has its own types.
         macro_rules! call {
             ($rpc:ident, $request:ident, $message:expr) => {{
-                let message = v1::$request { request_id, ..$message };
-                service.$rpc(marked(message, mark)).await?.into_inner().dispute
+                let request = v1::$request { request_id, ..$message };
+                service.$rpc(request).await?.into_inner().dispute
             }};
         }
         Ok(match self {
             Self::Update(order) => {
-                let message = LONG.repeat(40);
+                let message = message + &LONG.repeat(40);
                 let update = v1::RequestOrderUpdateRequest { message, ..update(&order.id) };
                 call!(request_order_update, RequestOrderUpdateRequest, update)
             }
-            Self::Cancel(order, _) => call!(request_cancellation, RequestCancellationRequest, cancellation(&order.id)),
-            Self::Offer(order, cents) => {
-                call!(offer_partial_refund, OfferPartialRefundRequest, offer(&order.id, *cents))
+            Self::Cancel(order, _) => {
+                let cancellation = v1::RequestCancellationRequest { message, ..cancellation(&order.id) };
+                call!(request_cancellation, RequestCancellationRequest, cancellation)
             }
-            Self::Reply(dispute) => call!(answer_order_update, AnswerOrderUpdateRequest, answer(&dispute.id)),
+            Self::Offer(order, cents) => {
+                let offer = v1::OfferPartialRefundRequest { message, ..offer(&order.id, *cents) };
+                call!(offer_partial_refund, OfferPartialRefundRequest, offer)
+            }
+            Self::Reply(dispute) => {
+                let answer = v1::AnswerOrderUpdateRequest { message, ..answer(&dispute.id) };
+                call!(answer_order_update, AnswerOrderUpdateRequest, answer)
+            }
             Self::Accept(dispute) => call!(accept_dispute, AcceptDisputeRequest, accept(&dispute.id)),
-            Self::Decline(dispute) => call!(decline_dispute, DeclineDisputeRequest, decline(&dispute.id)),
+            Self::Decline(dispute) => {
+                let decline = v1::DeclineDisputeRequest { message, ..decline(&dispute.id) };
+                call!(decline_dispute, DeclineDisputeRequest, decline)
+            }
             Self::Withdraw(dispute) => call!(withdraw_dispute, WithdrawDisputeRequest, withdraw(&dispute.id)),
         })
     }
@@ -253,7 +278,7 @@ impl Load {
     async fn client(self: Arc<Self>, mut rng: Rng) {
         while !self.is_over.load(Ordering::Relaxed) {
             pause(Duration::from_millis(rng.u64(REST))).await;
-            let errand = self.pool.lock().unwrap().errand(&mut rng);
+            let errand = self.pool.lock().unwrap().unique_errand(&mut rng);
             if let Some(errand) = errand {
                 self.run(errand, &mut rng).await;
             }
@@ -264,9 +289,9 @@ impl Load {
     async fn run(&self, errand: Errand, rng: &mut Rng) {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let mut command = Command {
-            what: format!("{} of {} by {}", errand.name(), errand.subject(), errand.caller()),
+            what: errand.what(),
             subject: errand.subject().to_owned(),
-            mark: format!("00-{:032x}-00f067aa0ba902b7-01", number),
+            mark: if errand.has_message() { format!("{MARK}{number}") } else { errand.what() },
             request_id: uuid::Uuid::from_u128(rng.u128(..)).to_string(),
             sent: moment(),
             answered: 0,
