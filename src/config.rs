@@ -119,6 +119,9 @@ pub struct Config {
         value_parser = clap::value_parser!(u32).range(0..=65_536)
     )]
     pub max_header_bytes: u32,
+    /// How long a caller waits for its turn to read before it is told that there is too much to do; 0s for ever.
+    #[arg(long, global = true, env = "DISPUTES_READ_WAIT", value_name = "SPAN", default_value = "5s")]
+    pub read_wait: Span,
     /// How log lines are written; `RUST_LOG` filters them.
     #[arg(long, global = true, env = "DISPUTES_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,

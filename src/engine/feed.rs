@@ -7,7 +7,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
+use tokio::sync::{Notify, watch};
 
 use super::error::Error;
 use super::filter::EventFilter;
@@ -17,17 +17,13 @@ use super::ring::{Cursor, Lookup, Ring, UNPROVEN};
 use super::subscription::Subscription;
 use super::token::{Position, ResumeToken, SnapshotState, TokenError};
 use super::wakeups::Wakeups;
-use crate::repository::{Log, LogId, LoggedEvent, Repository, StorageError};
+use crate::repository::{Log, LogId, LoggedEvent, ReadClass, Reader, Repository, StorageError};
 
 /// How many events the tailer reads at a time.
 const READ_EVENTS: usize = 512;
 
 /// The log is looked at afresh this often, whoever has rung or not.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// How many reads of the history run at once on each database.
-const POSTGRES_TURNS: usize = 4;
-const SQLITE_TURNS: usize = 2;
 
 /// How often a page of a list reads on before it answers what it has found.
 const LIST_READS: usize = 8;
@@ -44,8 +40,6 @@ pub struct Feed {
     wakeups: Arc<Wakeups>,
     /// The end of what everybody who is concerned was woken for.
     announced: watch::Sender<Cursor>,
-    /// One for each read of the history that can run at once: the callers' reads find room beside them.
-    turns: Semaphore,
     reachable: watch::Sender<bool>,
     wake: Notify,
     commits: watch::Sender<i64>,
@@ -95,12 +89,10 @@ impl Feed {
     pub async fn new(repository: Arc<Repository>) -> Result<Self, StorageError> {
         let log = repository.log().await?;
         let ring = Ring::new(log.id, head_of(&log));
-        let turns = if repository.is_postgres() { POSTGRES_TURNS } else { SQLITE_TURNS };
         Ok(Self {
-            history: History::new(repository.clone()),
+            history: History::default(),
             repository,
             announced: watch::Sender::new(ring.head()),
-            turns: Semaphore::new(turns),
             ring: RwLock::new(ring),
             wakeups: Arc::default(),
             reachable: watch::Sender::new(true),
@@ -226,9 +218,9 @@ impl Feed {
     }
 
     /// Reads a token. The log itself is asked only where the token is of another one than the tailer knows.
-    pub async fn read_token(&self, text: &str) -> Result<ResumeToken, FeedError> {
+    pub async fn read_token(&self, reader: &Reader, text: &str) -> Result<ResumeToken, FeedError> {
         let read = match ResumeToken::decode(text, self.log_id()) {
-            Err(TokenError::OtherLog) => ResumeToken::decode(text, self.repository.log().await?.id),
+            Err(TokenError::OtherLog) => ResumeToken::decode(text, reader.log().await?.id),
             read => read,
         };
         read.map_err(|error| match error {
@@ -240,30 +232,31 @@ impl Feed {
     /// Subscribes to what a filter lets through.
     pub async fn subscribe(
         self: &Arc<Self>,
+        reader: &Reader,
         start: Start,
         filter: Arc<EventFilter>,
     ) -> Result<Subscription, FeedError> {
         // First of all: whatever comes after what is read below rings.
         let seat = self.wakeups.sit(&filter);
-        let ResumeToken { log, position, told, .. } = self.start(start).await?;
+        let ResumeToken { log, position, told, .. } = self.start(reader, start).await?;
         Ok(Subscription::new(self.clone(), filter, Cursor { position, past: UNPROVEN, log }, told, seat))
     }
 
     /// Finds where to start. The answer is the token of that place.
-    pub async fn start(&self, start: Start) -> Result<ResumeToken, FeedError> {
+    pub async fn start(&self, reader: &Reader, start: Start) -> Result<ResumeToken, FeedError> {
         let token = match start {
             Start::Beginning => {
-                let log = self.repository.log().await?;
+                let log = reader.log().await?;
                 return Ok(ResumeToken::of(log.id, floor_of(&log)));
             }
             Start::Now => {
-                let log = self.repository.log().await?;
+                let log = reader.log().await?;
                 return Ok(ResumeToken::of(log.id, head_of(&log)));
             }
             Start::After(token) => token,
         };
         let (position, told) = (token.position, token.told);
-        let (log, [there, where_told]) = self.repository.log_and_events_at([position.seq, told.seq]).await?;
+        let (log, [there, where_told]) = reader.log_and_events_at([position.seq, told.seq]).await?;
         if token.log != log.id {
             return Err(FeedError::Unknown);
         }
@@ -271,11 +264,6 @@ impl Feed {
         // What a snapshot has shown of another past is not what is there.
         require_known(told, where_told, &log)?;
         Ok(ResumeToken { snapshot: SnapshotState::Over, ..token })
-    }
-
-    /// Waits for a turn to read the history. It is given back when dropped.
-    pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        self.turns.acquire().await.ok()
     }
 
     /// Reads on from a place, from the ring; `None` if the ring begins later, or is of another past. What was
@@ -300,22 +288,22 @@ impl Feed {
         filter: &EventFilter,
         bounds: Bounds,
     ) -> Result<(Page, Cursor), FeedError> {
-        let _turn = self.turn().await;
+        let reader = self.repository.reader(ReadClass::Stream, &filter.caller).await?;
         let (head, lookups) = {
             let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
             (ring.head(), [after, told].map(|place| ring.lookup(place)))
         };
         if lookups.contains(&Lookup::Other) {
-            self.history.require_known(after).await?;
-            self.history.require_known(told).await?;
+            self.history.require_known(&reader, after).await?;
+            self.history.require_known(&reader, told).await?;
             // It is the ring that is of what is lost, and the tailer has not noticed yet.
             self.wake();
             return Err(Error::Unavailable.into());
         }
-        let page = self.history.read(after, head.position, head, filter, bounds).await?;
+        let page = self.history.read(&reader, after, head.position, head, filter, bounds).await?;
         if told != after {
             // Afterwards: what is lost never comes back, so that what was read before it is found there is of its past.
-            self.history.require_known(told).await?;
+            self.history.require_known(&reader, told).await?;
         }
         // What is in the log after the ring's head was read from it is in the ring's past of it, or else the tailer misses
         // that head at its next look, and that past is over. Of what lies beyond the tailer would miss nothing.
@@ -329,19 +317,20 @@ impl Feed {
     /// or one after it that must be of the same past. At most `most` events, 500 or less.
     pub async fn list(
         &self,
+        reader: &Reader,
         after: Position,
         told: Position,
         filter: &EventFilter,
         most: usize,
     ) -> Result<Page, FeedError> {
         let tail = self.head();
-        let end = head_of(&self.repository.log().await?);
+        let end = head_of(&reader.log().await?);
         let mut page = Page { events: Vec::new(), position: after, more: true };
         let mut bytes = 0_usize;
         for _ in 0..LIST_READS {
             let left =
                 Bounds { events: most.saturating_sub(page.events.len()), bytes: LIST_BYTES.saturating_sub(bytes) };
-            let next = self.history.read(page.position, end, tail, filter, left).await?;
+            let next = self.history.read(reader, page.position, end, tail, filter, left).await?;
             bytes = next.events.iter().map(|event| event.payload.len()).fold(bytes, usize::saturating_add);
             page.events.extend(next.events);
             (page.position, page.more) = (next.position, next.more);
@@ -350,7 +339,7 @@ impl Feed {
             }
         }
         if told != after {
-            self.history.require_known(told).await?;
+            self.history.require_known(reader, told).await?;
         }
         Ok(page)
     }

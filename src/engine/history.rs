@@ -17,7 +17,7 @@ use super::page::{Bounds, Page};
 use super::ring::Cursor;
 use super::token::{Position, ResumeToken};
 use crate::domain::EventId;
-use crate::repository::{EventScan, Log, LoggedEvent, Repository, StorageError};
+use crate::repository::{EventScan, Log, LoggedEvent, Reader, StorageError};
 
 /// How many numbers a chunk covers. It begins with the event before them, by which its past is recognised.
 const CHUNK: i64 = 512;
@@ -35,7 +35,6 @@ type ChunkKey = (u64, i64, i64);
 
 #[derive(Debug)]
 pub(super) struct History {
-    repository: Arc<Repository>,
     chunks: Cache<ChunkKey, Chunk, Bytes>,
 }
 
@@ -49,15 +48,18 @@ impl Weighter<ChunkKey, Chunk> for Bytes {
     }
 }
 
-impl History {
-    pub(super) fn new(repository: Arc<Repository>) -> Self {
+impl Default for History {
+    fn default() -> Self {
         // Of so few items the cache is not cut into shards, in which a chunk of large events would find no room.
-        Self { repository, chunks: Cache::with_weighter(32, CHUNK_BYTES, Bytes) }
+        Self { chunks: Cache::with_weighter(32, CHUNK_BYTES, Bytes) }
     }
+}
 
+impl History {
     /// What follows a place, up to an end that was seen there. `tail` is how far the tailer had got before.
     pub(super) async fn read(
         &self,
+        reader: &Reader,
         after: Position,
         end: Position,
         tail: Cursor,
@@ -65,27 +67,28 @@ impl History {
         bounds: Bounds,
     ) -> Result<Page, FeedError> {
         if after.seq >= end.seq {
-            self.require_known(after).await?;
+            self.require_known(reader, after).await?;
             return Ok(Page { events: Vec::new(), position: after, more: false });
         }
         match filter.scan() {
-            EventScan::Everything => self.read_chunk(after, end, tail, filter, bounds).await,
-            scan => self.find(&scan, after, end, filter, bounds).await,
+            EventScan::Everything => self.read_chunk(reader, after, end, tail, filter, bounds).await,
+            scan => self.find(reader, scan, after, end, filter, bounds).await,
         }
     }
 
     async fn find(
         &self,
-        scan: &EventScan,
+        reader: &Reader,
+        scan: EventScan,
         after: Position,
         end: Position,
         filter: &EventFilter,
         bounds: Bounds,
     ) -> Result<Page, FeedError> {
         let limit = bounds.events.min(bounds.bytes / EVENT_BYTES).max(1);
-        let found = self.repository.events(scan, after.seq, end.seq, u64::try_from(limit).unwrap_or(u64::MAX)).await?;
+        let found = reader.events(scan, after.seq, end.seq, u64::try_from(limit).unwrap_or(u64::MAX)).await?;
         // Afterwards: what is lost or forgotten by now may have been so before.
-        self.require_known(after).await?;
+        self.require_known(reader, after).await?;
         let events: Vec<_> = found.events.into_iter().map(Arc::new).collect();
         let page = Page::of(&events, after, end.seq, filter, bounds);
         if events.last().is_some_and(|last| last.seq != page.position.seq) {
@@ -98,6 +101,7 @@ impl History {
 
     async fn read_chunk(
         &self,
+        reader: &Reader,
         after: Position,
         end: Position,
         tail: Cursor,
@@ -106,7 +110,7 @@ impl History {
     ) -> Result<Page, FeedError> {
         let first = after.seq - after.seq.rem_euclid(CHUNK);
         let last = first.saturating_add(CHUNK).min(end.seq);
-        let load = self.load(first, last);
+        let load = Self::load(reader, first, last);
         let chunk = if last <= tail.position.seq {
             self.chunks.get_or_insert_async(&(tail.past, first, last), load).await?
         } else {
@@ -116,12 +120,12 @@ impl History {
         let next = chunk.partition_point(|event| event.seq <= after.seq);
         let before = next.checked_sub(1).and_then(|before| chunk.get(before));
         if before.is_none_or(|before| Position::after(before.seq, before.id) != after) && after.seq != 0 {
-            self.require_known(after).await?;
+            self.require_known(reader, after).await?;
         }
         let events = chunk.get(next..).unwrap_or_default();
         if events.first().map(|event| event.seq) != Some(after.seq.saturating_add(1)) {
             // It was there when it was last looked at: unless it was forgotten meanwhile, there is a hole.
-            if self.require_known(after).await?.head <= after.seq {
+            if self.require_known(reader, after).await?.head <= after.seq {
                 // What followed is lost, and nobody has noticed yet.
                 return Err(Error::Unavailable.into());
             }
@@ -131,16 +135,16 @@ impl History {
     }
 
     /// The events from one number to another.
-    async fn load(&self, first: i64, last: i64) -> Result<Chunk, StorageError> {
+    async fn load(reader: &Reader, first: i64, last: i64) -> Result<Chunk, StorageError> {
         let before = first.saturating_sub(1);
         let limit = u64::try_from(last.saturating_sub(before)).unwrap_or_default();
-        let found = self.repository.events(&EventScan::Everything, before, last, limit).await?;
+        let found = reader.events(EventScan::Everything, before, last, limit).await?;
         Ok(found.events.into_iter().map(Arc::new).collect())
     }
 
     /// A place is one of this log and of this past of it, and nothing that follows it is forgotten. Answers the log.
-    pub(super) async fn require_known(&self, position: Position) -> Result<Log, FeedError> {
-        let (log, [there]) = self.repository.log_and_events_at([position.seq]).await?;
+    pub(super) async fn require_known(&self, reader: &Reader, position: Position) -> Result<Log, FeedError> {
+        let (log, [there]) = reader.log_and_events_at([position.seq]).await?;
         require_known(position, there, &log).map(|()| log)
     }
 }

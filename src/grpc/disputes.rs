@@ -16,6 +16,7 @@ use crate::domain::{Caller, Currency, DisputeId, OrderId, PartyRole, Refusal, Su
 use crate::proto::Money as ProtoMoney;
 use crate::proto::server::dispute_service_server::DisputeService;
 use crate::proto::v1;
+use crate::repository::ReadClass;
 
 /// `disputes.v1.DisputeService`.
 #[derive(Debug)]
@@ -44,11 +45,12 @@ impl DisputeHandlers {
         caller: &Caller,
         amount: Option<(&ProtoMoney, Subject)>,
     ) -> Result<Option<Currency>, Failure> {
-        let order = match amount.filter(|(amount, _)| !is_of_the_list(amount)) {
-            None => None,
-            Some((_, Subject::Order(order))) => self.shared.repository.order(&order).await?,
-            Some((_, Subject::Dispute(dispute))) => {
-                let found = self.shared.repository.dispute(dispute).await?;
+        let Some((_, subject)) = amount.filter(|(amount, _)| !is_of_the_list(amount)) else { return Ok(None) };
+        let reader = self.shared.repository.reader(ReadClass::Single, caller).await?;
+        let order = match subject {
+            Subject::Order(order) => reader.orders_named(&[order]).await?.pop(),
+            Subject::Dispute(dispute) => {
+                let found = reader.dispute(dispute).await?;
                 found.and_then(|found| found.case().map(|case| case.order.clone()))
             }
         };
@@ -60,7 +62,7 @@ impl DisputeHandlers {
         let mut violations = Violations::default();
         let id = violations.dispute_id("dispute_id", id);
         let id = violations.finish(id)?;
-        let found = self.shared.repository.dispute(id).await?;
+        let found = self.shared.repository.reader(ReadClass::Single, caller).await?.dispute(id).await?;
         let visible = found.filter(|found| found.dispute().parties().may_be_seen_by(caller));
         let found = visible.ok_or(Refusal::DisputeNotFound { dispute: id })?;
         let now = self.shared.clock.now();
@@ -79,7 +81,8 @@ impl DisputeHandlers {
         let mut violations = Violations::default();
         let id = violations.order_id("order_id", &request.order_id);
         let id = violations.finish(id)?;
-        let case = repository.case(&id, &policy.kinds_with_limited_attempts()).await?;
+        let reader = repository.reader(ReadClass::Single, caller).await?;
+        let case = reader.case(&id, &policy.kinds_with_limited_attempts()).await?;
         let Some(case) = case.filter(|case| case.order.parties.may_be_seen_by(caller)) else {
             return Err(Refusal::OrderNotFound { order: id }.into());
         };
@@ -88,9 +91,10 @@ impl DisputeHandlers {
         };
         let now = clock.now();
         let standing = match role {
-            PartyRole::Seller => Some(self.shared.seller_standing(&caller.user, now).await?),
+            PartyRole::Seller => Some(self.shared.seller_standing(&reader, &caller.user, now).await?),
             PartyRole::Buyer => None,
         };
+        drop(reader);
         // What is overdue is shown as it will be judged, whether or not that has been recorded yet.
         let case = expire_overdue(&case, now).map_or(case, |decision| decision.case);
         let texts = translations.of(&request.language_code);
@@ -277,7 +281,7 @@ impl DisputeService for DisputeHandlers {
         request: Request<v1::ListDisputeEventsRequest>,
     ) -> Result<Response<encoded::ListDisputeEventsResponse>, Status> {
         let caller = auth::caller(&request)?;
-        Ok(Response::new(lists::events(&self.shared.feed, &caller, request.get_ref()).await?))
+        Ok(Response::new(lists::events(&self.shared, &caller, request.get_ref()).await?))
     }
 
     type WatchDisputesStream = watch::Events;

@@ -5,9 +5,9 @@ use uuid::Uuid;
 use super::pages::Binding;
 use super::{Shared, encoded, requests, responses, status::Failure, violations::Violations};
 use crate::domain::{Caller, DisputeId, EventId};
-use crate::engine::{Feed, FeedError, Position, ResumeToken, head_of, require_known};
+use crate::engine::{FeedError, Position, ResumeToken, head_of, require_known};
 use crate::proto::v1;
-use crate::repository::{DisputeQuery, Log, Row, Side, Sort};
+use crate::repository::{DisputeQuery, Log, ReadClass, Row, Side, Sort};
 
 /// A page of disputes ends before it is too large for clients, whatever its size in rows.
 const PAGE_BYTES: usize = 2 * 1024 * 1024;
@@ -76,7 +76,8 @@ pub(super) async fn disputes(
     });
     let before = before.transpose()?;
     let seq = before.as_ref().map_or(0, |pages| pages.last.seq);
-    let (found, log, there) = shared.repository.disputes(&query, seq).await?;
+    // The turn ends with the read, before its answer is built.
+    let (found, log, there) = shared.repository.reader(ReadClass::List, caller).await?.disputes(&query, seq).await?;
     let last = head_of(&log);
     let pages = match before {
         Some(Pages { first, last: before }) => {
@@ -145,7 +146,7 @@ fn require_same_past(before: Position, there: Option<EventId>, log: &Log) -> Res
 
 /// A page of events.
 pub(super) async fn events(
-    feed: &Feed,
+    shared: &Shared,
     caller: &Caller,
     request: &v1::ListDisputeEventsRequest,
 ) -> Result<encoded::ListDisputeEventsResponse, Failure> {
@@ -159,8 +160,10 @@ pub(super) async fn events(
         Some(Start::FromBeginning(from_beginning)) => ("", *from_beginning),
         None => ("", false),
     };
-    let start = feed.start(requests::start(feed, token, from_beginning).await?).await?;
-    let page = feed.list(start.position, start.told, &filter, size).await?;
+    let feed = &shared.feed;
+    let reader = shared.repository.reader(ReadClass::List, caller).await?;
+    let start = feed.start(&reader, requests::start(feed, &reader, token, from_beginning).await?).await?;
+    let page = feed.list(&reader, start.position, start.told, &filter, size).await?;
     Ok(encoded::ListDisputeEventsResponse {
         events: page.events.iter().map(|event| event.payload.clone()).collect(),
         resume_token: start.moved_to(page.position).encode(),

@@ -41,7 +41,7 @@ use crate::domain::{Policy, SellerStanding, Timestamp, UserId};
 use crate::engine::{Committer, Feed};
 use crate::proto::server::dispute_service_server::DisputeServiceServer;
 use crate::proto::server::order_service_server::OrderServiceServer;
-use crate::repository::{Repository, StorageError};
+use crate::repository::{Reader, Repository, StorageError};
 
 pub use disputes::DisputeHandlers;
 pub use orders::OrderHandlers;
@@ -76,8 +76,13 @@ pub struct Shared {
 
 impl Shared {
     /// How a seller stands at `now`.
-    async fn seller_standing(&self, seller: &UserId, now: Timestamp) -> Result<SellerStanding, StorageError> {
-        self.repository.seller_standing(seller, now.minus(self.policy.standing_window), now).await
+    async fn seller_standing(
+        &self,
+        reader: &Reader,
+        seller: &UserId,
+        now: Timestamp,
+    ) -> Result<SellerStanding, StorageError> {
+        reader.seller_standing(seller, now.minus(self.policy.standing_window), now).await
     }
 }
 

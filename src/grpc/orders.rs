@@ -10,7 +10,7 @@ use super::{Shared, auth, requests, responses, status::Failure, transport, viola
 use crate::domain::{Caller, OrderId, OrderView, Refusal, Scope};
 use crate::proto::server::order_service_server::OrderService;
 use crate::proto::v1;
-use crate::repository::OrderQuery;
+use crate::repository::{OrderQuery, ReadClass};
 
 /// `disputes.v1.OrderService`.
 #[derive(Debug)]
@@ -27,21 +27,25 @@ impl OrderHandlers {
         let mut violations = Violations::default();
         let id = violations.order_id("order_id", id);
         let id = violations.finish(id)?;
-        let case = self.shared.repository.case(&id, &[]).await?;
+        let case = self.shared.repository.reader(ReadClass::Single, caller).await?.case(&id, &[]).await?;
         let visible = case.filter(|case| case.order.parties.may_be_seen_by(caller)).map(|case| case.order_view());
         visible.ok_or_else(|| Refusal::OrderNotFound { order: id }.into())
     }
 
     /// The currencies of the stored orders whose amounts cannot be read without: there are few, if any.
-    async fn currencies(&self, orders: impl Iterator<Item = &v1::Order> + Send) -> Result<Currencies, Failure> {
-        let mut currencies = Currencies::new();
-        for order in orders.take(requests::BATCH_ORDERS).filter(|order| requests::needs_its_currency(order)) {
-            let Ok(id) = OrderId::parse(&order.order_id) else { continue };
-            if let Some(stored) = self.shared.repository.order(&id).await? {
-                currencies.insert(id, stored.price.currency);
-            }
+    async fn currencies(
+        &self,
+        caller: &Caller,
+        orders: impl Iterator<Item = &v1::Order> + Send,
+    ) -> Result<Currencies, Failure> {
+        let orders = orders.take(requests::BATCH_ORDERS).filter(|order| requests::needs_its_currency(order));
+        let ids: Vec<OrderId> = orders.filter_map(|order| OrderId::parse(&order.order_id).ok()).collect();
+        if ids.is_empty() {
+            return Ok(Currencies::new());
         }
-        Ok(currencies)
+        let reader = self.shared.repository.reader(ReadClass::Single, caller).await?;
+        let stored = reader.orders_named(&ids).await?.into_iter();
+        Ok(stored.map(|order| (order.id, order.price.currency)).collect())
     }
 
     async fn list(&self, caller: Caller, request: v1::ListOrdersRequest) -> Result<v1::ListOrdersResponse, Failure> {
@@ -60,7 +64,7 @@ impl OrderHandlers {
         let binding = Binding::new("orders", &filter);
         let page = binding.page(self.shared.feed.log_id(), &request.page_token, |id| Some(OrderId::stored(id)))?;
         let query = OrderQuery {
-            visible_to: caller.scope.is_none().then_some(caller.user),
+            visible_to: caller.scope.is_none().then(|| caller.user.clone()),
             party,
             role,
             statuses: statuses.into_iter().collect(),
@@ -68,7 +72,7 @@ impl OrderHandlers {
             after: page.map(|page| page.after),
             limit: size.saturating_add(1) as u64,
         };
-        let mut orders = self.shared.repository.orders(&query).await?;
+        let mut orders = self.shared.repository.reader(ReadClass::List, &caller).await?.orders(&query).await?;
         let more = orders.len() > size;
         orders.truncate(size);
         let last = orders.last().map(|row| &row.key).filter(|_| more);
@@ -93,7 +97,8 @@ async fn standing(
     if caller.scope.is_none() && caller.user != seller {
         return Err(Failure::scope_missing(Scope::Support));
     }
-    Ok(responses::standing(&shared.seller_standing(&seller, shared.clock.now()).await?))
+    let reader = shared.repository.reader(ReadClass::Single, caller).await?;
+    Ok(responses::standing(&shared.seller_standing(&reader, &seller, shared.clock.now()).await?))
 }
 
 #[tonic::async_trait]
@@ -103,7 +108,7 @@ impl OrderService for OrderHandlers {
         request: Request<v1::UpsertOrderRequest>,
     ) -> Result<Response<v1::UpsertOrderResponse>, Status> {
         let caller = auth::caller(&request)?;
-        let currencies = self.currencies(request.get_ref().order.iter()).await?;
+        let currencies = self.currencies(&caller, request.get_ref().order.iter()).await?;
         let report = requests::upsert_order(request.get_ref(), &currencies)?;
         let orders = self.shared.committer.orders(caller, vec![report], transport::trace()).await?;
         Ok(Response::new(v1::UpsertOrderResponse { order: orders.first().map(responses::order) }))
@@ -114,7 +119,7 @@ impl OrderService for OrderHandlers {
         request: Request<v1::BatchUpsertOrdersRequest>,
     ) -> Result<Response<v1::BatchUpsertOrdersResponse>, Status> {
         let caller = auth::caller(&request)?;
-        let currencies = self.currencies(request.get_ref().orders.iter()).await?;
+        let currencies = self.currencies(&caller, request.get_ref().orders.iter()).await?;
         let reports = requests::batch_upsert_orders(request.get_ref(), &currencies)?;
         let orders = self.shared.committer.orders(caller, reports, transport::trace()).await?;
         Ok(Response::new(v1::BatchUpsertOrdersResponse { orders: orders.iter().map(responses::order).collect() }))

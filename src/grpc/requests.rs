@@ -15,6 +15,7 @@ use crate::domain::{
 };
 use crate::engine::{EventFilter, Feed, RequestKey, Start};
 use crate::proto::v1;
+use crate::repository::Reader;
 
 /// How many orders one batch can have.
 pub(super) const BATCH_ORDERS: usize = 500;
@@ -350,11 +351,16 @@ pub(super) fn event_filter(
 }
 
 /// Where to start: with what comes, with the oldest event, or after a token. An empty one is none.
-pub(super) async fn start(feed: &Feed, resume_token: &str, from_beginning: bool) -> Result<Start, Failure> {
+pub(super) async fn start(
+    feed: &Feed,
+    reader: &Reader,
+    resume_token: &str,
+    from_beginning: bool,
+) -> Result<Start, Failure> {
     match resume_token {
         "" if from_beginning => Ok(Start::Beginning),
         "" => Ok(Start::Now),
-        token => Ok(feed.read_token(token).await.map(Start::After)?),
+        token => Ok(feed.read_token(reader, token).await.map(Start::After)?),
     }
 }
 

@@ -25,7 +25,7 @@ use crate::engine::{
     Error, EventFilter, FeedError, Page, Position, Shown, ShownPage, SnapshotState, TOKEN_PAGES, head_of, require_known,
 };
 use crate::proto::v1;
-use crate::repository::{DisputeQuery, Found, LoggedEvent, Row, Sort};
+use crate::repository::{DisputeQuery, Found, LoggedEvent, ReadClass, Row, Sort};
 
 /// How many disputes one read looks at …
 const PAGE: usize = 32;
@@ -151,7 +151,9 @@ impl Snapshot {
         loop {
             let reading = match self.reading.take() {
                 Some(reading) => reading,
-                None => AbortOnDropHandle::new(tokio::spawn(read(shared.clone(), self.to_read(filter)))),
+                None => {
+                    AbortOnDropHandle::new(tokio::spawn(read(shared.clone(), filter.clone(), self.to_read(filter))))
+                }
             };
             let found = self.reading.insert(reading).await;
             self.reading = None;
@@ -162,7 +164,7 @@ impl Snapshot {
                 }
                 Ok(Read::Log(page)) => return self.judge(&page),
                 Err(FeedError::Failed(error)) if error.is_transient() => {
-                    let again = read_again(shared.clone(), self.to_read(filter));
+                    let again = read_again(shared.clone(), filter.clone(), self.to_read(filter));
                     self.reading = Some(AbortOnDropHandle::new(tokio::spawn(again)));
                 }
                 Err(error) => return Err(error),
@@ -256,23 +258,24 @@ enum ToRead {
 // for the event at the last page's head (for the first page: where the stream begins) at the moment of each page, which
 // is one with its reads, and after each read of the log, as nothing that is lost comes back.
 
-async fn read(shared: Arc<Shared>, what: ToRead) -> Result<Read, FeedError> {
-    // Both: many snapshots that go on at once must leave connections to the callers.
-    let _turn = shared.feed.turn().await;
+async fn read(shared: Arc<Shared>, filter: Arc<EventFilter>, what: ToRead) -> Result<Read, FeedError> {
+    let reader = shared.repository.reader(ReadClass::Stream, &filter.caller).await?;
     match what {
         ToRead::Disputes(query, told) => {
             let ((found, log, there), last) = match query.after {
-                None => shared.repository.first_disputes(&query, told.seq).await?,
-                Some(_) => (shared.repository.disputes(&query, told.seq).await?, None),
+                None => reader.first_disputes(&query, told.seq).await?,
+                Some(_) => (reader.disputes(&query, told.seq).await?, None),
             };
             require_known(told, there, &log)?;
             Ok(Read::Disputes(found, head_of(&log), last))
         }
-        ToRead::Log(after, told, filter) => shared.feed.list(after, told, &filter, EVENTS).await.map(Read::Log),
+        ToRead::Log(after, told, filter) => {
+            shared.feed.list(&reader, after, told, &filter, EVENTS).await.map(Read::Log)
+        }
     }
 }
 
-async fn read_again(shared: Arc<Shared>, what: ToRead) -> Result<Read, FeedError> {
+async fn read_again(shared: Arc<Shared>, filter: Arc<EventFilter>, what: ToRead) -> Result<Read, FeedError> {
     pause(READ_AGAIN).await;
-    read(shared, what).await
+    read(shared, filter, what).await
 }

@@ -25,7 +25,7 @@ use crate::clock::jittered;
 use crate::domain::Caller;
 use crate::engine::{EventFilter, FeedError, Page, ResumeToken, SnapshotState, Start, Subscription};
 use crate::proto::v1;
-use crate::repository::LoggedEvent;
+use crate::repository::{LoggedEvent, ReadClass};
 
 /// The stream of one subscriber.
 pub(super) type Events = Pin<Box<dyn Stream<Item = Result<WatchDisputesResponse, Status>> + Send>>;
@@ -52,7 +52,8 @@ pub(super) async fn watch(
     }
     let (filter, heartbeat) = violations.finish(filter.zip(heartbeat))?;
     let filter = Arc::new(filter);
-    let start = requests::start(&shared.feed, token, from_beginning).await?;
+    let reader = shared.repository.reader(ReadClass::Single, caller).await?;
+    let start = requests::start(&shared.feed, &reader, token, from_beginning).await?;
     let before = match &start {
         Start::After(token) => token.snapshot.clone(),
         Start::Now | Start::Beginning => SnapshotState::Over,
@@ -62,7 +63,8 @@ pub(super) async fn watch(
     }
     let place = shared.quota.take(caller).ok_or_else(Failure::too_many_subscriptions)?;
     // Also of a snapshot that begins again: what happened since to what it has shown is no longer kept.
-    let subscription = shared.feed.subscribe(start, filter.clone()).await?;
+    let subscription = shared.feed.subscribe(&reader, start, filter.clone()).await?;
+    drop(reader);
     let (position, told) = (subscription.position(), subscription.told());
     let snapshot = match before {
         SnapshotState::Shown(shown) => Snapshot::resumed(shown, &filter, position, told),

@@ -15,15 +15,15 @@ use super::corrupt::{fetch, sound};
 use super::entity::{dispute, order};
 use super::error::StorageError;
 use super::lists::{DisputeQuery, OrderQuery, Sort};
+use super::reader::{Moment, Reader};
 use super::reads::disputes_of;
-use super::transaction::Moment;
-use super::{Log, Repository, log, rows};
+use super::{Log, log, rows};
 use crate::domain::{
     Caller, Case, DisputeId, DisputeKind, DisputeStatus, EventId, OrderId, OrderStatus, Policy, ShownDispute,
     StoredDispute, Timestamp,
 };
 
-impl Repository {
+impl Reader {
     /// The orders that a query finds, each with its open disputes, as they were at one moment.
     ///
     /// One that makes no sense is left out: its key alone is there, so that the list goes on behind it.

@@ -1,5 +1,7 @@
 //! The event log: read by number, or by whom it concerns.
 
+use std::sync::Arc;
+
 use sea_orm::sea_query::{Expr, SelectStatement, SubQueryStatement, UnionType};
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, DatabaseConnection, EntityTrait as _, Iterable as _, Order as Direction,
@@ -10,6 +12,7 @@ use uuid::Uuid;
 use super::batch::filled_up;
 use super::entity::{dispute, event};
 use super::error::StorageError;
+use super::reader::Reader;
 use super::token_key::log_id_of;
 use super::{Log, LoggedEvent, Repository, rows};
 use crate::domain::{DisputeId, EventId, OrderId, UserId};
@@ -40,18 +43,10 @@ pub struct FoundEvents {
 const LOOK: u64 = 1_024;
 
 impl Repository {
-    /// The event log as a whole.
+    /// The event log as a whole; for the service itself, on a connection that the callers' reads leave free.
     pub async fn log(&self) -> Result<Log, StorageError> {
-        Ok(self.log_and_events_at([]).await?.0)
-    }
-
-    /// The event log as a whole, and the ids of the events with these numbers, in the same order; `None` where no event
-    /// is kept. In one statement, which sees one moment: between two, an event can be forgotten, or lost.
-    pub async fn log_and_events_at<const N: usize>(
-        &self,
-        seqs: [i64; N],
-    ) -> Result<(Log, [Option<EventId>; N]), StorageError> {
-        self.reader.read(|connection| async move { log_and_events_at(&connection, seqs).await }).await
+        let read = |connection: DatabaseConnection| async move { log_and_events_at(&connection, []).await };
+        Ok(self.background.read(read).await?.0)
     }
 
     /// The events from number `first` on, in order, and the log at the same moment; for the one who tails the log, on a
@@ -67,17 +62,34 @@ impl Repository {
         };
         self.background.read(read).await
     }
+}
+
+impl Reader {
+    /// The event log as a whole.
+    pub async fn log(&self) -> Result<Log, StorageError> {
+        Ok(self.log_and_events_at([]).await?.0)
+    }
+
+    /// The event log as a whole, and the ids of the events with these numbers, in the same order; `None` where no event
+    /// is kept. In one statement, which sees one moment: between two, an event can be forgotten, or lost.
+    pub async fn log_and_events_at<const N: usize>(
+        &self,
+        seqs: [i64; N],
+    ) -> Result<(Log, [Option<EventId>; N]), StorageError> {
+        self.read(move |connection| async move { log_and_events_at(&connection, seqs).await }).await
+    }
 
     /// The first events of a scan with a number above `after` and up to `up_to`, in order and at most `limit`.
     pub async fn events(
         &self,
-        scan: &EventScan,
+        scan: EventScan,
         after: i64,
         up_to: i64,
         limit: u64,
     ) -> Result<FoundEvents, StorageError> {
-        let read = |connection: DatabaseConnection| async move {
-            match scan {
+        let scan = Arc::new(scan);
+        let read = move |connection: DatabaseConnection| async move {
+            match &*scan {
                 EventScan::Everything => {
                     Self::first_of(&connection, within(after, up_to, limit).into_query(), limit).await
                 }
@@ -95,7 +107,7 @@ impl Repository {
                 }
             }
         };
-        self.reader.read(read).await
+        self.read(read).await
     }
 
     /// What a statement reads, which stops at a limit.

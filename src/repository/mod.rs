@@ -2,7 +2,7 @@
 //!
 //! - `connection`: how each database is opened.
 //! - `migration`: the tables, `entity`: their rows, `rows` and `codes`: rows to domain values and back.
-//! - `reads`: plain reads, `log`: those of the event log, `token_key`: what its tokens are sealed with. `lists`: queries with filters and pages, and the index behind each, `found`: what they find. `corrupt`: rows that make no sense. `transaction`: everything that is read under a lock, or written. `retention`: what is forgotten.
+//! - `reader`: who reads, and when. `reads`: plain reads, `log`: those of the event log, `token_key`: what its tokens are sealed with. `lists`: queries with filters and pages, and the index behind each, `found`: what they find. `corrupt`: rows that make no sense. `transaction`: everything that is read under a lock, or written. `retention`: what is forgotten.
 //! - `writing`: whether the database can be written, and how it is left. `files`: those of a SQLite database, `backup`: a copy of one.
 //! - `bell`: how replicas on one PostgreSQL wake each other.
 //! - `batch`: many rows in statements whose text does not vary with their number.
@@ -20,6 +20,7 @@ mod found;
 mod lists;
 mod log;
 mod migration;
+mod reader;
 mod reads;
 mod retention;
 mod rows;
@@ -31,7 +32,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use sea_orm::DbBackend;
-use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use self::files::DatabaseFiles;
@@ -41,9 +41,9 @@ use crate::domain::{
 
 pub use backup::{BackupError, backup};
 pub use bell::{Bell, Listener};
-use connection::Pool;
 pub(crate) use connection::in_time;
-pub use connection::{ConnectError, LEAST_CONNECTIONS};
+pub use connection::{ConnectError, LEAST_CONNECTIONS, ReadClass};
+use connection::{Pool, ReaderPermits};
 pub use corrupt::corrupt_rows;
 pub use error::StorageError;
 pub use files::FileError;
@@ -51,19 +51,20 @@ pub use found::{Found, FoundDisputes, Row};
 pub use lists::{DisputeQuery, OrderQuery, Side, Sort};
 pub use log::{EventScan, FoundEvents};
 pub use migration::SchemaError;
+pub use reader::Reader;
 pub use retention::ForgottenRequests;
 pub use token_key::{LogId, TokenKey};
 pub use transaction::{LockedCases, Times, Transaction};
 
-/// The database, behind a pool for what is written, one for plain reads, and one for what goes on in the background.
+/// The database, behind a pool for what is written, one for what callers read, and one for what the service itself reads.
 #[derive(Debug)]
 pub struct Repository {
     writer: Pool,
-    reader: Pool,
+    readers: Pool,
+    /// By whom and for what `readers` are used: there is a connection for each permit.
+    permits: ReaderPermits,
     /// For the reads of the feed and of the deadlines.
     background: Pool,
-    /// One for each read of several statements that can run at once.
-    moments: Arc<Semaphore>,
     /// The files of a SQLite database.
     files: Option<Arc<DatabaseFiles>>,
     bell: Option<Bell>,
@@ -72,7 +73,7 @@ pub struct Repository {
 impl Repository {
     /// Whether several replicas can share this database, whose clock then decides.
     pub fn is_postgres(&self) -> bool {
-        self.reader.backend() == DbBackend::Postgres
+        self.readers.backend() == DbBackend::Postgres
     }
 
     /// The bell by which replicas notify each other; none on SQLite, where nobody else needs to be told, or if it was

@@ -11,7 +11,7 @@ use super::codes::Code as _;
 use super::corrupt::{fetch, model, note};
 use super::entity::{OPEN, PENDING, dispute, order};
 use super::error::StorageError;
-use super::transaction::Moment;
+use super::reader::{Moment, Reader};
 use super::{Deadline, Found, Repository, rows};
 use crate::domain::{
     Case, DisputeId, DisputeKind, Order, OrderId, OrderStatus, RELEASE, SellerStanding, Timestamp, UserId,
@@ -21,76 +21,6 @@ impl Repository {
     /// The database's clock.
     pub async fn database_time(&self) -> Result<Timestamp, StorageError> {
         self.background.read(|connection| async move { database_time(&connection).await }).await
-    }
-
-    /// The order with this id.
-    pub async fn order(&self, id: &OrderId) -> Result<Option<Order>, StorageError> {
-        let read = |connection: DatabaseConnection| async move {
-            fetch(order::Entity::find_by_id(id.as_str()), &connection).await
-        };
-        let read = self.reader.read(read).await?.pop();
-        read.map(|row| rows::order_from(row.map_err(|broken| broken.error)?)).transpose()
-    }
-
-    /// An order with its open disputes and with those of `ended_too` that ended, as they were at one moment.
-    pub async fn case(&self, id: &OrderId, ended_too: &[DisputeKind]) -> Result<Option<Case>, StorageError> {
-        let (id, ended_too) = (id.to_string(), ended_too.to_vec());
-        let read = |moment: Moment| async move {
-            let order = fetch(order::Entity::find_by_id(id.as_str()), &*moment).await?;
-            let disputes = fetch(disputes_of(vec![id], &ended_too), &*moment).await?;
-            rows::cases_from(order, disputes).pop().map(|(_, case)| case).transpose()
-        };
-        self.at_one_moment(read).await
-    }
-
-    /// The dispute with this id, in its case: with its order, and with the open disputes of that, as they were at one
-    /// moment.
-    pub async fn dispute(&self, id: DisputeId) -> Result<Option<Found>, StorageError> {
-        let read =
-            |connection: DatabaseConnection| async move { Ok(connection.query_all(&case_of(id).into_query()).await?) };
-        let (mut order, mut disputes) = (None, Vec::new());
-        for row in &self.reader.read(read).await? {
-            order = order.or_else(|| Some(model::<order::Entity>(row, "B_")));
-            disputes.push(model::<dispute::Entity>(row, "A_"));
-        }
-        let of_id = |row: &&dispute::Model| row.dispute_id == id.0;
-        let row = match disputes.iter().flatten().find(of_id) {
-            Some(row) => row.clone(),
-            None => return disputes.into_iter().find_map(Result::err).map_or(Ok(None), |broken| Err(broken.error)),
-        };
-        let dispute = rows::dispute_from(row).inspect_err(note)?;
-        let case = rows::cases_from(order.into_iter().collect(), disputes).pop();
-        Ok(Some(Found::new(dispute, case.and_then(|(_, case)| case.ok()))))
-    }
-
-    /// How many orders of a seller ended, and how, after `window_start` and up to `window_end`.
-    pub async fn seller_standing(
-        &self,
-        seller: &UserId,
-        window_start: Timestamp,
-        window_end: Timestamp,
-    ) -> Result<SellerStanding, StorageError> {
-        let read = |connection: DatabaseConnection| async move {
-            let select = ended_orders(seller, window_start, window_end);
-            Ok(connection.query_all(&select.into_query()).await?)
-        };
-        // Orders whose status makes no sense ended in no way that is known, and cost the others nothing.
-        let count = |row: &QueryResult| {
-            Some((row.try_get_by_index(0).ok()?, row.try_get_by_index(1).ok()?, row.try_get_by_index(2).ok()?))
-        };
-        let counts: Vec<(i16, bool, i64)> = self.reader.read(read).await?.iter().filter_map(count).collect();
-        let orders = |ended: OrderStatus, counted: &[bool]| {
-            let those = counts.iter().filter(|(status, counts, _)| *status == ended.code() && counted.contains(counts));
-            those.map(|(_, _, orders)| u64::try_from(*orders).unwrap_or_default()).sum()
-        };
-        Ok(SellerStanding {
-            seller: seller.clone(),
-            completed: orders(OrderStatus::Completed, &[true, false]),
-            cancelled: orders(OrderStatus::Cancelled, &[true]),
-            cancelled_not_counted: orders(OrderStatus::Cancelled, &[false]),
-            window_start,
-            window_end,
-        })
     }
 
     /// The deadlines and reminders that come first of those at `from` or later, or are overdue.
@@ -117,6 +47,81 @@ impl Repository {
             Some(Deadline { time, dispute: DisputeId(dispute), order: OrderId::stored(&order) })
         };
         Ok(self.background.read(read).await?.iter().filter_map(deadline).collect())
+    }
+}
+
+impl Reader {
+    /// Those of the orders with these ids that there are.
+    pub async fn orders_named(&self, ids: &[OrderId]) -> Result<Vec<Order>, StorageError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let named = order::Column::OrderId.is_in(filled_up(ids.iter().map(OrderId::to_string)));
+        let select = order::Entity::find().filter(named);
+        let read = move |connection: DatabaseConnection| async move { fetch(select, &connection).await };
+        let rows = self.read(read).await?.into_iter();
+        rows.map(|row| rows::order_from(row.map_err(|broken| broken.error)?)).collect()
+    }
+
+    /// An order with its open disputes and with those of `ended_too` that ended, as they were at one moment.
+    pub async fn case(&self, id: &OrderId, ended_too: &[DisputeKind]) -> Result<Option<Case>, StorageError> {
+        let (id, ended_too) = (id.to_string(), ended_too.to_vec());
+        let read = |moment: Moment| async move {
+            let order = fetch(order::Entity::find_by_id(id.as_str()), &*moment).await?;
+            let disputes = fetch(disputes_of(vec![id], &ended_too), &*moment).await?;
+            rows::cases_from(order, disputes).pop().map(|(_, case)| case).transpose()
+        };
+        self.at_one_moment(read).await
+    }
+
+    /// The dispute with this id, in its case: with its order, and with the open disputes of that, as they were at one
+    /// moment.
+    pub async fn dispute(&self, id: DisputeId) -> Result<Option<Found>, StorageError> {
+        let read = move |connection: DatabaseConnection| async move {
+            Ok(connection.query_all(&case_of(id).into_query()).await?)
+        };
+        let (mut order, mut disputes) = (None, Vec::new());
+        for row in &self.read(read).await? {
+            order = order.or_else(|| Some(model::<order::Entity>(row, "B_")));
+            disputes.push(model::<dispute::Entity>(row, "A_"));
+        }
+        let of_id = |row: &&dispute::Model| row.dispute_id == id.0;
+        let row = match disputes.iter().flatten().find(of_id) {
+            Some(row) => row.clone(),
+            None => return disputes.into_iter().find_map(Result::err).map_or(Ok(None), |broken| Err(broken.error)),
+        };
+        let dispute = rows::dispute_from(row).inspect_err(note)?;
+        let case = rows::cases_from(order.into_iter().collect(), disputes).pop();
+        Ok(Some(Found::new(dispute, case.and_then(|(_, case)| case.ok()))))
+    }
+
+    /// How many orders of a seller ended, and how, after `window_start` and up to `window_end`.
+    pub async fn seller_standing(
+        &self,
+        seller: &UserId,
+        window_start: Timestamp,
+        window_end: Timestamp,
+    ) -> Result<SellerStanding, StorageError> {
+        let select = ended_orders(seller, window_start, window_end);
+        let read =
+            move |connection: DatabaseConnection| async move { Ok(connection.query_all(&select.into_query()).await?) };
+        // Orders whose status makes no sense ended in no way that is known, and cost the others nothing.
+        let count = |row: &QueryResult| {
+            Some((row.try_get_by_index(0).ok()?, row.try_get_by_index(1).ok()?, row.try_get_by_index(2).ok()?))
+        };
+        let counts: Vec<(i16, bool, i64)> = self.read(read).await?.iter().filter_map(count).collect();
+        let orders = |ended: OrderStatus, counted: &[bool]| {
+            let those = counts.iter().filter(|(status, counts, _)| *status == ended.code() && counted.contains(counts));
+            those.map(|(_, _, orders)| u64::try_from(*orders).unwrap_or_default()).sum()
+        };
+        Ok(SellerStanding {
+            seller: seller.clone(),
+            completed: orders(OrderStatus::Completed, &[true, false]),
+            cancelled: orders(OrderStatus::Cancelled, &[true]),
+            cancelled_not_counted: orders(OrderStatus::Cancelled, &[false]),
+            window_start,
+            window_end,
+        })
     }
 }
 

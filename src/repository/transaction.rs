@@ -11,15 +11,14 @@ use std::sync::Arc;
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, LockBehavior, LockType, OnConflict, Query};
 use sea_orm::{
-    AccessMode, ColumnTrait as _, Condition, ConnectionTrait as _, DatabaseConnection, DatabaseTransaction, DbBackend,
-    EntityTrait, IsolationLevel, Iterable as _, Order as Direction, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _, Select, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait as _,
+    ColumnTrait as _, Condition, ConnectionTrait as _, DatabaseTransaction, DbBackend, EntityTrait, Iterable as _,
+    Order as Direction, QueryFilter as _, QueryOrder as _, QuerySelect as _, Select, SqliteTransactionMode, Statement,
+    TransactionOptions,
 };
-use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::batch::{filled_up, insert_all};
-use super::connection::{Pool, TURN_TIMEOUT};
+use super::connection::Pool;
 use super::corrupt::{Broken, Fetched, fetch, sound};
 use super::entity::{dispute, event, event_log, idempotency_key, order};
 use super::error::StorageError;
@@ -31,22 +30,6 @@ use crate::domain::{Case, DisputeId, DisputeKind, Order, OrderId, StoredDispute,
 /// sees what was committed before it.
 pub(super) fn begun(sqlite_mode: SqliteTransactionMode) -> TransactionOptions {
     TransactionOptions { sqlite_transaction_mode: Some(sqlite_mode), ..TransactionOptions::default() }
-}
-
-/// A read transaction, in which all statements see one moment.
-pub(super) type Moment = Arc<DatabaseTransaction>;
-
-/// What a read of several statements is begun with.
-fn snapshot(backend: DbBackend) -> TransactionOptions {
-    match backend {
-        DbBackend::Postgres => TransactionOptions {
-            isolation_level: Some(IsolationLevel::RepeatableRead),
-            access_mode: Some(AccessMode::ReadOnly),
-            ..TransactionOptions::default()
-        },
-        // On SQLite every transaction is one; SeaORM warns of anything more.
-        _ => begun(SqliteTransactionMode::Deferred),
-    }
 }
 
 /// A write transaction. Dropped without a commit, it changes nothing.
@@ -121,35 +104,6 @@ pub struct Times {
 }
 
 impl Repository {
-    /// Reads with several statements what was there at one moment. A task of its own reads on if the caller goes away:
-    /// on PostgreSQL sqlx would give a connection that is stopped within BEGIN back to its pool inside of a
-    /// transaction. Who goes away before, while too many others read, leaves nothing behind.
-    pub(super) async fn at_one_moment<T: Send + 'static, F: Future<Output = Result<T, StorageError>> + Send>(
-        &self,
-        read: impl FnOnce(Moment) -> F + Clone + Send + Sync + 'static,
-    ) -> Result<T, StorageError> {
-        let turn = tokio::time::timeout(TURN_TIMEOUT, self.moments.clone().acquire_owned()).await;
-        let turn = turn.map_err(|_| StorageError::Busy)?;
-        let reader = self.reader.clone();
-        let task = async move {
-            let read = &read;
-            let read = |connection: DatabaseConnection| async move {
-                let options = snapshot(connection.get_database_backend());
-                let moment = Arc::new(connection.begin_with_options(options).await?);
-                let found = read.clone()(moment.clone()).await?;
-                if let Some(transaction) = Arc::into_inner(moment) {
-                    transaction.commit().await?;
-                }
-                Ok(found)
-            };
-            let found = reader.read(read).await;
-            drop(turn);
-            found
-        };
-        let read = tokio::spawn(task.in_current_span()).await;
-        read.unwrap_or_else(|_| Err(StorageError::Failed("a read ended without an answer".to_owned())))
-    }
-
     /// Begins a write transaction; on SQLite it is the only one from here on.
     pub async fn begin(&self) -> Result<Transaction, StorageError> {
         if let Some(files) = &self.files {

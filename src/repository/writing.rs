@@ -103,7 +103,7 @@ impl Repository {
         let Some(files) = &self.files else {
             let _ = tokio::join!(
                 self.background.connections().close_by_ref(),
-                self.reader.connections().close_by_ref(),
+                self.readers.connections().close_by_ref(),
                 self.writer.connections().close_by_ref()
             );
             return;
@@ -147,7 +147,7 @@ impl Repository {
 
     async fn close_readers(&self) {
         let close = async {
-            tokio::join!(self.background.connections().close_by_ref(), self.reader.connections().close_by_ref())
+            tokio::join!(self.background.connections().close_by_ref(), self.readers.connections().close_by_ref())
         };
         if tokio::time::timeout(LAST_READS, close).await.is_err() {
             tracing::warn!("some reads did not end in time");

@@ -137,12 +137,18 @@ pub async fn run(
     };
     let mut shutdown = pin!(shutdown);
     let repository = tokio::select! {
-        opened = Repository::open(&config.database_url, config.database_connections, config.notify) => Arc::new(opened?),
+        opened = open(config) => Arc::new(opened?),
         () = &mut shutdown => return Ok(()),
     };
     let served = serve(config, listener, clock, shutdown, settings, repository.clone()).await;
     close(&repository).await;
     served
+}
+
+/// Opens the database to serve it.
+async fn open(config: &Config) -> Result<Repository, ConnectError> {
+    let read_wait = Some(config.read_wait.0).filter(|wait| !wait.is_zero());
+    Repository::open(&config.database_url, config.database_connections, config.notify, read_wait).await
 }
 
 /// Leaves the database in order.

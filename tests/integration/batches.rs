@@ -11,7 +11,7 @@ use dispute_service::domain::{
 use dispute_service::engine::{Committer, Deadlines, Error, Feed, RequestKey};
 use dispute_service::grpc::encode_event;
 use dispute_service::proto::v1;
-use dispute_service::repository::Repository;
+use dispute_service::repository::{ReadClass, Repository};
 use futures_util::future::{join, join_all};
 use tonic::Code;
 use tonic_types::StatusExt as _;
@@ -111,7 +111,9 @@ async fn commands_of_one_batch_on_one_order_see_each_other(service: Service) {
         (6, EventType::Superseded, update),
     ];
     assert_eq!(happened, expected);
-    let case = repository.dispute(cancellation).await.unwrap().unwrap();
+    let support = Caller { user: UserId::parse("agent").unwrap(), scope: Some(Scope::Support) };
+    let reader = repository.reader(ReadClass::Single, &support).await.unwrap();
+    let case = reader.dispute(cancellation).await.unwrap().unwrap();
     let case = case.case().unwrap();
     assert_eq!(case.dispute(cancellation), Some(crossed), "as it was answered");
     let stored = &case.order;

@@ -46,6 +46,7 @@ mod pasts;
 mod policy;
 mod poolers;
 mod process;
+mod readers;
 mod refusals;
 mod replay;
 mod replicas;

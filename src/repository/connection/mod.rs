@@ -1,39 +1,38 @@
 //! How each database is opened: what holds for both, `postgres` and `sqlite` for each.
 
 mod causes;
+mod fair;
 mod pool;
 mod pooler;
 mod postgres;
+mod readers;
 mod session;
 mod sizes;
 mod sqlite;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::{ConnectOptions, DbErr, RuntimeErr, sqlx};
-use tokio::sync::Semaphore;
 
 use super::error::StorageError;
 use super::files::FileError;
 use super::{Bell, Repository};
+pub(super) use fair::Permit;
 pub(super) use pool::Pool;
+pub use readers::ReadClass;
+pub(super) use readers::ReaderPermits;
 use sizes::Connections;
 pub(super) use sqlite::open_to_copy;
 
 /// How long to wait for a connection before asking why there is none.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a caller waits for its turn before it is told that there is too much to do.
-pub(super) const TURN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long to wait for a connection that is there, but in use, before it is said that there is too much to do.
+const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a piece of work with the database may take before the database is taken for gone. One that vanished without
 /// a word does not answer, and TCP alone would notice after a quarter of an hour.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// How many readers reads of several statements leave alone, if there are more: lists, however many are asked for, must
-/// not keep the callers' single reads waiting.
-const FREE_READERS: u32 = 2;
 
 /// How many prepared statements a connection keeps: about a dozen texts, each in ten sizes.
 const STATEMENTS: usize = 512;
@@ -110,27 +109,33 @@ impl Repository {
     /// Opens the database at `url`, `sqlite://FILE?mode=rwc` or `postgres://…`, with as few connections as work: for
     /// what does not serve.
     pub async fn connect(url: &str) -> Result<Self, ConnectError> {
-        Self::open(url, LEAST_CONNECTIONS, false).await
+        Self::open(url, LEAST_CONNECTIONS, false, None).await
     }
 
     /// Opens the database at `url` with up to so many connections, if it is PostgreSQL, and with what replicas need to
-    /// notify each other if that is wanted.
-    pub async fn open(url: &str, connections: u32, notify: bool) -> Result<Self, ConnectError> {
+    /// notify each other if that is wanted. A caller waits for its turn to read as long as `read_wait` says; `None` for
+    /// ever.
+    pub async fn open(
+        url: &str,
+        connections: u32,
+        notify: bool,
+        read_wait: Option<Duration>,
+    ) -> Result<Self, ConnectError> {
         if is_postgres(url) {
             let too_few = ConnectError::TooFewConnections { opened: connections };
             let wanted = Connections::share(connections, notify).ok_or(too_few)?;
             let pools = postgres::open(url, wanted).await?;
-            let moments = moments(pools.connections.readers);
-            let postgres::Pools { writer, reader, background, notifier, listener, connections: _ } = pools;
+            let permits = ReaderPermits::for_connections(pools.connections.readers, read_wait);
+            let postgres::Pools { writer, readers, background, notifier, listener, connections: _ } = pools;
             let notifier = notifier.unwrap_or_else(|| background.clone());
             let bell = listener.map(|listener| Bell::new(notifier, listener));
-            Ok(Self { writer, reader, background, moments, bell, files: None })
+            Ok(Self { writer, readers, permits, background, bell, files: None })
         } else if !url.starts_with("sqlite:") {
             Err(ConnectError::UnknownScheme)
         } else if url.contains(":memory:") || url.contains("mode=memory") {
             Err(ConnectError::InMemory)
         } else {
-            sqlite::open(url).await
+            sqlite::open(url, read_wait).await
         }
     }
 }
@@ -144,10 +149,6 @@ pub(super) fn is_postgres(url: &str) -> bool {
 pub(crate) async fn in_time<T>(work: impl Future<Output = Result<T, StorageError>>) -> Result<T, StorageError> {
     let silent = |_| Err(StorageError::Unavailable("the database does not answer".to_owned()));
     tokio::time::timeout(DATABASE_TIMEOUT, work).await.unwrap_or_else(silent)
-}
-
-fn moments(readers: u32) -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(readers.saturating_sub(FREE_READERS).max(1) as usize))
 }
 
 fn common(url: &str, connections: u32) -> ConnectOptions {

@@ -56,7 +56,7 @@ pub(super) enum Condition {
 #[derive(Debug)]
 pub(super) struct Pools {
     pub(super) writer: Pool,
-    pub(super) reader: Pool,
+    pub(super) readers: Pool,
     pub(super) background: Pool,
     pub(super) notifier: Option<Pool>,
     pub(super) listener: Option<Pool>,
@@ -74,7 +74,7 @@ pub(super) async fn open(url: &str, wanted: Connections) -> Result<Pools, Connec
         let pools = server.pools(connections).await?;
         let opened = pools.open_all().await;
         if opened >= connections.sum() {
-            let kept = [&pools.background, &pools.reader, &pools.writer].into_iter().chain(&pools.notifier);
+            let kept = [&pools.background, &pools.readers, &pools.writer].into_iter().chain(&pools.notifier);
             let kept = kept.map(|pool| pool.connections().get_postgres_connection_pool().clone());
             let _ = server.pools.set(kept.collect());
             tell(wanted.sum(), &pools.connections);
@@ -208,7 +208,7 @@ impl Server {
         let notifier = if notifiers > 1 { Some(self.pool(1).await?) } else { None };
         Ok(Pools {
             writer: self.pool(writers).await?,
-            reader: self.pool(readers).await?,
+            readers: self.pool(readers).await?,
             background: self.pool(background).await?,
             notifier,
             listener,
@@ -235,7 +235,7 @@ impl Unfit {
 
 impl Pools {
     fn all(&self) -> impl Iterator<Item = &Pool> {
-        [&self.writer, &self.reader, &self.background].into_iter().chain(&self.notifier).chain(&self.listener)
+        [&self.writer, &self.readers, &self.background].into_iter().chain(&self.notifier).chain(&self.listener)
     }
 
     /// Opens every connection. Answers how many could be opened.

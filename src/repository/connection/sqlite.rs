@@ -11,15 +11,17 @@ use sea_orm::sqlx::sqlite::{
 use sea_orm::sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
 use sea_orm::{ConnectOptions, Database, sqlx};
 
-use super::{ConnectError, Pool, STATEMENTS, common, moments};
+use super::readers::{ReaderPermits, ReaderShares};
+use super::{ConnectError, Pool, STATEMENTS, common};
 use crate::repository::Repository;
 use crate::repository::files::{DatabaseFiles, FileError};
 
 /// Before this version SQLite could lose commits that it had acknowledged.
 const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
 
-/// How many connections there are for plain reads …
-const READERS: u32 = 4;
+/// How many connections there are for the callers' reads: each is a thread. With two for lists one caller uses one, and
+/// with ten thousand orders behind each of them the other threads still find time on two cores …
+const READERS: ReaderShares = ReaderShares { singles: 4, lists: 2, streams: 2 };
 /// … and how many the feed and the deadlines share.
 const BACKGROUND: u32 = 1;
 
@@ -34,7 +36,7 @@ const SQLITE_CACHE_KIB: u32 = 32 * 1024;
 const WAL_PAGES: u32 = 8_192;
 
 /// Opens the database file that a URL names, with its one writer; makes it if the URL says so.
-pub(super) async fn open(url: &str) -> Result<Repository, ConnectError> {
+pub(super) async fn open(url: &str, read_wait: Option<Duration>) -> Result<Repository, ConnectError> {
     let (path, may_create) = named_by(url)?;
     if let Some(parameter) = read_only_by(url) {
         let problem = format!("cannot be written: its URL says {parameter}, and the service has to write");
@@ -47,11 +49,12 @@ pub(super) async fn open(url: &str) -> Result<Repository, ConnectError> {
     // Another process may have the database for itself.
     first.execute("BEGIN IMMEDIATE; ROLLBACK").await.map_err(|error| not_opened(&path, &error))?;
     let writer = Database::connect(pool(url, 1, false)).await?;
-    let reader = Database::connect(pool(url, READERS, true)).await?;
+    let readers = Database::connect(pool(url, READERS.sum(), true)).await?;
     let background = Database::connect(pool(url, BACKGROUND, true)).await?;
     first.close().await.map_err(|error| not_opened(&path, &error))?;
-    let [writer, reader, background] = [writer, reader, background].map(Pool::of_file);
-    Ok(Repository { writer, reader, background, moments: moments(READERS), files: Some(files), bell: None })
+    let [writer, readers, background] = [writer, readers, background].map(Pool::of_file);
+    let permits = ReaderPermits::with_shares(READERS, read_wait);
+    Ok(Repository { writer, readers, permits, background, files: Some(files), bell: None })
 }
 
 /// Opens a database that is there, to copy it.

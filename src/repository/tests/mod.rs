@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use super::*;
 use crate::domain::{
-    Actor, ActorRole, Change, Consequences, Currency, DisputeStatus, Escalation, Event, Money, OrderStatus, Outcome,
-    PartyRole, Reason, ReasonCode, Resolution, ResolvedBy, Results, Ruled, Settlement, SettlementReport,
+    Actor, ActorRole, Caller, Change, Consequences, Currency, DisputeStatus, Escalation, Event, Money, OrderStatus,
+    Outcome, PartyRole, Reason, ReasonCode, Resolution, ResolvedBy, Results, Ruled, Settlement, SettlementReport,
     SettlementStatus, Silence, SilenceRule, StoredDispute, Terms, UserId,
 };
 
@@ -22,6 +22,12 @@ async fn repository() -> (TempDir, Repository) {
     let repository = Repository::connect(&url).await.unwrap();
     repository.migrate().await.unwrap();
     (folder, repository)
+}
+
+/// Reads for one of the parties.
+async fn reader(repository: &Repository) -> Reader {
+    let caller = Caller { user: parties().buyer, scope: None };
+    repository.reader(ReadClass::List, &caller).await.unwrap()
 }
 
 fn at(seconds: i64) -> Timestamp {
@@ -182,22 +188,22 @@ async fn each_row_is_read_as_it_was_written() {
         assert_eq!(read_order(&repository, order.id.as_str()).await, Some(order));
     }
     for dispute in disputes() {
-        let found = repository.dispute(dispute.id).await.unwrap().unwrap();
+        let found = reader(&repository).await.dispute(dispute.id).await.unwrap().unwrap();
         assert_eq!(found.dispute(), &StoredDispute::Judged(Box::new(dispute)));
     }
     for id in [1, 2] {
-        let found = repository.dispute(DisputeId(Uuid::from_u128(id))).await.unwrap().unwrap();
+        let found = reader(&repository).await.dispute(DisputeId(Uuid::from_u128(id))).await.unwrap().unwrap();
         let held: BTreeSet<_> = found.case().unwrap().disputes.iter().map(|dispute| dispute.id.0.as_u128()).collect();
         assert_eq!(held, BTreeSet::from([id, 1, 3, 7]), "with whatever is open on its order");
         let query =
             DisputeQuery { disputes: vec![DisputeId(Uuid::from_u128(id))], limit: 1, ..DisputeQuery::default() };
-        let listed = repository.disputes(&query, 0).await.unwrap().0.pop().unwrap();
+        let listed = reader(&repository).await.disputes(&query, 0).await.unwrap().0.pop().unwrap();
         assert_eq!(listed.key.1, DisputeId(Uuid::from_u128(id)));
         assert_eq!(listed.found.unwrap().case().unwrap().disputes.len(), held.len(), "in a list too");
     }
-    assert_eq!(repository.dispute(DisputeId(Uuid::from_u128(99))).await.unwrap(), None);
+    assert_eq!(reader(&repository).await.dispute(DisputeId(Uuid::from_u128(99))).await.unwrap(), None);
     let held = async |ended_too: &[DisputeKind]| {
-        let case = repository.case(&order("o1").id, ended_too).await.unwrap().unwrap();
+        let case = reader(&repository).await.case(&order("o1").id, ended_too).await.unwrap().unwrap();
         case.disputes.iter().map(|dispute| dispute.id.0.as_u128()).collect::<BTreeSet<_>>()
     };
     assert_eq!(held(&[]).await, BTreeSet::from([1, 3, 7]), "the open ones");
@@ -207,7 +213,7 @@ async fn each_row_is_read_as_it_was_written() {
 }
 
 async fn read_order(repository: &Repository, id: &str) -> Option<Order> {
-    let case = repository.case(&OrderId::parse(id).unwrap(), &[]).await.unwrap();
+    let case = reader(repository).await.case(&OrderId::parse(id).unwrap(), &[]).await.unwrap();
     case.map(|case| case.order)
 }
 
@@ -243,7 +249,7 @@ async fn a_database_of_the_first_version_is_migrated_with_what_it_holds() {
     let (_folder, repository) = of_the_first_version().await;
     let (id, pending) = (Uuid::from_u128(4), Uuid::from_u128(5));
     repository.migrate().await.unwrap();
-    let found = repository.dispute(DisputeId(id)).await.unwrap().unwrap();
+    let found = reader(&repository).await.dispute(DisputeId(id)).await.unwrap().unwrap();
     let case = found.case().unwrap();
     let settlement = case.dispute(DisputeId(id)).unwrap().resolution.clone().unwrap().settlement;
     assert_eq!(settlement, Some(Settlement::due()), "what was refunded is due");
@@ -266,7 +272,7 @@ async fn what_was_reported_of_a_refund_is_migrated_to_its_attempts() {
         );
         repository.writer.connections().execute_unprepared(&reported).await.unwrap();
         repository.migrate().await.unwrap();
-        let found = repository.dispute(DisputeId(Uuid::from_u128(4))).await.unwrap().unwrap();
+        let found = reader(&repository).await.dispute(DisputeId(Uuid::from_u128(4))).await.unwrap().unwrap();
         let settlement = found.case().unwrap().dispute(DisputeId(Uuid::from_u128(4))).unwrap().settlement().cloned();
         let attempts = attempts.into_iter().map(|bits| Results::from_bits(bits).unwrap()).collect();
         assert_eq!(settlement, Settlement::stored(Some(report), attempt, attempts));
@@ -356,7 +362,7 @@ async fn events_are_numbered_without_holes_whatever_is_rolled_back() {
     assert_eq!(events[299].id, EventId(Uuid::from_u128(299)), "in the order of the batches");
     assert_eq!(log.head_event, Some(events[299].id));
     let found = [Some(events[0].id), None, Some(events[299].id)];
-    assert_eq!(repository.log_and_events_at([1, 301, 300]).await, Ok((log, found)), "in one statement");
+    assert_eq!(reader(&repository).await.log_and_events_at([1, 301, 300]).await, Ok((log, found)), "in one statement");
     assert_eq!(repository.tail(301, 9).await, Ok((log, Vec::new())));
     assert_eq!(events[0].payload.as_ref(), [1, 2, 3]);
 }
@@ -368,12 +374,12 @@ async fn what_has_come_in_the_place_of_an_event_since_its_key_was_read_is_not_ta
     write(&repository, &Changes { events, ..Changes::default() }).await.unwrap();
     let (_, events) = repository.tail(1, 9).await.unwrap();
     let keys: Vec<_> = events.iter().map(|event| (event.seq, event.id)).collect();
-    let connection = repository.reader.connections();
-    assert_eq!(Repository::with_keys(connection, &keys[1..3]).await, Ok(events[1..3].to_vec()));
+    let connection = repository.readers.connections();
+    assert_eq!(Reader::with_keys(connection, &keys[1..3]).await, Ok(events[1..3].to_vec()));
     let other = [keys[0], (keys[1].0, EventId(Uuid::from_u128(9)))];
     let gone = [keys[3], (5, EventId(Uuid::from_u128(9)))];
     for changed in [other, gone] {
-        assert!(matches!(Repository::with_keys(connection, &changed).await, Err(StorageError::Unavailable(_))));
+        assert!(matches!(Reader::with_keys(connection, &changed).await, Err(StorageError::Unavailable(_))));
     }
 }
 

@@ -8,10 +8,10 @@ use super::*;
 
 /// How SQLite reads what a statement asks for: which table by which index, and what it sorts by itself.
 async fn plan(repository: &Repository, select: &impl QueryTrait) -> Vec<String> {
-    let backend = repository.reader.backend();
+    let backend = repository.readers.backend();
     let Statement { sql, values, .. } = select.build(backend);
     let ask = Statement { sql: format!("EXPLAIN QUERY PLAN {sql}"), values, db_backend: backend };
-    let rows = repository.reader.connections().query_all_raw(ask).await.unwrap();
+    let rows = repository.readers.connections().query_all_raw(ask).await.unwrap();
     rows.iter().map(|row| row.try_get("", "detail").unwrap()).collect()
 }
 
@@ -227,10 +227,10 @@ async fn each_scan_of_the_events_has_an_index_behind_it() {
 
 /// How SQLite reads what a statement asks for: each step with its number and that of the one that it is a part of.
 async fn steps(repository: &Repository, select: &SelectStatement) -> Vec<(i32, i32, String)> {
-    let db_backend = repository.reader.backend();
+    let db_backend = repository.readers.backend();
     let Statement { sql, values, .. } = db_backend.build(select);
     let ask = Statement { sql: format!("EXPLAIN QUERY PLAN {sql}"), values, db_backend };
-    let rows = repository.reader.connections().query_all_raw(ask).await.unwrap();
+    let rows = repository.readers.connections().query_all_raw(ask).await.unwrap();
     let step = |row: &QueryResult| {
         (row.try_get("", "id").unwrap(), row.try_get("", "parent").unwrap(), row.try_get("", "detail").unwrap())
     };

@@ -1,0 +1,169 @@
+//! Who reads when: each class of readers has connections of its own, which its callers use in turn.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::fair::{FairSemaphore, LANES, NoPermit, Permit, QueueBounds};
+use crate::domain::Caller;
+use crate::repository::error::StorageError;
+
+/// What is read for a caller. However much of one class is asked for, reads of the others do not wait for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReadClass {
+    /// One thing by its key: done in about a millisecond.
+    Single,
+    /// A page of a list: takes a hundred times as long.
+    List,
+    /// What a stream of events goes on with, from a snapshot or from the log. It waits for its turn as long as that takes:
+    /// no more than one read waits for each stream, of which there are only so many.
+    Stream,
+}
+
+/// How many reads of a class can wait. They cost little while they do; what comes to the end of the line of one caller
+/// would wait for longer than a caller does.
+const SINGLES: QueueBounds = QueueBounds { per_caller: 4_096, in_all: 16_384 };
+const LISTS: QueueBounds = QueueBounds { per_caller: 256, in_all: 4_096 };
+const STREAMS: QueueBounds = QueueBounds { per_caller: usize::MAX, in_all: usize::MAX };
+
+/// How many connections each class has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct ReaderShares {
+    /// For single reads.
+    pub(super) singles: usize,
+    /// For lists.
+    pub(super) lists: usize,
+    /// For streams.
+    pub(super) streams: usize,
+}
+
+impl ReaderShares {
+    /// How many they are together.
+    pub(super) fn sum(&self) -> u32 {
+        let sum = self.singles.saturating_add(self.lists).saturating_add(self.streams);
+        u32::try_from(sum).unwrap_or(u32::MAX)
+    }
+
+    /// Shares so many connections out, three or more: most are for single reads, which everybody needs, and which go
+    /// through the most round trips.
+    fn of(connections: usize) -> Self {
+        let slow = (connections / 5).max(1);
+        Self { singles: connections.saturating_sub(slow.saturating_mul(2)), lists: slow, streams: slow }
+    }
+}
+
+/// Lends the connections to the classes of readers, and to the callers in turn.
+#[derive(Debug)]
+pub(in crate::repository) struct ReaderPermits {
+    singles: Arc<FairSemaphore>,
+    lists: Arc<FairSemaphore>,
+    streams: Arc<FairSemaphore>,
+    /// How long a caller waits for its turn; `None` for ever.
+    patience: Option<Duration>,
+    /// Tells callers apart by numbers that nobody can choose.
+    callers: RandomState,
+}
+
+impl ReaderPermits {
+    /// For so many connections in all, one at the least. Of two the single reads have one. One is used in turn by all
+    /// classes: no read waits for more than one of each other class.
+    pub(super) fn for_connections(connections: u32, patience: Option<Duration>) -> Self {
+        match usize::try_from(connections).unwrap_or(usize::MAX) {
+            0 | 1 => {
+                let all = FairSemaphore::new(1);
+                Self::new([all.clone(), all.clone(), all], patience)
+            }
+            2 => {
+                let slow = FairSemaphore::new(1);
+                Self::new([FairSemaphore::new(1), slow.clone(), slow], patience)
+            }
+            connections => Self::with_shares(ReaderShares::of(connections), patience),
+        }
+    }
+
+    /// With as many connections for each class as it is given.
+    pub(super) fn with_shares(shares: ReaderShares, patience: Option<Duration>) -> Self {
+        let ReaderShares { singles, lists, streams } = shares;
+        Self::new([singles, lists, streams].map(FairSemaphore::new), patience)
+    }
+
+    fn new([singles, lists, streams]: [Arc<FairSemaphore>; LANES], patience: Option<Duration>) -> Self {
+        Self { singles, lists, streams, patience, callers: RandomState::new() }
+    }
+
+    /// Waits until it is a caller's turn to read. Nothing has been asked of the database by then.
+    pub(in crate::repository) async fn acquire(
+        &self,
+        class: ReadClass,
+        caller: &Caller,
+    ) -> Result<Permit, StorageError> {
+        let (semaphore, lane, bounds, patience) = match class {
+            ReadClass::Single => (&self.singles, 0, SINGLES, self.patience),
+            ReadClass::List => (&self.lists, 1, LISTS, self.patience),
+            ReadClass::Stream => (&self.streams, 2, STREAMS, None),
+        };
+        let caller = self.callers.hash_one(caller);
+        let permit = semaphore.acquire(lane, caller, bounds, patience).await;
+        permit.map_err(|why| refused(class, why))
+    }
+}
+
+/// Every read that is refused because too many wait passes by here.
+fn refused(class: ReadClass, why: NoPermit) -> StorageError {
+    tracing::debug!(?class, ?why, "a read is refused: too many wait");
+    StorageError::Busy
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::domain::UserId;
+
+    fn caller(id: &str) -> Caller {
+        Caller { user: UserId::parse(id).unwrap(), scope: None }
+    }
+
+    #[test]
+    fn connections_are_shared_out_to_the_last() {
+        for connections in 3..100 {
+            let ReaderShares { singles, lists, streams } = ReaderShares::of(connections);
+            assert_eq!(singles + lists + streams, connections);
+            assert!(lists >= 1 && streams >= 1 && singles >= lists.max(streams), "{connections}");
+        }
+        assert_eq!(ReaderShares::of(10), ReaderShares { singles: 6, lists: 2, streams: 2 });
+    }
+
+    #[test]
+    fn a_class_never_holds_what_another_one_needs() {
+        use ReadClass::{List, Single, Stream};
+        // How many of each class can read at once, of many callers, while nobody else does; and whether single reads can
+        // while all lists and streams do that can.
+        for (connections, most, goes_on) in
+            [(1, [1, 1, 1], false), (2, [1, 1, 1], true), (3, [1, 1, 1], true), (10, [6, 2, 2], true)]
+        {
+            let read = |permits: &ReaderPermits, class| {
+                let readers = (0..20).map(|number| caller(&format!("c{number}")));
+                let reading = readers.filter_map(|caller| permits.acquire(class, &caller).now_or_never());
+                reading.map(Result::unwrap).collect::<Vec<_>>()
+            };
+            let new = || ReaderPermits::for_connections(connections, None);
+            assert_eq!([Single, List, Stream].map(|class| read(&new(), class).len()), most, "{connections}");
+            let permits = new();
+            let _slow = (read(&permits, List), read(&permits, Stream));
+            assert_eq!(!read(&permits, Single).is_empty(), goes_on, "{connections}");
+        }
+    }
+
+    #[test]
+    fn with_a_scope_a_caller_is_another_one() {
+        let permits = ReaderPermits::for_connections(10, None);
+        let read = |caller: &Caller| permits.acquire(ReadClass::List, caller).now_or_never().map(Result::unwrap);
+        let ann = caller("ann");
+        let support = Caller { scope: Some(crate::domain::Scope::Support), ..ann.clone() };
+        let _first = read(&ann).unwrap();
+        assert!(read(&ann).is_none(), "one of two is left to others");
+        assert!(read(&support).is_some());
+    }
+}
