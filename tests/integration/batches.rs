@@ -26,6 +26,7 @@ on_both_databases!(
     commands_of_one_batch_on_one_order_see_each_other,
     one_request_twice_in_one_batch_has_one_effect,
     a_poisoned_command_fails_alone_in_its_batch,
+    whoever_floods_the_queue_is_overloaded_and_nobody_else,
     imports_fill_a_part_of_the_queue_and_commands_come_before_them,
     a_party_is_answered_while_the_order_system_imports_all_that_it_has,
 );
@@ -156,6 +157,17 @@ async fn a_poisoned_command_fails_alone_in_its_batch(service: Service) {
     assert!(answers[2].is_err());
 }
 
+async fn whoever_floods_the_queue_is_overloaded_and_nobody_else(service: Service) {
+    service.platform().upsert(order("o1")).await;
+    let flood = (0..4_200).map(|_| open("eve", "o1", Terms::OrderUpdate).1);
+    let sent = flood.chain([open("ann", "o1", Terms::OrderUpdate).1]).collect();
+    let (mut answers, (commands, _)) = in_one_batch(&service, sent).await;
+    let of_ann = answers.pop().unwrap();
+    assert!(of_ann.is_ok(), "she comes when it is full: {of_ann:?}");
+    assert_eq!(commands, 4_096);
+    assert_eq!(answers.iter().filter(|answer| **answer == Err(Error::Overloaded)).count(), 105);
+}
+
 async fn imports_fill_a_part_of_the_queue_and_commands_come_before_them(service: Service) {
     service.platform().upsert(order("o1")).await;
     let repository = Arc::new(Repository::connect(&service.url).await.unwrap());
@@ -209,7 +221,7 @@ async fn imports_fill_a_part_of_the_queue_and_commands_come_before_them(service:
     assert!(opened.is_ok(), "there is room for a party's command: {opened:?}");
     assert!(batches <= 3, "it waited for {batches} batches");
     let (done, refused): (Vec<_>, Vec<_>) = imports.into_iter().partition(Result::is_ok);
-    assert!((1..=32).contains(&done.len()), "{} imports were let in at once", done.len());
+    assert!((1..=51).contains(&done.len()), "{} imports were let in at once", done.len());
     assert!(refused.iter().all(|refused| *refused == Err(Error::Overloaded)));
     let imported = service.number("SELECT count(*) FROM orders").await - 1;
     assert_eq!(imported, i64::try_from(done.len()).unwrap() * 500, "all of each or nothing");

@@ -1,0 +1,114 @@
+//! What waits for the committer: commands, imports, and what time brings; each with who waits for the answer.
+
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::domain::{Caller, Command, DisputeView, OrderId, OrderReport, OrderView};
+use crate::engine::docket::{TimePassed, Verdict};
+use crate::engine::error::Error;
+use crate::engine::trace::TraceParent;
+
+/// What a submission takes for each order that it is about, beside its texts: rounded up from what is measured.
+const BYTES_PER_ORDER: usize = 768;
+
+/// What makes a command that is sent twice happen once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RequestKey {
+    /// The caller and the request id, digested.
+    pub key: Uuid,
+    /// The RPC and all its fields but the request id, digested.
+    pub fingerprint: Uuid,
+}
+
+/// What waits for the committer, and who waits for the answer.
+pub(in crate::engine) enum Submission {
+    /// A command about a dispute.
+    Dispute {
+        caller: Caller,
+        command: Box<Command>,
+        request: Option<RequestKey>,
+        trace: Option<TraceParent>,
+        answer: Answer<DisputeView>,
+    },
+    /// Orders from the order system, all or nothing.
+    Orders { caller: Caller, reports: Vec<OrderReport>, trace: Option<TraceParent>, answer: Answer<Vec<OrderView>> },
+    /// Orders on which a deadline has passed, or somebody is to be reminded of one.
+    PassTime { orders: Vec<OrderId>, answer: Answer<TimePassed> },
+}
+
+pub(in crate::engine) type Answer<T> = oneshot::Sender<Result<T, Error>>;
+
+impl Submission {
+    /// Who has sent it; `None` for what time brings.
+    pub(super) fn caller(&self) -> Option<&Caller> {
+        match self {
+            Self::Dispute { caller, .. } | Self::Orders { caller, .. } => Some(caller),
+            Self::PassTime { .. } => None,
+        }
+    }
+
+    /// Whether nobody waits for the answer any more: the call was cancelled, or its connection is gone.
+    pub(super) fn is_abandoned(&self) -> bool {
+        match self {
+            Self::Dispute { answer, .. } => answer.is_closed(),
+            Self::Orders { answer, .. } => answer.is_closed(),
+            Self::PassTime { answer, .. } => answer.is_closed(),
+        }
+    }
+
+    /// How much it is.
+    pub(super) fn load(&self) -> Load {
+        let (orders, texts) = match self {
+            Self::Dispute { command, .. } => (1, command.text_bytes()),
+            Self::Orders { reports, .. } => (reports.len(), reports.iter().map(OrderReport::text_bytes).sum()),
+            Self::PassTime { orders, .. } => (orders.len(), 0),
+        };
+        Load { orders, bytes: texts.saturating_add(orders.saturating_mul(BYTES_PER_ORDER)) }
+    }
+
+    /// Answers who waits. One who has gone away does not mind.
+    pub(in crate::engine) fn answer(self, verdict: Result<Verdict, Error>) {
+        match (self, verdict) {
+            (Self::Dispute { answer, .. }, Ok(Verdict::Dispute(verdict))) => {
+                drop(answer.send(*verdict));
+            }
+            (Self::Orders { answer, .. }, Ok(Verdict::Orders(verdict))) => {
+                drop(answer.send(verdict));
+            }
+            (Self::PassTime { answer, .. }, Ok(Verdict::TimePassed(passed))) => drop(answer.send(Ok(passed))),
+            (submission, Ok(_)) => submission.fail(Error::Internal("a verdict of another kind".to_owned())),
+            (submission, Err(error)) => submission.fail(error),
+        }
+    }
+
+    pub(super) fn fail(self, error: Error) {
+        match self {
+            Self::Dispute { answer, .. } => drop(answer.send(Err(error))),
+            Self::Orders { answer, .. } => drop(answer.send(Err(error))),
+            Self::PassTime { answer, .. } => drop(answer.send(Err(error))),
+        }
+    }
+}
+
+/// How much something is.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Load {
+    /// How many orders it touches.
+    pub(super) orders: usize,
+    /// What it takes in memory, about.
+    pub(super) bytes: usize,
+}
+
+impl Load {
+    pub(super) fn plus(self, other: Self) -> Self {
+        Self { orders: self.orders.saturating_add(other.orders), bytes: self.bytes.saturating_add(other.bytes) }
+    }
+
+    pub(super) fn minus(self, other: Self) -> Self {
+        Self { orders: self.orders.saturating_sub(other.orders), bytes: self.bytes.saturating_sub(other.bytes) }
+    }
+
+    pub(super) fn is_within(self, most: Self) -> bool {
+        self.orders <= most.orders && self.bytes <= most.bytes
+    }
+}
