@@ -33,7 +33,7 @@ pub const INITIAL_WINDOW_SIZE: u16 = 4;
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The largest payload that a server has to take.
-pub const FRAME_BYTES: usize = 16_384;
+const FRAME_BYTES: usize = 16_384;
 
 /// How long a connection waits when there is nothing to write and nothing to read.
 const TICK: Duration = Duration::from_micros(300);
@@ -265,7 +265,10 @@ impl Connection {
             SETTINGS if flags & ACK == 0 => {
                 for value in payload.chunks_exact(6) {
                     if value[..2] == INITIAL_WINDOW_SIZE.to_be_bytes() {
-                        self.initial_window = number(&value[2..]).into();
+                        let more = i64::from(number(&value[2..])) - self.initial_window;
+                        self.initial_window += more;
+                        // Also for those that have begun.
+                        self.windows.values_mut().for_each(|window| *window += more);
                     }
                 }
                 replies.extend(frame(SETTINGS, ACK, 0, &[]));

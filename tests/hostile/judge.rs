@@ -23,13 +23,13 @@ const WORSE: f64 = 3.0;
 const RECOVERY: Duration = Duration::from_secs(10);
 
 /// How long good callers are looked at before an attack, and at a time after it.
-const WINDOW: Duration = Duration::from_millis(1_000);
+const WINDOW: Duration = Duration::from_millis(800);
 
 /// What has not been answered for so long is not in the window after an attack yet.
 const PENDING: Duration = Duration::from_millis(100);
 
 /// How long an attack lasts, against the release build and against any other.
-const ATTACK: Duration = Duration::from_millis(2_500);
+const ATTACK: Duration = Duration::from_millis(2_000);
 const SMOKE: Duration = Duration::from_millis(400);
 
 /// What an attacker knows of its target.
