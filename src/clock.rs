@@ -1,19 +1,20 @@
 //! The time, and everything that is made of it: the only place that asks for it.
 //!
-//! A [`Clock`] is the machine's, kept in step with the database's where there is one for all replicas,
-//! or a manual one that a test moves. tokio's paused time would not do: it does not work with real I/O.
+//! A [`Clock`] is the machine's, or the database's where there is one for all replicas, watched by a `guard`; or a manual
+//! one that a test moves. tokio's paused time would not do: it does not work with real I/O.
+
+mod guard;
+mod machine;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use self::machine::Machine;
+pub use self::machine::Shift;
 use crate::domain::Timestamp;
-
-/// A clock that is further from the database's than this says so.
-const TOLERATED_OFFSET: Duration = Duration::from_secs(1);
 
 /// How long a sleep lasts before it looks at the clock again, which may have been set.
 const LONGEST_NAP: Duration = Duration::from_secs(30);
@@ -24,10 +25,7 @@ pub struct Clock(Source);
 
 #[derive(Clone, Debug)]
 enum Source {
-    /// The machine's clock, and how many microseconds the database's is ahead of it.
-    System {
-        ahead_micros: Arc<AtomicI64>,
-    },
+    System(Arc<Machine>),
     Manual(Arc<watch::Sender<Timestamp>>),
 }
 
@@ -35,10 +33,23 @@ enum Source {
 #[derive(Clone, Debug)]
 pub struct Hand(Arc<watch::Sender<Timestamp>>);
 
+/// The clock has leapt, so that it is not known what the time is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Uncertain;
+
+/// When another clock was asked, in microseconds since this machine was started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Asked(i64);
+
 impl Clock {
     /// The machine's clock.
     pub fn system() -> Self {
-        Self(Source::System { ahead_micros: Arc::default() })
+        Self(Source::System(Arc::new(Machine::new(None))))
+    }
+
+    /// The machine's clock, which a test can make leap.
+    pub fn shifted(shift: Shift) -> Self {
+        Self(Source::System(Arc::new(Machine::new(Some(shift)))))
     }
 
     /// A clock that stands at `start` until its hand is moved. The database's clock is not asked.
@@ -52,36 +63,49 @@ impl Clock {
         matches!(self.0, Source::Manual(_))
     }
 
-    /// The time now, as close to the database's as is known.
+    /// The time now, as close to the database's as is known, for what is only shown. While the clock is uncertain it goes
+    /// on as if that had not leapt.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
-            Source::System { ahead_micros } => {
-                let micros = machine_now().micros().saturating_add(ahead_micros.load(Ordering::Relaxed));
-                Timestamp::from_micros(micros).unwrap_or(Timestamp::MAX)
-            }
+            Source::System(machine) => machine.now(),
             Source::Manual(time) => *time.borrow(),
         }
     }
 
-    /// Takes note of the database's time, which decides when several replicas share it. A machine whose
-    /// own clock is more than a second off says so in the log, once until it is right again.
-    pub fn keep_in_step_with(&self, database: Timestamp) {
-        let Source::System { ahead_micros } = &self.0 else { return };
-        let ahead = database.micros().saturating_sub(machine_now().micros());
-        let before = ahead_micros.swap(ahead, Ordering::Relaxed);
-        let is_off = |micros: i64| u128::from(micros.unsigned_abs()) > TOLERATED_OFFSET.as_micros();
-        if is_off(ahead) && !is_off(before) {
-            tracing::warn!(
-                ahead_micros = ahead,
-                "the database's clock is more than a second ahead of or behind this machine's"
-            );
+    /// To be called just before the database is asked for its time.
+    pub fn ask(&self) -> Asked {
+        Asked(match &self.0 {
+            Source::System(machine) => machine.up(),
+            Source::Manual(_) => 0,
+        })
+    }
+
+    /// The time to act by, now: what the database answered when it was asked, if it has a clock, which then decides; else
+    /// the machine's. [`Uncertain`] if that clock has leapt: nothing may be judged by it, dated or forgotten. A hand may move
+    /// a manual clock as it likes.
+    pub fn certain(&self, asked: Asked, database: Option<Timestamp>) -> Result<Timestamp, Uncertain> {
+        match &self.0 {
+            Source::System(machine) => match database {
+                Some(told) => machine.certain_by_database(asked.0, told),
+                None => machine.certain(),
+            },
+            Source::Manual(time) => Ok(*time.borrow()),
+        }
+    }
+
+    /// Whether the clock was certain when it was looked at last.
+    pub fn certainty(&self) -> watch::Receiver<bool> {
+        match &self.0 {
+            Source::System(machine) => machine.certainty(),
+            // Its sender is gone: it never changes.
+            Source::Manual(_) => watch::channel(true).1,
         }
     }
 
     /// Returns once the clock shows `instant` or later.
     pub async fn sleep_until(&self, instant: Timestamp) {
         match &self.0 {
-            Source::System { .. } => loop {
+            Source::System(_) => loop {
                 let left = instant.since(self.now());
                 if left.is_zero() {
                     return;
@@ -98,7 +122,7 @@ impl Clock {
     /// Returns after `span`, whatever is done to the machine's clock meanwhile; a manual clock has to be moved.
     pub async fn sleep(&self, span: Duration) {
         match &self.0 {
-            Source::System { .. } => nap(span).await,
+            Source::System(_) => nap(span).await,
             Source::Manual(_) => self.sleep_until(self.now().plus(span)).await,
         }
     }
@@ -156,8 +180,8 @@ pub fn real_now() -> tokio::time::Instant {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
-fn machine_now() -> Timestamp {
-    Timestamp::from_micros(chrono::Utc::now().timestamp_micros()).unwrap_or(Timestamp::MAX)
+fn wall_now() -> i64 {
+    chrono::Utc::now().timestamp_micros()
 }
 
 /// A span that is up to a half longer or shorter, at random: what many do after the same event does not come at once.
@@ -206,11 +230,54 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_follows_the_database() {
-        let clock = Clock::system();
-        let ahead = Duration::from_secs(3_600);
-        clock.keep_in_step_with(clock.now().plus(ahead));
-        let off = clock.now().since(machine_now());
-        assert!(off > ahead - Duration::from_secs(1) && off <= ahead, "{off:?}");
+    fn the_clock_follows_the_database_whatever_the_machine_shows() {
+        let shift = Shift::default();
+        let clock = Clock::shifted(shift.clone());
+        let tell = |time| clock.certain(clock.ask(), Some(time));
+        let database = clock.now().plus(HOUR);
+        assert_eq!(tell(database), Ok(database));
+        shift.leap(-3 * HOUR_MICROS);
+        assert!(clock.now().since(database) < Duration::from_secs(1), "{}", clock.now());
+        shift.pass(HOUR);
+        assert!(clock.now() >= database.plus(HOUR));
+        assert!(tell(database.plus(HOUR)).is_ok());
     }
+
+    #[test]
+    fn what_is_shown_goes_on_as_if_the_clock_had_not_leapt() {
+        for leap in [72 * HOUR_MICROS, -72 * HOUR_MICROS] {
+            let shift = Shift::default();
+            let clock = Clock::shifted(shift.clone());
+            let before = clock.certain(clock.ask(), None).unwrap();
+            shift.leap(leap);
+            assert!(clock.now() >= before && clock.now().since(before) < Duration::from_secs(1));
+            assert!(*clock.certainty().borrow(), "nobody has looked yet");
+            assert_eq!(clock.certain(clock.ask(), None), Err(Uncertain));
+            assert!(!*clock.certainty().borrow());
+            shift.leap(-leap);
+            let now = clock.certain(clock.ask(), None).unwrap();
+            assert!(now >= before && now.since(before) < Duration::from_secs(1));
+            assert!(*clock.certainty().borrow());
+        }
+    }
+
+    #[test]
+    fn a_database_that_leaps_is_not_followed_until_it_is_believed() {
+        let shift = Shift::default();
+        let clock = Clock::shifted(shift.clone());
+        let tell = |time| clock.certain(clock.ask(), Some(time));
+        let start = clock.now();
+        tell(start).unwrap();
+        let leapt = start.minus(HOUR);
+        assert_eq!(tell(leapt), Err(Uncertain));
+        assert!(clock.now() >= start);
+        shift.pass(Duration::from_secs(600));
+        assert!(clock.now() >= start.plus(Duration::from_secs(600)));
+        let leapt = leapt.plus(Duration::from_secs(600));
+        assert_eq!(tell(leapt), Ok(leapt));
+        assert!(clock.now().since(leapt) < Duration::from_secs(1));
+    }
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+    const HOUR_MICROS: i64 = 3_600_000_000;
 }

@@ -1,5 +1,6 @@
 //! What can be set from outside: the flags, their environment twins, and the policy file.
 
+mod database_url;
 mod environment;
 mod policy_file;
 mod span;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use database_url::UrlFileError;
 pub use policy_file::{PolicyFileError, load_policy};
 pub use span::{InvalidSpan, Span};
 
@@ -67,7 +69,16 @@ pub struct Config {
         value_name = "URL",
         default_value = "sqlite://disputes.db?mode=rwc"
     )]
-    pub database_url: String,
+    database_url: String,
+    /// A file that holds the URL of the database, instead of `--database-url`: whoever lists processes does not see it.
+    #[arg(
+        long,
+        global = true,
+        env = "DISPUTES_DATABASE_URL_FILE",
+        value_name = "FILE",
+        conflicts_with = "database_url"
+    )]
+    database_url_file: Option<PathBuf>,
     /// How many connections to PostgreSQL this process has at the most; at least 4, and none of them for SQLite.
     #[arg(
         long,
@@ -183,9 +194,20 @@ pub enum ConfigError {
         /// The address asked for.
         listen: SocketAddr,
     },
+    /// The file with the URL of the database holds none.
+    #[error(transparent)]
+    DatabaseUrlFile(#[from] UrlFileError),
 }
 
 impl Config {
+    /// The URL of the database, read from its file if it is in one. It may hold a password.
+    pub fn database_url(&self) -> Result<String, ConfigError> {
+        match &self.database_url_file {
+            Some(file) => Ok(database_url::read(file)?),
+            None => Ok(self.database_url.clone()),
+        }
+    }
+
     /// How callers say who they are at the address to listen on.
     pub fn auth_mode(&self) -> Result<AuthMode, ConfigError> {
         let listen = self.listen;

@@ -9,6 +9,7 @@ use dispute_service::clock::Clock;
 use dispute_service::config::{Action, CommandLine, Config, LogFormat};
 use dispute_service::server::{self, ServeError};
 use dispute_service::stderr::{self, Format, LogLines};
+use rustix::fs::Mode;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -20,6 +21,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const QUIET: &str = "sqlx_core::pool=off";
 
 fn main() -> ExitCode {
+    // What this process makes is its owner's alone, whatever it is and whoever started it.
+    rustix::process::umask(Mode::from_raw_mode(0o077));
     stderr::start();
     let code = run();
     stderr::finish();

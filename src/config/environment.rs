@@ -1,6 +1,6 @@
 //! The environment twins of the flags.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use clap::{Arg, Command, Error, Parser};
 
@@ -20,16 +20,30 @@ pub(super) fn parse<T: Parser>(arguments: &[OsString]) -> Result<T, Error> {
     let mut command = T::command();
     let twins: Vec<_> =
         command.get_arguments().filter(|flag| flag.get_env().is_some() && !is_empty(flag)).cloned().collect();
-    for twin in twins {
+    for twin in &twins {
         if let (Err(error), Some(variable)) = (with(&|flag| flag.get_id() == twin.get_id()), twin.get_env()) {
-            let text = error.to_string();
-            let what = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+            let what = first_paragraph(&error);
             let flag = twin.get_long().unwrap_or_default();
             let message = format!("--{flag}, set by the environment variable {}: {what}", variable.display());
             return Err(command.error(error.kind(), message));
         }
     }
-    Err(error)
+    // Each alone would do: they do not go together.
+    let (kind, text) = (error.kind(), first_paragraph(&error));
+    let is_told_of = |twin: &&Arg| twin.get_long().is_some_and(|flag| text.contains(&format!("--{flag} ")));
+    let variables =
+        twins.iter().filter(is_told_of).filter_map(Arg::get_env).filter(|name| std::env::var_os(name).is_some());
+    let variables: Vec<_> = variables.map(OsStr::to_string_lossy).collect();
+    if variables.is_empty() {
+        return Err(error);
+    }
+    Err(command.error(kind, format!("{text} (set by the environment variables {})", variables.join(" and "))))
+}
+
+/// What an error says, without what could be done.
+fn first_paragraph(error: &Error) -> String {
+    let text = error.to_string();
+    text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }
 
 fn is_empty(flag: &Arg) -> bool {

@@ -15,7 +15,7 @@ use super::error::Error;
 use super::feed::Feed;
 use super::queue::{Answer, Queue, RequestKey, Submission, Waiting};
 use super::trace::TraceParent;
-use crate::clock::{Clock, mint_id};
+use crate::clock::{Clock, Uncertain, mint_id};
 use crate::domain::{
     Caller, Command, DisputeView, EventId, OrderId, OrderReport, OrderView, Policy, Recorded, Timestamp,
 };
@@ -154,6 +154,22 @@ struct Committed {
     earliest_deadline: Option<Timestamp>,
 }
 
+/// What came of running a batch.
+enum Attempt {
+    Committed(Committed),
+    /// Somebody else has inserted one of its orders, and has not committed.
+    OrderTaken,
+    /// There is no time to judge it by.
+    ClockUncertain,
+}
+
+/// Answers everybody in a batch that it was not done.
+fn refuse(batch: Vec<Waiting>, error: &Error) {
+    for Waiting { submission, .. } in batch {
+        submission.answer(Err(error.clone()));
+    }
+}
+
 impl Task {
     async fn run(self) {
         while let Some(batch) = self.queue.next().await {
@@ -165,8 +181,10 @@ impl Task {
     /// being away, its submissions are run one by one, so that only the culprit fails.
     async fn commit(&self, batch: Vec<Waiting>) {
         let error = match self.attempt_again(&batch).await {
-            Ok(Some(committed)) => return self.answer(batch, committed),
-            Ok(None) => return self.set_imports_apart(batch).await,
+            Ok(Attempt::Committed(committed)) => return self.answer(batch, committed),
+            Ok(Attempt::OrderTaken) => return self.set_imports_apart(batch).await,
+            // The clock has said so already.
+            Ok(Attempt::ClockUncertain) => return refuse(batch, &Error::ClockUncertain),
             Err(error) => error,
         };
         if batch.len() > 1 && !error.is_of_database() {
@@ -196,9 +214,7 @@ impl Task {
             Error::TimedOut => Error::Unavailable,
             error => error,
         };
-        for Waiting { submission, .. } in batch {
-            submission.answer(Err(error.clone()));
-        }
+        refuse(batch, &error);
     }
 
     /// Somebody else has inserted one of the orders of a batch, it is not known which, and has not committed: each import
@@ -213,9 +229,8 @@ impl Task {
     }
 
     /// Runs a batch, and again if another replica was first or if the tables changed under prepared
-    /// statements. `None` if somebody else has inserted one of its orders, and
-    /// has not committed.
-    async fn attempt_again(&self, batch: &[Waiting]) -> Result<Option<Committed>, StorageError> {
+    /// statements.
+    async fn attempt_again(&self, batch: &[Waiting]) -> Result<Attempt, StorageError> {
         let mut reruns = 0;
         loop {
             match in_time(self.attempt(batch)).await {
@@ -225,14 +240,14 @@ impl Task {
         }
     }
 
-    async fn attempt(&self, batch: &[Waiting]) -> Result<Option<Committed>, StorageError> {
+    async fn attempt(&self, batch: &[Waiting]) -> Result<Attempt, StorageError> {
         let transaction = self.repository.begin().await?;
         match self.judge_and_write(&transaction, batch).await {
-            Ok(Some(committed)) => transaction.commit().await.map(|()| Some(committed)),
-            Ok(None) => {
+            Ok(Attempt::Committed(committed)) => transaction.commit().await.map(|()| Attempt::Committed(committed)),
+            Ok(not_done @ (Attempt::OrderTaken | Attempt::ClockUncertain)) => {
                 // Nothing was written that could fail to be undone.
                 let _ = transaction.rollback().await;
-                Ok(None)
+                Ok(not_done)
             }
             Err(error) => {
                 transaction.rollback_after(&error).await;
@@ -241,14 +256,12 @@ impl Task {
         }
     }
 
-    async fn judge_and_write(
-        &self,
-        transaction: &Transaction,
-        batch: &[Waiting],
-    ) -> Result<Option<Committed>, StorageError> {
+    async fn judge_and_write(&self, transaction: &Transaction, batch: &[Waiting]) -> Result<Attempt, StorageError> {
         let mut docket = Docket::load(transaction, batch, &self.policy).await?;
         // After the locks: whoever waited for one must not be judged by an older time.
-        let (now, event_time) = self.times(transaction).await?;
+        let Ok((now, event_time)) = self.times(transaction).await? else {
+            return Ok(Attempt::ClockUncertain);
+        };
         docket.set_time(now, event_time);
         let judged = batch.iter().map(|Waiting { submission, .. }| self.judge(&mut docket, submission));
         let verdicts = judged.collect();
@@ -259,10 +272,10 @@ impl Task {
         });
         let new_orders = std::mem::take(&mut changes.new_orders);
         if !new_orders.is_empty() && !transaction.insert_orders(&new_orders).await? {
-            return Ok(None);
+            return Ok(Attempt::OrderTaken);
         }
         let head = transaction.write(&changes).await?;
-        Ok(Some(Committed { verdicts, head, earliest_deadline }))
+        Ok(Attempt::Committed(Committed { verdicts, head, earliest_deadline }))
     }
 
     /// What comes of a submission; `None` if somebody else has locked what it is about.
@@ -289,19 +302,21 @@ impl Task {
     /// The time that commands are judged by, the database's where there is one for all replicas; and the earliest at
     /// which events can happen. That is after the last one of the log, also when the clock was set back: so what has
     /// changed since a listing is later than everything that it has shown. Only a clock that a hand moves can stand
-    /// still, and what happens at one instant then has that instant.
-    async fn times(&self, transaction: &Transaction) -> Result<(Timestamp, Timestamp), StorageError> {
+    /// still, and what happens at one instant then has that instant. It is this very instant that must be certain: a clock
+    /// can leap between any two looks of those who watch it.
+    async fn times(
+        &self,
+        transaction: &Transaction,
+    ) -> Result<Result<(Timestamp, Timestamp), Uncertain>, StorageError> {
+        let asked = self.clock.ask();
         let times = transaction.times().await?;
-        let now = match times.clock.filter(|_| !self.clock.is_manual()) {
-            Some(now) => {
-                self.clock.keep_in_step_with(now);
-                now
-            }
-            None => self.clock.now(),
+        let now = match self.clock.certain(asked, times.clock) {
+            Ok(now) => now,
+            Err(uncertain) => return Ok(Err(uncertain)),
         };
         let stands_still = self.clock.is_manual() && times.last_event == Some(now);
         let after_the_last = times.last_event.filter(|_| !stands_still).map(|last| last.plus(MICROSECOND));
-        Ok((now, after_the_last.map_or(now, |after| after.max(now))))
+        Ok(Ok((now, after_the_last.map_or(now, |after| after.max(now)))))
     }
 
     fn answer(&self, batch: Vec<Waiting>, committed: Committed) {

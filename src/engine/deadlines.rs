@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::committer::Committer;
 use super::docket::TimePassed;
 use super::error::Error;
+use super::time::time_to_act_by;
 use crate::clock::{Clock, pause, real_now};
 use crate::domain::{DisputeId, Timestamp};
 use crate::repository::{Deadline, Repository};
@@ -75,6 +76,8 @@ impl Deadlines {
                     is_away = false;
                     wait
                 }
+                // The clock has said so already.
+                Err(Error::ClockUncertain) => Wait::For(LOOK),
                 Err(error) => {
                     // Said once: every look meets the same until the database is back.
                     if !is_away {
@@ -146,10 +149,7 @@ impl Sweeper {
 
     /// Expires a page of what is overdue, reminds of what comes due, and says when to look again.
     async fn sweep(&mut self) -> Result<Wait, Error> {
-        if self.repository.is_postgres() && !self.clock.is_manual() {
-            self.clock.keep_in_step_with(self.repository.database_time().await?);
-        }
-        let now = self.clock.now();
+        let now = time_to_act_by(&self.repository, &self.clock).await?;
         self.aside.retain(|_, again| *again > now);
         self.busy.retain(|_, again| *again > real_now());
         // A dispute has a deadline and perhaps a reminder: what is set aside never fills the page.

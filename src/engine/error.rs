@@ -12,6 +12,8 @@ pub enum Error {
     Overloaded,
     /// The service is shutting down. It was not done.
     Draining,
+    /// The clock has leapt, so that nothing can be judged by it. It was not done; trying again later can succeed.
+    ClockUncertain,
     /// The database cannot be reached, or it is not known whether the command was done: with a request
     /// id it is safe to try again.
     Unavailable,
@@ -25,7 +27,7 @@ impl Error {
     /// Whether the same read can succeed a little later: what goes on by itself, as a stream does, reads again.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Overloaded | Self::Unavailable | Self::TimedOut => true,
+            Self::Overloaded | Self::ClockUncertain | Self::Unavailable | Self::TimedOut => true,
             Self::Refused(_) | Self::Draining | Self::Internal(_) => false,
         }
     }

@@ -1,12 +1,13 @@
 //! Health: whether the service can do its work, for those who send it callers. It follows the ability to read the log and
-//! the ability to *write*, also while nobody asks for anything. This is the one place that decides.
+//! the ability to *write*, also while nobody asks for anything, and the clock. This is the one place that decides.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::clock::pause;
+use super::time::time_to_act_by;
+use crate::clock::{Clock, pause};
 use crate::repository::{Repository, StorageError};
 
 /// How long after one attempt to write the next one is made: with the time that both take, a change is noticed within two
@@ -17,10 +18,14 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(750);
 /// that can be read is not just slow.
 const SLOW_PROBES: u32 = 10;
 
+/// How long the database may take to tell the time.
+const CLOCK_TIMEOUT: Duration = Duration::from_millis(700);
+
 /// Whether the service can do its work.
 #[derive(Debug)]
 pub struct Health {
     repository: Arc<Repository>,
+    clock: Clock,
     is_serving: watch::Sender<bool>,
 }
 
@@ -36,11 +41,12 @@ impl Health {
     /// are no longer what was opened, and says what became of them: then nothing can be done but to end.
     pub async fn start(
         repository: Arc<Repository>,
+        clock: Clock,
         is_readable: watch::Receiver<bool>,
     ) -> (Arc<Self>, impl Future<Output = String> + Send) {
-        let health = Arc::new(Self { repository, is_serving: watch::Sender::new(true) });
+        let health = Arc::new(Self { repository, clock, is_serving: watch::Sender::new(true) });
         let mut writes = Writes::default();
-        health.probe(&mut writes).await;
+        tokio::join!(health.probe(&mut writes), health.look_at_the_clock());
         health.is_serving.send_replace(!writes.fail);
         (health.clone(), health.run(is_readable, writes))
     }
@@ -51,8 +57,9 @@ impl Health {
     }
 
     async fn run(self: Arc<Self>, mut is_readable: watch::Receiver<bool>, mut writes: Writes) -> String {
+        let mut is_certain = self.clock.certainty();
         loop {
-            let is_serving = *is_readable.borrow_and_update() && !writes.fail;
+            let is_serving = *is_readable.borrow_and_update() && *is_certain.borrow_and_update() && !writes.fail;
             self.is_serving.send_if_modified(|before| std::mem::replace(before, is_serving) != is_serving);
             tokio::select! {
                 biased;
@@ -63,9 +70,16 @@ impl Health {
                 }
                 // The feed never goes before this does.
                 Ok(()) = is_readable.changed() => {}
-                () = pause(PROBE_INTERVAL) => self.probe(&mut writes).await,
+                Ok(()) = is_certain.changed() => {}
+                () = pause(PROBE_INTERVAL) => drop(tokio::join!(self.probe(&mut writes), self.look_at_the_clock())),
             }
         }
+    }
+
+    /// Looks at the clock that decides, also while there is nothing to judge. What it finds out everybody sees.
+    async fn look_at_the_clock(&self) {
+        // A database that is away tells no time; that it is, the others find out.
+        let _ = tokio::time::timeout(CLOCK_TIMEOUT, time_to_act_by(&self.repository, &self.clock)).await;
     }
 
     /// Tries to write.

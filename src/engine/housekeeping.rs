@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::error::Error;
+use super::time::time_to_act_by;
 use crate::clock::{Clock, pause};
 use crate::domain::Timestamp;
 use crate::repository::{Repository, StorageError};
@@ -75,15 +77,24 @@ pub async fn forget_events(retention: Duration, repository: Arc<Repository>, clo
 async fn forget(mut what: Old, every: Duration, repository: &Repository, clock: &Clock) {
     let mut is_away = false;
     loop {
-        match what.forget_some(repository, clock.now()).await {
+        // Of a clock that has leapt nothing is old.
+        let step = match time_to_act_by(repository, clock).await {
+            Ok(now) => what.forget_some(repository, now).await.map_err(Error::from),
+            Err(error) => Err(error),
+        };
+        match step {
             Ok(count) => {
                 is_away = false;
                 if count == 0 { clock.sleep(every).await } else { pause(BREATH).await }
             }
+            Err(Error::ClockUncertain) => {
+                // Health looks at the clock all the time. It goes on with the service.
+                let _ = clock.certainty().wait_for(|is_certain| *is_certain).await;
+            }
             Err(error) => {
                 // Said once: each step meets the same until the database is back.
                 if !std::mem::replace(&mut is_away, true) {
-                    tracing::warn!(%error, ?what, "what is old could not be forgotten now");
+                    tracing::warn!(?error, ?what, "what is old could not be forgotten now");
                 }
                 clock.sleep(every).await;
             }

@@ -167,6 +167,11 @@ impl Failure {
         Self::new(Code::Unavailable, ErrorReason::StorageUnavailable, message).with_retry()
     }
 
+    fn clock_uncertain() -> Self {
+        let message = "the service's clock has leapt, so that nothing can be judged now; this command was not done";
+        Self::new(Code::Unavailable, ErrorReason::ClockUncertain, message).with_retry()
+    }
+
     fn overloaded() -> Self {
         let message = "too many requests are waiting; this one was not done";
         Self::new(Code::ResourceExhausted, ErrorReason::Overloaded, message).with_retry()
@@ -340,6 +345,7 @@ impl From<Error> for Failure {
             Error::Refused(refusal) => Self::from(&refusal),
             Error::Overloaded => Self::overloaded(),
             Error::Draining => Self::draining(),
+            Error::ClockUncertain => Self::clock_uncertain(),
             Error::Unavailable => Self::unavailable(),
             Error::TimedOut => Self::timed_out(),
             Error::Internal(what) => Self::internal(&what),

@@ -12,6 +12,7 @@ use super::corrupt::{fetch, model, note};
 use super::entity::{OPEN, PENDING, dispute, order};
 use super::error::StorageError;
 use super::reader::{Moment, Reader};
+use super::transaction::{Times, times};
 use super::{Deadline, Found, Repository, rows};
 use crate::domain::{
     Case, DisputeId, DisputeKind, Order, OrderId, OrderStatus, RELEASE, SellerStanding, Timestamp, UserId,
@@ -21,6 +22,11 @@ impl Repository {
     /// The database's clock.
     pub async fn database_time(&self) -> Result<Timestamp, StorageError> {
         self.background.read(|connection| async move { database_time(&connection).await }).await
+    }
+
+    /// The database's clock, where it decides, and when the last event of the log happened.
+    pub async fn times(&self) -> Result<Times, StorageError> {
+        self.background.read(|connection| async move { times(&connection).await }).await
     }
 
     /// The deadlines and reminders that come first of those at `from` or later, or are overdue.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, LockBehavior, LockType, OnConflict, Query};
 use sea_orm::{
-    ColumnTrait as _, Condition, ConnectionTrait as _, DatabaseTransaction, DbBackend, EntityTrait, Iterable as _,
+    ColumnTrait as _, Condition, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, Iterable as _,
     Order as Direction, QueryFilter as _, QueryOrder as _, QuerySelect as _, Select, SqliteTransactionMode, Statement,
     TransactionOptions,
 };
@@ -238,20 +238,7 @@ impl Transaction {
 
     /// What the database says of the time.
     pub async fn times(&self) -> Result<Times, StorageError> {
-        let backend = self.inner.get_database_backend();
-        let micros = match backend {
-            DbBackend::Postgres => "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
-            _ => "NULL",
-        };
-        let last = "(SELECT event_time FROM events ORDER BY seq DESC LIMIT 1)";
-        let ask = Statement::from_string(backend, format!("SELECT {micros} AS micros, {last} AS last_event"));
-        let row = self.inner.query_one_raw(ask).await?;
-        let row = row.ok_or_else(|| StorageError::Failed("the database does not tell the time".to_owned()))?;
-        let clock: Option<i64> = row.try_get("", "micros")?;
-        // A last event whose time makes no sense must not stop every command: it bounds nothing.
-        let last_event: Option<i64> = row.try_get("", "last_event").unwrap_or_default();
-        let instant = |micros: Option<i64>| micros.and_then(Timestamp::from_micros);
-        Ok(Times { clock: instant(clock), last_event: instant(last_event) })
+        times(&self.inner).await
     }
 
     /// Writes orders that are not stored yet, ahead of everything else that changed. Answers `false` if somebody else has
@@ -338,6 +325,24 @@ impl Transaction {
         // The first error is the one that counts.
         let _ = self.inner.rollback().await;
     }
+}
+
+/// What the clocks show: the database's, if it decides, and that of the last event.
+pub(super) async fn times(connection: &impl ConnectionTrait) -> Result<Times, StorageError> {
+    let backend = connection.get_database_backend();
+    let micros = match backend {
+        DbBackend::Postgres => "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
+        _ => "NULL",
+    };
+    let last = "(SELECT event_time FROM events ORDER BY seq DESC LIMIT 1)";
+    let ask = Statement::from_string(backend, format!("SELECT {micros} AS micros, {last} AS last_event"));
+    let row = connection.query_one_raw(ask).await?;
+    let row = row.ok_or_else(|| StorageError::Failed("the database does not tell the time".to_owned()))?;
+    let clock: Option<i64> = row.try_get("", "micros")?;
+    // A last event whose time makes no sense must not stop every command: it bounds nothing.
+    let last_event: Option<i64> = row.try_get("", "last_event").unwrap_or_default();
+    let instant = |micros: Option<i64>| micros.and_then(Timestamp::from_micros);
+    Ok(Times { clock: instant(clock), last_event: instant(last_event) })
 }
 
 /// The rows of orders that are not stored yet, in the order in which every replica inserts them.

@@ -23,7 +23,9 @@ use self::connections::Bounds;
 use crate::clock::Clock;
 use crate::config::{self, AuthMode, Config, ConfigError, PolicyFileError};
 use crate::domain::Policy;
-use crate::engine::{Committer, Deadlines, Feed, Health, forget_events, forget_requests, keep_in_touch};
+use crate::engine::{
+    Committer, Deadlines, Feed, Health, compare_with_log, forget_events, forget_requests, keep_in_touch,
+};
 use crate::grpc::{self, Described, Quota, RpcBounds, RpcLayer, Shared, Translations};
 use crate::repository::{self, BackupError, Bell, ConnectError, Repository, SchemaError, StorageError, corrupt_rows};
 use crate::stderr;
@@ -104,7 +106,7 @@ pub async fn listen(config: &Config) -> Result<TcpListener, ServeError> {
 
 /// Applies the database schema.
 pub async fn migrate(config: &Config) -> Result<(), ServeError> {
-    let repository = Repository::connect(&config.database_url).await?;
+    let repository = Repository::connect(&config.database_url()?).await?;
     let migrated = repository.migrate().await;
     close(&repository).await;
     Ok(migrated?)
@@ -112,7 +114,7 @@ pub async fn migrate(config: &Config) -> Result<(), ServeError> {
 
 /// Copies a SQLite database, also while it is served; abandons the copy when `stopped` completes before it is whole.
 pub async fn back_up(config: &Config, file: &Path, stopped: impl Future<Output = ()>) -> Result<(), ServeError> {
-    Ok(repository::backup(&config.database_url, file, stopped).await?)
+    Ok(repository::backup(&config.database_url()?, file, stopped).await?)
 }
 
 /// What is read before the database is opened.
@@ -146,9 +148,10 @@ pub async fn run(
 }
 
 /// Opens the database to serve it.
-async fn open(config: &Config) -> Result<Repository, ConnectError> {
+async fn open(config: &Config) -> Result<Repository, ServeError> {
+    let database_url = config.database_url()?;
     let read_wait = Some(config.read_wait.0).filter(|wait| !wait.is_zero());
-    Repository::open(&config.database_url, config.database_connections, config.notify, read_wait).await
+    Ok(Repository::open(&database_url, config.database_connections, config.notify, read_wait).await?)
 }
 
 /// Leaves the database in order.
@@ -172,7 +175,8 @@ async fn serve(
         // Another process may migrate for a long time.
         () = &mut shutdown => return Ok(()),
     };
-    let (health, keep_healthy) = Health::start(repository.clone(), feed.reachable()).await;
+    let (health, keep_healthy) = Health::start(repository.clone(), clock.clone(), feed.reachable()).await;
+    compare_with_log(&repository, &clock).await?;
     let deadlines = Arc::<Deadlines>::default();
     let (committer, totals, commits) = Committer::new(
         repository.clone(),

@@ -15,6 +15,7 @@ mod catching_up;
 mod checker;
 #[cfg(feature = "client")]
 mod client;
+mod clock_leaps;
 mod clock_steps;
 mod commands;
 mod confidentiality;
@@ -55,6 +56,7 @@ mod restores;
 mod resuming;
 mod retention;
 mod roles;
+mod secrets;
 mod settlement;
 mod snapshot;
 mod standing;

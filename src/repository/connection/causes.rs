@@ -7,6 +7,8 @@ use sea_orm::sqlx::Error;
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::sqlx::postgres::PgDatabaseError;
 
+use super::URL_FLAGS;
+
 /// What is said when nothing came back in time.
 pub(super) const SILENT: &str = "the database server does not answer; look at the host and port of the URL, and at what \
      is between here and there: a firewall may swallow what is sent";
@@ -17,7 +19,7 @@ pub(super) fn cause(error: &Error) -> String {
         Error::Database(error) => of_server(error.as_ref()),
         Error::Io(error) => of_network(error),
         Error::Tls(error) => of_tls(&error.to_string()),
-        Error::Configuration(_) => "its URL is not valid (--database-url, DISPUTES_DATABASE_URL)".to_owned(),
+        Error::Configuration(_) => format!("its URL is not valid ({URL_FLAGS})"),
         Error::PoolTimedOut => SILENT.to_owned(),
         Error::Protocol(_) => {
             "what answers is not a PostgreSQL server; look at the host and port of the URL".to_owned()

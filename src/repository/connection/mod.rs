@@ -40,14 +40,18 @@ const STATEMENTS: usize = 512;
 /// The fewest connections to PostgreSQL with which the service works.
 pub const LEAST_CONNECTIONS: u32 = Connections::LEAST;
 
+/// Where the URL of the database comes from.
+const URL_FLAGS: &str =
+    "--database-url, DISPUTES_DATABASE_URL, or a file: --database-url-file, DISPUTES_DATABASE_URL_FILE";
+
 /// Why a database cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
     /// Neither SQLite nor PostgreSQL.
-    #[error("the database URL (--database-url, DISPUTES_DATABASE_URL) must begin with sqlite:// or postgres://")]
+    #[error("the database URL ({URL_FLAGS}) must begin with sqlite:// or postgres://")]
     UnknownScheme,
     /// Each connection to such a database would have a database of its own.
-    #[error("--database-url (DISPUTES_DATABASE_URL) must name a file: a SQLite database in memory cannot be used")]
+    #[error("the database URL ({URL_FLAGS}) must name a file: a SQLite database in memory cannot be used")]
     InMemory,
     /// A SQLite that can lose what it acknowledged.
     #[error("SQLite {found} can lose acknowledged commits, 3.51.3 or later is needed")]
@@ -59,7 +63,7 @@ pub enum ConnectError {
     #[error(transparent)]
     File(#[from] FileError),
     /// The URL cannot be read. It may hold a password: it is not repeated, nor is a part of it.
-    #[error("the database URL (--database-url, DISPUTES_DATABASE_URL) is not valid")]
+    #[error("the database URL ({URL_FLAGS}) is not valid")]
     InvalidUrl,
     /// A PostgreSQL that cannot be used: the cause, and what to do.
     #[error("the database cannot be opened: {0}")]
@@ -94,12 +98,10 @@ impl From<DbErr> for ConnectError {
                 // Nothing was asked yet, so that the database's own words quote nothing that is stored.
                 sqlx::Error::Database(error) => Unavailable(error.message().to_owned()),
                 // A URL that cannot be read may hold a password: it is not repeated, nor is a part of it.
-                sqlx::Error::Configuration(_) => {
-                    Failed("its URL is not valid (--database-url, DISPUTES_DATABASE_URL)".to_owned())
-                }
+                sqlx::Error::Configuration(_) => Failed(format!("its URL is not valid ({URL_FLAGS})")),
                 error => Unavailable(error.to_string()),
             },
-            DbErr::Conn(_) => Failed("its URL is not valid (--database-url, DISPUTES_DATABASE_URL)".to_owned()),
+            DbErr::Conn(_) => Failed(format!("its URL is not valid ({URL_FLAGS})")),
             _ => error.into(),
         })
     }

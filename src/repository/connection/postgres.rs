@@ -1,9 +1,10 @@
 //! How PostgreSQL is opened: how many connections there are, what for, and what each must be.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
+use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgSslMode};
 use sea_orm::sqlx::{self, ConnectOptions as _, Connection as _, Row as _};
 use sea_orm::{ConnectOptions, Database};
 use tokio::task::JoinSet;
@@ -68,6 +69,7 @@ pub(super) struct Pools {
 /// that what stands in front of it keeps sessions.
 pub(super) async fn open(url: &str, wanted: Connections) -> Result<Pools, ConnectError> {
     let server = Arc::new(Server::at(url)?);
+    warn_of_strangers(&server.options);
     server.require_usable().await?;
     let mut connections = wanted;
     loop {
@@ -83,6 +85,28 @@ pub(super) async fn open(url: &str, wanted: Connections) -> Result<Pools, Connec
         pools.close().await;
         connections = connections.within(opened).ok_or(ConnectError::TooFewConnections { opened })?;
     }
+}
+
+/// Says if whoever is between this machine and the server could read and change what goes there. Its host is named, and
+/// nothing else of the URL.
+fn warn_of_strangers(options: &PgConnectOptions) {
+    let host = options.get_host();
+    if is_remote(options) && !matches!(options.get_ssl_mode(), PgSslMode::VerifyFull) {
+        tracing::warn!(
+            host,
+            "the database is on another machine, and it is not verified that it is the right one: whoever is between can \
+             read and change everything; set sslmode=verify-full in its URL, and sslrootcert where its CA is your own"
+        );
+    }
+}
+
+/// Whether a server is reached over a network.
+fn is_remote(options: &PgConnectOptions) -> bool {
+    let host = options.get_host().trim_matches(['[', ']']);
+    let is_local = host.starts_with('/')
+        || host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
+    options.get_socket().is_none() && !is_local
 }
 
 /// Says how many connections there are, and what for.
@@ -322,4 +346,30 @@ async fn is_good(connection: &mut PgConnection, idle_for: Duration) -> bool {
     }
     let ask = async { sqlx::raw_sql("SELECT pg_is_in_recovery()").fetch_one(connection).await?.try_get::<bool, _>(0) };
     matches!(timeout(PING_TIMEOUT, ask).await, Ok(Ok(false)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_remote_unless_it_is_on_this_machine() {
+        for (url, expected) in [
+            ("postgres://u:p@localhost/d", false),
+            ("postgres://u:p@LOCALHOST:5433/d", false),
+            ("postgres://u:p@127.0.0.1/d", false),
+            ("postgres://u:p@127.8.0.1/d", false),
+            ("postgres://u:p@[::1]:5432/d", false),
+            ("postgres://u:p@[::ffff:127.0.0.1]/d", false),
+            ("postgres://u:p@%2Fvar%2Frun%2Fpostgresql/d", false),
+            ("postgres:///d?host=/var/run/postgresql", false),
+            ("postgres://u:p@localhost.example.org/d", true),
+            ("postgres://u:p@10.0.0.1/d", true),
+            ("postgres://u:p@[2001:db8::1]/d", true),
+            ("postgres:///d?host=db.example.org", true),
+            ("postgres://localhost/d?hostaddr=10.0.0.1", true),
+        ] {
+            assert_eq!(is_remote(&url.parse().unwrap()), expected, "{url}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! How SQLite is opened.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::sync::Arc;
@@ -48,9 +49,9 @@ pub(super) async fn open(url: &str, read_wait: Option<Duration>) -> Result<Repos
     require_recent(&mut first, &path).await?;
     // Another process may have the database for itself.
     first.execute("BEGIN IMMEDIATE; ROLLBACK").await.map_err(|error| not_opened(&path, &error))?;
-    let writer = Database::connect(pool(url, 1, false)).await?;
-    let readers = Database::connect(pool(url, READERS.sum(), true)).await?;
-    let background = Database::connect(pool(url, BACKGROUND, true)).await?;
+    let writer = Database::connect(pool(url, &files, 1, false)).await?;
+    let readers = Database::connect(pool(url, &files, READERS.sum(), true)).await?;
+    let background = Database::connect(pool(url, &files, BACKGROUND, true)).await?;
     first.close().await.map_err(|error| not_opened(&path, &error))?;
     let [writer, readers, background] = [writer, readers, background].map(Pool::of_file);
     let permits = ReaderPermits::with_shares(READERS, read_wait);
@@ -94,9 +95,19 @@ fn parameters(url: &str) -> impl Iterator<Item = &str> {
     url.split_once('?').map_or("", |(_, parameters)| parameters).split('&')
 }
 
-fn pool(url: &str, connections: u32, only_reads: bool) -> ConnectOptions {
+fn pool(url: &str, files: &Arc<DatabaseFiles>, connections: u32, only_reads: bool) -> ConnectOptions {
     let mut options = common(url, connections);
-    options.map_sqlx_sqlite_pool_opts(|pool| pool.after_release(|connection, _| Box::pin(has_ended(connection))));
+    // All at once: what is opened later is opened at a path where another file can be by then.
+    options.min_connections(connections);
+    let files = files.clone();
+    options.map_sqlx_sqlite_pool_opts(move |pool| {
+        let files = files.clone();
+        pool.after_release(|connection, _| Box::pin(has_ended(connection))).after_connect(move |_, _| {
+            // It opened what is at the path now. If that is another file than the others have open, it reads nothing.
+            let is_the_same = files.require().map_err(|error| sqlx::Error::Io(io::Error::other(error.to_string())));
+            Box::pin(async move { is_the_same })
+        })
+    });
     // The file is there by now. If it is gone, it is not made again.
     options.map_sqlx_sqlite_opts(move |options| with_settings(options.create_if_missing(false), only_reads));
     options

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::Parser as _;
-use dispute_service::clock::{Clock, Hand};
+use dispute_service::clock::{Clock, Hand, Shift};
 use dispute_service::config::CommandLine;
 use dispute_service::domain::Timestamp;
 use dispute_service::server;
@@ -153,6 +153,13 @@ impl Service {
     pub async fn restart_with_policy(&mut self, policy: &str) {
         self.stop().await;
         self.policy = Some(policy.to_owned());
+        self.start().await;
+    }
+
+    /// Starts the service again, as a new process would, by the clock of a machine that can be made to leap.
+    pub async fn restart_on_a_machine(&mut self, shift: &Shift) {
+        self.stop().await;
+        self.clock = Clock::shifted(shift.clone());
         self.start().await;
     }
 

@@ -1,0 +1,184 @@
+//! The machine's clocks, and what is known of the database's where that decides.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+use tokio::sync::watch;
+
+use super::guard::{Guard, Reading, Sight, Telling, is_leap};
+use super::{Uncertain, wall_now};
+use crate::domain::Timestamp;
+
+/// A machine whose clock is further from the database's than this says so.
+const TOLERATED_OFFSET: Duration = Duration::from_secs(1);
+
+/// The clock that nobody can set, and that counts on while the machine is suspended. Not by way of libc, which a library
+/// can be put in front of.
+#[cfg(target_os = "linux")]
+const SINCE_START: ClockId = ClockId::Boottime;
+#[cfg(not(target_os = "linux"))]
+const SINCE_START: ClockId = ClockId::Monotonic;
+
+/// An offset that is not known.
+const UNKNOWN: i64 = i64::MIN;
+
+/// The machine's wall clock, beside the one that counts since the machine was started, and a guard that compares the clock
+/// that decides with that.
+#[derive(Debug)]
+pub(super) struct Machine {
+    shift: Option<Shift>,
+    watched: Mutex<Watched>,
+    /// How far the clock that decides is ahead of the machine's uptime, as the guard expects it; for those who take no lock.
+    expected: AtomicI64,
+    /// How far the database's clock was when it was certain last; unknown where that does not decide.
+    database: AtomicI64,
+    /// Whether the machine's clock is off, and has said so.
+    is_off: AtomicBool,
+    certainty: watch::Sender<bool>,
+}
+
+#[derive(Default, Debug)]
+struct Watched {
+    guard: Guard,
+    telling: Telling,
+    /// Whether the leap that stands was told of.
+    is_told: bool,
+}
+
+/// Makes the machine's clocks that a test sees leap.
+#[derive(Clone, Default, Debug)]
+pub struct Shift(Arc<Shifted>);
+
+#[derive(Default, Debug)]
+struct Shifted {
+    wall: AtomicI64,
+    up: AtomicI64,
+}
+
+impl Shift {
+    /// Sets the wall clock ahead by so many microseconds, or back.
+    pub fn leap(&self, micros: i64) {
+        self.0.wall.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    /// Lets time pass, for both clocks.
+    pub fn pass(&self, span: Duration) {
+        let micros = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+        self.0.up.fetch_add(micros, Ordering::Relaxed);
+        self.leap(micros);
+    }
+}
+
+/// The instant so many microseconds after 1970, or the last one there is.
+fn instant(micros: i64) -> Timestamp {
+    Timestamp::from_micros(micros).unwrap_or(Timestamp::MAX)
+}
+
+impl Machine {
+    pub(super) fn new(shift: Option<Shift>) -> Self {
+        Self {
+            shift,
+            watched: Mutex::default(),
+            expected: AtomicI64::new(UNKNOWN),
+            database: AtomicI64::new(UNKNOWN),
+            is_off: AtomicBool::new(false),
+            certainty: watch::Sender::new(true),
+        }
+    }
+
+    /// Microseconds since the machine was started.
+    pub(super) fn up(&self) -> i64 {
+        let up = clock_gettime(SINCE_START);
+        let micros = up.tv_sec.saturating_mul(1_000_000).saturating_add(up.tv_nsec / 1_000);
+        micros.saturating_add(self.shift.as_ref().map_or(0, |shift| shift.0.up.load(Ordering::Relaxed)))
+    }
+
+    fn wall(&self) -> i64 {
+        wall_now().saturating_add(self.shift.as_ref().map_or(0, |shift| shift.0.wall.load(Ordering::Relaxed)))
+    }
+
+    pub(super) fn certainty(&self) -> watch::Receiver<bool> {
+        self.certainty.subscribe()
+    }
+
+    /// The time for what is only shown.
+    pub(super) fn now(&self) -> Timestamp {
+        let up = self.up();
+        let database = self.database.load(Ordering::Relaxed);
+        if database != UNKNOWN {
+            return instant(up.saturating_add(database));
+        }
+        let (wall, expected) = (self.wall(), self.expected.load(Ordering::Relaxed));
+        let should_be = up.saturating_add(expected);
+        instant(if expected != UNKNOWN && is_leap(wall.saturating_sub(should_be)) { should_be } else { wall })
+    }
+
+    /// The machine's time, to act by.
+    pub(super) fn certain(&self) -> Result<Timestamp, Uncertain> {
+        let reading = Reading { asked: self.up(), wall: self.wall(), answered: self.up() };
+        self.look(reading, "this machine's clock").map(instant)
+    }
+
+    /// The database's time, to act by: what it told after it was asked.
+    pub(super) fn certain_by_database(&self, asked: i64, told: Timestamp) -> Result<Timestamp, Uncertain> {
+        let reading = Reading { asked, wall: told.micros(), answered: self.up() };
+        self.compare_with(told);
+        self.look(reading, "the database's clock")?;
+        self.database.store(reading.offset(), Ordering::Relaxed);
+        Ok(told)
+    }
+
+    /// A machine whose own clock is more than a second off says so in the log, once until it is right again.
+    fn compare_with(&self, database: Timestamp) {
+        let ahead = database.micros().saturating_sub(self.wall());
+        let is_off = u128::from(ahead.unsigned_abs()) > TOLERATED_OFFSET.as_micros();
+        if is_off && !self.is_off.swap(is_off, Ordering::Relaxed) {
+            tracing::warn!(
+                ahead_micros = ahead,
+                "the database's clock is more than a second ahead of or behind this machine's"
+            );
+        } else if !is_off {
+            self.is_off.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Has the guard look at the clock that decides. Returns what that shows, if it is certain.
+    fn look(&self, reading: Reading, clock: &str) -> Result<i64, Uncertain> {
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let sight = watched.guard.look(reading);
+        self.expected.store(watched.guard.expected().unwrap_or(UNKNOWN), Ordering::Relaxed);
+        self.certainty.send_if_modified(|before| std::mem::replace(before, sight.is_certain()) != sight.is_certain());
+        watched.tell(sight, clock, reading.answered);
+        if sight.is_certain() { Ok(reading.wall) } else { Err(Uncertain) }
+    }
+}
+
+impl Watched {
+    /// Says in the log what has happened to the clock, and what to do about it.
+    fn tell(&mut self, sight: Sight, clock: &str, now: i64) {
+        match sight {
+            Sight::Steady | Sight::Stands => {}
+            Sight::Leapt(micros) => {
+                self.is_told = self.telling.allows(now);
+                if self.is_told {
+                    let seconds = micros.unsigned_abs().saturating_add(500_000) / 1_000_000;
+                    let way = if micros < 0 { "back" } else { "ahead" };
+                    tracing::error!(
+                        "{clock} has leapt {seconds} s {way}: commands are refused (CLOCK_UNCERTAIN), nothing expires and \
+                         nothing is forgotten. Set it right, and all goes on at once. If the new time is the right one, \
+                         restart the service, or wait: after ten minutes it is believed"
+                    );
+                }
+            }
+            Sight::Back if self.is_told => tracing::warn!("{clock} is right again: commands are judged again"),
+            Sight::Believed => {
+                tracing::warn!(
+                    "{clock} has stood for ten minutes since it leapt: it is believed, commands are judged again"
+                );
+            }
+            Sight::Back => {}
+        }
+    }
+}
