@@ -40,6 +40,8 @@ pub(super) struct Docket {
     unreadable: HashMap<Subject, StorageError>,
     order_of: HashMap<DisputeId, OrderId>,
     records: HashMap<Uuid, IdempotencyRecord>,
+    /// What is wrong with those of them that cannot be read.
+    unreadable_records: HashMap<Uuid, StorageError>,
     stored_orders: HashSet<OrderId>,
     stored_disputes: HashSet<DisputeId>,
     changed_orders: BTreeSet<OrderId>,
@@ -91,6 +93,7 @@ impl Docket {
             unreadable,
             order_of,
             records: HashMap::new(),
+            unreadable_records: HashMap::new(),
             stored_orders: HashSet::new(),
             stored_disputes: HashSet::new(),
             changed_orders: BTreeSet::new(),
@@ -143,9 +146,9 @@ impl Docket {
     /// Loads what is remembered of the requests at hand, and the disputes that came of them: they may be
     /// resolved by now, and then no case holds them yet.
     async fn load_records(&mut self, transaction: &Transaction, keys: &[Uuid]) -> Result<(), StorageError> {
-        for record in transaction.idempotency_records(keys).await? {
-            self.records.insert(record.key, record);
-        }
+        let (records, unreadable) = transaction.idempotency_records(keys).await?;
+        self.records.extend(records.into_iter().map(|record| (record.key, record)));
+        self.unreadable_records = unreadable;
         let unknown: Vec<_> = self
             .records
             .values()
@@ -157,7 +160,10 @@ impl Docket {
         if unknown.is_empty() {
             return Ok(());
         }
-        for dispute in transaction.disputes(&unknown).await? {
+        let (disputes, unreadable) = transaction.disputes(&unknown).await?;
+        let unreadable = unreadable.into_iter().map(|(id, error)| (Subject::Dispute(DisputeId(id)), error));
+        self.unreadable.extend(unreadable);
+        for dispute in disputes {
             // The same request is about the same order, which is locked; of another request only the
             // fingerprint is looked at.
             if let Some(case) = self.cases.get_mut(dispute.order()) {
@@ -183,6 +189,10 @@ impl Docket {
         policy: &Policy,
     ) -> Result<DisputeView, Error> {
         let now = self.now;
+        // What cannot be read may have been done: it is not done again.
+        if let Some(error) = request.and_then(|request| self.unreadable_records.get(&request.key)) {
+            return Err(error.clone().into());
+        }
         let done_before = match request.and_then(|request| Some((request, self.records.get(&request.key)?))) {
             Some((request, record)) if record.fingerprint != request.fingerprint => {
                 return Err(Refusal::RequestIdReused.into());
@@ -199,6 +209,7 @@ impl Docket {
             self.first_the_clock(order);
         }
         let dispute = if let Some(dispute) = done_before {
+            self.require_sense(&Subject::Dispute(dispute))?;
             dispute
         } else {
             let case = order.and_then(|order| self.cases.get(&order));

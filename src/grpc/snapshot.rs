@@ -82,7 +82,7 @@ impl Snapshot {
     /// subscriber was told of.
     pub(super) fn new(position: Position, told: Position) -> Self {
         Self {
-            coverage: Coverage::default(),
+            coverage: Coverage::of(Vec::new()),
             up_to: None,
             size: PAGE,
             all_read: false,
@@ -126,6 +126,17 @@ impl Snapshot {
     /// Whether nothing that follows `position` can be in it.
     pub(super) fn is_over_at(&self, position: Position) -> bool {
         self.is_done() && self.coverage.is_judged_at(position.seq)
+    }
+
+    /// Whether it is known of these events, which are the next ones, whether it shows them. If not, it looks for that
+    /// from a place before them on, and is not done until it knows.
+    pub(super) fn knows(&mut self, from: Position, events: &[Arc<LoggedEvent>]) -> bool {
+        let is_known = events.last().is_none_or(|last| self.coverage.knows(last.seq));
+        if !is_known {
+            self.coverage.look_again(events.iter().map(|event| event.dispute));
+            self.judged = from;
+        }
+        is_known
     }
 
     /// Whether it shows this event.

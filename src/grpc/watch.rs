@@ -23,7 +23,7 @@ use super::transport::Deadline;
 use super::violations::Violations;
 use crate::clock::jittered;
 use crate::domain::Caller;
-use crate::engine::{EventFilter, FeedError, Page, ResumeToken, SnapshotState, Start, Subscription};
+use crate::engine::{EventFilter, FeedError, Page, Position, ResumeToken, SnapshotState, Start, Subscription};
 use crate::proto::v1;
 use crate::repository::{LoggedEvent, ReadClass};
 
@@ -85,6 +85,7 @@ pub(super) async fn watch(
         heartbeat,
         subscription,
         snapshot,
+        held: None,
         next_heartbeat: never(),
         rotation,
         end: deadline.map_or_else(never, |deadline| deadline.passes().boxed()),
@@ -101,6 +102,8 @@ struct Subscriber {
     subscription: Subscription,
     /// What was asked for first, until everything that it covers has gone by.
     snapshot: Option<Snapshot>,
+    /// Events of which it is not known yet whether the snapshot shows them, and the place before them.
+    held: Option<(Position, Page)>,
     next_heartbeat: BoxFuture<'static, ()>,
     /// When the stream has lasted long enough: the client comes back, perhaps to another replica.
     rotation: BoxFuture<'static, ()>,
@@ -129,6 +132,8 @@ enum Stage {
 enum News {
     Snapshot(Step),
     Events(Page),
+    /// Events that were held back.
+    Judged(Page),
 }
 
 impl Subscriber {
@@ -151,12 +156,13 @@ impl Subscriber {
     /// The next message: of the snapshot, events, or a heartbeat if there are none for so long.
     async fn message(&mut self) -> Result<WatchDisputesResponse, Failure> {
         loop {
+            let before = self.subscription.position();
             let news = tokio::select! {
                 biased;
                 () = self.shared.drain.cancelled() => return Ok(self.last_checkpoint()),
                 () = &mut self.rotation => return Ok(self.last_checkpoint()),
                 () = &mut self.end => return Err(Failure::deadline_exceeded()),
-                news = news(&mut self.snapshot, &mut self.subscription, &self.shared, &self.filter) => news?,
+                news = news(&mut self.snapshot, &mut self.held, &mut self.subscription, &self.shared, &self.filter) => news?,
                 () = &mut self.next_heartbeat => {
                     self.subscription.keep_up();
                     self.forget_what_has_gone_by();
@@ -177,7 +183,11 @@ impl Subscriber {
                     }
                     continue;
                 }
-                News::Events(page) => {
+                News::Events(page) if !self.is_judged(before, &page) => {
+                    self.held = Some((before, page));
+                    continue;
+                }
+                News::Events(page) | News::Judged(page) => {
                     let events = self.without_what_the_snapshot_covers(&page.events);
                     self.forget_what_has_gone_by();
                     events
@@ -189,8 +199,18 @@ impl Subscriber {
         }
     }
 
+    /// Whether it is known which events of a page the snapshot shows; if not, it begins to look for that.
+    fn is_judged(&mut self, before: Position, page: &Page) -> bool {
+        self.snapshot.as_mut().is_none_or(|snapshot| snapshot.knows(before, &page.events))
+    }
+
+    /// The place up to which everything was sent.
+    fn position(&self) -> Position {
+        self.held.as_ref().map_or_else(|| self.subscription.position(), |(before, _)| *before)
+    }
+
     fn forget_what_has_gone_by(&mut self) {
-        let position = self.subscription.position();
+        let position = self.position();
         self.snapshot.take_if(|snapshot| snapshot.is_over_at(position));
     }
 
@@ -217,19 +237,23 @@ impl Subscriber {
 
     fn token(&self) -> String {
         let snapshot = self.snapshot.as_ref().map_or(SnapshotState::Over, |snapshot| snapshot.state(&self.filter));
-        ResumeToken { snapshot, ..self.subscription.token() }.encode()
+        ResumeToken { snapshot, position: self.position(), ..self.subscription.token() }.encode()
     }
 }
 
 /// What comes next. Who stops waiting for it misses nothing.
 async fn news(
     snapshot: &mut Option<Snapshot>,
+    held: &mut Option<(Position, Page)>,
     subscription: &mut Subscription,
     shared: &Arc<Shared>,
     filter: &Arc<EventFilter>,
 ) -> Result<News, FeedError> {
     match snapshot.as_mut().filter(|snapshot| !snapshot.is_done()) {
         Some(snapshot) => snapshot.step(shared, filter).await.map(News::Snapshot),
-        None => subscription.next().await.map(News::Events),
+        None => match held.take() {
+            Some((_, page)) => Ok(News::Judged(page)),
+            None => subscription.next().await.map(News::Events),
+        },
     }
 }

@@ -1,7 +1,7 @@
 //! Rows that make no sense. Each costs the request that asks for it, and nothing else: lists leave it out. The log names
 //! each once, and they are counted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use sea_orm::{
@@ -35,6 +35,27 @@ pub(super) fn note(error: &StorageError) {
 /// What makes sense; the rest is told of.
 pub(super) fn sound<T, E: AsRef<StorageError>>(read: Result<T, E>) -> Option<T> {
     read.inspect_err(|error| note(error.as_ref())).ok()
+}
+
+/// What makes sense, and by its key what is wrong with the rest, which is told of.
+pub(super) fn apart<T>(
+    read: impl IntoIterator<Item = Result<T, StorageError>>,
+) -> (Vec<T>, HashMap<Uuid, StorageError>) {
+    let (mut whole, mut broken) = (Vec::new(), HashMap::new());
+    for read in read {
+        match read {
+            Ok(row) => whole.push(row),
+            Err(error) => {
+                note(&error);
+                if let StorageError::Corrupt { id, .. } = &error
+                    && let Ok(key) = id.parse()
+                {
+                    broken.insert(key, error);
+                }
+            }
+        }
+    }
+    (whole, broken)
 }
 
 /// A row that could not be read.

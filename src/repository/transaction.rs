@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::batch::{filled_up, insert_all};
 use super::connection::Pool;
-use super::corrupt::{Broken, Fetched, fetch, sound};
+use super::corrupt::{Broken, Fetched, apart, fetch};
 use super::entity::{dispute, event, event_log, idempotency_key, order};
 use super::error::StorageError;
 use super::files::DatabaseFiles;
@@ -222,18 +222,25 @@ impl Transaction {
         fetch(dispute::Entity::find().filter(named), &self.inner).await
     }
 
-    /// Those of the disputes with these ids that make sense, each with its order.
-    pub async fn disputes(&self, ids: &[DisputeId]) -> Result<Vec<StoredDispute>, StorageError> {
+    /// The disputes with these ids, each with its order; and by its id what is wrong with one that makes no sense.
+    pub async fn disputes(
+        &self,
+        ids: &[DisputeId],
+    ) -> Result<(Vec<StoredDispute>, HashMap<Uuid, StorageError>), StorageError> {
         let ids: Vec<Uuid> = ids.iter().map(|dispute| dispute.0).collect();
-        let rows = self.dispute_rows(&ids).await?.into_iter().filter_map(sound);
-        Ok(rows.map(rows::dispute_from).filter_map(sound).collect())
+        let rows = self.dispute_rows(&ids).await?.into_iter();
+        Ok(apart(rows.map(|row| row.map_err(|broken| broken.error).and_then(rows::dispute_from))))
     }
 
-    /// What is remembered of the requests with these keys.
-    pub async fn idempotency_records(&self, keys: &[Uuid]) -> Result<Vec<IdempotencyRecord>, StorageError> {
+    /// What is remembered of the requests with these keys; and by its key what is wrong with a record that makes no sense.
+    pub async fn idempotency_records(
+        &self,
+        keys: &[Uuid],
+    ) -> Result<(Vec<IdempotencyRecord>, HashMap<Uuid, StorageError>), StorageError> {
         let named = idempotency_key::Column::Key.is_in(filled_up(keys.iter().copied()));
-        let found = fetch(idempotency_key::Entity::find().filter(named), &self.inner).await?;
-        Ok(found.into_iter().filter_map(sound).map(rows::idempotency_record_from).collect())
+        let found = fetch(idempotency_key::Entity::find().filter(named), &self.inner).await?.into_iter();
+        let read = found.map(|row| row.map(rows::idempotency_record_from).map_err(|broken| broken.error));
+        Ok(apart(read))
     }
 
     /// What the database says of the time.

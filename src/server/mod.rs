@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
+use tonic_health::server::HealthReporter;
 use tower::Layer as _;
 
 use self::connections::Bounds;
@@ -201,7 +202,8 @@ async fn serve(
     }
 
     let drain = CancellationToken::new();
-    let (reporter, health_service) = tonic_health::server::health_reporter();
+    let reporter = HealthReporter::new();
+    let health_service = health::service(&reporter);
     let is_serving = health.is_serving();
     // Whoever asks as soon as we listen is answered.
     let serves = *is_serving.borrow();

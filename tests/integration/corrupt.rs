@@ -18,6 +18,7 @@ on_both_databases!(
     an_event_that_makes_no_sense_stops_nobody,
     reminders_of_what_has_ended_hold_up_no_deadline,
     a_row_that_makes_no_sense_is_told_of_once,
+    what_may_have_been_done_before_is_not_done_again,
 );
 
 fn internal(facts: &Facts) -> bool {
@@ -86,6 +87,33 @@ async fn a_dispute_that_makes_no_sense_costs_whoever_asks_for_it(mut service: Se
     service.hand.advance(Duration::from_secs(48 * 60 * 60));
     let expired = watch.take(changes.len()).await;
     assert!(expired.iter().all(|event| event.r#type() == v1::EventType::DeadlineExpired));
+}
+
+async fn what_may_have_been_done_before_is_not_done_again(service: Service) {
+    let mut ann = service.user("ann");
+    let request = |id: &str| v1::RequestOrderUpdateRequest {
+        request_id: format!("018f0000-0000-7000-8000-00000000000{}", &id[1..]),
+        ..update(id)
+    };
+    let mut asked = Vec::new();
+    for id in ["o1", "o2", "o3"] {
+        service.platform().upsert(order(id)).await;
+        asked.push(ann.ask(request(id)).await.unwrap().dispute_id);
+        ann.withdraw(withdraw(asked.last().unwrap())).await.unwrap();
+    }
+    let events = service.number("SELECT count(*) FROM events").await;
+    service.execute("UPDATE disputes SET status = 0 WHERE order_id = 'o1'").await;
+    assert!(internal(&ann.ask(request("o1")).await.unwrap_err()), "its dispute makes no sense");
+    if service.url.starts_with("sqlite") {
+        let of_o2 = asked[1].replace('-', "");
+        service
+            .execute(&format!("UPDATE idempotency_keys SET fingerprint = x'00' WHERE dispute_id = x'{of_o2}'"))
+            .await;
+        assert!(internal(&ann.ask(request("o2")).await.unwrap_err()), "its record makes no sense");
+    }
+    assert_eq!(ann.ask(request("o3")).await.unwrap().dispute_id, asked[2], "the others are remembered");
+    assert_eq!(service.number("SELECT count(*) FROM events").await, events);
+    ann.ask(update("o2")).await.unwrap();
 }
 
 async fn an_order_that_makes_no_sense_costs_whoever_asks_for_it(service: Service) {

@@ -7,7 +7,7 @@ use dispute_service::clock::pause;
 use dispute_service::proto::v1;
 use tonic::Code;
 
-use crate::support::callers::refusal;
+use crate::support::callers::{facts, refusal};
 use crate::support::disk::Tmpfs;
 use crate::support::forwarder::Network;
 use crate::support::health::Health;
@@ -38,6 +38,24 @@ async fn a_lock_that_somebody_holds_is_not_a_database_that_cannot_be_written(ser
     sea_orm::ConnectionTrait::execute_unprepared(&other, "COMMIT").await.unwrap();
     waits.await.unwrap().unwrap();
     assert!(health.is_serving());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_of_a_service_that_is_not_here_says_so_and_goes_on() {
+    use tonic_health::pb::health_check_response::ServingStatus;
+    use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+    let mut service = Service::on_sqlite().await;
+    let mut health = HealthClient::new(service.channel());
+    let request = HealthCheckRequest { service: "disputes.v1.Nonsense".to_owned() };
+    assert_eq!(health.check(request.clone()).await.unwrap_err().code(), Code::NotFound);
+    let mut said = health.watch(request).await.unwrap().into_inner();
+    assert_eq!(said.message().await.unwrap().unwrap().status(), ServingStatus::ServiceUnknown);
+    let next = tokio::time::timeout(Duration::from_millis(50), said.message()).await;
+    assert!(next.is_err(), "it goes on, and has nothing more to say");
+    let ended = service.drain();
+    assert_eq!(facts(&said.message().await.unwrap_err()), refusal(Code::Unavailable, "SERVER_DRAINING", &[]));
+    drop(said);
+    ended.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,19 +12,35 @@ pub(super) type Key = (Timestamp, DisputeId);
 /// the page shows has every event up to that head behind it. One that it does not show was resolved by then, and its
 /// events are still to be sent. Which of the two it is the log itself tells: so all there is to remember, here and in a
 /// token, is where each page ended and when it was read.
-#[derive(Default)]
+///
+/// What the log tells is found out for so many disputes at a time: a snapshot that is read slowly, while much happens,
+/// costs time and no memory.
 pub(super) struct Coverage {
     /// The pages, those that were read at the same head as one. Keys and heads grow.
     pages: Vec<ShownPage>,
-    /// The disputes that have events after the beginning of the stream, the last of which that its page can have behind
-    /// it leaves it open; each with its key.
-    touched: HashMap<DisputeId, Key>,
+    /// Disputes that have events after the place from which the log was looked at: each with its key, if the last event
+    /// that its page can have behind it leaves it open.
+    touched: HashMap<DisputeId, Option<Key>>,
+    /// Up to this number it is known of every event whether it is covered.
+    known_up_to: i64,
+    /// How many disputes are looked at at a time.
+    limit: usize,
 }
+
+/// How many disputes one look at the log follows: a table of this size has 16,384 places, and about 1 MB.
+const TOUCHED: usize = 14_336;
 
 impl Coverage {
     /// What these pages cover, of which no event was looked at yet.
     pub(super) fn of(pages: Vec<ShownPage>) -> Self {
-        Self { pages, touched: HashMap::new() }
+        Self { pages, touched: HashMap::new(), known_up_to: i64::MAX, limit: TOUCHED }
+    }
+
+    /// The log is looked at once more, from a later place on, in any case for what it says of these disputes.
+    pub(super) fn look_again(&mut self, disputes: impl IntoIterator<Item = DisputeId>) {
+        self.touched.clear();
+        self.touched.extend(disputes.into_iter().map(|dispute| (dispute, None)));
+        self.known_up_to = i64::MAX;
     }
 
     /// The pages.
@@ -41,13 +57,22 @@ impl Coverage {
 
     /// Takes an event into account. They come in the order of the log, once every page was read.
     pub(super) fn add_event(&mut self, seq: i64, key: Key, leaves_open: bool) {
-        if self.head_for(key).is_some_and(|head| seq <= head) {
-            if leaves_open {
-                self.touched.insert(key.1, key);
-            } else {
-                self.touched.remove(&key.1);
-            }
+        if self.head_for(key).is_none_or(|head| head < seq) {
+            return;
         }
+        let open = leaves_open.then_some(key);
+        if let Some(touched) = self.touched.get_mut(&key.1) {
+            *touched = open;
+        } else if self.touched.len() < self.limit && seq <= self.known_up_to {
+            self.touched.insert(key.1, open);
+        } else {
+            self.known_up_to = self.known_up_to.min(seq.saturating_sub(1));
+        }
+    }
+
+    /// Whether it is known of everything up to `seq` whether it is covered.
+    pub(super) fn knows(&self, seq: i64) -> bool {
+        seq <= self.known_up_to
     }
 
     /// Whether every event up to `seq` is all that matters.
@@ -57,7 +82,8 @@ impl Coverage {
 
     /// Whether a page shows what came of this event.
     pub(super) fn covers(&self, seq: i64, dispute: DisputeId) -> bool {
-        self.touched.get(&dispute).and_then(|key| self.head_for(*key)).is_some_and(|head| seq <= head)
+        let open = self.touched.get(&dispute).copied().flatten();
+        open.and_then(|key| self.head_for(key)).is_some_and(|head| seq <= head)
     }
 
     /// The head at which the page was read in which a dispute with this key is, if it was open then.
@@ -127,7 +153,8 @@ mod tests {
                 }
             }
             let start = head(&log);
-            let mut coverage = Coverage::default();
+            let limit = 3;
+            let mut coverage = Coverage { limit, ..Coverage::of(Vec::new()) };
             let (mut judged, mut all_read, mut last_key) = (start, false, None);
             // Up to which event each dispute was shown.
             let mut shown: HashMap<u8, i64> = HashMap::new();
@@ -162,10 +189,18 @@ mod tests {
             prop_assert!(coverage.is_judged_at(judged));
             // Who resumes later knows the same of what follows.
             let resumed = (start + resumed).min(head(&log));
-            let mut again = Coverage::of(coverage.pages.clone());
+            let mut again = Coverage { limit, ..Coverage::of(coverage.pages.clone()) };
             judge(&mut again, &log, &mut resumed.clone(), end);
             for (seq, (dispute, _)) in (1..).zip(&log).filter(|(seq, _)| *seq > start) {
                 let is_shown = shown.get(dispute).is_some_and(|head| seq <= *head);
+                for (coverage, start) in [(&mut coverage, start), (&mut again, resumed)] {
+                    prop_assert!(coverage.touched.len() <= limit);
+                    if seq > start && !coverage.knows(seq) {
+                        // From further back than it must be, too.
+                        coverage.look_again([key(*dispute).1]);
+                        judge(coverage, &log, &mut start.max(seq - 5), end);
+                    }
+                }
                 prop_assert_eq!(coverage.covers(seq, key(*dispute).1), is_shown, "event {} of {}", seq, dispute);
                 if seq > resumed {
                     prop_assert_eq!(again.covers(seq, key(*dispute).1), is_shown, "resumed: event {} of {}", seq, dispute);
