@@ -1,5 +1,6 @@
 //! What can be set from outside: the flags, their environment twins, and the policy file.
 
+mod connections;
 mod database_url;
 mod environment;
 mod policy_file;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use connections::ConnectionFlags;
 pub use database_url::UrlFileError;
 pub use policy_file::{PolicyFileError, load_policy};
 pub use span::{InvalidSpan, Span};
@@ -133,6 +135,9 @@ pub struct Config {
     /// How long a caller waits for its turn to read before it is told that there is too much to do; 0s for ever.
     #[arg(long, global = true, env = "DISPUTES_READ_WAIT", value_name = "SPAN", default_value = "5s")]
     pub read_wait: Span,
+    /// What bounds connections.
+    #[command(flatten)]
+    pub connections: ConnectionFlags,
     /// How log lines are written; `RUST_LOG` filters them.
     #[arg(long, global = true, env = "DISPUTES_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,

@@ -23,6 +23,8 @@ const QUIET: &str = "sqlx_core::pool=off";
 fn main() -> ExitCode {
     // What this process makes is its owner's alone, whatever it is and whoever started it.
     rustix::process::umask(Mode::from_raw_mode(0o077));
+    // Before the first thread: it may change what threads inherit.
+    server::prepare_process();
     stderr::start();
     let code = run();
     stderr::finish();

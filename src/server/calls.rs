@@ -4,8 +4,9 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -15,19 +16,49 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::Service;
 
-/// How many calls are in flight. Clones share it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Calls(Arc<AtomicUsize>);
+use crate::clock::{RealInstant, real_now};
+
+/// The calls of one connection. Clones share them.
+#[derive(Clone, Debug)]
+pub(super) struct Calls(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    in_flight: AtomicUsize,
+    opened: RealInstant,
+    /// When the last call ended, in milliseconds after the opening; 0 before the first one.
+    last_ended: AtomicU64,
+}
 
 impl Calls {
+    /// The calls of a connection that was opened at this instant.
+    pub(super) fn new(opened: RealInstant) -> Self {
+        Self(Arc::new(State { in_flight: AtomicUsize::default(), opened, last_ended: AtomicU64::default() }))
+    }
+
     /// Whether no call is in flight.
     pub(super) fn are_none(&self) -> bool {
-        self.0.load(Ordering::Acquire) == 0
+        self.0.in_flight.load(Ordering::Acquire) == 0
+    }
+
+    /// Whether there ever was a call, and since when there is none; `None` while one is in flight.
+    pub(super) fn idle_since(&self) -> Option<(bool, RealInstant)> {
+        let last_ended = self.0.last_ended.load(Ordering::Acquire);
+        let since = self.0.opened.checked_add(Duration::from_millis(last_ended))?;
+        self.are_none().then_some((last_ended > 0, since))
     }
 
     fn begin(&self) -> Arc<Call> {
-        self.0.fetch_add(1, Ordering::AcqRel);
+        self.0.in_flight.fetch_add(1, Ordering::AcqRel);
         Arc::new(Call(self.clone()))
+    }
+
+    fn end(&self) {
+        if self.0.in_flight.load(Ordering::Acquire) == 1 {
+            let open_for = real_now().saturating_duration_since(self.0.opened).as_millis();
+            self.0.last_ended.store(u64::try_from(open_for).unwrap_or(u64::MAX).max(1), Ordering::Release);
+        }
+        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -37,7 +68,7 @@ struct Call(Calls);
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::AcqRel);
+        self.0.end();
     }
 }
 

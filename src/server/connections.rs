@@ -1,42 +1,45 @@
 //! The connections: each is accepted, speaks HTTP/2 soon, and ends when the service drains and nothing is in flight on it.
 
 use std::convert::Infallible;
+use std::io::Result;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use http::{Request, Response};
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
-use tonic::transport::server::TcpIncoming;
 use tower::Service;
 
 use super::accept::Accepting;
 use super::calls::{Calls, Counted};
-use super::socket::{BytesRead, Counting};
+use super::conduct::Conduct;
+use super::frames::{HEAD_BYTES, PREFACE};
+use super::registry::{ConnectionBounds, Place, Registry};
+use super::socket::Socket;
 use crate::clock::pause;
 
-/// What every client begins with: the 24 bytes of the preface, and the header of a SETTINGS frame.
-const OPENING_BYTES: usize = 24 + 9;
+/// What every client begins with: the preface, and the head of a SETTINGS frame.
+const OPENING_BYTES: usize = PREFACE.len() + HEAD_BYTES;
 
 /// How many calls a client may cancel before the server has looked at them. More look like an attack: the connection ends
 /// with ENHANCE_YOUR_CALM.
 const CANCELLED_UNSEEN: usize = 1_000;
 
-/// How many streams of one connection the server may have to reset because of the client's errors.
-const RESETS_BY_ERRORS: usize = 1_024;
-
 /// While draining, a connection with nothing in flight has twice so long to confirm its end.
 const LAST_LOOK: Duration = Duration::from_millis(100);
 
-/// The bounds of each connection.
+/// The bounds of each connection, and how many there may be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
+    /// How many connections there may be.
+    pub(super) connections: ConnectionBounds,
     /// How long a client may take to begin with HTTP/2; zero for ever.
     pub(super) preface_timeout: Duration,
     /// How long a connection is silent before it is pinged, and how long the reply may take.
@@ -45,98 +48,150 @@ pub(super) struct Bounds {
     pub(super) calls: u32,
     /// The longest header list that is read, as HTTP/2 counts it; the transport itself answers a longer one.
     pub(super) header_bytes: u32,
+    /// How many streams the server may have to reset because of the client's errors; 0 for any number.
+    pub(super) error_resets: u32,
 }
 
 /// Serves whoever connects. Cancelling `drain` ends it: the socket is closed at once, each connection once nothing is in
 /// flight on it. Dropping the future cuts all connections.
 pub(super) async fn serve<S>(listener: TcpListener, service: S, bounds: Bounds, drain: CancellationToken)
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Unpin + Send,
 {
-    let connection = Connection::new(service, bounds, drain.clone());
+    let registry = Registry::new(bounds.connections);
+    let server = Arc::new(Server { service, bounds, drain: drain.clone() });
     let mut connections = JoinSet::new();
-    {
-        let mut incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(bounds.keepalive));
-        let mut accepting = Accepting::Fine;
-        loop {
-            let accepted = tokio::select! {
-                () = drain.cancelled() => break,
-                accepted = incoming.next() => accepted,
-                Some(_) = connections.join_next() => continue,
-                () = accepting.settles() => continue,
-            };
-            match accepted {
-                Some(Ok(socket)) => {
-                    accepting.succeeded();
-                    connections.spawn(connection.clone().run(socket));
+    let mut accepting = Accepting::Fine;
+    loop {
+        let accepted = tokio::select! {
+            () = drain.cancelled() => break,
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+            () = accepting.settles() => continue,
+        };
+        match accepted {
+            Ok((socket, address)) => {
+                accepting.succeeded();
+                // One that is refused is closed by dropping it.
+                if let Ok(place) = registry.enter(address.ip()) {
+                    connections.spawn(server.clone().run(socket, place));
                 }
-                Some(Err(error)) => tokio::select! {
+            }
+            Err(error) => {
+                registry.make_room();
+                tokio::select! {
                     () = drain.cancelled() => break,
                     () = accepting.failed(&error) => {}
-                },
-                None => break,
+                }
             }
         }
     }
+    drop(listener);
     while connections.join_next().await.is_some() {}
+    let (refused, replaced) = registry.refused_and_replaced();
+    if refused + replaced > 0 {
+        tracing::info!(refused, replaced, "connections for which there was no room");
+    }
 }
 
-#[derive(Clone)]
-struct Connection<S> {
-    http2: http2::Builder<TokioExecutor>,
+/// What all connections share.
+struct Server<S> {
     service: S,
-    preface_timeout: Duration,
+    bounds: Bounds,
     drain: CancellationToken,
 }
 
-impl<S> Connection<S>
+impl<S> Server<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Unpin + Send,
 {
-    fn new(service: S, bounds: Bounds, drain: CancellationToken) -> Self {
-        let mut http2 = http2::Builder::new(TokioExecutor::new());
-        http2
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(bounds.calls)
-            .max_header_list_size(bounds.header_bytes)
-            .max_pending_accept_reset_streams(CANCELLED_UNSEEN)
-            .max_local_error_reset_streams(RESETS_BY_ERRORS)
-            .keep_alive_interval(bounds.keepalive)
-            .keep_alive_timeout(bounds.keepalive);
-        Self { http2, service, preface_timeout: bounds.preface_timeout, drain }
+    async fn run(self: Arc<Self>, mut socket: TcpStream, place: Place) {
+        // Nothing of HTTP/2 is made before the client has begun: 10,000 silent ones take next to nothing.
+        let begun = tokio::select! {
+            begun = self.begin(&mut socket) => begun,
+            () = place.has_to_go() => return,
+            () = self.drain.cancelled() => return,
+        };
+        if let Some(begun) = begun {
+            place.begun();
+            Box::pin(self.speak(socket, begun, &place)).await;
+        }
     }
 
-    async fn run(self, socket: TcpStream) {
-        let (read, calls) = (BytesRead::default(), Calls::default());
-        let has_begun = || read.get() >= OPENING_BYTES;
-        let service = TowerToHyperService::new(Counted::new(self.service, calls.clone()));
-        let socket = TokioIo::new(Counting::new(socket, read.clone()));
-        let mut connection = pin!(self.http2.serve_connection(socket, service));
-        let silence = async {
-            if !self.preface_timeout.is_zero() {
-                pause(self.preface_timeout).await;
-                if !has_begun() {
-                    return;
-                }
+    /// The first bytes of a client; `None` if they did not come, or not in time.
+    async fn begin(&self, socket: &mut TcpStream) -> Option<Vec<u8>> {
+        let timeout = self.bounds.preface_timeout;
+        if timeout.is_zero() {
+            return first_bytes(socket).await.ok();
+        }
+        tokio::select! {
+            bytes = first_bytes(socket) => bytes.ok(),
+            () = pause(timeout) => {
+                tracing::debug!("a client did not begin with HTTP/2 in time, its connection is closed");
+                None
             }
-            std::future::pending::<()>().await;
-        };
+        }
+    }
+
+    async fn speak(&self, socket: TcpStream, begun: Vec<u8>, place: &Place) {
+        let Bounds { keepalive, error_resets, .. } = self.bounds;
+        if let Err(error) = prepare(&socket) {
+            return tracing::debug!(%error, "a connection failed");
+        }
+        let calls = place.calls();
+        let service = TowerToHyperService::new(Counted::new(self.service.clone(), calls.clone()));
+        // A client that takes nothing is given as long as one that does not reply to a ping.
+        let socket = Socket::new(socket, begun, Conduct::new(error_resets), keepalive.saturating_mul(2));
+        let mut connection = pin!(self.http2().serve_connection(TokioIo::new(socket), service));
         tokio::select! {
             ended = &mut connection => return tell(ended),
-            () = silence => return tracing::debug!("a client did not begin with HTTP/2 in time, its connection is closed"),
+            () = place.has_to_go() => {}
             () = self.drain.cancelled() => {}
-        }
-        if !has_begun() {
-            return;
         }
         connection.as_mut().graceful_shutdown();
         tokio::select! {
             ended = &mut connection => tell(ended),
-            () = idle(&calls) => {}
+            () = idle(calls) => {}
         }
     }
+
+    fn http2(&self) -> http2::Builder<TokioExecutor> {
+        let Bounds { keepalive, calls, header_bytes, error_resets, .. } = self.bounds;
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(calls)
+            .max_header_list_size(header_bytes)
+            .max_pending_accept_reset_streams(CANCELLED_UNSEEN)
+            .max_local_error_reset_streams(
+                (error_resets > 0).then(|| usize::try_from(error_resets).unwrap_or(usize::MAX)),
+            )
+            .keep_alive_interval(keepalive)
+            .keep_alive_timeout(keepalive);
+        http2
+    }
+}
+
+/// Reads until the client has begun, or what it says cannot be the beginning.
+async fn first_bytes(socket: &mut TcpStream) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    while bytes.len() < OPENING_BYTES && PREFACE.starts_with(bytes.get(..PREFACE.len()).unwrap_or(&bytes)) {
+        socket.readable().await?;
+        let left = OPENING_BYTES.saturating_sub(bytes.len());
+        let before = bytes.len();
+        (&mut *socket).take(left.try_into().unwrap_or(u64::MAX)).read_buf(&mut bytes).await?;
+        if bytes.len() == before {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(bytes)
+}
+
+/// What is written goes out at once.
+fn prepare(socket: &TcpStream) -> Result<()> {
+    socket.set_nodelay(true)
 }
 
 /// Returns once no call is in flight, twice in a row: the client may not have heard of the end when it made one.

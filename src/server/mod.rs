@@ -2,8 +2,12 @@
 
 mod accept;
 mod calls;
+mod conduct;
 mod connections;
+mod frames;
 mod health;
+mod process;
+mod registry;
 mod socket;
 
 use std::io::ErrorKind;
@@ -21,6 +25,8 @@ use tonic_health::server::HealthReporter;
 use tower::Layer as _;
 
 use self::connections::Bounds;
+use self::process::warn_of_few_descriptors;
+use self::registry::ConnectionBounds;
 use crate::clock::Clock;
 use crate::config::{self, AuthMode, Config, ConfigError, PolicyFileError};
 use crate::domain::Policy;
@@ -30,6 +36,8 @@ use crate::engine::{
 use crate::grpc::{self, Described, Quota, RpcBounds, RpcLayer, Shared, Translations};
 use crate::repository::{self, BackupError, Bell, ConnectError, Repository, SchemaError, StorageError, corrupt_rows};
 use crate::stderr;
+
+pub use process::prepare_process;
 
 /// How long streams and commands in flight have to end; with what follows, the process is gone within 10 s.
 const DRAIN: Duration = Duration::from_secs(6);
@@ -229,7 +237,10 @@ async fn serve(
         .add_service(grpc::reflection_v1alpha(described))
         .prepare();
     let calls = RPCS_PER_CONNECTION.saturating_add(config.max_streams_per_caller.get());
+    let flags = &config.connections;
     let bounds = Bounds {
+        connections: ConnectionBounds { all: flags.max_connections, per_address: flags.max_connections_per_address },
+        error_resets: flags.max_error_resets,
         preface_timeout: config.preface_timeout.0,
         keepalive: config.keepalive.0,
         calls: u32::try_from(calls).unwrap_or(u32::MAX),
@@ -237,6 +248,7 @@ async fn serve(
     };
     let judged_by = RpcBounds { header_bytes: config.max_header_bytes };
     let service = RpcLayer::new(auth, judged_by, drain.clone()).layer(routes);
+    warn_of_few_descriptors(config);
     let mut connections = pin!(connections::serve(listener, service, bounds, drain.clone()));
     // Plainly, whatever the log settings: scripts wait for it.
     stderr::say(&format!("listening on {address}"));

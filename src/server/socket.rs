@@ -1,48 +1,157 @@
-//! A socket that counts what its peer has sent.
+//! A socket that knows the frames which pass through it, ends the connection of a client that misbehaves or takes nothing
+//! any more, and lets others have their turn.
 
-use std::io::{IoSlice, Result};
+use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::coop;
 
-/// How many bytes were read from a socket. Clones share it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct BytesRead(Arc<AtomicUsize>);
+use super::conduct::{Conduct, Misconduct};
+use super::frames::{ENHANCE_YOUR_CALM, Frame, Frames, HEADERS, PREFACE, goaway};
+use crate::clock::pause;
 
-impl BytesRead {
-    pub(super) fn get(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+/// So many frames are as much work as one reading of the socket, of which a task has 128 before it is the others' turn.
+const FRAMES_PER_TURN: usize = 8;
+
+/// A socket on which HTTP/2 has begun.
+pub(super) struct Socket<T> {
+    inner: T,
+    /// What was read from it before, and how much of that was read again.
+    begun: Vec<u8>,
+    read_again: usize,
+    received: Frames,
+    sent: Frames,
+    conduct: Conduct,
+    /// The last stream that the client opened.
+    last_stream: u32,
+    stall_timeout: Duration,
+    /// Runs out when the client has taken nothing for that long; there is one only while it has to be waited for.
+    stalled: Option<BoxFuture<'static, ()>>,
+}
+
+impl<T> Socket<T> {
+    /// The socket, of which these bytes were read already. It fails when the client's conduct is not tolerated, or when
+    /// nothing that is written was taken for so long.
+    pub(super) fn new(inner: T, begun: Vec<u8>, conduct: Conduct, stall_timeout: Duration) -> Self {
+        Self {
+            inner,
+            begun,
+            read_again: 0,
+            received: Frames::after(PREFACE.len()),
+            sent: Frames::default(),
+            conduct,
+            last_stream: 0,
+            stall_timeout,
+            stalled: None,
+        }
     }
 }
 
-/// A socket that counts.
-#[derive(Debug)]
-pub(super) struct Counting<T> {
-    socket: T,
-    read: BytesRead,
-}
+impl<T: AsyncWrite + Unpin> Socket<T> {
+    /// Takes note of what was read: how many frames those are, or why there must not be more.
+    fn received(&mut self, bytes: &[u8]) -> std::result::Result<usize, Misconduct> {
+        let (conduct, last_stream) = (&mut self.conduct, &mut self.last_stream);
+        let (mut frames, mut judged) = (0, Ok(()));
+        self.received.scan(bytes, |frame: Frame| {
+            frames += 1;
+            if frame.kind == HEADERS {
+                *last_stream = frame.stream.max(*last_stream);
+            }
+            judged = judged.and_then(|()| conduct.received(&frame));
+        });
+        judged.map(|()| frames)
+    }
 
-impl<T> Counting<T> {
-    pub(super) fn new(socket: T, read: BytesRead) -> Self {
-        Self { socket, read }
+    /// Takes note of what was written.
+    fn sent<'a>(
+        &mut self,
+        written: usize,
+        slices: impl Iterator<Item = &'a [u8]>,
+    ) -> std::result::Result<(), Misconduct> {
+        self.stalled = None;
+        let (conduct, mut judged, mut left) = (&mut self.conduct, Ok(()), written);
+        for slice in slices {
+            let part = slice.get(..left).unwrap_or(slice);
+            self.sent.scan(part, |frame| judged = judged.and_then(|()| conduct.sent(&frame)));
+            left = left.saturating_sub(part.len());
+        }
+        judged
+    }
+
+    /// Says goodbye, if that is possible at once, and returns the error that ends the connection.
+    fn end(&mut self, why: Misconduct, context: &mut Context<'_>) -> Error {
+        tracing::debug!(why = why.in_words(), "a connection is ended");
+        if self.sent.is_between() {
+            let goodbye = goaway(self.last_stream, ENHANCE_YOUR_CALM);
+            let _ = Pin::new(&mut self.inner).poll_write(context, &goodbye);
+            let _ = Pin::new(&mut self.inner).poll_flush(context);
+        }
+        Error::other(why.in_words())
+    }
+
+    /// Fails if the client has taken nothing for too long.
+    fn poll_stalled(&mut self, context: &mut Context<'_>) -> Poll<Error> {
+        let timeout = self.stall_timeout;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(pause(timeout)));
+        ready!(stalled.as_mut().poll(context));
+        tracing::debug!("a client takes nothing any more, its connection is closed");
+        Poll::Ready(ErrorKind::TimedOut.into())
+    }
+
+    fn poll_sent<'a>(
+        &mut self,
+        context: &mut Context<'_>,
+        result: Poll<Result<usize>>,
+        slices: impl Iterator<Item = &'a [u8]>,
+    ) -> Poll<Result<usize>> {
+        match result {
+            Poll::Ready(Ok(written)) => match self.sent(written, slices) {
+                Ok(()) => Poll::Ready(Ok(written)),
+                Err(why) => Poll::Ready(Err(self.end(why, context))),
+            },
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => self.poll_stalled(context).map(Err),
+        }
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Counting<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<T> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+        let this = &mut *self;
         let before = buffer.filled().len();
-        let result = Pin::new(&mut self.socket).poll_read(context, buffer);
-        self.read.0.fetch_add(buffer.filled().len().saturating_sub(before), Ordering::Relaxed);
-        result
+        let again = this.begun.get(this.read_again..).unwrap_or_default();
+        if again.is_empty() {
+            this.begun = Vec::new();
+            ready!(Pin::new(&mut this.inner).poll_read(context, buffer))?;
+        } else {
+            let part = again.get(..buffer.remaining()).unwrap_or(again);
+            buffer.put_slice(part);
+            this.read_again += part.len();
+        }
+        match this.received(buffer.filled().get(before..).unwrap_or_default()) {
+            Ok(frames) => {
+                for _ in 0..frames / FRAMES_PER_TURN {
+                    match coop::poll_proceed(context) {
+                        Poll::Ready(turn) => turn.made_progress(),
+                        // The next reading waits for the next turn.
+                        Poll::Pending => break,
+                    }
+                }
+                Poll::Ready(Ok(()))
+            }
+            Err(why) => Poll::Ready(Err(this.end(why, context))),
+        }
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Counting<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for Socket<T> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(context, bytes)
+        let result = Pin::new(&mut self.inner).poll_write(context, bytes);
+        self.poll_sent(context, result, std::iter::once(bytes))
     }
 
     fn poll_write_vectored(
@@ -50,18 +159,19 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Counting<T> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(context, slices)
+        let result = Pin::new(&mut self.inner).poll_write_vectored(context, slices);
+        self.poll_sent(context, result, slices.iter().map(|slice| &**slice))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
+        self.inner.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(context)
+        Pin::new(&mut self.inner).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(context)
+        Pin::new(&mut self.inner).poll_shutdown(context)
     }
 }

@@ -34,10 +34,15 @@ pub struct H2Response {
 impl H2Client {
     /// Connects to `host:port`.
     pub async fn connect(address: &str) -> Self {
-        let socket = TcpStream::connect(address).await.unwrap();
-        let (requests, connection) = h2::client::handshake(socket).await.unwrap();
+        Self::try_connect(address).await.unwrap()
+    }
+
+    /// The same, if that is possible. A server that has no room may end the connection just afterwards.
+    pub async fn try_connect(address: &str) -> Option<Self> {
+        let socket = TcpStream::connect(address).await.ok()?;
+        let (requests, connection) = h2::client::handshake(socket).await.ok()?;
         let connection = tokio::spawn(async move { drop(connection.await) });
-        Self { address: address.to_owned(), requests, connection }
+        Some(Self { address: address.to_owned(), requests, connection })
     }
 
     /// A POST as gRPC sends it, with these headers beside, or instead; those with an empty name are left out.

@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod database;
 pub mod disk;
 pub mod forwarder;
+pub mod frames;
 pub mod h2_client;
 pub mod health;
 pub mod log;
