@@ -1,6 +1,6 @@
 //! The only room that knows gRPC.
 //!
-//! - `transport`: the order in which a call is judged; `http`, `auth` and `draining` are parts of it. `rpcs`: the table of
+//! - `transport`: the order in which a call is judged; `http`, `auth`, `draining` and `answers` are parts of it. `rpcs`: the table of
 //!   all RPCs that it goes by.
 //! - `reflection`: what the service is made of.
 //! - `orders`, `disputes`, `lists`, `watch` with `snapshot` and `quota`: the handlers.
@@ -8,6 +8,7 @@
 //! - `responses` and `encoded`: messages out; `codec` and `metered`: in small buffers. `translations`: what people read in them.
 //! - `status`: the only place that names a gRPC code.
 
+mod answers;
 mod auth;
 pub mod codec;
 mod codes;
@@ -43,6 +44,7 @@ use crate::proto::server::dispute_service_server::DisputeServiceServer;
 use crate::proto::server::order_service_server::OrderServiceServer;
 use crate::repository::{Reader, Repository, StorageError};
 
+pub use answers::{Answer, AnswerBudget, Answers, Untaken};
 pub use disputes::DisputeHandlers;
 pub use orders::OrderHandlers;
 pub use quota::Quota;

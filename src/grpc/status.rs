@@ -172,7 +172,7 @@ impl Failure {
         Self::new(Code::Unavailable, ErrorReason::ClockUncertain, message).with_retry()
     }
 
-    fn overloaded() -> Self {
+    pub(super) fn overloaded() -> Self {
         let message = "too many requests are waiting; this one was not done";
         Self::new(Code::ResourceExhausted, ErrorReason::Overloaded, message).with_retry()
     }

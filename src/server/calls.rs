@@ -1,22 +1,32 @@
 //! The calls in flight on one connection: each from its headers until the transport has released the last byte of the
-//! response.
+//! response, or the client has not taken that in time.
+//!
+//! The transport does not ask for the body of a response while the client's window is closed: what is in the body cannot
+//! notice that. So the task is watched in which the transport serves the call. It lives until the transport has been
+//! given the last byte; and it is given a piece only when there is room for the piece before.
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
+use pin_project_lite::pin_project;
 use tonic::Status;
 use tonic::body::Body;
 use tower::Service;
 
-use crate::clock::{RealInstant, real_now};
+use crate::clock::{RealInstant, pause, real_now};
+use crate::grpc::{Answer, Answers, Untaken};
+
+/// The longest piece of a response that the transport is given at once.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// The calls of one connection. Clones share them.
 #[derive(Clone, Debug)]
@@ -28,12 +38,19 @@ struct State {
     opened: RealInstant,
     /// When the last call ended, in milliseconds after the opening; 0 before the first one.
     last_ended: AtomicU64,
+    /// The call that has just begun, until its task has.
+    begun: Mutex<Option<Arc<Call>>>,
 }
 
 impl Calls {
     /// The calls of a connection that was opened at this instant.
     pub(super) fn new(opened: RealInstant) -> Self {
-        Self(Arc::new(State { in_flight: AtomicUsize::default(), opened, last_ended: AtomicU64::default() }))
+        Self(Arc::new(State {
+            in_flight: AtomicUsize::default(),
+            opened,
+            last_ended: AtomicU64::default(),
+            begun: Mutex::default(),
+        }))
     }
 
     /// Whether no call is in flight.
@@ -48,9 +65,15 @@ impl Calls {
         self.are_none().then_some((last_ended > 0, since))
     }
 
-    fn begin(&self) -> Arc<Call> {
+    fn begin(&self, answer: Arc<Answer>) -> Arc<Call> {
         self.0.in_flight.fetch_add(1, Ordering::AcqRel);
-        Arc::new(Call(self.clone()))
+        let call = Arc::new(Call { calls: self.clone(), answer });
+        *self.0.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(call.clone());
+        call
+    }
+
+    fn take_begun(&self) -> Option<Arc<Call>> {
+        self.0.begun.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn end(&self) {
@@ -64,11 +87,14 @@ impl Calls {
 
 /// One call in flight.
 #[derive(Debug)]
-struct Call(Calls);
+struct Call {
+    calls: Calls,
+    answer: Arc<Answer>,
+}
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.0.end();
+        self.calls.end();
     }
 }
 
@@ -77,56 +103,139 @@ impl Drop for Call {
 pub(super) struct Counted<S> {
     service: S,
     calls: Calls,
+    answers: Answers,
 }
 
 impl<S> Counted<S> {
-    pub(super) fn new(service: S, calls: Calls) -> Self {
-        Self { service, calls }
+    pub(super) fn new(service: S, calls: Calls, answers: Answers) -> Self {
+        Self { service, calls, answers }
     }
 }
 
-impl<S> Service<Request<Incoming>> for Counted<S>
+impl<S> hyper::service::Service<Request<Incoming>> for Counted<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone,
     S::Future: Unpin,
 {
     type Response = Response<CountedBody>;
     type Error = Infallible;
-    type Future = CountedCall<S::Future>;
+    type Future = CountedCall<S, S::Future>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.service.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        let call = self.calls.begin();
-        CountedCall { future: self.service.call(request.map(Body::new)), call }
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let answer = self.answers.next();
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(answer.clone());
+        let begin = Box::new((self.service.clone(), request));
+        CountedCall { stage: Stage::Ready(Some(begin)), call: self.calls.begin(answer) }
     }
 }
 
 /// A call until its response begins.
-#[derive(Debug)]
-pub(super) struct CountedCall<F> {
-    future: F,
+pub(super) struct CountedCall<S, F> {
+    stage: Stage<S, F>,
     call: Arc<Call>,
 }
 
-impl<F> Future for CountedCall<F>
+enum Stage<S, F> {
+    /// Until the service takes the request.
+    Ready(Option<Box<(S, Request<Body>)>>),
+    Called(F),
+}
+
+impl<S, F> Future for CountedCall<S, F>
 where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future = F>,
     F: Future<Output = Result<Response<Body>, Infallible>> + Unpin,
 {
     type Output = Result<Response<CountedBody>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let response = ready!(Pin::new(&mut self.future).poll(context))?;
-        Poll::Ready(Ok(response.map(|body| CountedBody { body, call: self.call.clone() })))
+        loop {
+            match &mut self.stage {
+                Stage::Ready(begin) => {
+                    if let Some((service, _)) = begin.as_deref_mut() {
+                        ready!(service.poll_ready(context))?;
+                    }
+                    // It is there until it is called, and that is once.
+                    let Some(begin) = begin.take() else { return Poll::Pending };
+                    let (mut service, request) = *begin;
+                    self.stage = Stage::Called(service.call(request));
+                }
+                Stage::Called(future) => {
+                    let response = ready!(Pin::new(future).poll(context))?;
+                    let call = self.call.clone();
+                    return Poll::Ready(Ok(response.map(|body| CountedBody { body, rest: Bytes::new(), call })));
+                }
+            }
+        }
     }
 }
 
-/// The body of a response: the call is in flight for as long as anybody holds any of it.
+/// Runs the tasks of one connection, in each of which the transport serves a call.
+#[derive(Clone, Debug)]
+pub(super) struct CallExecutor {
+    calls: Calls,
+    /// How long a client may take over an answer; zero for ever.
+    answer_timeout: Duration,
+}
+
+impl CallExecutor {
+    pub(super) fn new(calls: Calls, answer_timeout: Duration) -> Self {
+        Self { calls, answer_timeout }
+    }
+}
+
+impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for CallExecutor {
+    fn execute(&self, served: F) {
+        match self.calls.take_begun() {
+            Some(call) if !self.answer_timeout.is_zero() => {
+                tokio::spawn(InTime { served, call, answer_timeout: self.answer_timeout, running_out: None })
+            }
+            _ => tokio::spawn(served),
+        };
+    }
+}
+
+pin_project! {
+    /// Serves a call, and gives it up when the client has not taken the answer so long after it was built. The transport
+    /// then resets the stream and frees what it holds of it; the connection goes on.
+    struct InTime<F> {
+        #[pin]
+        served: F,
+        call: Arc<Call>,
+        answer_timeout: Duration,
+        // There is none for an answer that is taken at once.
+        running_out: Option<(BoxFuture<'static, ()>, Untaken)>,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for InTime<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        if this.served.poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        if !this.call.answer.is_built() {
+            return Poll::Pending;
+        }
+        let (running_out, _) = this.running_out.get_or_insert_with(|| {
+            let (untaken, most) = this.call.answer.untaken();
+            (Box::pin(pause(most.unwrap_or(*this.answer_timeout).min(*this.answer_timeout))), untaken)
+        });
+        ready!(running_out.as_mut().poll(context));
+        tracing::debug!("a client did not take an answer in time, its stream is reset");
+        Poll::Ready(())
+    }
+}
+
+/// The body of a response, in pieces: the call is in flight for as long as anybody holds any of it.
 #[derive(Debug)]
 pub(super) struct CountedBody {
     body: Body,
+    /// What is left of the last frame.
+    rest: Bytes,
     call: Arc<Call>,
 }
 
@@ -141,21 +250,41 @@ impl AsRef<[u8]> for Chunk {
     }
 }
 
+impl CountedBody {
+    fn piece(&mut self) -> Frame<Bytes> {
+        let bytes = self.rest.split_to(self.rest.len().min(PIECE_BYTES));
+        Frame::data(Bytes::from_owner(Chunk { bytes, _call: self.call.clone() }))
+    }
+}
+
 impl http_body::Body for CountedBody {
     type Data = Bytes;
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        let counted = |bytes| Bytes::from_owner(Chunk { bytes, _call: self.call.clone() });
-        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(counted))))
+        if !self.rest.is_empty() {
+            return Poll::Ready(Some(Ok(self.piece())));
+        }
+        let frame = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+            Some(Ok(frame)) => frame,
+            end => return Poll::Ready(end),
+        };
+        Poll::Ready(Some(Ok(match frame.into_data() {
+            Ok(bytes) => {
+                self.call.answer.built(bytes.len());
+                self.rest = bytes;
+                self.piece()
+            }
+            Err(trailers) => trailers,
+        })))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        // It is asked for before the first frame.
+        if self.rest.is_empty() { self.body.size_hint() } else { SizeHint::default() }
     }
 }

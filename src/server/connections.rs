@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -18,12 +17,13 @@ use tonic::body::Body;
 use tower::Service;
 
 use super::accept::Accepting;
-use super::calls::{Calls, Counted};
+use super::calls::{CallExecutor, Calls, Counted};
 use super::conduct::Conduct;
 use super::frames::{HEAD_BYTES, PREFACE};
 use super::registry::{ConnectionBounds, Place, Registry};
 use super::socket::Socket;
 use crate::clock::pause;
+use crate::grpc::AnswerBudget;
 
 /// What every client begins with: the preface, and the head of a SETTINGS frame.
 const OPENING_BYTES: usize = PREFACE.len() + HEAD_BYTES;
@@ -50,6 +50,10 @@ pub(super) struct Bounds {
     pub(super) header_bytes: u32,
     /// How many streams the server may have to reset because of the client's errors; 0 for any number.
     pub(super) error_resets: u32,
+    /// How many bytes of answers that are not taken one connection may hold; 0 for any number.
+    pub(super) answer_bytes: u32,
+    /// How long a client may take over an answer; zero for ever.
+    pub(super) answer_timeout: Duration,
 }
 
 /// Serves whoever connects. Cancelling `drain` ends it: the socket is closed at once, each connection once nothing is in
@@ -60,7 +64,8 @@ where
     S::Future: Unpin + Send,
 {
     let registry = Registry::new(bounds.connections);
-    let server = Arc::new(Server { service, bounds, drain: drain.clone() });
+    let answers = AnswerBudget::new(bounds.answer_bytes);
+    let server = Arc::new(Server { service, bounds, answers, drain: drain.clone() });
     let mut connections = JoinSet::new();
     let mut accepting = Accepting::Fine;
     loop {
@@ -99,6 +104,7 @@ where
 struct Server<S> {
     service: S,
     bounds: Bounds,
+    answers: Arc<AnswerBudget>,
     drain: CancellationToken,
 }
 
@@ -141,10 +147,10 @@ where
             return tracing::debug!(%error, "a connection failed");
         }
         let calls = place.calls();
-        let service = TowerToHyperService::new(Counted::new(self.service.clone(), calls.clone()));
+        let service = Counted::new(self.service.clone(), calls.clone(), self.answers.connection());
         // A client that takes nothing is given as long as one that does not reply to a ping.
         let socket = Socket::new(socket, begun, Conduct::new(error_resets), keepalive.saturating_mul(2));
-        let mut connection = pin!(self.http2().serve_connection(TokioIo::new(socket), service));
+        let mut connection = pin!(self.http2(calls.clone()).serve_connection(TokioIo::new(socket), service));
         tokio::select! {
             ended = &mut connection => return tell(ended),
             () = place.has_to_go() => {}
@@ -157,9 +163,9 @@ where
         }
     }
 
-    fn http2(&self) -> http2::Builder<TokioExecutor> {
-        let Bounds { keepalive, calls, header_bytes, error_resets, .. } = self.bounds;
-        let mut http2 = http2::Builder::new(TokioExecutor::new());
+    fn http2(&self, of: Calls) -> http2::Builder<CallExecutor> {
+        let Bounds { keepalive, calls, header_bytes, error_resets, answer_timeout, .. } = self.bounds;
+        let mut http2 = http2::Builder::new(CallExecutor::new(of, answer_timeout));
         http2
             .timer(TokioTimer::new())
             .max_concurrent_streams(calls)

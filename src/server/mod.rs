@@ -241,6 +241,8 @@ async fn serve(
     let bounds = Bounds {
         connections: ConnectionBounds { all: flags.max_connections, per_address: flags.max_connections_per_address },
         error_resets: flags.max_error_resets,
+        answer_bytes: flags.max_answer_bytes,
+        answer_timeout: flags.answer_timeout.0,
         preface_timeout: config.preface_timeout.0,
         keepalive: config.keepalive.0,
         calls: u32::try_from(calls).unwrap_or(u32::MAX),

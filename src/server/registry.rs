@@ -198,7 +198,8 @@ impl Table {
             idle.truncate(wanted);
         }
         let idle: Vec<_> = idle.into_iter().map(|(_, member)| member.clone()).collect();
-        idle.iter().fold(false, |is_made, member| self.end(member) || is_made)
+        let ended = idle.iter().filter(|member| self.end(member)).count();
+        ended > 0
     }
 
     fn end(&mut self, member: &Member) -> bool {

@@ -70,6 +70,7 @@ mod support;
 mod texts;
 mod tokens;
 mod traces;
+mod untaken;
 mod upgrade;
 mod watch;
 mod wire;

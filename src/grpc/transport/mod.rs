@@ -20,6 +20,7 @@ use tracing::field::Empty;
 
 pub(super) use self::deadline::Deadline;
 use self::response::{handled, shown};
+use super::answers;
 use super::draining::Arriving;
 use super::http::{header_list_size, refuse_encoding, refuse_plain};
 use super::rpcs::{self, Rpc};
@@ -144,6 +145,8 @@ impl Rules {
         }
         let deadline = Deadline::of(request.headers())?;
         refuse_encoding(request.headers())?;
+        // Before it is read or judged: what could not be taken is not begun.
+        answers::reserve(rpc, request.extensions(), deadline).await?;
         let trace = span_for(&request);
         if let Some(deadline) = deadline {
             request.extensions_mut().insert(deadline);

@@ -1,6 +1,7 @@
 //! A client of bare HTTP/2: what no gRPC library would send.
 
 use bytes::Bytes;
+use h2::RecvStream;
 use h2::client::SendRequest;
 use http::{HeaderMap, Request, Response};
 use tokio::net::TcpStream;
@@ -35,6 +36,14 @@ impl H2Client {
     /// Connects to `host:port`.
     pub async fn connect(address: &str) -> Self {
         Self::try_connect(address).await.unwrap()
+    }
+
+    /// The same, taking nothing of any answer: it opens no window.
+    pub async fn connect_without_window(address: &str) -> Self {
+        let socket = TcpStream::connect(address).await.unwrap();
+        let (requests, connection) = h2::client::Builder::new().initial_window_size(0).handshake(socket).await.unwrap();
+        let connection = tokio::spawn(async move { drop(connection.await) });
+        Self { address: address.to_owned(), requests, connection }
     }
 
     /// The same, if that is possible. A server that has no room may end the connection just afterwards.
@@ -81,6 +90,14 @@ impl H2Call {
     /// Sends it without its end. Answers the status that comes nevertheless.
     pub async fn unfinished(self) -> Status {
         self.sent(false).await.status()
+    }
+
+    /// Sends all of it, and waits for the headers of the response alone.
+    pub async fn head(self) -> Response<RecvStream> {
+        let mut requests = self.requests.ready().await.unwrap();
+        let (response, mut body) = requests.send_request(self.request, false).unwrap();
+        body.send_data(self.body, true).unwrap();
+        response.await.unwrap()
     }
 
     async fn sent(self, is_whole: bool) -> H2Response {
