@@ -16,6 +16,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use connections::ConnectionFlags;
 pub use database_url::UrlFileError;
+#[cfg(feature = "fuzzing")]
+pub(crate) use policy_file::parse_policy;
 pub use policy_file::{PolicyFileError, load_policy};
 pub use span::{InvalidSpan, Span};
 

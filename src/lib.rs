@@ -29,6 +29,9 @@ pub mod config;
 pub mod domain;
 #[cfg(feature = "server")]
 pub mod engine;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "server")]
 pub mod grpc;
 pub mod proto;

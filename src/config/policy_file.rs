@@ -38,9 +38,12 @@ pub enum PolicyFileError {
 pub fn load_policy(path: &Path) -> Result<Policy, PolicyFileError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| PolicyFileError::Unreadable { path: path.to_owned(), source })?;
-    let file: PolicyFile = toml::from_str(&text)
-        .map_err(|source| PolicyFileError::Invalid { path: path.to_owned(), source: Box::new(source) })?;
-    Ok(file.into_policy())
+    parse_policy(&text).map_err(|source| PolicyFileError::Invalid { path: path.to_owned(), source: Box::new(source) })
+}
+
+/// Reads the text of a policy file.
+pub(crate) fn parse_policy(text: &str) -> Result<Policy, toml::de::Error> {
+    toml::from_str(text).map(PolicyFile::into_policy)
 }
 
 /// The file as it is written. Every key may be left out.

@@ -13,7 +13,7 @@ use crate::repository::{DisputeQuery, Log, ReadClass, Row, Side, Sort};
 const PAGE_BYTES: usize = 2 * 1024 * 1024;
 
 /// What a request for disputes looks for, and how many are wanted.
-fn query(caller: &Caller, request: &v1::ListDisputesRequest) -> Result<(DisputeQuery, usize), Failure> {
+pub(super) fn query(caller: &Caller, request: &v1::ListDisputesRequest) -> Result<(DisputeQuery, usize), Failure> {
     let mut violations = Violations::default();
     let order = if request.order_id.is_empty() {
         Some(None)
@@ -114,7 +114,7 @@ pub(super) async fn disputes(
 }
 
 /// What the pages of a list leave to the next one.
-struct Pages {
+pub(super) struct Pages {
     /// Where the log was at the moment of the first page: whatever it does not show comes after that.
     first: Position,
     /// Where it was at the moment of the last one.
@@ -127,7 +127,7 @@ impl Pages {
         [first.seq.cast_unsigned(), first.check, last.seq.cast_unsigned(), last.check].map(u64::to_be_bytes).concat()
     }
 
-    fn decode(memo: &[u8]) -> Option<Self> {
+    pub(super) fn decode(memo: &[u8]) -> Option<Self> {
         let (words, []) = memo.as_chunks::<8>() else { return None };
         let [first, first_check, last, last_check] = words.as_array().copied()?.map(u64::from_be_bytes);
         let place = |seq: u64, check| Position { seq: seq.cast_signed(), check };

@@ -15,6 +15,8 @@ mod codes;
 mod disputes;
 mod draining;
 pub mod encoded;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod http;
 mod lists;
 mod metered;

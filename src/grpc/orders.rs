@@ -49,29 +49,11 @@ impl OrderHandlers {
     }
 
     async fn list(&self, caller: Caller, request: v1::ListOrdersRequest) -> Result<v1::ListOrdersResponse, Failure> {
-        let mut violations = Violations::default();
-        let party = violations.optional_user_id("party_id", &request.party_id);
-        let role = violations.optional_value("role", request.role, v1::PartyRole::known);
-        if caller.scope.is_some() && request.role != 0 && request.party_id.is_empty() {
-            violations.add("role", "needs a party_id");
-        }
-        let statuses = violations
-            .list("statuses", &request.statuses, |v, field, status| v.value(field, *status, v1::OrderStatus::known));
-        let size = violations.page_size(request.page_size);
-        let fields = || Some((party?, role?, size?));
-        let (party, role, size) = violations.finish(fields())?;
+        let (mut query, size) = query(&caller, &request)?;
         let filter = v1::ListOrdersRequest { page_size: 0, page_token: String::new(), ..request.clone() };
         let binding = Binding::new("orders", &filter);
         let page = binding.page(self.shared.feed.log_id(), &request.page_token, |id| Some(OrderId::stored(id)))?;
-        let query = OrderQuery {
-            visible_to: caller.scope.is_none().then(|| caller.user.clone()),
-            party,
-            role,
-            statuses: statuses.into_iter().collect(),
-            has_open_dispute: request.has_open_dispute,
-            after: page.map(|page| page.after),
-            limit: size.saturating_add(1) as u64,
-        };
+        query.after = page.map(|page| page.after);
         let mut orders = self.shared.repository.reader(ReadClass::List, &caller).await?.orders(&query).await?;
         let more = orders.len() > size;
         orders.truncate(size);
@@ -83,6 +65,31 @@ impl OrderHandlers {
             next_page_token: next_page_token.unwrap_or_default(),
         })
     }
+}
+
+/// What a request for orders looks for, and how many are wanted.
+pub(super) fn query(caller: &Caller, request: &v1::ListOrdersRequest) -> Result<(OrderQuery, usize), Failure> {
+    let mut violations = Violations::default();
+    let party = violations.optional_user_id("party_id", &request.party_id);
+    let role = violations.optional_value("role", request.role, v1::PartyRole::known);
+    if caller.scope.is_some() && request.role != 0 && request.party_id.is_empty() {
+        violations.add("role", "needs a party_id");
+    }
+    let statuses = violations
+        .list("statuses", &request.statuses, |v, field, status| v.value(field, *status, v1::OrderStatus::known));
+    let size = violations.page_size(request.page_size);
+    let fields = || Some((party?, role?, size?));
+    let (party, role, size) = violations.finish(fields())?;
+    let query = OrderQuery {
+        visible_to: caller.scope.is_none().then(|| caller.user.clone()),
+        party,
+        role,
+        statuses: statuses.into_iter().collect(),
+        has_open_dispute: request.has_open_dispute,
+        after: None,
+        limit: size.saturating_add(1) as u64,
+    };
+    Ok((query, size))
 }
 
 /// How a seller stands: for that seller, and for whoever has a scope.

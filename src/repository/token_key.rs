@@ -22,7 +22,7 @@ pub struct TokenKey([u8; 32]);
 
 impl TokenKey {
     /// The key with these bytes.
-    pub fn new(bytes: [u8; 32]) -> Self {
+    pub const fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
