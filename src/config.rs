@@ -4,6 +4,7 @@ mod connections;
 mod database_url;
 mod environment;
 mod policy_file;
+mod rates;
 mod span;
 
 use std::ffi::OsString;
@@ -19,6 +20,7 @@ pub use database_url::UrlFileError;
 #[cfg(feature = "fuzzing")]
 pub(crate) use policy_file::parse_policy;
 pub use policy_file::{PolicyFileError, load_policy};
+pub use rates::RateFlags;
 pub use span::{InvalidSpan, Span};
 
 /// The fewest connections to PostgreSQL with which the service works, and the most that make sense.
@@ -109,10 +111,10 @@ pub struct Config {
         action = clap::ArgAction::Set
     )]
     pub notify: bool,
-    /// How many streams of events this process serves at once.
+    /// How many streams of events this process serves at once, a quarter of them kept for callers who have few.
     #[arg(long, global = true, env = "DISPUTES_MAX_STREAMS", value_name = "COUNT", default_value = "20000")]
     pub max_streams: NonZeroUsize,
-    /// How many of them one caller can have.
+    /// How many of them one caller can have, and no more than are free; ten ids to filter by count as one.
     #[arg(long, global = true, env = "DISPUTES_MAX_STREAMS_PER_CALLER", value_name = "COUNT", default_value = "2000")]
     pub max_streams_per_caller: NonZeroUsize,
     /// After how long, half more or less, a stream ends and its client comes back, perhaps to another replica; 0s for never.
@@ -140,6 +142,9 @@ pub struct Config {
     /// What bounds connections.
     #[command(flatten)]
     pub connections: ConnectionFlags,
+    /// How often somebody may ask.
+    #[command(flatten)]
+    pub rates: RateFlags,
     /// How log lines are written; `RUST_LOG` filters them.
     #[arg(long, global = true, env = "DISPUTES_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,

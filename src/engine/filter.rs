@@ -36,6 +36,11 @@ impl EventFilter {
         }
     }
 
+    /// How many ids it asks for: what its memory grows with.
+    pub fn ids(&self) -> usize {
+        self.orders.len().saturating_add(self.disputes.len())
+    }
+
     /// Whether the subscriber gets this event.
     pub fn lets_through(&self, event: &LoggedEvent) -> bool {
         let parties = &event.parties;

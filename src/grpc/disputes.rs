@@ -32,6 +32,7 @@ impl DisputeHandlers {
     /// Has a command done. Answers the dispute as the caller may see it.
     async fn command(&self, caller: Caller, command: OnceCommand) -> Result<Option<v1::Dispute>, Status> {
         let (command, once) = command;
+        self.shared.rates.admit_texts(&caller, command.text_bytes())?;
         let amount = requests::field_of_the_amount(&command);
         let done = self.shared.committer.dispute(caller.clone(), command, once, transport::trace()).await;
         let view = done.map_err(|error| Failure::from(error).of_amount(amount))?;

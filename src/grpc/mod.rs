@@ -23,6 +23,7 @@ mod metered;
 mod orders;
 mod pages;
 mod quota;
+mod rates;
 mod reflection;
 mod requests;
 mod responses;
@@ -50,6 +51,7 @@ pub use answers::{Answer, AnswerBudget, Answers, Untaken};
 pub use disputes::DisputeHandlers;
 pub use orders::OrderHandlers;
 pub use quota::Quota;
+pub use rates::{PeerAddress, RateBounds, Rates};
 pub use reflection::{Described, reflection_v1, reflection_v1alpha};
 pub use responses::encode_event;
 pub use translations::Translations;
@@ -72,6 +74,8 @@ pub struct Shared {
     pub translations: Translations,
     /// How many streams there can be.
     pub quota: Arc<Quota>,
+    /// How often somebody may ask.
+    pub rates: Arc<Rates>,
     /// After how long about a stream ends; zero for never.
     pub max_stream_age: Duration,
     /// Cancelled when the service shuts down: streams end.

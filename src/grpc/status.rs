@@ -129,6 +129,21 @@ impl Failure {
         Self::new(Code::Unimplemented, ErrorReason::MethodUnknown, "there is no such method on this server")
     }
 
+    /// Whether it is the credential, or the lack of one, that is wrong.
+    pub(super) fn is_of_the_credential(&self) -> bool {
+        self.code == Code::Unauthenticated
+    }
+
+    /// `what` is too much; a token is there again after `wait`.
+    pub(super) fn rate_limited(what: &str, wait: Duration) -> Self {
+        // Rounded up: whoever comes then finds it.
+        let millis = wait.as_micros().div_ceil(1_000);
+        let wait = Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX));
+        let message = format!("{what}; this one was not done, the next may be made in {wait:?}");
+        let failure = Self::new(Code::ResourceExhausted, ErrorReason::RateLimited, message);
+        Self { retry_after: Some(wait), ..failure }
+    }
+
     /// The status says in a header, as gRPC wants it, what it says in its metadata.
     pub(super) fn encoding_not_supported() -> Self {
         let message = "the request is compressed in a way that this server does not read";

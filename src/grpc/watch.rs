@@ -61,7 +61,7 @@ pub(super) async fn watch(
     if shared.drain.is_cancelled() {
         return Err(Failure::draining());
     }
-    let place = shared.quota.take(caller).ok_or_else(Failure::too_many_subscriptions)?;
+    let place = shared.quota.take(caller, filter.ids()).ok_or_else(Failure::too_many_subscriptions)?;
     // Also of a snapshot that begins again: what happened since to what it has shown is no longer kept.
     let subscription = shared.feed.subscribe(&reader, start, filter.clone()).await?;
     drop(reader);

@@ -23,7 +23,7 @@ use super::frames::{HEAD_BYTES, PREFACE};
 use super::registry::{ConnectionBounds, Place, Registry};
 use super::socket::Socket;
 use crate::clock::pause;
-use crate::grpc::AnswerBudget;
+use crate::grpc::{AnswerBudget, PeerAddress};
 
 /// What every client begins with: the preface, and the head of a SETTINGS frame.
 const OPENING_BYTES: usize = PREFACE.len() + HEAD_BYTES;
@@ -147,7 +147,8 @@ where
             return tracing::debug!(%error, "a connection failed");
         }
         let calls = place.calls();
-        let service = Counted::new(self.service.clone(), calls.clone(), self.answers.connection());
+        let peer = socket.peer_addr().ok().map(|peer| PeerAddress(peer.ip()));
+        let service = Counted::new(self.service.clone(), calls.clone(), self.answers.connection(), peer);
         // A client that takes nothing is given as long as one that does not reply to a ping.
         let socket = Socket::new(socket, begun, Conduct::new(error_resets), keepalive.saturating_mul(2));
         let mut connection = pin!(self.http2(calls.clone()).serve_connection(TokioIo::new(socket), service));

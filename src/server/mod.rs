@@ -33,7 +33,7 @@ use crate::domain::Policy;
 use crate::engine::{
     Committer, Deadlines, Feed, Health, compare_with_log, forget_events, forget_requests, keep_in_touch,
 };
-use crate::grpc::{self, Described, Quota, RpcBounds, RpcLayer, Shared, Translations};
+use crate::grpc::{self, Described, Quota, RateBounds, Rates, RpcBounds, RpcLayer, Shared, Translations};
 use crate::repository::{self, BackupError, Bell, ConnectError, Repository, SchemaError, StorageError, corrupt_rows};
 use crate::stderr;
 
@@ -218,6 +218,11 @@ async fn serve(
     health::report(&reporter, serves).await;
     let reporting = tokio::spawn(health::keep_true(reporter.clone(), is_serving));
     let described = Described::new()?;
+    let rates = Arc::new(Rates::new(RateBounds {
+        commands: config.rates.max_commands_per_second,
+        reads: config.rates.max_reads_per_second,
+        failed_logins: config.rates.max_failed_logins_per_second,
+    }));
     let shared = Arc::new(Shared {
         committer: committer.clone(),
         repository,
@@ -226,6 +231,7 @@ async fn serve(
         policy,
         translations,
         quota: Arc::new(Quota::new(config.max_streams.get(), config.max_streams_per_caller.get())),
+        rates: rates.clone(),
         max_stream_age: config.max_stream_age.0,
         drain: drain.clone(),
     });
@@ -249,7 +255,7 @@ async fn serve(
         header_bytes: grpc::HEADER_BYTES_READ,
     };
     let judged_by = RpcBounds { header_bytes: config.max_header_bytes };
-    let service = RpcLayer::new(auth, judged_by, drain.clone()).layer(routes);
+    let service = RpcLayer::new(auth, judged_by, rates, drain.clone()).layer(routes);
     warn_of_few_descriptors(config);
     let mut connections = pin!(connections::serve(listener, service, bounds, drain.clone()));
     // Plainly, whatever the log settings: scripts wait for it.

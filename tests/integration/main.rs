@@ -49,6 +49,7 @@ mod pasts;
 mod policy;
 mod poolers;
 mod process;
+mod rates;
 mod readers;
 mod refusals;
 mod replay;

@@ -23,6 +23,7 @@ use self::response::{handled, shown};
 use super::answers;
 use super::draining::Arriving;
 use super::http::{header_list_size, refuse_encoding, refuse_plain};
+use super::rates::Rates;
 use super::rpcs::{self, Rpc};
 use super::status::Failure;
 use crate::config::AuthMode;
@@ -58,14 +59,16 @@ pub struct RpcLayer(Arc<Rules>);
 struct Rules {
     auth: AuthMode,
     header_bytes: usize,
+    rates: Arc<Rates>,
     drain: CancellationToken,
 }
 
 impl RpcLayer {
     /// A layer that recognises callers in this way, until `drain` is cancelled.
-    pub fn new(auth: AuthMode, bounds: RpcBounds, drain: CancellationToken) -> Self {
+    pub fn new(auth: AuthMode, bounds: RpcBounds, rates: Arc<Rates>, drain: CancellationToken) -> Self {
         let header_bytes = if bounds.header_bytes == 0 { HEADER_BYTES_READ } else { bounds.header_bytes };
-        Self(Arc::new(Rules { auth, header_bytes: usize::try_from(header_bytes).unwrap_or(usize::MAX), drain }))
+        let header_bytes = usize::try_from(header_bytes).unwrap_or(usize::MAX);
+        Self(Arc::new(Rules { auth, header_bytes, rates, drain }))
     }
 }
 
@@ -139,8 +142,12 @@ impl Rules {
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     {
         // Who asks, and whether it may: from the headers alone, before the first byte of the message.
-        if let Some(caller) = identity::recognise(self.auth, rpc, request.headers())? {
+        let caller = identity::recognise(self.auth, rpc, request.headers());
+        let caller = caller.map_err(|failure| self.rates.refuse_login(request.extensions().get().copied(), failure))?;
+        if let Some(caller) = caller {
             tracing::Span::current().record("user", caller.user.as_str());
+            // How often it asks.
+            self.rates.admit(&caller, rpc)?;
             request.extensions_mut().insert(caller);
         }
         let deadline = Deadline::of(request.headers())?;
