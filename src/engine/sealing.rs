@@ -1,8 +1,8 @@
 //! Sealing: what a client keeps for us is for nobody else to read, make or change.
 //!
 //! AES-256-GCM-SIV (RFC 8452), with the key that is kept beside the log's id. There is no nonce: the same place of the
-//! log is always the same text, on every replica, so that clients can compare tokens and every page of a list tells the
-//! same one. For that this cipher is made: of two texts it tells whether they say the same, and nothing else.
+//! log is always the same text, on every replica, so that clients can compare tokens and every page of a list shows the
+//! same one. This cipher allows that: two texts reveal whether they are equal, and nothing else.
 
 use aes_gcm_siv::aead::inout::InOutBuf;
 use aes_gcm_siv::{AeadInOut as _, Aes256GcmSiv, KeyInit as _, Nonce, Tag};
