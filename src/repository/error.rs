@@ -91,10 +91,10 @@ pub(super) fn is_denied(error: &DbErr) -> bool {
 pub(super) fn of_sqlx(error: &SqlxError) -> StorageError {
     match error {
         SqlxError::Database(error) => of_database(error.as_ref()),
+        SqlxError::PoolTimedOut => StorageError::Busy,
         SqlxError::Io(_)
         | SqlxError::Tls(_)
         | SqlxError::Protocol(_)
-        | SqlxError::PoolTimedOut
         | SqlxError::PoolClosed
         | SqlxError::WorkerCrashed => StorageError::Unavailable(error.to_string()),
         _ => StorageError::Failed(error.to_string()),
@@ -165,6 +165,8 @@ fn of_sqlite(code: i32, what: String) -> StorageError {
     match code & 0xff {
         // BUSY, LOCKED: by another process, for longer than we wait.
         5 | 6 => StorageError::TimedOut,
+        // INTERRUPT: by the time limit of reads.
+        9 => StorageError::TimedOut,
         8 => StorageError::Unavailable(format!("the file cannot be written, {what}")),
         10 => StorageError::Unavailable(format!("the disk reports an error, {what}")),
         13 => StorageError::Unavailable(format!("the disk is full, {what}")),
@@ -237,6 +239,7 @@ mod tests {
         let sqlite = [
             (5, StorageError::TimedOut),
             (6, StorageError::TimedOut),
+            (9, StorageError::TimedOut),
             (busy_recovery, StorageError::TimedOut),
             (8, said("the file cannot be written")),
             (io_fsync, said("the disk reports an error")),

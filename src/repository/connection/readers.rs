@@ -44,11 +44,12 @@ impl ReaderShares {
         u32::try_from(sum).unwrap_or(u32::MAX)
     }
 
-    /// Shares so many connections out, three or more: most are for single reads, which everybody needs, and which go
-    /// through the most round trips.
+    /// Shares so many connections out, three or more. A list has many round trips: one caller who asks for fifty needs
+    /// more than one connection, so that the last one of them does not wait for too long.
     fn of(connections: usize) -> Self {
-        let slow = (connections / 5).max(1);
-        Self { singles: connections.saturating_sub(slow.saturating_mul(2)), lists: slow, streams: slow }
+        let streams = (connections / 5).max(1);
+        let lists = (connections.saturating_mul(2) / 5).max(1);
+        Self { singles: connections.saturating_sub(streams).saturating_sub(lists), lists, streams }
     }
 }
 
@@ -132,7 +133,7 @@ mod tests {
             assert_eq!(singles + lists + streams, connections);
             assert!(lists >= 1 && streams >= 1 && singles >= lists.max(streams), "{connections}");
         }
-        assert_eq!(ReaderShares::of(10), ReaderShares { singles: 6, lists: 2, streams: 2 });
+        assert_eq!(ReaderShares::of(10), ReaderShares { singles: 4, lists: 4, streams: 2 });
     }
 
     #[test]
@@ -141,7 +142,7 @@ mod tests {
         // How many of each class can read at once, of many callers, while nobody else does; and whether single reads can
         // while all lists and streams do that can.
         for (connections, most, goes_on) in
-            [(1, [1, 1, 1], false), (2, [1, 1, 1], true), (3, [1, 1, 1], true), (10, [6, 2, 2], true)]
+            [(1, [1, 1, 1], false), (2, [1, 1, 1], true), (3, [1, 1, 1], true), (10, [4, 4, 2], true)]
         {
             let read = |permits: &ReaderPermits, class| {
                 let readers = (0..20).map(|number| caller(&format!("c{number}")));
@@ -158,7 +159,7 @@ mod tests {
 
     #[test]
     fn with_a_scope_a_caller_is_another_one() {
-        let permits = ReaderPermits::for_connections(10, None);
+        let permits = ReaderPermits::for_connections(5, None);
         let read = |caller: &Caller| permits.acquire(ReadClass::List, caller).now_or_never().map(Result::unwrap);
         let ann = caller("ann");
         let support = Caller { scope: Some(crate::domain::Scope::Support), ..ann.clone() };

@@ -14,14 +14,15 @@ use sea_orm::{ConnectOptions, Database, sqlx};
 
 use super::readers::{ReaderPermits, ReaderShares};
 use super::{ConnectError, Pool, STATEMENTS, common};
+use crate::clock::real_now;
 use crate::repository::Repository;
 use crate::repository::files::{DatabaseFiles, FileError};
 
 /// Before this version SQLite could lose commits that it had acknowledged.
 const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
 
-/// How many connections there are for the callers' reads: each is a thread. With two for lists one caller uses one, and
-/// with ten thousand orders behind each of them the other threads still find time on two cores …
+/// How many connections there are for the callers' reads: each is a thread, and the lists of one caller keep one of them
+/// busy, so that two cores are enough for everybody else …
 const READERS: ReaderShares = ReaderShares { singles: 4, lists: 2, streams: 2 };
 /// … and how many the feed and the deadlines share.
 const BACKGROUND: u32 = 1;
@@ -29,8 +30,17 @@ const BACKGROUND: u32 = 1;
 /// How long another process may keep SQLite's write lock before we give up on ours.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How much of the database a SQLite connection keeps in memory at the most. Commands touch indexes all over.
-const SQLITE_CACHE_KIB: u32 = 32 * 1024;
+/// How much of the database the writer keeps in memory at the most. Commands touch indexes all over.
+const WRITER_CACHE_KIB: u32 = 32 * 1024;
+/// … and each of the readers, which forget it with every commit.
+const READER_CACHE_KIB: u32 = 4 * 1024;
+
+/// How long a read may keep a connection, once it has taken some steps: longer than any page of a list with an index
+/// behind it takes. SQLite itself has no such limit, and goes on when nobody waits any more.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// After how many steps of SQLite's machine it looks at the time: well under a millisecond.
+const STEPS: i32 = 10_000;
 
 /// After how many pages SQLite moves its log into the database. A page that several batches change is moved
 /// once for all of them.
@@ -49,9 +59,9 @@ pub(super) async fn open(url: &str, read_wait: Option<Duration>) -> Result<Repos
     require_recent(&mut first, &path).await?;
     // Another process may have the database for itself.
     first.execute("BEGIN IMMEDIATE; ROLLBACK").await.map_err(|error| not_opened(&path, &error))?;
-    let writer = Database::connect(pool(url, &files, 1, false)).await?;
-    let readers = Database::connect(pool(url, &files, READERS.sum(), true)).await?;
-    let background = Database::connect(pool(url, &files, BACKGROUND, true)).await?;
+    let writer = Database::connect(pool(url, &files, 1, None)).await?;
+    let readers = Database::connect(pool(url, &files, READERS.sum(), Some(READ_TIMEOUT))).await?;
+    let background = Database::connect(pool(url, &files, BACKGROUND, Some(READ_TIMEOUT))).await?;
     first.close().await.map_err(|error| not_opened(&path, &error))?;
     let [writer, readers, background] = [writer, readers, background].map(Pool::of_file);
     let permits = ReaderPermits::with_shares(READERS, read_wait);
@@ -95,34 +105,57 @@ fn parameters(url: &str) -> impl Iterator<Item = &str> {
     url.split_once('?').map_or("", |(_, parameters)| parameters).split('&')
 }
 
-fn pool(url: &str, files: &Arc<DatabaseFiles>, connections: u32, only_reads: bool) -> ConnectOptions {
+/// With a time limit for reads the connections do nothing else.
+fn pool(url: &str, files: &Arc<DatabaseFiles>, connections: u32, read_timeout: Option<Duration>) -> ConnectOptions {
     let mut options = common(url, connections);
     // All at once: what is opened later is opened at a path where another file can be by then.
     options.min_connections(connections);
     let files = files.clone();
     options.map_sqlx_sqlite_pool_opts(move |pool| {
         let files = files.clone();
-        pool.after_release(|connection, _| Box::pin(has_ended(connection))).after_connect(move |_, _| {
+        let opened = pool.after_connect(move |connection, _| {
             // It opened what is at the path now. If that is another file than the others have open, it reads nothing.
             let is_the_same = files.require().map_err(|error| sqlx::Error::Io(io::Error::other(error.to_string())));
-            Box::pin(async move { is_the_same })
+            Box::pin(async move {
+                is_the_same?;
+                limit_next_read(connection, read_timeout).await
+            })
+        });
+        opened.after_release(move |connection, _| {
+            Box::pin(async move {
+                let has_ended = has_ended(connection).await?;
+                limit_next_read(connection, read_timeout).await?;
+                Ok(has_ended)
+            })
         })
     });
+    let only_reads = read_timeout.is_some();
     // The file is there by now. If it is gone, it is not made again.
     options.map_sqlx_sqlite_opts(move |options| with_settings(options.create_if_missing(false), only_reads));
     options
 }
 
 fn with_settings(options: SqliteConnectOptions, only_reads: bool) -> SqliteConnectOptions {
+    let cache_kib = if only_reads { READER_CACHE_KIB } else { WRITER_CACHE_KIB };
     let options = options
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
         .statement_cache_capacity(STATEMENTS)
-        .pragma("cache_size", format!("-{SQLITE_CACHE_KIB}"))
+        .pragma("cache_size", format!("-{cache_kib}"))
         .pragma("wal_autocheckpoint", WAL_PAGES.to_string());
     if only_reads { options.pragma("query_only", "ON") } else { options }
+}
+
+/// Lets SQLite itself end what the next user of a connection reads, if that takes too long: from the first look at the
+/// time on.
+async fn limit_next_read(connection: &mut SqliteConnection, limit: Option<Duration>) -> Result<(), sqlx::Error> {
+    let Some(limit) = limit else { return Ok(()) };
+    let mut began = None;
+    let goes_on = move || began.get_or_insert_with(real_now).elapsed() < limit;
+    connection.lock_handle().await?.set_progress_handler(STEPS, goes_on);
+    Ok(())
 }
 
 /// Whether nothing of a transaction is left on a connection that goes back to its pool; if not, it is closed.
@@ -165,4 +198,32 @@ fn not_opened(path: &Path, error: &sqlx::Error) -> ConnectError {
         _ => format!("cannot be opened: {error}"),
     };
     FileError::new(path, problem).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::{ConnectionTrait as _, Statement};
+
+    use super::*;
+    use crate::repository::StorageError;
+
+    #[tokio::test]
+    async fn a_read_that_takes_too_long_is_ended_and_its_connection_is_as_good_as_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}?mode=rwc", folder.path().join("disputes.db").display());
+        options_of(&url).unwrap().connect().await.unwrap().close().await.unwrap();
+        let files = Arc::new(DatabaseFiles::find(&folder.path().join("disputes.db"), false).unwrap());
+        let connections = Database::connect(pool(&url, &files, 1, Some(Duration::from_millis(20)))).await.unwrap();
+        let read = async |sql: &str| {
+            let row = connections.query_one_raw(Statement::from_string(connections.get_database_backend(), sql)).await;
+            row.map_err(StorageError::from)?.unwrap().try_get_by_index::<i64>(0).map_err(StorageError::from)
+        };
+        let counted =
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 10000) SELECT count(*) FROM n";
+        let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+        for _ in 0..3 {
+            assert_eq!(read(endless).await, Err(StorageError::TimedOut));
+            assert_eq!(read(counted).await, Ok(10_000));
+        }
+    }
 }
