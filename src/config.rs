@@ -5,6 +5,7 @@ mod database_url;
 mod environment;
 mod policy_file;
 mod rates;
+mod requests;
 mod span;
 
 use std::ffi::OsString;
@@ -21,6 +22,7 @@ pub use database_url::UrlFileError;
 pub(crate) use policy_file::parse_policy;
 pub use policy_file::{PolicyFileError, load_policy};
 pub use rates::RateFlags;
+pub use requests::RequestFlags;
 pub use span::{InvalidSpan, Span};
 
 /// The fewest connections to PostgreSQL with which the service works, and the most that make sense.
@@ -145,6 +147,9 @@ pub struct Config {
     /// How often somebody may ask.
     #[command(flatten)]
     pub rates: RateFlags,
+    /// What bounds the messages of requests.
+    #[command(flatten)]
+    pub requests: RequestFlags,
     /// How log lines are written; `RUST_LOG` filters them.
     #[arg(long, global = true, env = "DISPUTES_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,

@@ -1,13 +1,16 @@
 //! What is judged of a request before it is one of gRPC: whether it is gRPC at all, and how long its headers are.
 
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use tonic::body::Body;
 
 use super::status::Failure;
 
 /// HTTP/2 counts so much for each header, beside its name and its value (RFC 9113, section 6.5.2).
 const HEADER_OVERHEAD: usize = 32;
+
+/// How the client can read responses.
+const ACCEPT_ENCODING: &str = "grpc-accept-encoding";
 
 /// The answer to a request that is not gRPC; `None` if it is.
 pub(super) fn refuse_plain<B>(request: &Request<B>) -> Option<Response<Body>> {
@@ -39,6 +42,25 @@ pub(super) fn refuse_encoding(headers: &HeaderMap) -> Result<(), Failure> {
         Some(encoding) if encoding != "identity" => Err(Failure::encoding_not_supported()),
         Some(_) | None => Ok(()),
     }
+}
+
+/// Headers that are longer than this are not kept while a message is waited for.
+const KEPT_HEADER_BYTES: usize = 1024;
+
+/// What a call may have to wait for must not keep long headers, nor, as a part of them would, the socket's buffer that
+/// they came in. What is needed of them was read: what is left is what the transport reads itself.
+pub(super) fn forget_headers(request: &mut Request<Body>, path: &'static str) {
+    if header_list_size(request) <= KEPT_HEADER_BYTES {
+        return;
+    }
+    let mut kept = HeaderMap::new();
+    kept.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    let accepted = request.headers().get(ACCEPT_ENCODING).filter(|value| value.len() < KEPT_HEADER_BYTES);
+    if let Some(Ok(copy)) = accepted.map(|value| HeaderValue::from_bytes(value.as_bytes())) {
+        kept.insert(ACCEPT_ENCODING, copy);
+    }
+    *request.headers_mut() = kept;
+    *request.uri_mut() = Uri::from_static(path);
 }
 
 /// The size of the request's header list in bytes, as HTTP/2 counts it: with what became of the URI and the method.

@@ -150,6 +150,21 @@ impl Failure {
         Self::new(Code::Unimplemented, ErrorReason::EncodingNotSupported, message).with("supported", READ_ENCODINGS)
     }
 
+    pub(super) fn message_malformed() -> Self {
+        let message = "the message is not framed as gRPC says, or is not a valid protobuf encoding of the request";
+        Self::new(Code::InvalidArgument, ErrorReason::MessageMalformed, message)
+    }
+
+    pub(super) fn message_too_large(max: usize) -> Self {
+        let message = format!("the message is larger than the {max} bytes that this RPC takes");
+        Self::new(Code::ResourceExhausted, ErrorReason::MessageTooLarge, message)
+    }
+
+    pub(super) fn request_late() -> Self {
+        let message = "the request was not complete in time";
+        Self::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message)
+    }
+
     pub(super) fn deadline_exceeded() -> Self {
         Self::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, "the client's deadline passed")
     }
@@ -192,14 +207,21 @@ impl Failure {
         Self::new(Code::ResourceExhausted, ErrorReason::Overloaded, message).with_retry()
     }
 
+    /// Why a request ends before it is complete.
+    pub(super) fn of_body(status: &Status) -> Self {
+        Self::of_transport(status).unwrap_or_else(Self::message_malformed)
+    }
+
+    /// The first of the fields that are not as they must be.
+    #[cfg(test)]
+    pub(super) fn first_field(&self) -> Option<String> {
+        self.violations.first().map(|violation| violation.field.clone())
+    }
+
     /// What the transport says of a request that no handler has seen; `None` for what is none of its errors.
     pub(super) fn of_transport(status: &Status) -> Option<Self> {
         match status.code() {
-            Code::Internal | Code::InvalidArgument => {
-                let message =
-                    "the message is not framed as gRPC says, or is not a valid protobuf encoding of the request";
-                Some(Self::new(Code::InvalidArgument, ErrorReason::MessageMalformed, message))
-            }
+            Code::Internal | Code::InvalidArgument => Some(Self::message_malformed()),
             Code::OutOfRange | Code::ResourceExhausted => {
                 let message = "the message is larger than this server takes";
                 Some(Self::new(Code::ResourceExhausted, ErrorReason::MessageTooLarge, message))

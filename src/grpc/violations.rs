@@ -14,7 +14,7 @@ use crate::domain::{Currency, DisputeId, Money, OrderId, Timestamp, UserId, text
 use crate::proto::Money as ProtoMoney;
 
 /// How many values one list of a filter can have.
-const FILTER_VALUES: usize = 100;
+pub(super) const FILTER_VALUES: usize = 100;
 
 /// What is wrong with a request so far. Each reader notes what is wrong with its field and answers `None`.
 #[derive(Default)]

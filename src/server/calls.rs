@@ -23,7 +23,7 @@ use tonic::body::Body;
 use tower::Service;
 
 use crate::clock::{RealInstant, pause, real_now};
-use crate::grpc::{Answer, Answers, PeerAddress, Untaken};
+use crate::grpc::{Answer, Answers, ConnectionId, PeerAddress, Untaken};
 
 /// The longest piece of a response that the transport is given at once.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -98,19 +98,20 @@ impl Drop for Call {
     }
 }
 
-/// A service that counts the calls of one connection.
+/// A service that counts the calls of one connection, and tells each on which it is.
 #[derive(Clone, Debug)]
 pub(super) struct Counted<S> {
     service: S,
     calls: Calls,
     answers: Answers,
+    connection: ConnectionId,
     peer: Option<PeerAddress>,
 }
 
 impl<S> Counted<S> {
     /// The calls on a connection that comes from this address, as far as that is known.
     pub(super) fn new(service: S, calls: Calls, answers: Answers, peer: Option<PeerAddress>) -> Self {
-        Self { service, calls, answers, peer }
+        Self { service, calls, answers, connection: ConnectionId::mint(), peer }
     }
 }
 
@@ -127,6 +128,7 @@ where
         let answer = self.answers.next();
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(answer.clone());
+        request.extensions_mut().insert(self.connection);
         self.peer.map(|peer| request.extensions_mut().insert(peer));
         let begin = Box::new((self.service.clone(), request));
         CountedCall { stage: Stage::Ready(Some(begin)), call: self.calls.begin(answer) }

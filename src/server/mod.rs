@@ -254,8 +254,7 @@ async fn serve(
         calls: u32::try_from(calls).unwrap_or(u32::MAX),
         header_bytes: grpc::HEADER_BYTES_READ,
     };
-    let judged_by = RpcBounds { header_bytes: config.max_header_bytes };
-    let service = RpcLayer::new(auth, judged_by, rates, drain.clone()).layer(routes);
+    let service = RpcLayer::new(auth, rpc_bounds(config), rates, drain.clone()).layer(routes);
     warn_of_few_descriptors(config);
     let mut connections = pin!(connections::serve(listener, service, bounds, drain.clone()));
     // Plainly, whatever the log settings: scripts wait for it.
@@ -295,4 +294,19 @@ async fn prepare(repository: Arc<Repository>) -> Result<(Option<Bell>, Arc<Feed>
     repository.migrate().await?;
     let bell = repository.bell();
     Ok((bell, Arc::new(Feed::new(repository).await?)))
+}
+
+/// What bounds every call, as the flags say.
+fn rpc_bounds(config: &Config) -> RpcBounds {
+    let requests = &config.requests;
+    RpcBounds {
+        header_bytes: config.max_header_bytes,
+        probe_bytes: requests.max_probe_bytes,
+        message_bytes: requests.max_message_bytes,
+        batch_bytes: requests.max_batch_bytes,
+        request_timeout: requests.request_timeout.0,
+        bytes_in_flight: requests.max_bytes_in_flight,
+        open_streams: requests.max_open_streams,
+        reflection_idle: requests.reflection_idle.0,
+    }
 }

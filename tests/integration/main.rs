@@ -11,6 +11,7 @@
 #![allow(unreachable_pub, missing_docs, reason = "modules of one test")]
 
 mod batches;
+mod bodies;
 mod catching_up;
 mod checker;
 #[cfg(feature = "client")]

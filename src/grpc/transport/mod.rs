@@ -1,30 +1,41 @@
 //! The order in which a call is judged. Each step costs more than the one before it, and nobody makes the service spend
 //! anything before it is known who asks: see `judge`.
 
+mod body;
 mod deadline;
+mod elements;
+mod frames;
+mod held;
 mod identity;
+mod questions;
 mod response;
+mod shares;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 use tracing::Instrument as _;
 use tracing::field::Empty;
 
+use self::body::Patience;
 pub(super) use self::deadline::Deadline;
-use self::response::{handled, shown};
+pub(super) use self::elements::{Bound, Field, Holds};
+pub use self::held::ConnectionId;
+use self::held::Held;
+use self::questions::Questions;
+use self::response::{handled, refused, shown};
+use self::shares::Shares;
 use super::answers;
-use super::draining::Arriving;
-use super::http::{header_list_size, refuse_encoding, refuse_plain};
+use super::http::{forget_headers, header_list_size, refuse_encoding, refuse_plain};
 use super::rates::Rates;
-use super::rpcs::{self, Rpc};
+use super::rpcs::{self, Rpc, Shape, Size};
 use super::status::Failure;
 use crate::config::AuthMode;
 use crate::domain::Caller;
@@ -43,11 +54,35 @@ pub(super) fn trace() -> Option<TraceParent> {
     TRACE.try_with(Clone::clone).unwrap_or_default()
 }
 
+/// The largest message that the decoder takes.
+const MESSAGE_BYTES_READ: u32 = 4 * 1024 * 1024;
+
+/// No caller has more than this part of the bytes of requests in flight; all who need no identity count as one.
+const PART_OF_ONE: usize = 4;
+
+/// Reflection has this part of the streams without an identity: those who use it are few, and what it responds is large.
+const PART_OF_REFLECTION: usize = 8;
+
 /// What bounds every call.
 #[derive(Clone, Copy, Debug)]
 pub struct RpcBounds {
     /// The longest header list, in bytes as HTTP/2 counts them; 0 for whatever the transport reads.
     pub header_bytes: u32,
+    /// The largest message of health and reflection, in bytes; 0 for what the decoder takes.
+    pub probe_bytes: u32,
+    /// The largest message of all others but batches, in bytes; 0 for what the decoder takes.
+    pub message_bytes: u32,
+    /// The largest batch, in bytes; 0 for what the decoder takes.
+    pub batch_bytes: u32,
+    /// How long a request may take from its headers to its last byte; zero for ever.
+    pub request_timeout: Duration,
+    /// How many bytes of requests can be in flight, having to wait for the rest of their messages; 0 for any number.
+    pub bytes_in_flight: usize,
+    /// How many calls without an identity can wait for their messages, and how many can be streams, beside one on each
+    /// connection; 0 for any number.
+    pub open_streams: usize,
+    /// How long a stream of reflection may ask nothing before it ends; zero for ever.
+    pub reflection_idle: Duration,
 }
 
 /// Wraps the services: see the module.
@@ -58,18 +93,42 @@ pub struct RpcLayer(Arc<Rules>);
 #[derive(Debug)]
 struct Rules {
     auth: AuthMode,
-    header_bytes: usize,
+    bounds: RpcBounds,
     rates: Arc<Rates>,
     drain: CancellationToken,
+    /// The bytes of requests in flight, by caller.
+    in_flight: Arc<Shares<Option<Caller>>>,
+    /// The questions to health that are waited for, by connection.
+    waiting: Arc<Shares<ConnectionId>>,
+    /// The streams of health.
+    probes: Arc<Shares<ConnectionId>>,
+    /// The streams of reflection.
+    reflections: Arc<Shares<ConnectionId>>,
 }
 
 impl RpcLayer {
     /// A layer that recognises callers in this way, until `drain` is cancelled.
     pub fn new(auth: AuthMode, bounds: RpcBounds, rates: Arc<Rates>, drain: CancellationToken) -> Self {
-        let header_bytes = if bounds.header_bytes == 0 { HEADER_BYTES_READ } else { bounds.header_bytes };
-        let header_bytes = usize::try_from(header_bytes).unwrap_or(usize::MAX);
-        Self(Arc::new(Rules { auth, header_bytes, rates, drain }))
+        let RpcBounds { bytes_in_flight, open_streams, .. } = bounds;
+        // Each rounded up: no bound turns into none.
+        let reflections = open_streams.div_ceil(PART_OF_REFLECTION);
+        Self(Arc::new(Rules {
+            auth,
+            bounds,
+            rates,
+            drain,
+            in_flight: Shares::new(bytes_in_flight, bytes_in_flight.div_ceil(PART_OF_ONE), 0),
+            // A connection has as many of health as it leaves free, and one in any case: its balancer must get through.
+            waiting: Shares::new(open_streams, open_streams, 1),
+            probes: Shares::new(open_streams, open_streams, 1),
+            reflections: Shares::new(reflections, reflections, 0),
+        }))
     }
+}
+
+/// A bound in bytes; 0 is what is read in any case.
+fn bound(bytes: u32, read: u32) -> usize {
+    usize::try_from(if bytes == 0 { read } else { bytes }).unwrap_or(usize::MAX)
 }
 
 impl<S> Layer<S> for RpcLayer {
@@ -106,10 +165,7 @@ where
         }
         let rpc = match self.rules.known(&request) {
             Ok(rpc) => rpc,
-            Err(failure) => {
-                tracing::debug!(reason = failure.reason.as_str_name(), "refused by its headers");
-                return ready(Ok(Status::from(failure).into_http())).boxed();
-            }
+            Err(failure) => return ready(Ok(refused(failure))).boxed(),
         };
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone);
@@ -117,23 +173,28 @@ where
         // The path of an RPC that is known is ours: nothing that a caller made up gets into the log.
         let span =
             tracing::info_span!("rpc", method = rpc.path, user = Empty, trace_parent = Empty, asked_within = Empty);
-        async move {
-            let judged = rules.judge(rpc, inner, request).await;
-            let response = judged.unwrap_or_else(|failure| Status::from(failure).into_http());
-            Ok(shown(rpc, response, &rules.drain))
-        }
-        .instrument(span)
-        .boxed()
+        async move { Ok(rules.judge(rpc, inner, request).await.unwrap_or_else(refused)) }.instrument(span).boxed()
     }
 }
 
 impl Rules {
     /// The RPC that is called, if the headers can be read at all.
     fn known(&self, request: &Request<Body>) -> Result<&'static Rpc, Failure> {
-        if header_list_size(request) > self.header_bytes {
-            return Err(Failure::headers_too_large(self.header_bytes));
+        let bound = bound(self.bounds.header_bytes, HEADER_BYTES_READ);
+        if header_list_size(request) > bound {
+            return Err(Failure::headers_too_large(bound));
         }
         rpcs::find(request.uri().path()).ok_or_else(Failure::method_unknown)
+    }
+
+    /// The largest message that this RPC takes.
+    fn message_bytes(&self, rpc: &Rpc) -> usize {
+        let bytes = match rpc.size {
+            Size::Probe => self.bounds.probe_bytes,
+            Size::Single => self.bounds.message_bytes,
+            Size::Batch => self.bounds.batch_bytes,
+        };
+        bound(bytes, MESSAGE_BYTES_READ)
     }
 
     /// Judges a call, step by step.
@@ -144,30 +205,54 @@ impl Rules {
         // Who asks, and whether it may: from the headers alone, before the first byte of the message.
         let caller = identity::recognise(self.auth, rpc, request.headers());
         let caller = caller.map_err(|failure| self.rates.refuse_login(request.extensions().get().copied(), failure))?;
-        if let Some(caller) = caller {
+        if let Some(caller) = &caller {
             tracing::Span::current().record("user", caller.user.as_str());
             // How often it asks.
-            self.rates.admit(&caller, rpc)?;
-            request.extensions_mut().insert(caller);
+            self.rates.admit(caller, rpc)?;
         }
         let deadline = Deadline::of(request.headers())?;
         refuse_encoding(request.headers())?;
+        let trace = caller.as_ref().and_then(|caller| span_for(request.headers(), caller));
+        let connection = request.extensions().get().copied().unwrap_or_else(ConnectionId::mint);
+        forget_headers(&mut request, rpc.path);
+        // What handlers know of a call.
+        if let Some(caller) = &caller {
+            request.extensions_mut().insert(caller.clone());
+        }
         // Before it is read or judged: what could not be taken is not begun.
         answers::reserve(rpc, request.extensions(), deadline).await?;
-        let trace = span_for(&request);
+        // The message: in time, within its size, and counted while it has to be waited for. A stream without an identity
+        // has its place for as long as it lasts.
+        let stream = self.stream(rpc, connection)?;
+        let (head, body) = request.into_parts();
+        let limit = self.message_bytes(rpc);
+        let body = match rpc.shape {
+            Shape::Unary | Shape::ServerStreaming => {
+                let held = Held::new(self, rpc, caller, connection);
+                let patience = Patience { timeout: self.bounds.request_timeout, deadline, drain: &self.drain };
+                let message = body::read(body, limit, held, patience).await?;
+                elements::count(message.chunks(), rpc.lists)?;
+                Body::new(message)
+            }
+            Shape::BidiStreaming => {
+                let RpcBounds { request_timeout, reflection_idle, .. } = self.bounds;
+                Body::new(Questions::new(body, limit, request_timeout, reflection_idle))
+            }
+        };
+        let mut request = Request::from_parts(head, body);
         if let Some(deadline) = deadline {
             request.extensions_mut().insert(deadline);
         }
-        let request = request.map(|body| Body::new(Arriving::new(body, self.drain.clone())));
-        handled(inner, request, trace, deadline).await
+        let response = handled(inner, request, trace, deadline).await?;
+        Ok(shown(rpc, response, &self.drain, stream))
     }
 }
 
 /// Our span for a request that says to which trace it belongs. What it says goes no further than to our log: the span of
 /// a party's request is found by it there.
-fn span_for(request: &Request<Body>) -> Option<TraceParent> {
-    let theirs = TraceParent::parse(request.headers().get("traceparent")?.to_str().ok()?)?;
-    let ours = theirs.span_for(request.extensions().get::<Caller>()?);
+fn span_for(headers: &HeaderMap, caller: &Caller) -> Option<TraceParent> {
+    let theirs = TraceParent::parse(headers.get("traceparent")?.to_str().ok()?)?;
+    let ours = theirs.span_for(caller);
     let span = tracing::Span::current();
     span.record("trace_parent", ours.as_str());
     span.record("asked_within", theirs.as_str());

@@ -10,7 +10,8 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::Service;
 
-use super::{Deadline, TRACE};
+use super::shares::Share;
+use super::{ConnectionId, Deadline, TRACE};
 use crate::engine::TraceParent;
 use crate::grpc::draining::Ending;
 use crate::grpc::metered::Metered;
@@ -42,13 +43,24 @@ where
     }
 }
 
-/// The response as the client gets it: errors have details, and streams end when they must.
-pub(super) fn shown(rpc: &Rpc, response: Response<Body>, drain: &CancellationToken) -> Response<Body> {
+/// The response as the client gets it: errors have details, streams end when they must, and run ahead of no reader.
+pub(super) fn shown(
+    rpc: &Rpc,
+    response: Response<Body>,
+    drain: &CancellationToken,
+    stream: Option<Share<ConnectionId>>,
+) -> Response<Body> {
     explained(response).map(|body| match rpc.class {
         Class::Stream => Body::new(Metered::new(body)),
         Class::Command | Class::Read | Class::List => body,
-        Class::Open => Body::new(Ending::new(body, drain.clone())),
+        Class::Open => Body::new(Metered::new(Body::new(Ending::new(body, drain.clone(), stream)))),
     })
+}
+
+/// The response to a call that is refused before its handler sees it.
+pub(super) fn refused(failure: Failure) -> Response<Body> {
+    tracing::debug!(reason = failure.reason.as_str_name(), "refused");
+    Status::from(failure).into_http()
 }
 
 /// Gives the errors that the transport made the details that all our errors have, and logs what an RPC

@@ -1,8 +1,8 @@
 //! A client of bare HTTP/2: what no gRPC library would send.
 
 use bytes::Bytes;
-use h2::RecvStream;
-use h2::client::SendRequest;
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request, Response};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -20,6 +20,12 @@ pub struct H2Call {
     request: Request<()>,
     requests: SendRequest<Bytes>,
     body: Bytes,
+}
+
+/// A call of which more will be sent.
+pub struct H2Upload {
+    body: SendStream<Bytes>,
+    response: ResponseFuture,
 }
 
 /// What came of a call.
@@ -100,12 +106,38 @@ impl H2Call {
         response.await.unwrap()
     }
 
+    /// Sends it without its end.
+    pub async fn begin(self) -> H2Upload {
+        self.begun(false).await
+    }
+
+    /// Sends all of it, for a response that goes on.
+    pub async fn begin_stream(self) -> H2Upload {
+        self.begun(true).await
+    }
+
     async fn sent(self, is_whole: bool) -> H2Response {
+        self.begun(is_whole).await.response().await
+    }
+
+    async fn begun(self, is_whole: bool) -> H2Upload {
         let mut requests = self.requests.ready().await.unwrap();
         let (response, mut body) = requests.send_request(self.request, false).unwrap();
         // A server that has answered already takes no more.
         let _ = body.send_data(self.body, is_whole);
-        let (head, mut stream) = response.await.unwrap().into_parts();
+        H2Upload { body, response }
+    }
+}
+
+impl H2Upload {
+    /// Sends more of it, if the server takes more.
+    pub fn push(&mut self, bytes: &[u8], is_end: bool) {
+        let _ = self.body.send_data(Bytes::copy_from_slice(bytes), is_end);
+    }
+
+    /// Waits for what comes of it; nothing more is sent meanwhile.
+    pub async fn response(self) -> H2Response {
+        let (head, mut stream) = self.response.await.unwrap().into_parts();
         let mut data = Vec::new();
         while let Some(Ok(bytes)) = stream.data().await {
             let _ = stream.flow_control().release_capacity(bytes.len());
@@ -113,6 +145,11 @@ impl H2Call {
         }
         let trailers = stream.trailers().await.ok().flatten().unwrap_or_default();
         H2Response { head: Response::from_parts(head, ()), body: data, trailers }
+    }
+
+    /// Waits for the beginning of a stream, which goes on for as long as the result is held.
+    pub async fn stream(self) -> (SendStream<Bytes>, Response<RecvStream>) {
+        (self.body, self.response.await.unwrap())
     }
 }
 
