@@ -5,8 +5,7 @@
 //! reservation is what it really takes, and is given back with its last byte. A command that has waited in vain was never
 //! judged.
 //!
-//! Streams without an identity are counted here too. Those of callers have a quota of their own, and are bounded by memory
-//! alone: whoever reads slowly is not ended.
+//! Streams have quotas of their own and are bounded by memory alone: whoever reads slowly is not ended.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -37,10 +36,6 @@ const ALL_UNTAKEN_KIB: u32 = 96 * 1024;
 /// How much time that is.
 const PRESSED_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How many streams of health and reflection one connection can have open, and all together.
-const OPEN_STREAMS: u32 = 100;
-const ALL_OPEN_STREAMS: u32 = 1_000;
-
 /// How long a call waits for its turn.
 const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -50,7 +45,6 @@ pub struct AnswerBudget {
     /// For each connection; 0 for any number.
     connection_kib: u32,
     all_lists: Arc<Semaphore>,
-    all_open_streams: Arc<Semaphore>,
     /// What is built and was not taken at once.
     untaken_kib: AtomicU32,
     /// What each caller holds of pages, over all connections.
@@ -66,14 +60,13 @@ struct Shares {
     budget: Arc<AnswerBudget>,
     lists: Arc<Semaphore>,
     others: Arc<Semaphore>,
-    open_streams: Arc<Semaphore>,
 }
 
 /// The answer of one call, from before the call is judged until nobody holds a byte of it.
 #[derive(Debug)]
 pub struct Answer {
     answers: Answers,
-    /// Whether there is one message, and what it takes; unset for streams of callers.
+    /// Whether there is one message, and what it takes; unset for streams.
     reserved: OnceLock<(Shape, Reservation)>,
     is_built: AtomicBool,
     kib: AtomicU32,
@@ -103,7 +96,6 @@ impl AnswerBudget {
         Arc::new(Self {
             connection_kib,
             all_lists: share(ALL_LISTS_KIB),
-            all_open_streams: share(ALL_OPEN_STREAMS),
             untaken_kib: AtomicU32::default(),
             callers: Mutex::default(),
         })
@@ -114,12 +106,7 @@ impl AnswerBudget {
         // A quarter is kept for what is no list: a client that does not take its pages holds up no command.
         let others = self.connection_kib.div_ceil(4);
         let lists = self.connection_kib.saturating_sub(others);
-        Answers(Arc::new(Shares {
-            budget: self.clone(),
-            lists: share(lists),
-            others: share(others),
-            open_streams: share(OPEN_STREAMS),
-        }))
+        Answers(Arc::new(Shares { budget: self.clone(), lists: share(lists), others: share(others) }))
     }
 
     /// The share of a caller, which may hold on all connections what it may hold on one.
@@ -146,13 +133,11 @@ fn permits(kib: u32) -> usize {
 
 /// Reserves what the answer of a call may take, and waits for its turn if others hold that.
 ///
-/// Fails with OVERLOADED when its turn does not come in time, and with TOO_MANY_SUBSCRIPTIONS for one more stream of
-/// health or reflection than there can be.
+/// Fails with OVERLOADED when its turn does not come in time.
 pub(super) async fn reserve(rpc: &Rpc, extensions: &Extensions, deadline: Option<Deadline>) -> Result<(), Failure> {
     let Some(answer) = extensions.get::<Arc<Answer>>() else { return Ok(()) };
     let shares = &*answer.answers.0;
     let reserved = match (rpc.class, rpc.shape) {
-        (Class::Open, Shape::ServerStreaming | Shape::BidiStreaming) => shares.open_stream()?,
         (Class::Stream, _) | (_, Shape::ServerStreaming | Shape::BidiStreaming) => return Ok(()),
         // Whoever asks after our health is answered, whatever else is held.
         (Class::Open, Shape::Unary) => [None, None, None],
@@ -165,14 +150,6 @@ pub(super) async fn reserve(rpc: &Rpc, extensions: &Extensions, deadline: Option
 }
 
 impl Shares {
-    fn open_stream(&self) -> Result<Reservation, Failure> {
-        let hold = |share: &Arc<Semaphore>| -> Result<Option<Hold>, Failure> {
-            let permit = share.try_acquire().map_err(|_| Failure::too_many_subscriptions())?;
-            Ok(Some(Hold::of(share.clone(), permit, 1)))
-        };
-        Ok([hold(&self.open_streams)?, hold(&self.budget.all_open_streams)?, None])
-    }
-
     async fn list(&self, caller: Option<&Caller>, deadline: Option<Deadline>) -> Result<Reservation, Failure> {
         let connection_kib = self.budget.connection_kib;
         if connection_kib == 0 {
@@ -343,28 +320,6 @@ mod tests {
         assert!(reserved(&answers, GET).is_none());
         drop(answer);
         assert_eq!(answers.0.others.available_permits(), 4 * 1024);
-    }
-
-    #[tokio::test]
-    async fn streams_without_an_identity_have_a_quota() {
-        const WATCH: &str = "/grpc.health.v1.Health/Watch";
-        let budget = AnswerBudget::new(0);
-        let connections: Vec<_> = (0..10).map(|_| budget.connection()).collect();
-        let open = |answers: &Answers| {
-            let (answer, mut extensions) = (answers.next(), Extensions::new());
-            extensions.insert(answer.clone());
-            reserve(rpcs::find(WATCH).unwrap(), &extensions, None).now_or_never().unwrap().map(|()| answer)
-        };
-        let mut held = Vec::new();
-        for answers in &connections {
-            held.extend((0..OPEN_STREAMS).map(|_| open(answers).unwrap()));
-            assert!(open(answers).is_err(), "of this connection");
-        }
-        held[0].built(1_000_000);
-        assert!(!held[0].is_built());
-        assert!(open(&budget.connection()).is_err(), "in all");
-        drop(held);
-        assert!(open(&connections[0]).is_ok());
     }
 
     #[tokio::test]
