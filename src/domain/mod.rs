@@ -1,7 +1,27 @@
 //! The rules, pure: values in, values out. No async, no clock, no ids minted, no database, no gRPC.
 //!
 //! Read [`decide`] first: every rule of the resolution centre is reachable from there. Before each
-//! command comes the clock, [`expire_overdue`]. What everybody can do in each status:
+//! command comes the clock, [`expire_overdue`]. Where each rule lives:
+//!
+//! | rule | file |
+//! |---|---|
+//! | a refund of up to 60 %, rounded down | `opening.rs` (`refund_cap`), `money.rs` (`share`), the 60 in `policy.rs` |
+//! | who may open what, when, and what stands in the way | `opening.rs` (`blockers`, `way`), `order.rs` (`allows`), `dispute.rs` (`excludes`) |
+//! | who may answer, and until when | `answering.rs` |
+//! | what silence does | `expiry.rs`, `policy.rs` (`silence`) |
+//! | what goes to support, and what support can decide | `escalation.rs` |
+//! | deadlines that move, and reminders | `postponing.rs` |
+//! | whether the money has moved | `settlement.rs` |
+//! | the completion rate | `standing.rs` |
+//! | what is promised before the click | `view.rs`, `options.rs`, by the guards (`may_…`) of the commands |
+//! | what an outcome does to the order | `event.rs` (`apply_outcome`) |
+//! | what ends a dispute when its order moves on | `case.rs` (`supersede`) |
+//! | which reasons there are, and which are confidential | `reason.rs` |
+//! | what the order system may change | `order.rs` (`upsert`) |
+//! | what is left to a newer release | `release.rs` |
+//! | what can be written | `text.rs` |
+//!
+//! What everybody can do in each status:
 #![doc = include_str!("transitions.md")]
 
 mod actor;
