@@ -187,7 +187,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::clock::real_now;
     use crate::repository::TokenKey;
 
     fn log() -> LogId {
@@ -268,18 +267,5 @@ mod tests {
                 prop_assert_eq!(ResumeToken::decode(&token.encode(), log()), Ok(token));
             }
         }
-    }
-
-    /// Printed by `cargo test --release --lib token::tests::what_a_token_costs -- --ignored --nocapture`.
-    #[test]
-    #[ignore = "measures"]
-    #[allow(clippy::print_stdout, reason = "what it measures")]
-    fn what_a_token_costs() {
-        const TOKENS: u32 = 1_000_000;
-        let began = real_now();
-        for seq in 0..TOKENS {
-            std::hint::black_box(ResumeToken::of(log(), Position { seq: seq.into(), check: 2 }).encode());
-        }
-        println!("{:?} for each token", began.elapsed() / TOKENS);
     }
 }

@@ -126,7 +126,7 @@ fn cpu(server: &Binary) -> f64 {
 }
 
 /// Waits until the log says so, so many times.
-async fn logged(server: &Binary, what: &str, times: usize) {
+pub(crate) async fn logged(server: &Binary, what: &str, times: usize) {
     for _ in 0..1_000 {
         if server.log().matches(what).count() >= times {
             return;

@@ -8,6 +8,7 @@ use dispute_service::clock::{pause, real_now};
 use tokio::time::timeout;
 use tonic::Code;
 
+use crate::connections::logged;
 use crate::support::binary::Binary;
 use crate::support::frames::*;
 use crate::support::h2_client::H2Client;
@@ -78,6 +79,7 @@ async fn a_silent_crowd_keeps_nobody_out() {
     assert!(real_now() - begun < Duration::from_secs(5));
     assert_eq!(list(&early).await, Code::Ok, "who is connected stays");
     assert!(is_closed(crowd.remove(0)).await, "the first one had to go");
+    logged(&server, "silent and idle ones are closed for new ones", 1).await;
     let log = server.log();
     assert_eq!(log.matches("silent and idle ones are closed for new ones").count(), 1, "{log}");
     assert!(server.terminate().0);
@@ -118,6 +120,7 @@ async fn connections_in_use_stay_and_one_more_is_refused_at_once() {
         assert!(is_closed(send(&server, OPENING)).await);
     }
     first.accepted(&[]).await;
+    logged(&server, "are open and in use, new ones are refused", 1).await;
     let log = server.log();
     assert_eq!(log.matches("are open and in use, new ones are refused").count(), 1, "{log}");
     drop(second);
@@ -144,7 +147,7 @@ async fn an_address_has_no_more_connections_than_it_may_have() {
     let (server, _folder) = start("", &["--max-connections-per-address", "2"]);
     let (_first, second) = (watching(&server).await, watching(&server).await);
     assert!(is_closed(send(&server, OPENING)).await);
-    assert!(server.log().contains("--max-connections-per-address are open from one address"));
+    logged(&server, "--max-connections-per-address are open from one address", 1).await;
     drop(second);
     assert!(is_let_in(&server).await, "there is a place");
     assert!(server.terminate().0);
@@ -168,7 +171,7 @@ async fn the_limit_of_descriptors_is_raised_and_told_of_where_it_is_too_low() {
     for (connections, streams) in [("1000", "1"), ("0", "1000")] {
         let flags = ["--max-connections", connections, "--max-streams", streams, "--max-streams-per-caller", "1"];
         let (server, _folder) = start("ulimit -n 1024;", &flags);
-        assert!(server.log().contains(TOO_LOW), "{}", server.log());
+        logged(&server, TOO_LOW, 1).await;
         assert!(server.terminate().0);
     }
 }
