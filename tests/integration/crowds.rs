@@ -132,8 +132,13 @@ async fn connections_in_use_stay_and_one_more_is_refused_at_once() {
 async fn is_let_in(server: &Binary) -> bool {
     let retrying = async {
         loop {
-            let mut client = Frames::connect(&server.address).await;
-            if client.receive().await.is_some_and(|(kind, ..)| kind == SETTINGS) {
+            let mut socket = send(server, OPENING);
+            let greeted = tokio::task::spawn_blocking(move || {
+                socket.set_read_timeout(Some(PATIENCE)).unwrap();
+                let mut head = [0; 9];
+                socket.read_exact(&mut head).is_ok() && head[3] == SETTINGS
+            });
+            if greeted.await.unwrap() {
                 return;
             }
             pause(Duration::from_millis(20)).await;

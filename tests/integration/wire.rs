@@ -280,7 +280,8 @@ reflection!(reflection_v1alpha_answers_errors_and_goes_on, v1alpha);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_that_are_refused_by_their_headers_leave_the_connection_alone() {
     // Each of them is answered before its message is read: what the server does with the rest is no error of the client's.
-    let service = Service::on_sqlite().await;
+    let mut service = Service::on_sqlite().await;
+    service.restart_with(&["--max-failed-logins-per-second", "0"]).await;
     let mut watch = service.user("ann").watch(v1::WatchDisputesRequest::default()).await;
     let mut anonymous = v1::dispute_service_client::DisputeServiceClient::new(service.channel());
     let large = v1::RequestOrderUpdateRequest { message: "x".repeat(200_000), ..Default::default() };
