@@ -85,6 +85,28 @@ fn bodies_just_under_the_bound_are_within_the_budget() {
 }
 
 #[test]
+fn bodies_that_come_byte_by_byte_end_in_time() {
+    let attack =
+        Attack::new("1,000 bodies of which a byte comes now and then, by a party").on(&["--request-timeout", "1s"]);
+    let tally = attack.in_smoke().run(|arena| {
+        let Some(mut connection) = Connection::open(&arena.address, &[]) else { return Tally::default() };
+        let until = arena.until + Duration::from_secs(2);
+        let block = hpack::call(path::ASK, &[who::MALLORY]);
+        let streams: Vec<_> = (0..1_000).map(|_| connection.begin(&block, until)).collect();
+        for byte in [0, 0, 0] {
+            let bytes: Vec<u8> = streams.iter().flat_map(|stream| frame(DATA, 0, *stream, &[byte])).collect();
+            connection.send(&bytes, until);
+            connection.rest(Instant::now() + Duration::from_millis(200));
+        }
+        connection.wait(until, |tally| tally.answered("DEADLINE_EXCEEDED") == 1_000);
+        connection.tally
+    });
+    if let Some(tally) = tally {
+        assert_eq!(tally.answered("DEADLINE_EXCEEDED"), 1_000, "{tally}");
+    }
+}
+
+#[test]
 fn one_byte_frames_are_a_body_like_any_other() {
     Attack::new("bodies of 4 KB in frames of one byte, by a party").in_smoke().run(|arena| {
         let mut tally = Tally::default();

@@ -16,7 +16,7 @@ fn hold(arena: &Arena, count: usize, bytes: &[u8]) -> Tally {
     let mut held = Vec::new();
     // A busy machine takes its time.
     let last = arena.until + CONNECTING;
-    while held.len() < count && Instant::now() < last && tally.ended < 3 {
+    while held.len() < count && Instant::now() < last && tally.ended < 10 {
         match Connection::connect(&arena.address) {
             Some(mut connection) => {
                 connection.send(bytes, last);
@@ -24,7 +24,7 @@ fn hold(arena: &Arena, count: usize, bytes: &[u8]) -> Tally {
             }
             None => tally.ended += 1,
         }
-        if held.len() % 100 == 0 {
+        if held.len() % 10 == 0 {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
