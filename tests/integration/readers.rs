@@ -78,6 +78,10 @@ async fn at_least(done: &AtomicUsize, count: usize) {
     panic!("nothing was done");
 }
 
+/// Patience for a turn to read, and no bound but that: many lists would first wait for room for their answers, and not so
+/// long.
+const READS_ALONE: [&str; 4] = ["--read-wait", "60s", "--max-answer-bytes", "0"];
+
 fn require_overloaded(status: &Status) {
     assert_eq!(facts(status), refusal(Code::ResourceExhausted, "OVERLOADED", &[]), "{status:?}");
     assert!(status.get_error_details().retry_info().unwrap().retry_delay.is_some());
@@ -103,7 +107,7 @@ async fn fifty_requests_in_flight_of_one_caller_are_innocent(service: Service) {
 }
 
 async fn the_lists_of_one_caller_hold_up_nobody_else(mut service: Service) {
-    service.restart_with(&["--read-wait", "60s"]).await;
+    service.restart_with(&READS_ALONE).await;
     let dispute = orders(&service).await;
     let (lists, done) = listing(&service, "ann", 100).await;
     at_least(&done, 1).await;
@@ -186,7 +190,6 @@ async fn lists_that_are_cancelled_wait_no_longer(service: Service) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lists_that_stand_still_hold_up_nobody_else_and_only_so_many_wait_behind_them() {
     let Some(mut service) = Service::on_postgres().await else { return };
-    // Else most would wait for room for their answers first.
     service.restart_with(&["--max-answer-bytes", "0"]).await;
     orders(&service).await;
     let database = service.database().await;
@@ -241,7 +244,7 @@ async fn who_waits_too_long_for_its_turn_is_overloaded_and_has_it_later() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_lists_than_can_wait_are_overloaded_on_sqlite() {
     let mut service = Service::on_sqlite().await;
-    service.restart_with(&["--read-wait", "60s"]).await;
+    service.restart_with(&READS_ALONE).await;
     orders(&service).await;
     let (lists, _) = listing(&service, "ann", 700).await;
     let (listed, refused): (Vec<_>, Vec<_>) = lists.join_all().await.into_iter().partition(Result::is_ok);
