@@ -163,7 +163,7 @@ enum Attempt {
     ClockUncertain,
 }
 
-/// Answers everybody in a batch that it was not done.
+/// Replies to every caller of a batch that its command was not done.
 fn refuse(batch: Vec<Waiting>, error: &Error) {
     for Waiting { submission, .. } in batch {
         submission.answer(Err(error.clone()));

@@ -77,7 +77,7 @@ pub async fn forget_events(retention: Duration, repository: Arc<Repository>, clo
 async fn forget(mut what: Old, every: Duration, repository: &Repository, clock: &Clock) {
     let mut is_away = false;
     loop {
-        // Of a clock that has leapt nothing is old.
+        // While the clock is uncertain, nothing counts as old.
         let step = match time_to_act_by(repository, clock).await {
             Ok(now) => what.forget_some(repository, now).await.map_err(Error::from),
             Err(error) => Err(error),

@@ -1,4 +1,4 @@
-//! Answers that are built and not yet taken: how much of them a connection, a caller and all together may hold.
+//! Bounds the answers that are built and not yet taken: for a connection, for a caller, and for all together.
 //!
 //! A client that opens no window costs nothing while it asks; its answers do, as long as they are held. So a call reserves
 //! what its answer may take before it is judged, and waits in turn while others hold that. Once the answer is built the

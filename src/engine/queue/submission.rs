@@ -66,7 +66,7 @@ impl Submission {
         Load { orders, bytes: texts.saturating_add(orders.saturating_mul(BYTES_PER_ORDER)) }
     }
 
-    /// Answers who waits. One who has gone away does not mind.
+    /// Replies to the caller that waits; one that has gone away is ignored.
     pub(in crate::engine) fn answer(self, verdict: Result<Verdict, Error>) {
         match (self, verdict) {
             (Self::Dispute { answer, .. }, Ok(Verdict::Dispute(verdict))) => {

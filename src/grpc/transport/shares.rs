@@ -61,7 +61,7 @@ impl<K: Clone + Eq + Hash> Share<K> {
         let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
         let own = taken.by_key.get(&self.key).copied().unwrap_or_default().saturating_add(more);
         let by_all = taken.by_all.saturating_add(more);
-        // Of the last bit nothing can be left.
+        // Whoever takes the last bit leaves nothing free: one is forgiven.
         let leaves = most.checked_sub(by_all).map(|free| free.saturating_add(1));
         if own > *always && leaves.is_none_or(|leaves| own > leaves.min(*most_of_one)) {
             return false;
