@@ -31,6 +31,13 @@ fn main() -> ExitCode {
     code
 }
 
+/// After each turn of a task, a thread of the runtime looks first for tasks that other threads have woken: those are whom
+/// the database has answered, several times for each of their calls, and they must not wait for all that strangers send.
+const TURNS_OF_OWN: u32 = 1;
+
+/// After so many turns it looks for what has come over the network, and for timers.
+const TURNS_BEFORE_EVENTS: u32 = 16;
+
 fn run() -> ExitCode {
     let CommandLine { action, config } = match CommandLine::read(std::env::args_os()) {
         Ok(line) => line,
@@ -38,7 +45,9 @@ fn run() -> ExitCode {
     };
     start_tracing(config.log_format);
     stderr::log_panics();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.enable_all().global_queue_interval(TURNS_OF_OWN).event_interval(TURNS_BEFORE_EVENTS);
+    let runtime = match runtime.build() {
         Ok(runtime) => runtime,
         Err(error) => return ended(Err(error.into())),
     };

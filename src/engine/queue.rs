@@ -6,6 +6,7 @@
 //! either. Within a line the callers take turns, and when it is full, whoever has most in it gives way.
 
 mod line;
+mod pace;
 mod submission;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use self::line::{Batch, Line};
+use self::pace::Pace;
 use self::submission::Load;
 use super::error::Error;
 use crate::clock::real_now;
@@ -34,10 +36,8 @@ const BUSY: Load = Load { orders: 2_048, bytes: 8 << 20 };
 /// Time passes for one page of orders after the other: whoever watches the deadlines waits for it.
 const TIME: Load = Load { orders: usize::MAX, bytes: usize::MAX };
 
-/// A batch takes in no more once it touches so many orders …
-const BATCH_ORDERS: usize = 512;
-/// … of which parties' commands leave these to the others, as long as others wait.
-const OTHERS_SHARE: usize = 128;
+/// The part of a batch that parties' commands leave to the others, as long as others wait.
+const OTHERS_SHARE: usize = 4;
 
 /// How long a command waits for an order that somebody else has locked.
 const BUSY_PATIENCE: Duration = Duration::from_secs(10);
@@ -63,6 +63,7 @@ struct Lines {
     /// What has to be tried in a batch of its own; and whether the last batch was one of those: they take turns.
     alone: Line,
     was_alone: bool,
+    pace: Pace,
     is_closed: bool,
 }
 
@@ -75,12 +76,14 @@ impl Lines {
             busy: Line::new(BUSY),
             alone: Line::new(BUSY),
             was_alone: false,
+            pace: Pace::default(),
             is_closed: false,
         }
     }
 
-    /// What is next, in fair turns.
+    /// What is next, in fair turns, once what was next before is done.
     fn batch(&mut self, now: Instant) -> Vec<Waiting> {
+        self.pace.end(now);
         let mut batch = Batch::default();
         self.was_alone = !self.was_alone && {
             self.alone.take(&mut batch, 1, now);
@@ -89,15 +92,18 @@ impl Lines {
         if self.was_alone {
             return batch.waiting;
         }
-        self.commands.take(&mut batch, BATCH_ORDERS.saturating_sub(OTHERS_SHARE), now);
-        let room = batch.orders.saturating_add(OTHERS_SHARE);
+        let most = self.pace.orders();
+        let of_others = most / OTHERS_SHARE;
+        self.commands.take(&mut batch, most.saturating_sub(of_others), now);
+        let room = batch.orders.saturating_add(of_others);
         // Something of each, however much of the room the one before it takes.
         for line in [&mut self.busy, &mut self.imports, &mut self.time] {
             let at_least_one = batch.orders.saturating_add(1);
             line.take(&mut batch, room.max(at_least_one), now);
         }
-        self.commands.take(&mut batch, BATCH_ORDERS, now);
-        self.imports.take(&mut batch, BATCH_ORDERS, now);
+        self.commands.take(&mut batch, most, now);
+        self.imports.take(&mut batch, most, now);
+        self.pace.begin(now, batch.orders);
         batch.waiting
     }
 

@@ -22,6 +22,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::Service;
 
+use super::turns::Turns;
 use crate::clock::{RealInstant, pause, real_now};
 use crate::grpc::{Answer, Answers, ConnectionId, PeerAddress, Untaken};
 
@@ -180,23 +181,25 @@ where
 #[derive(Clone, Debug)]
 pub(super) struct CallExecutor {
     calls: Calls,
+    turns: Turns,
     /// How long a client may take over an answer; zero for ever.
     answer_timeout: Duration,
 }
 
 impl CallExecutor {
-    pub(super) fn new(calls: Calls, answer_timeout: Duration) -> Self {
-        Self { calls, answer_timeout }
+    pub(super) fn new(calls: Calls, turns: Turns, answer_timeout: Duration) -> Self {
+        Self { calls, turns, answer_timeout }
     }
 }
 
 impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for CallExecutor {
     fn execute(&self, served: F) {
         match self.calls.take_begun() {
-            Some(call) if !self.answer_timeout.is_zero() => {
-                tokio::spawn(InTime { served, call, answer_timeout: self.answer_timeout, running_out: None })
+            Some(call) => {
+                let served = InTime { served, call, answer_timeout: self.answer_timeout, running_out: None };
+                tokio::spawn(self.turns.queue(served))
             }
-            _ => tokio::spawn(served),
+            None => tokio::spawn(served),
         };
     }
 }
@@ -222,7 +225,7 @@ impl<F: Future<Output = ()>> Future for InTime<F> {
         if this.served.poll(context).is_ready() {
             return Poll::Ready(());
         }
-        if !this.call.answer.is_built() {
+        if this.answer_timeout.is_zero() || !this.call.answer.is_built() {
             return Poll::Pending;
         }
         let (running_out, _) = this.running_out.get_or_insert_with(|| {

@@ -1,7 +1,9 @@
 //! The connections: each is accepted, speaks HTTP/2 soon, and ends when the service drains and nothing is in flight on it.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io::Result;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +24,7 @@ use super::conduct::Conduct;
 use super::frames::{HEAD_BYTES, PREFACE};
 use super::registry::{ConnectionBounds, Place, Registry};
 use super::socket::Socket;
+use super::turns::Turns;
 use crate::clock::pause;
 use crate::grpc::{AnswerBudget, PeerAddress};
 
@@ -68,10 +71,11 @@ where
     let server = Arc::new(Server { service, bounds, answers, drain: drain.clone() });
     let mut connections = JoinSet::new();
     let mut accepting = Accepting::Fine;
+    let turns = Turns::default();
     loop {
         let accepted = tokio::select! {
             () = drain.cancelled() => break,
-            accepted = listener.accept() => accepted,
+            accepted = accept(&listener, &turns) => accepted,
             Some(_) = connections.join_next() => continue,
             () = accepting.settles() => continue,
         };
@@ -80,7 +84,7 @@ where
                 accepting.succeeded();
                 // One that is refused is closed by dropping it.
                 if let Ok(place) = registry.enter(address.ip()) {
-                    connections.spawn(server.clone().run(socket, place));
+                    connections.spawn(turns.queue(server.clone().run(socket, place)));
                 }
             }
             Err(error) => {
@@ -98,6 +102,12 @@ where
     if refused + replaced > 0 {
         tracing::info!(refused, replaced, "connections for which there was no room");
     }
+}
+
+/// The next connection, once those before it had a turn. Cancel safe.
+async fn accept(listener: &TcpListener, turns: &Turns) -> Result<(TcpStream, SocketAddr)> {
+    poll_fn(|context| turns.poll_room(context)).await;
+    listener.accept().await
 }
 
 /// What all connections share.
@@ -150,8 +160,10 @@ where
         let peer = socket.peer_addr().ok().map(|peer| PeerAddress(peer.ip()));
         let service = Counted::new(self.service.clone(), calls.clone(), self.answers.connection(), peer);
         // A client that takes nothing is given as long as one that does not reply to a ping.
-        let socket = Socket::new(socket, begun, Conduct::new(error_resets), keepalive.saturating_mul(2));
-        let mut connection = pin!(self.http2(calls.clone()).serve_connection(TokioIo::new(socket), service));
+        let turns = Turns::default();
+        let conduct = Conduct::new(error_resets);
+        let socket = Socket::new(socket, begun, conduct, turns.clone(), keepalive.saturating_mul(2));
+        let mut connection = pin!(self.http2(calls.clone(), turns).serve_connection(TokioIo::new(socket), service));
         tokio::select! {
             ended = &mut connection => return tell(ended),
             () = place.has_to_go() => {}
@@ -164,9 +176,9 @@ where
         }
     }
 
-    fn http2(&self, of: Calls) -> http2::Builder<CallExecutor> {
+    fn http2(&self, of: Calls, turns: Turns) -> http2::Builder<CallExecutor> {
         let Bounds { keepalive, calls, header_bytes, error_resets, answer_timeout, .. } = self.bounds;
-        let mut http2 = http2::Builder::new(CallExecutor::new(of, answer_timeout));
+        let mut http2 = http2::Builder::new(CallExecutor::new(of, turns, answer_timeout));
         http2
             .timer(TokioTimer::new())
             .max_concurrent_streams(calls)

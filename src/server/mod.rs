@@ -9,6 +9,7 @@ mod health;
 mod process;
 mod registry;
 mod socket;
+mod turns;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;

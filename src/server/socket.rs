@@ -7,15 +7,29 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::task::coop;
 
 use super::conduct::{Conduct, Misconduct};
-use super::frames::{ENHANCE_YOUR_CALM, Frame, Frames, HEADERS, PREFACE, goaway};
+use super::frames::{ENHANCE_YOUR_CALM, Frame, Frames, HEADERS, PREFACE, SETTINGS, goaway};
+use super::turns::Turns;
 use crate::clock::pause;
 
-/// So many frames are as much work as one reading of the socket, of which a task has 128 before it is the others' turn.
-const FRAMES_PER_TURN: usize = 8;
+/// What a frame costs that is part of no call, of which a task may spend 1,024 before it is the others' turn. (Calls have
+/// turns of their own.)
+const FRAME_COST: usize = 1;
+
+/// Settings can change the window of each stream.
+const SETTINGS_COST: usize = 128;
+
+/// The cost of one unit of the runtime's budget, of which a task has 128.
+const UNIT_COST: usize = 8;
+
+/// So many calls in one reading are more than may wait for a turn.
+const DENSE: usize = 16;
+
+/// How many bytes are read at once where calls come so dense: so many again at the most.
+const SHORT_READING: u64 = 512;
 
 /// A socket on which HTTP/2 has begun.
 pub(super) struct Socket<T> {
@@ -24,6 +38,9 @@ pub(super) struct Socket<T> {
     begun: Vec<u8>,
     read_again: usize,
     received: Frames,
+    /// Whether many calls began with the last reading.
+    is_dense: bool,
+    turns: Turns,
     sent: Frames,
     conduct: Conduct,
     /// The last stream that the client opened.
@@ -35,13 +52,15 @@ pub(super) struct Socket<T> {
 
 impl<T> Socket<T> {
     /// The socket, of which these bytes were read already. It fails when the client's conduct is not tolerated, or when
-    /// nothing that is written was taken for so long.
-    pub(super) fn new(inner: T, begun: Vec<u8>, conduct: Conduct, stall_timeout: Duration) -> Self {
+    /// nothing that is written was taken for so long; and is not read while calls of it wait for their turns.
+    pub(super) fn new(inner: T, begun: Vec<u8>, conduct: Conduct, turns: Turns, stall_timeout: Duration) -> Self {
         Self {
             inner,
             begun,
             read_again: 0,
             received: Frames::after(PREFACE.len()),
+            is_dense: false,
+            turns,
             sent: Frames::default(),
             conduct,
             last_stream: 0,
@@ -52,18 +71,20 @@ impl<T> Socket<T> {
 }
 
 impl<T: AsyncWrite + Unpin> Socket<T> {
-    /// Takes note of what was read: how many frames those are, or why there must not be more.
+    /// Takes note of what was read: what it costs, or why there must not be more.
     fn received(&mut self, bytes: &[u8]) -> std::result::Result<usize, Misconduct> {
         let (conduct, last_stream) = (&mut self.conduct, &mut self.last_stream);
-        let (mut frames, mut judged) = (0, Ok(()));
+        let (mut cost, mut calls, mut judged) = (0, 0, Ok(()));
         self.received.scan(bytes, |frame: Frame| {
-            frames += 1;
+            cost += if frame.kind == SETTINGS { SETTINGS_COST } else { FRAME_COST };
             if frame.kind == HEADERS {
+                calls += 1;
                 *last_stream = frame.stream.max(*last_stream);
             }
             judged = judged.and_then(|()| conduct.received(&frame));
         });
-        judged.map(|()| frames)
+        self.is_dense = calls > DENSE;
+        judged.map(|()| cost)
     }
 
     /// Takes note of what was written.
@@ -122,19 +143,21 @@ impl<T: AsyncWrite + Unpin> Socket<T> {
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<T> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         let this = &mut *self;
+        ready!(this.turns.poll_room(context));
         let before = buffer.filled().len();
         let again = this.begun.get(this.read_again..).unwrap_or_default();
         if again.is_empty() {
             this.begun = Vec::new();
-            ready!(Pin::new(&mut this.inner).poll_read(context, buffer))?;
+            let most = if this.is_dense { SHORT_READING } else { u64::MAX };
+            ready!(Pin::new(&mut (&mut this.inner).take(most)).poll_read(context, buffer))?;
         } else {
             let part = again.get(..buffer.remaining()).unwrap_or(again);
             buffer.put_slice(part);
             this.read_again += part.len();
         }
         match this.received(buffer.filled().get(before..).unwrap_or_default()) {
-            Ok(frames) => {
-                for _ in 0..frames / FRAMES_PER_TURN {
+            Ok(cost) => {
+                for _ in 0..cost / UNIT_COST {
                     match coop::poll_proceed(context) {
                         Poll::Ready(turn) => turn.made_progress(),
                         // The next reading waits for the next turn.

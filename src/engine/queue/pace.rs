@@ -1,0 +1,96 @@
+//! How much a batch takes in: as much as is committed in a moment, since whoever comes meanwhile waits for all of it.
+//!
+//! A batch has a price of its own (the commit) and one for each order; both differ by machine, database and command. So
+//! what the last batches took decides, and a batch grows until it takes that moment.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How long a batch should take. A commit takes a few milliseconds, which should be the lesser part of it; whoever is
+/// unlucky waits for two batches.
+const MOMENT: Duration = Duration::from_millis(16);
+
+/// A batch takes in no more once it touches so many orders, however fast they are …
+const MOST: usize = 512;
+
+/// … and no less than so many, however slow they are: a database that takes long over each batch needs large ones.
+const LEAST: usize = 32;
+
+/// What the last batches took.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    /// Of the last batches, those before the last one count by three quarters each.
+    took: Duration,
+    orders: usize,
+    /// When the batch at hand was taken, and how many orders it touches.
+    begun: Option<(Instant, usize)>,
+}
+
+impl Pace {
+    /// A batch with so many orders is taken now.
+    pub(super) fn begin(&mut self, now: Instant, orders: usize) {
+        self.begun = Some((now, orders));
+    }
+
+    /// The batch at hand is done.
+    pub(super) fn end(&mut self, now: Instant) {
+        let Some((begun, orders)) = self.begun.take() else { return };
+        self.took = (self.took * 3 / 4).saturating_add(now.saturating_duration_since(begun));
+        self.orders = (self.orders * 3 / 4).saturating_add(orders);
+    }
+
+    /// How many orders the next batch may touch.
+    pub(super) fn orders(&self) -> usize {
+        let orders = u128::try_from(self.orders).unwrap_or(u128::MAX).saturating_mul(MOMENT.as_nanos());
+        let in_a_moment = orders.checked_div(self.took.as_nanos()).unwrap_or(u128::MAX);
+        usize::try_from(in_a_moment).unwrap_or(usize::MAX).clamp(LEAST, MOST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::real_now;
+
+    /// What batches come to of which each takes in all that it may, and takes a price of its own and one for each order.
+    fn settled(pace: &mut Pace, own: Duration, each: Duration) -> usize {
+        let now = real_now();
+        for _ in 0..12 {
+            let orders = pace.orders();
+            pace.begin(now, orders);
+            pace.end(now + own + each * u32::try_from(orders).unwrap());
+        }
+        pace.orders()
+    }
+
+    #[test]
+    fn a_batch_grows_until_it_takes_a_moment() {
+        let (fast, slow) = (Duration::from_micros(20), Duration::from_micros(200));
+        let pace = &mut Pace::default();
+        assert_eq!(pace.orders(), MOST, "nothing is known");
+        assert_eq!(settled(pace, Duration::from_millis(2), fast), MOST);
+        let orders = settled(pace, Duration::from_millis(2), slow);
+        assert!((65..=75).contains(&orders), "{orders}: (16 - 2) / 0.2");
+        assert_eq!(settled(pace, Duration::from_millis(100), slow), LEAST);
+        assert_eq!(settled(pace, Duration::from_millis(2), fast), MOST);
+    }
+
+    #[test]
+    fn lone_commands_do_not_keep_the_batches_small_for_long() {
+        let (pace, now) = (&mut Pace::default(), real_now());
+        for _ in 0..100 {
+            pace.begin(now, 1);
+            pace.end(now + Duration::from_millis(3));
+        }
+        assert_eq!(pace.orders(), LEAST);
+        let mut grown = Vec::new();
+        for _ in 0..4 {
+            let orders = pace.orders();
+            pace.begin(now, orders);
+            pace.end(now + Duration::from_millis(3) + Duration::from_micros(100) * u32::try_from(orders).unwrap());
+            grown.push(orders);
+        }
+        assert!(grown.is_sorted() && grown.last() > Some(&80), "{grown:?}");
+    }
+}
