@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::hpack;
-use crate::tally::{Tally, what_came_of_it};
+use crate::tally::Tally;
 
 pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
@@ -76,25 +76,10 @@ pub struct Connection {
     inbox: Vec<u8>,
     /// Headers of the server that go on in a CONTINUATION.
     partial: Vec<u8>,
-    meanings: Meanings,
     /// How much the server takes, on the connection, on a new stream, and on those that have begun.
     window: i64,
     initial_window: i64,
     windows: HashMap<u32, i64>,
-}
-
-/// What blocks of headers tell. The server keeps no table, so that equal blocks mean the same: an attacker is to be busy
-/// with attacking.
-#[derive(Default)]
-struct Meanings(HashMap<Vec<u8>, Option<String>>);
-
-impl Meanings {
-    fn of(&mut self, block: Vec<u8>) -> Option<String> {
-        if self.0.len() >= 64 {
-            self.0.clear();
-        }
-        self.0.entry(block).or_insert_with_key(|block| what_came_of_it(hpack::read(block))).clone()
-    }
 }
 
 impl Connection {
@@ -121,7 +106,6 @@ impl Connection {
             next_stream: 1,
             inbox: Vec::new(),
             partial: Vec::new(),
-            meanings: Meanings::default(),
             window: 65_535,
             initial_window: 65_535,
             windows: HashMap::new(),
@@ -273,8 +257,8 @@ impl Connection {
             HEADERS | CONTINUATION => {
                 self.partial.extend(payload);
                 if flags & END_HEADERS != 0 {
-                    let block = std::mem::take(&mut self.partial);
-                    self.tally.note(self.meanings.of(block));
+                    let fields = hpack::read(&std::mem::take(&mut self.partial));
+                    self.tally.note(fields);
                 }
             }
             RST_STREAM => *self.tally.resets.entry(number(payload)).or_default() += 1,

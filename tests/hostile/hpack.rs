@@ -1,6 +1,8 @@
 //! As much of HPACK as an attacker needs: it writes headers as bare literals, and reads those of the server, which has
 //! been told that it may not keep a table.
 
+use std::sync::LazyLock;
+
 /// Characters by the length of their Huffman code; the codes of RFC 7541 are canonical, so that the lengths tell them.
 const HUFFMAN: [(u32, &[u8]); 10] = [
     (5, b"012aceiost"),
@@ -132,31 +134,59 @@ impl Reader<'_> {
 }
 
 fn decoded(bytes: &[u8]) -> String {
+    static CODES: LazyLock<Vec<[Step; 2]>> = LazyLock::new(codes);
+    let codes = CODES.as_slice();
     let mut text = String::new();
-    let (mut code, mut length) = (0_u32, 0);
-    for bit in bytes.iter().flat_map(|byte| (0..8).rev().map(move |bit| u32::from(byte >> bit & 1))) {
-        code = code << 1 | bit;
-        length += 1;
-        if let Some(character) = character(code, length) {
-            text.push(character);
-            (code, length) = (0, 0);
+    let mut node = 0;
+    for byte in bytes {
+        for mask in [128, 64, 32, 16, 8, 4, 2, 1] {
+            node = match codes[node][usize::from(byte & mask != 0)] {
+                Step::To(next) => next,
+                Step::Character(character) => {
+                    text.push(character);
+                    0
+                }
+                Step::Nowhere => return text,
+            };
         }
     }
     text
 }
 
-fn character(code: u32, length: u32) -> Option<char> {
-    let (mut first, mut before) = (0_u32, 0);
+/// Where a bit of a code leads. Whoever attacks has no time to look characters up in any other way.
+#[derive(Clone, Copy)]
+enum Step {
+    To(usize),
+    Character(char),
+    Nowhere,
+}
+
+/// What the bits of each code lead to, from the first node.
+fn codes() -> Vec<[Step; 2]> {
+    let mut nodes = vec![[Step::Nowhere; 2]];
+    let (mut code, mut before) = (0_u32, 0);
     for (bits, characters) in HUFFMAN {
-        first <<= bits - before;
-        if bits == length {
-            let index = code.checked_sub(first)?;
-            return characters.get(usize::try_from(index).unwrap()).map(|character| char::from(*character));
-        }
-        first += u32::try_from(characters.len()).unwrap();
+        code <<= bits - before;
         before = bits;
+        for character in characters {
+            let mut node = 0;
+            for bit in (0..bits).rev() {
+                let side = usize::from(code >> bit & 1 == 1);
+                if bit == 0 {
+                    nodes[node][side] = Step::Character(char::from(*character));
+                } else if let Step::To(next) = nodes[node][side] {
+                    node = next;
+                } else {
+                    nodes.push([Step::Nowhere; 2]);
+                    let next = nodes.len() - 1;
+                    nodes[node][side] = Step::To(next);
+                    node = next;
+                }
+            }
+            code += 1;
+        }
     }
-    None
+    nodes
 }
 
 #[test]
