@@ -31,9 +31,9 @@ fn main() -> ExitCode {
     code
 }
 
-/// After each turn of a task, a thread of the runtime looks first for tasks that other threads have woken: those are whom
-/// the database has answered, several times for each of their calls, and they must not wait for all that strangers send.
-const TURNS_OF_OWN: u32 = 1;
+/// A thread of the runtime takes every other task from those that other threads have woken: whatever waits for the
+/// database is, several times for each call, and must not wait for all that strangers send; nor they for it.
+const TURNS_OF_OWN: u32 = 2;
 
 /// After so many turns it looks for what has come over the network, and for timers.
 const TURNS_BEFORE_EVENTS: u32 = 16;

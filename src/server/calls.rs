@@ -22,7 +22,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::Service;
 
-use super::turns::Turns;
+use super::turns::Begun;
 use crate::clock::{RealInstant, pause, real_now};
 use crate::grpc::{Answer, Answers, ConnectionId, PeerAddress, Untaken};
 
@@ -177,30 +177,29 @@ where
     }
 }
 
-/// Runs the tasks of one connection, in each of which the transport serves a call.
-#[derive(Clone, Debug)]
+/// Has that run beside one connection in which the transport serves its calls.
+#[derive(Clone)]
 pub(super) struct CallExecutor {
     calls: Calls,
-    turns: Turns,
+    begun: Begun,
     /// How long a client may take over an answer; zero for ever.
     answer_timeout: Duration,
 }
 
 impl CallExecutor {
-    pub(super) fn new(calls: Calls, turns: Turns, answer_timeout: Duration) -> Self {
-        Self { calls, turns, answer_timeout }
+    pub(super) fn new(calls: Calls, begun: Begun, answer_timeout: Duration) -> Self {
+        Self { calls, begun, answer_timeout }
     }
 }
 
 impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for CallExecutor {
     fn execute(&self, served: F) {
         match self.calls.take_begun() {
-            Some(call) => {
-                let served = InTime { served, call, answer_timeout: self.answer_timeout, running_out: None };
-                tokio::spawn(self.turns.queue(served))
+            Some(call) if !self.answer_timeout.is_zero() => {
+                self.begun.push(InTime { served, call, answer_timeout: self.answer_timeout, running_out: None });
             }
-            None => tokio::spawn(served),
-        };
+            _ => self.begun.push(served),
+        }
     }
 }
 
@@ -225,7 +224,7 @@ impl<F: Future<Output = ()>> Future for InTime<F> {
         if this.served.poll(context).is_ready() {
             return Poll::Ready(());
         }
-        if this.answer_timeout.is_zero() || !this.call.answer.is_built() {
+        if !this.call.answer.is_built() {
             return Poll::Pending;
         }
         let (running_out, _) = this.running_out.get_or_insert_with(|| {

@@ -1,7 +1,6 @@
 //! The connections: each is accepted, speaks HTTP/2 soon, and ends when the service drains and nothing is in flight on it.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
 use std::io::Result;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -13,6 +12,7 @@ use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
@@ -24,7 +24,7 @@ use super::conduct::Conduct;
 use super::frames::{HEAD_BYTES, PREFACE};
 use super::registry::{ConnectionBounds, Place, Registry};
 use super::socket::Socket;
-use super::turns::Turns;
+use super::turns::{Begun, InTurns, Turn};
 use crate::clock::pause;
 use crate::grpc::{AnswerBudget, PeerAddress};
 
@@ -34,6 +34,9 @@ const OPENING_BYTES: usize = PREFACE.len() + HEAD_BYTES;
 /// How many calls a client may cancel before the server has looked at them. More look like an attack: the connection ends
 /// with ENHANCE_YOUR_CALM.
 const CANCELLED_UNSEEN: usize = 1_000;
+
+/// How many connections may wait for their first turn: others have turns between them.
+const NEW_AT_ONCE: usize = 16;
 
 /// While draining, a connection with nothing in flight has twice so long to confirm its end.
 const LAST_LOOK: Duration = Duration::from_millis(100);
@@ -71,20 +74,24 @@ where
     let server = Arc::new(Server { service, bounds, answers, drain: drain.clone() });
     let mut connections = JoinSet::new();
     let mut accepting = Accepting::Fine;
-    let turns = Turns::default();
+    let waiting = Arc::new(Semaphore::new(NEW_AT_ONCE));
     loop {
         let accepted = tokio::select! {
             () = drain.cancelled() => break,
-            accepted = accept(&listener, &turns) => accepted,
+            accepted = accept(&listener, &waiting) => accepted,
             Some(_) = connections.join_next() => continue,
             () = accepting.settles() => continue,
         };
         match accepted {
-            Ok((socket, address)) => {
+            Ok((socket, address, first_turn)) => {
                 accepting.succeeded();
                 // One that is refused is closed by dropping it.
                 if let Ok(place) = registry.enter(address.ip()) {
-                    connections.spawn(turns.queue(server.clone().run(socket, place)));
+                    let connection = server.clone().run(socket, place);
+                    connections.spawn(async {
+                        drop(first_turn);
+                        connection.await;
+                    });
                 }
             }
             Err(error) => {
@@ -104,10 +111,14 @@ where
     }
 }
 
-/// The next connection, once those before it had a turn. Cancel safe.
-async fn accept(listener: &TcpListener, turns: &Turns) -> Result<(TcpStream, SocketAddr)> {
-    poll_fn(|context| turns.poll_room(context)).await;
-    listener.accept().await
+/// The next connection, once few enough of those before it wait for their first turn. Cancel safe.
+async fn accept(
+    listener: &TcpListener,
+    waiting: &Arc<Semaphore>,
+) -> Result<(TcpStream, SocketAddr, Option<OwnedSemaphorePermit>)> {
+    let first_turn = waiting.clone().acquire_owned().await.ok();
+    let (socket, address) = listener.accept().await?;
+    Ok((socket, address, first_turn))
 }
 
 /// What all connections share.
@@ -160,25 +171,26 @@ where
         let peer = socket.peer_addr().ok().map(|peer| PeerAddress(peer.ip()));
         let service = Counted::new(self.service.clone(), calls.clone(), self.answers.connection(), peer);
         // A client that takes nothing is given as long as one that does not reply to a ping.
-        let turns = Turns::default();
-        let conduct = Conduct::new(error_resets);
-        let socket = Socket::new(socket, begun, conduct, turns.clone(), keepalive.saturating_mul(2));
-        let mut connection = pin!(self.http2(calls.clone(), turns).serve_connection(TokioIo::new(socket), service));
+        let (turn, begun_calls) = (Turn::default(), Begun::default());
+        let socket = Socket::new(socket, begun, Conduct::new(error_resets), turn.clone(), keepalive.saturating_mul(2));
+        let http2 = self.http2(calls.clone(), begun_calls.clone());
+        let connection = http2.serve_connection(TokioIo::new(socket), service);
+        let mut connection = pin!(InTurns::new(connection, begun_calls, turn));
         tokio::select! {
             ended = &mut connection => return tell(ended),
             () = place.has_to_go() => {}
             () = self.drain.cancelled() => {}
         }
-        connection.as_mut().graceful_shutdown();
+        connection.as_mut().connection().graceful_shutdown();
         tokio::select! {
             ended = &mut connection => tell(ended),
             () = idle(calls) => {}
         }
     }
 
-    fn http2(&self, of: Calls, turns: Turns) -> http2::Builder<CallExecutor> {
+    fn http2(&self, of: Calls, begun: Begun) -> http2::Builder<CallExecutor> {
         let Bounds { keepalive, calls, header_bytes, error_resets, answer_timeout, .. } = self.bounds;
-        let mut http2 = http2::Builder::new(CallExecutor::new(of, turns, answer_timeout));
+        let mut http2 = http2::Builder::new(CallExecutor::new(of, begun, answer_timeout));
         http2
             .timer(TokioTimer::new())
             .max_concurrent_streams(calls)

@@ -8,24 +8,25 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
-use tokio::task::coop;
 
 use super::conduct::{Conduct, Misconduct};
 use super::frames::{ENHANCE_YOUR_CALM, Frame, Frames, HEADERS, PREFACE, SETTINGS, goaway};
-use super::turns::Turns;
+use super::turns::Turn;
 use crate::clock::pause;
 
-/// What a frame costs that is part of no call, of which a task may spend 1,024 before it is the others' turn. (Calls have
-/// turns of their own.)
-const FRAME_COST: usize = 1;
+/// What a call costs of what may be read in a turn. It takes far longer to be judged and answered than to be read.
+const CALL_COST: usize = 32;
 
 /// Settings can change the window of each stream.
 const SETTINGS_COST: usize = 128;
 
-/// The cost of one unit of the runtime's budget, of which a task has 128.
-const UNIT_COST: usize = 8;
+/// Any other frame.
+const FRAME_COST: usize = 1;
 
-/// So many calls in one reading are more than may wait for a turn.
+/// So many bytes cost as much as a frame.
+const BYTES_PER_COST: usize = 1_024;
+
+/// So many calls in one reading are half of what may be read in a turn.
 const DENSE: usize = 16;
 
 /// How many bytes are read at once where calls come so dense: so many again at the most.
@@ -40,7 +41,7 @@ pub(super) struct Socket<T> {
     received: Frames,
     /// Whether many calls began with the last reading.
     is_dense: bool,
-    turns: Turns,
+    turn: Turn,
     sent: Frames,
     conduct: Conduct,
     /// The last stream that the client opened.
@@ -52,15 +53,16 @@ pub(super) struct Socket<T> {
 
 impl<T> Socket<T> {
     /// The socket, of which these bytes were read already. It fails when the client's conduct is not tolerated, or when
-    /// nothing that is written was taken for so long; and is not read while calls of it wait for their turns.
-    pub(super) fn new(inner: T, begun: Vec<u8>, conduct: Conduct, turns: Turns, stall_timeout: Duration) -> Self {
+    /// nothing that is written was taken for so long; and no more is read from it than its turn
+    /// allows.
+    pub(super) fn new(inner: T, begun: Vec<u8>, conduct: Conduct, turn: Turn, stall_timeout: Duration) -> Self {
         Self {
             inner,
             begun,
             read_again: 0,
             received: Frames::after(PREFACE.len()),
             is_dense: false,
-            turns,
+            turn,
             sent: Frames::default(),
             conduct,
             last_stream: 0,
@@ -74,9 +76,13 @@ impl<T: AsyncWrite + Unpin> Socket<T> {
     /// Takes note of what was read: what it costs, or why there must not be more.
     fn received(&mut self, bytes: &[u8]) -> std::result::Result<usize, Misconduct> {
         let (conduct, last_stream) = (&mut self.conduct, &mut self.last_stream);
-        let (mut cost, mut calls, mut judged) = (0, 0, Ok(()));
+        let (mut cost, mut calls, mut judged) = (bytes.len() / BYTES_PER_COST, 0, Ok(()));
         self.received.scan(bytes, |frame: Frame| {
-            cost += if frame.kind == SETTINGS { SETTINGS_COST } else { FRAME_COST };
+            cost += match frame.kind {
+                HEADERS => CALL_COST,
+                SETTINGS => SETTINGS_COST,
+                _ => FRAME_COST,
+            };
             if frame.kind == HEADERS {
                 calls += 1;
                 *last_stream = frame.stream.max(*last_stream);
@@ -143,7 +149,7 @@ impl<T: AsyncWrite + Unpin> Socket<T> {
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<T> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         let this = &mut *self;
-        ready!(this.turns.poll_room(context));
+        ready!(this.turn.poll_may_read(context));
         let before = buffer.filled().len();
         let again = this.begun.get(this.read_again..).unwrap_or_default();
         if again.is_empty() {
@@ -157,13 +163,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<T> {
         }
         match this.received(buffer.filled().get(before..).unwrap_or_default()) {
             Ok(cost) => {
-                for _ in 0..cost / UNIT_COST {
-                    match coop::poll_proceed(context) {
-                        Poll::Ready(turn) => turn.made_progress(),
-                        // The next reading waits for the next turn.
-                        Poll::Pending => break,
-                    }
-                }
+                this.turn.has_read(cost);
                 Poll::Ready(Ok(()))
             }
             Err(why) => Poll::Ready(Err(this.end(why, context))),

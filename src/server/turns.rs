@@ -1,120 +1,188 @@
-//! Turns on the processor: what one client begins does not queue up before what others have begun.
+//! Turns on the processor: a connection is one task, whatever is in flight on it, and does no more than so much in a turn.
 //!
-//! The runtime runs tasks in the order in which they are woken, and each call has a task of its own: a client that sends
-//! thousands of calls at once would be served thousands of times before anybody else. So nothing more is read from a
-//! connection while some of its calls wait for their first turn, and no more connections are accepted while some wait
-//! for theirs.
+//! The runtime runs tasks in the order in which they are woken. If each call had a task of its own, a client that sends
+//! thousands of them would be served thousands of times before anybody else; so it is the connection that waits for its
+//! turn, reads a few frames, has a few of its calls served, and goes back to the end of the queue.
 
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use futures_util::task::AtomicWaker;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, Stream as _};
 use pin_project_lite::pin_project;
 
-/// So many may wait for their first turn. One takes some ten microseconds, so that others have theirs within a
-/// millisecond, and there are enough for all cores.
-const MOST: usize = 16;
+/// How often calls are served in a turn. Once takes some ten to fifty microseconds, so that a turn takes a millisecond or
+/// two: enough not to be busy with turns, and not so much that a hundred busy connections are felt by the others.
+const SERVED: usize = 32;
 
-/// Once so few wait, more may come.
-const FEW: usize = MOST / 2;
+/// How much is read in a turn, in thirds of a kilobyte or whatever is as much work: thirty-two calls, so that reading and
+/// serving keep pace.
+const READ: usize = 1_024;
 
-/// Those of one origin that wait for their first turn. Clones share them; only one task may ask for room.
+/// What a connection may still do in this turn. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Turns(Arc<State>);
+pub(super) struct Turn(Arc<Allowance>);
 
+/// It is used by one task only, which may run on any thread.
 #[derive(Debug, Default)]
-struct State {
-    waiting: AtomicUsize,
-    room: AtomicWaker,
+struct Allowance {
+    read: AtomicUsize,
+    served: AtomicUsize,
 }
 
-impl Turns {
-    /// Ready once no more wait than may.
-    pub(super) fn poll_room(&self, context: &Context<'_>) -> Poll<()> {
-        if self.has_room() {
+impl Turn {
+    fn begin(&self) {
+        self.0.read.store(READ, Ordering::Relaxed);
+        self.0.served.store(SERVED, Ordering::Relaxed);
+    }
+
+    /// Ready if something may be read in this turn; otherwise the task is woken for the next one.
+    pub(super) fn poll_may_read(&self, context: &Context<'_>) -> Poll<()> {
+        if self.0.read.load(Ordering::Relaxed) > 0 {
             return Poll::Ready(());
         }
-        self.0.room.register(context.waker());
-        // Their turns may have come meanwhile.
-        if self.has_room() { Poll::Ready(()) } else { Poll::Pending }
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
-    fn has_room(&self) -> bool {
-        self.0.waiting.load(Ordering::Acquire) < MOST
+    /// So much was read.
+    pub(super) fn has_read(&self, cost: usize) {
+        let left = self.0.read.load(Ordering::Relaxed);
+        self.0.read.store(left.saturating_sub(cost), Ordering::Relaxed);
     }
 
-    /// The future, which waits for its first turn from now on.
-    pub(super) fn queue<F>(&self, future: F) -> Queued<F> {
-        self.0.waiting.fetch_add(1, Ordering::AcqRel);
-        Queued { future, waiting: Some(Waiting(self.0.clone())) }
+    fn may_serve(&self) -> bool {
+        let left = self.0.served.load(Ordering::Relaxed);
+        self.0.served.store(left.saturating_sub(1), Ordering::Relaxed);
+        left > 0
     }
 }
 
-/// One that waits for its first turn.
-struct Waiting(Arc<State>);
+/// What the transport wants to have run, until the connection has its turn. Clones share it.
+#[derive(Clone, Default)]
+pub(super) struct Begun(Arc<Mutex<Vec<BoxFuture<'static, ()>>>>);
 
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        if self.0.waiting.fetch_sub(1, Ordering::AcqRel) == FEW + 1 {
-            self.0.room.wake();
-        }
+impl Begun {
+    /// Has this run beside the connection, and dropped with it.
+    pub(super) fn push(&self, future: impl Future<Output = ()> + Send + 'static) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(future));
+    }
+
+    fn take(&self) -> Vec<BoxFuture<'static, ()>> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 pin_project! {
-    /// A future that tells when it has its first turn.
-    pub(super) struct Queued<F> {
+    /// A connection with all that is in flight on it.
+    pub(super) struct InTurns<C> {
         #[pin]
-        future: F,
-        waiting: Option<Waiting>,
+        connection: C,
+        begun: Begun,
+        #[pin]
+        running: FuturesUnordered<Served>,
+        turn: Turn,
     }
 }
 
-impl<F: Future> Future for Queued<F> {
-    type Output = F::Output;
+impl<C> InTurns<C> {
+    /// A connection that reads as the turn allows, and pushes to `begun` what is to be run beside it.
+    pub(super) fn new(connection: C, begun: Begun, turn: Turn) -> Self {
+        Self { connection, begun, running: FuturesUnordered::new(), turn }
+    }
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let this = self.project();
-        // The others are woken when this turn is over, not before it.
-        let _waiting = this.waiting.take();
-        this.future.poll(context)
+    /// The connection itself.
+    pub(super) fn connection(self: Pin<&mut Self>) -> Pin<&mut C> {
+        self.project().connection
+    }
+}
+
+impl<C: Future> Future for InTurns<C> {
+    type Output = C::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<C::Output> {
+        let mut this = self.project();
+        this.turn.begin();
+        if let Poll::Ready(output) = this.connection.as_mut().poll(context) {
+            return Poll::Ready(output);
+        }
+        for future in this.begun.take() {
+            this.running.push(Served { future, turn: this.turn.clone() });
+        }
+        while let Poll::Ready(Some(())) = this.running.as_mut().poll_next(context) {}
+        Poll::Pending
+    }
+}
+
+/// What runs beside a connection, in its turns.
+struct Served {
+    future: BoxFuture<'static, ()>,
+    turn: Turn,
+}
+
+impl Future for Served {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if !self.turn.may_serve() {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        // A panic is that of one call, and was told when it happened: the transport resets the stream.
+        let polled = AssertUnwindSafe(self.future.as_mut()).catch_unwind().poll_unpin(context);
+        polled.map(drop)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::future::{pending, poll_fn};
-
-    use futures_util::FutureExt as _;
+    use std::future::pending;
 
     use super::*;
 
     #[test]
-    fn there_is_room_until_as_many_wait_as_may_and_again_when_few_do() {
-        let turns = Turns::default();
-        let room = || poll_fn(|context| turns.poll_room(context)).now_or_never();
-        let mut queued: Vec<_> = (0..MOST)
-            .map(|_| {
-                assert_eq!(room(), Some(()));
-                Box::pin(turns.queue(pending::<()>()))
-            })
-            .collect();
-        assert_eq!(room(), None);
+    fn a_turn_serves_so_many_calls_and_the_next_one_goes_on_where_it_ended() {
+        let (begun, turn, served) = (Begun::default(), Turn::default(), Arc::<AtomicUsize>::default());
+        for _ in 0..2 * SERVED + 1 {
+            let served = served.clone();
+            begun.push(async move {
+                served.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        let mut connection = Box::pin(InTurns::new(pending::<()>(), begun.clone(), turn));
         let woken = Arc::new(Woken::default());
         let waker = std::task::Waker::from(woken.clone());
-        assert_eq!(turns.poll_room(&Context::from_waker(&waker)), Poll::Pending);
-        let last = queued.pop();
-        for (turn, each) in queued.iter_mut().enumerate() {
-            assert_eq!(woken.0.load(Ordering::Relaxed), usize::from(turn >= MOST - FEW), "{turn}");
-            assert!(each.now_or_never().is_none());
+        let mut take_turn = || assert!(connection.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        for expected in [SERVED, 2 * SERVED, 2 * SERVED + 1] {
+            take_turn();
+            assert_eq!(served.load(Ordering::Relaxed), expected);
+            assert!(woken.0.swap(0, Ordering::Relaxed) > 0 || expected > 2 * SERVED);
         }
-        assert_eq!(room(), Some(()));
-        // A second turn counts for nothing, and one that never comes counts as one.
-        assert!(queued.iter_mut().all(|each| each.now_or_never().is_none()));
-        drop((queued, last));
-        assert_eq!(turns.0.waiting.load(Ordering::Relaxed), 0);
+        begun.push(async { panic!("a call fails") });
+        begun.push(async move {
+            served.fetch_add(1, Ordering::Relaxed);
+        });
+        take_turn();
+        assert!(connection.running.is_empty());
+    }
+
+    #[test]
+    fn a_turn_reads_so_much() {
+        let (turn, woken) = (Turn::default(), Arc::new(Woken::default()));
+        let waker = std::task::Waker::from(woken.clone());
+        let context = Context::from_waker(&waker);
+        turn.begin();
+        turn.has_read(READ - 1);
+        assert!(turn.poll_may_read(&context).is_ready());
+        turn.has_read(READ);
+        assert!(turn.poll_may_read(&context).is_pending());
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        turn.begin();
+        assert!(turn.poll_may_read(&context).is_ready());
     }
 
     #[derive(Default)]
