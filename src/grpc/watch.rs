@@ -52,16 +52,17 @@ pub(super) async fn watch(
     }
     let (filter, heartbeat) = violations.finish(filter.zip(heartbeat))?;
     let filter = Arc::new(filter);
-    let reader = shared.repository.reader(ReadClass::Single, caller).await?;
+    if shared.drain.is_cancelled() {
+        return Err(Failure::draining());
+    }
+    // Before anything is read for it: so no more reads wait than there can be streams.
+    let place = shared.quota.take(caller, filter.ids()).ok_or_else(Failure::too_many_subscriptions)?;
+    let reader = shared.repository.reader(ReadClass::Start, caller).await?;
     let start = requests::start(&shared.feed, &reader, token, from_beginning).await?;
     let before = match &start {
         Start::After(token) => token.snapshot.clone(),
         Start::Now | Start::Beginning => SnapshotState::Over,
     };
-    if shared.drain.is_cancelled() {
-        return Err(Failure::draining());
-    }
-    let place = shared.quota.take(caller, filter.ids()).ok_or_else(Failure::too_many_subscriptions)?;
     // Also of a snapshot that begins again: what happened since to what it has shown is no longer kept.
     let subscription = shared.feed.subscribe(&reader, start, filter.clone()).await?;
     drop(reader);

@@ -35,7 +35,7 @@ const OPENING_BYTES: usize = PREFACE.len() + HEAD_BYTES;
 /// with ENHANCE_YOUR_CALM.
 const CANCELLED_UNSEEN: usize = 1_000;
 
-/// How many connections may wait for their first turn: others have turns between them.
+/// How many connections are accepted before the others have their turns.
 const NEW_AT_ONCE: usize = 16;
 
 /// While draining, a connection with nothing in flight has twice so long to confirm its end.
@@ -74,24 +74,21 @@ where
     let server = Arc::new(Server { service, bounds, answers, drain: drain.clone() });
     let mut connections = JoinSet::new();
     let mut accepting = Accepting::Fine;
-    let waiting = Arc::new(Semaphore::new(NEW_AT_ONCE));
+    let new = Arc::new(Semaphore::new(NEW_AT_ONCE));
     loop {
         let accepted = tokio::select! {
             () = drain.cancelled() => break,
-            accepted = accept(&listener, &waiting) => accepted,
+            accepted = accept(&listener, &new) => accepted,
             Some(_) = connections.join_next() => continue,
             () = accepting.settles() => continue,
         };
         match accepted {
-            Ok((socket, address, first_turn)) => {
+            Ok((socket, address, permit)) => {
                 accepting.succeeded();
                 // One that is refused is closed by dropping it.
                 if let Ok(place) = registry.enter(address.ip()) {
-                    let connection = server.clone().run(socket, place);
-                    connections.spawn(async {
-                        drop(first_turn);
-                        connection.await;
-                    });
+                    connections.spawn(server.clone().run(socket, place));
+                    tokio::spawn(after_the_others(permit));
                 }
             }
             Err(error) => {
@@ -111,14 +108,22 @@ where
     }
 }
 
-/// The next connection, once few enough of those before it wait for their first turn. Cancel safe.
+/// The next connection, once the others have had their turns since the one before the last few. Cancel safe.
 async fn accept(
     listener: &TcpListener,
-    waiting: &Arc<Semaphore>,
+    new: &Arc<Semaphore>,
 ) -> Result<(TcpStream, SocketAddr, Option<OwnedSemaphorePermit>)> {
-    let first_turn = waiting.clone().acquire_owned().await.ok();
+    let permit = new.clone().acquire_owned().await.ok();
     let (socket, address) = listener.accept().await?;
-    Ok((socket, address, first_turn))
+    Ok((socket, address, permit))
+}
+
+/// Gives back what a new connection has taken once everybody had a turn who was before it.
+async fn after_the_others(permit: Option<OwnedSemaphorePermit>) {
+    for _ in 0..2 {
+        tokio::task::yield_now().await;
+    }
+    drop(permit);
 }
 
 /// What all connections share.

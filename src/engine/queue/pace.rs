@@ -9,13 +9,13 @@ use tokio::time::Instant;
 
 /// How long a batch should take. A commit takes a few milliseconds, which should be the lesser part of it; whoever is
 /// unlucky waits for two batches.
-const MOMENT: Duration = Duration::from_millis(16);
+const MOMENT: Duration = Duration::from_millis(10);
 
 /// A batch takes in no more once it touches so many orders, however fast they are …
 const MOST: usize = 512;
 
 /// … and no less than so many, however slow they are: a database that takes long over each batch needs large ones.
-const LEAST: usize = 32;
+const LEAST: usize = 16;
 
 /// What the last batches took.
 #[derive(Debug, Default)]
@@ -71,7 +71,7 @@ mod tests {
         assert_eq!(pace.orders(), MOST, "nothing is known");
         assert_eq!(settled(pace, Duration::from_millis(2), fast), MOST);
         let orders = settled(pace, Duration::from_millis(2), slow);
-        assert!((65..=75).contains(&orders), "{orders}: (16 - 2) / 0.2");
+        assert!((36..=44).contains(&orders), "{orders}: (10 - 2) / 0.2");
         assert_eq!(settled(pace, Duration::from_millis(100), slow), LEAST);
         assert_eq!(settled(pace, Duration::from_millis(2), fast), MOST);
     }
@@ -91,6 +91,6 @@ mod tests {
             pace.end(now + Duration::from_millis(3) + Duration::from_micros(100) * u32::try_from(orders).unwrap());
             grown.push(orders);
         }
-        assert!(grown.is_sorted() && grown.last() > Some(&80), "{grown:?}");
+        assert!(grown.is_sorted() && grown.last() > Some(&50), "{grown:?}");
     }
 }

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::fair::{FairSemaphore, LANES, NoPermit, Permit, QueueBounds};
+use super::fair::{FairSemaphore, NoPermit, Permit, QueueBounds};
 use crate::domain::Caller;
 use crate::repository::error::StorageError;
 
@@ -15,6 +15,8 @@ pub enum ReadClass {
     Single,
     /// A page of a list: takes a hundred times as long.
     List,
+    /// Where a stream of events begins: as quick as a single read, and many of them come at once when a replica is gone.
+    Start,
     /// What a stream of events goes on with, from a snapshot or from the log. It waits for its turn as long as that takes:
     /// no more than one read waits for each stream, of which there are only so many.
     Stream,
@@ -24,6 +26,7 @@ pub enum ReadClass {
 /// would wait for longer than a caller does.
 const SINGLES: QueueBounds = QueueBounds { per_caller: 4_096, in_all: 16_384 };
 const LISTS: QueueBounds = QueueBounds { per_caller: 256, in_all: 4_096 };
+const STARTS: QueueBounds = SINGLES;
 const STREAMS: QueueBounds = QueueBounds { per_caller: usize::MAX, in_all: usize::MAX };
 
 /// How many connections each class has.
@@ -33,7 +36,7 @@ pub(super) struct ReaderShares {
     pub(super) singles: usize,
     /// For lists.
     pub(super) lists: usize,
-    /// For streams.
+    /// For streams, from where they begin.
     pub(super) streams: usize,
 }
 
@@ -88,7 +91,7 @@ impl ReaderPermits {
         Self::new([singles, lists, streams].map(FairSemaphore::new), patience)
     }
 
-    fn new([singles, lists, streams]: [Arc<FairSemaphore>; LANES], patience: Option<Duration>) -> Self {
+    fn new([singles, lists, streams]: [Arc<FairSemaphore>; 3], patience: Option<Duration>) -> Self {
         Self { singles, lists, streams, patience, callers: RandomState::new() }
     }
 
@@ -101,7 +104,8 @@ impl ReaderPermits {
         let (semaphore, lane, bounds, patience) = match class {
             ReadClass::Single => (&self.singles, 0, SINGLES, self.patience),
             ReadClass::List => (&self.lists, 1, LISTS, self.patience),
-            ReadClass::Stream => (&self.streams, 2, STREAMS, None),
+            ReadClass::Start => (&self.streams, 2, STARTS, self.patience),
+            ReadClass::Stream => (&self.streams, 3, STREAMS, None),
         };
         let caller = self.callers.hash_one(caller);
         let permit = semaphore.acquire(lane, caller, bounds, patience).await;

@@ -43,8 +43,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(5);
 const STEPS: i32 = 10_000;
 
 /// After how many pages SQLite moves its log into the database. A page that several batches change is moved
-/// once for all of them.
-const WAL_PAGES: u32 = 8_192;
+/// once for all of them; but commands wait meanwhile, some four milliseconds for each thousand.
+const WAL_PAGES: u32 = 2_048;
 
 /// Opens the database file that a URL names, with its one writer; makes it if the URL says so.
 pub(super) async fn open(url: &str, read_wait: Option<Duration>) -> Result<Repository, ConnectError> {
