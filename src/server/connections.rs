@@ -35,8 +35,11 @@ const OPENING_BYTES: usize = PREFACE.len() + HEAD_BYTES;
 /// with ENHANCE_YOUR_CALM.
 const CANCELLED_UNSEEN: usize = 1_000;
 
-/// How many connections are accepted before the others have their turns.
+/// How many connections may be about to begin: to begin is a long turn, and others have theirs between those.
 const NEW_AT_ONCE: usize = 16;
+
+/// A connection that has not begun for so long is not about to.
+const ABOUT_TO_BEGIN: Duration = Duration::from_millis(5);
 
 /// While draining, a connection with nothing in flight has twice so long to confirm its end.
 const LAST_LOOK: Duration = Duration::from_millis(100);
@@ -87,8 +90,7 @@ where
                 accepting.succeeded();
                 // One that is refused is closed by dropping it.
                 if let Ok(place) = registry.enter(address.ip()) {
-                    connections.spawn(server.clone().run(socket, place));
-                    tokio::spawn(after_the_others(permit));
+                    connections.spawn(server.clone().run(socket, place, permit));
                 }
             }
             Err(error) => {
@@ -108,7 +110,7 @@ where
     }
 }
 
-/// The next connection, once the others have had their turns since the one before the last few. Cancel safe.
+/// The next connection, once few enough of those before it are about to begin. Cancel safe.
 async fn accept(
     listener: &TcpListener,
     new: &Arc<Semaphore>,
@@ -116,14 +118,6 @@ async fn accept(
     let permit = new.clone().acquire_owned().await.ok();
     let (socket, address) = listener.accept().await?;
     Ok((socket, address, permit))
-}
-
-/// Gives back what a new connection has taken once everybody had a turn who was before it.
-async fn after_the_others(permit: Option<OwnedSemaphorePermit>) {
-    for _ in 0..2 {
-        tokio::task::yield_now().await;
-    }
-    drop(permit);
 }
 
 /// What all connections share.
@@ -139,10 +133,10 @@ where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Unpin + Send,
 {
-    async fn run(self: Arc<Self>, mut socket: TcpStream, place: Place) {
+    async fn run(self: Arc<Self>, mut socket: TcpStream, place: Place, permit: Option<OwnedSemaphorePermit>) {
         // Nothing of HTTP/2 is made before the client has begun: 10,000 silent ones take next to nothing.
         let begun = tokio::select! {
-            begun = self.begin(&mut socket) => begun,
+            begun = self.begin(&mut socket, permit) => begun,
             () = place.has_to_go() => return,
             () = self.drain.cancelled() => return,
         };
@@ -152,14 +146,20 @@ where
         }
     }
 
-    /// The first bytes of a client; `None` if they did not come, or not in time.
-    async fn begin(&self, socket: &mut TcpStream) -> Option<Vec<u8>> {
+    /// The first bytes of a client; `None` if they did not come, or not in time. The permit is given back then, or when
+    /// it is no longer about to begin.
+    async fn begin(&self, socket: &mut TcpStream, permit: Option<OwnedSemaphorePermit>) -> Option<Vec<u8>> {
+        let mut bytes = pin!(first_bytes(socket));
+        tokio::select! {
+            bytes = &mut bytes => return bytes.ok(),
+            () = pause(ABOUT_TO_BEGIN) => drop(permit),
+        }
         let timeout = self.bounds.preface_timeout;
         if timeout.is_zero() {
-            return first_bytes(socket).await.ok();
+            return bytes.await.ok();
         }
         tokio::select! {
-            bytes = first_bytes(socket) => bytes.ok(),
+            bytes = bytes => bytes.ok(),
             () = pause(timeout) => {
                 tracing::debug!("a client did not begin with HTTP/2 in time, its connection is closed");
                 None

@@ -27,10 +27,10 @@ const FRAME_COST: usize = 1;
 const BYTES_PER_COST: usize = 1_024;
 
 /// So many calls in one reading are half of what may be read in a turn.
-const DENSE: usize = 16;
+const DENSE: usize = 4;
 
 /// How many bytes are read at once where calls come so dense: so many again at the most.
-const SHORT_READING: u64 = 512;
+const SHORT_READING: u64 = 256;
 
 /// A socket on which HTTP/2 has begun.
 pub(super) struct Socket<T> {

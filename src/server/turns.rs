@@ -15,13 +15,14 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, Stream as _};
 use pin_project_lite::pin_project;
 
-/// How often calls are served in a turn. Once takes some ten to fifty microseconds, so that a turn takes a millisecond or
-/// two: enough not to be busy with turns, and not so much that a hundred busy connections are felt by the others.
-const SERVED: usize = 32;
+/// How often calls are served in a turn. Once takes some ten to fifty microseconds, so that a turn takes a fraction of a
+/// millisecond: enough not to be busy with turns, and so little that somebody who waits for several of them (for each
+/// answer of the database there is one) does not feel dozens of busy connections.
+const SERVED: usize = 8;
 
-/// How much is read in a turn, in thirds of a kilobyte or whatever is as much work: thirty-two calls, so that reading and
-/// serving keep pace.
-const READ: usize = 1_024;
+/// How much is read in a turn, in kilobytes or whatever is as much work: eight calls, so that reading and serving keep
+/// pace.
+const READ: usize = 256;
 
 /// What a connection may still do in this turn. Clones share it.
 #[derive(Clone, Debug, Default)]
