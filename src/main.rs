@@ -31,8 +31,8 @@ fn main() -> ExitCode {
     code
 }
 
-/// A thread of the runtime takes every other task from those that other threads have woken: whatever waits for the
-/// database is, several times for each call, and must not wait for all that strangers send; nor they for it.
+/// A thread of the runtime takes every other task from those that were woken from outside of it: whatever waits for SQLite
+/// is, several times for each call, and must not wait for all that strangers send; nor they for it.
 const TURNS_OF_OWN: u32 = 2;
 
 /// After so many turns it looks for what has come over the network, and for timers.

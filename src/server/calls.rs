@@ -2,7 +2,7 @@
 //! response, or the client has not taken that in time.
 //!
 //! The transport does not ask for the body of a response while the client's window is closed: what is in the body cannot
-//! notice that. So the task is watched in which the transport serves the call. It lives until the transport has been
+//! notice that. So the future is watched in which the transport serves the call. It lives until the transport has been
 //! given the last byte; and it is given a piece only when there is room for the piece before.
 
 use std::convert::Infallible;
@@ -39,7 +39,7 @@ struct State {
     opened: RealInstant,
     /// When the last call ended, in milliseconds after the opening; 0 before the first one.
     last_ended: AtomicU64,
-    /// The call that has just begun, until its task has.
+    /// The call that has just begun, until what serves it has.
     begun: Mutex<Option<Arc<Call>>>,
 }
 

@@ -39,7 +39,7 @@ const CANCELLED_UNSEEN: usize = 1_000;
 const NEW_AT_ONCE: usize = 16;
 
 /// A connection that has not begun for so long is not about to.
-const ABOUT_TO_BEGIN: Duration = Duration::from_millis(5);
+const ABOUT_TO_BEGIN: Duration = Duration::from_millis(1);
 
 /// While draining, a connection with nothing in flight has twice so long to confirm its end.
 const LAST_LOOK: Duration = Duration::from_millis(100);

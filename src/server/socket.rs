@@ -26,11 +26,9 @@ const FRAME_COST: usize = 1;
 /// So many bytes cost as much as a frame.
 const BYTES_PER_COST: usize = 1_024;
 
-/// So many calls in one reading are half of what may be read in a turn.
-const DENSE: usize = 4;
-
-/// How many bytes are read at once where calls come so dense: so many again at the most.
-const SHORT_READING: u64 = 256;
+/// How many bytes are read at once while calls come as dense as one for each so many: about as many calls as may be read in
+/// a turn. Who sends large messages is read in large pieces.
+const SHORT_READING: usize = 1_024;
 
 /// A socket on which HTTP/2 has begun.
 pub(super) struct Socket<T> {
@@ -39,7 +37,7 @@ pub(super) struct Socket<T> {
     begun: Vec<u8>,
     read_again: usize,
     received: Frames,
-    /// Whether many calls began with the last reading.
+    /// Whether the last reading was dense with calls.
     is_dense: bool,
     turn: Turn,
     sent: Frames,
@@ -89,7 +87,7 @@ impl<T: AsyncWrite + Unpin> Socket<T> {
             }
             judged = judged.and_then(|()| conduct.received(&frame));
         });
-        self.is_dense = calls > DENSE;
+        self.is_dense = calls * SHORT_READING > bytes.len();
         judged.map(|()| cost)
     }
 
@@ -154,7 +152,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<T> {
         let again = this.begun.get(this.read_again..).unwrap_or_default();
         if again.is_empty() {
             this.begun = Vec::new();
-            let most = if this.is_dense { SHORT_READING } else { u64::MAX };
+            let most = if this.is_dense { SHORT_READING.try_into().unwrap_or(u64::MAX) } else { u64::MAX };
             ready!(Pin::new(&mut (&mut this.inner).take(most)).poll_read(context, buffer))?;
         } else {
             let part = again.get(..buffer.remaining()).unwrap_or(again);

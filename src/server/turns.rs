@@ -15,8 +15,8 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, Stream as _};
 use pin_project_lite::pin_project;
 
-/// How often calls are served in a turn. Once takes some ten to fifty microseconds, so that a turn takes a fraction of a
-/// millisecond: enough not to be busy with turns, and so little that somebody who waits for several of them (for each
+/// How often calls are served in a turn. Once takes some ten to fifty microseconds (a stream that catches up more), so that
+/// a turn takes a fraction of a millisecond: enough not to be busy with turns, and so little that somebody who waits for several of them (for each
 /// answer of the database there is one) does not feel dozens of busy connections.
 const SERVED: usize = 8;
 
@@ -56,8 +56,13 @@ impl Turn {
         self.0.read.store(left.saturating_sub(cost), Ordering::Relaxed);
     }
 
+    /// How often something may be served yet.
+    fn left(&self) -> usize {
+        self.0.served.load(Ordering::Relaxed)
+    }
+
     fn may_serve(&self) -> bool {
-        let left = self.0.served.load(Ordering::Relaxed);
+        let left = self.left();
         self.0.served.store(left.saturating_sub(1), Ordering::Relaxed);
         left > 0
     }
@@ -88,6 +93,13 @@ pin_project! {
         running: FuturesUnordered<Served>,
         turn: Turn,
     }
+
+    impl<C> PinnedDrop for InTurns<C> {
+        fn drop(this: Pin<&mut Self>) {
+            // What the transport wants to have run can itself want more, and holds `begun` for that.
+            drop(this.begun.take());
+        }
+    }
 }
 
 impl<C> InTurns<C> {
@@ -111,10 +123,19 @@ impl<C: Future> Future for InTurns<C> {
         if let Poll::Ready(output) = this.connection.as_mut().poll(context) {
             return Poll::Ready(output);
         }
-        for future in this.begun.take() {
-            this.running.push(Served { future, turn: this.turn.clone() });
+        loop {
+            for future in this.begun.take() {
+                this.running.push(Served { future, turn: this.turn.clone() });
+            }
+            let left = this.turn.left();
+            match this.running.as_mut().poll_next(context) {
+                Poll::Ready(Some(())) => {}
+                Poll::Ready(None) => break,
+                // It also returns early where some have woken themselves.
+                Poll::Pending if [0, left].contains(&this.turn.left()) => break,
+                Poll::Pending => {}
+            }
         }
-        while let Poll::Ready(Some(())) = this.running.as_mut().poll_next(context) {}
         Poll::Pending
     }
 }
@@ -141,7 +162,7 @@ impl Future for Served {
 
 #[cfg(test)]
 mod tests {
-    use std::future::pending;
+    use std::future::{pending, poll_fn};
 
     use super::*;
 
@@ -169,6 +190,39 @@ mod tests {
         });
         take_turn();
         assert!(connection.running.is_empty());
+    }
+
+    #[test]
+    fn streams_that_wake_themselves_are_served_as_often_as_calls() {
+        let (begun, served) = (Begun::default(), Arc::<AtomicUsize>::default());
+        for _ in 0..SERVED {
+            let served = served.clone();
+            begun.push(poll_fn(move |context| {
+                served.fetch_add(1, Ordering::Relaxed);
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }));
+        }
+        let mut connection = Box::pin(InTurns::new(pending::<()>(), begun, Turn::default()));
+        assert!(connection.as_mut().now_or_never().is_none());
+        assert_eq!(served.load(Ordering::Relaxed), SERVED);
+    }
+
+    #[test]
+    fn a_connection_that_ends_leaves_nothing_behind_of_what_has_not_begun() {
+        let (begun, held) = (Begun::default(), Arc::new(()));
+        let connection = {
+            let (begun, held) = (begun.clone(), held.clone());
+            async move {
+                begun.push({
+                    let begun = begun.clone();
+                    async move { drop((begun, held)) }
+                });
+            }
+        };
+        let connection = Box::pin(InTurns::new(connection, begun, Turn::default()));
+        assert!(connection.now_or_never().is_some());
+        assert_eq!(Arc::strong_count(&held), 1);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! How much a batch takes in: as much as is committed in a moment, since whoever comes meanwhile waits for all of it.
 //!
 //! A batch has a price of its own (the commit) and one for each order; both differ by machine, database and command. So
-//! what the last batches took decides, and a batch grows until it takes that moment.
+//! what the last full batch took decides, and batches grow until they take that moment.
 
 use std::time::Duration;
 
@@ -15,16 +15,20 @@ const MOMENT: Duration = Duration::from_millis(8);
 const MOST: usize = 512;
 
 /// … and no less than so many, however slow they are: a database that takes long over each batch needs large ones.
-const LEAST: usize = 16;
+const LEAST: usize = 64;
 
-/// What the last batches took.
-#[derive(Debug, Default)]
+/// How large batches are.
+#[derive(Debug)]
 pub(super) struct Pace {
-    /// Of the last batches, those before the last one count by three quarters each.
-    took: Duration,
     orders: usize,
     /// When the batch at hand was taken, and how many orders it touches.
     begun: Option<(Instant, usize)>,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { orders: MOST, begun: None }
+    }
 }
 
 impl Pace {
@@ -33,18 +37,18 @@ impl Pace {
         self.begun = Some((now, orders));
     }
 
-    /// The batch at hand is done.
+    /// The batch at hand is done. One that was not full tells only of its own price.
     pub(super) fn end(&mut self, now: Instant) {
-        let Some((begun, orders)) = self.begun.take() else { return };
-        self.took = (self.took * 3 / 4).saturating_add(now.saturating_duration_since(begun));
-        self.orders = (self.orders * 3 / 4).saturating_add(orders);
+        let Some((begun, orders)) = self.begun.take().filter(|(_, orders)| *orders >= self.orders) else { return };
+        let took = now.saturating_duration_since(begun).as_nanos();
+        let moment = u128::try_from(orders).unwrap_or(u128::MAX).saturating_mul(MOMENT.as_nanos());
+        let in_a_moment = usize::try_from(moment.checked_div(took).unwrap_or(u128::MAX)).unwrap_or(usize::MAX);
+        self.orders = in_a_moment.min(self.orders.saturating_mul(2)).clamp(LEAST, MOST);
     }
 
     /// How many orders the next batch may touch.
     pub(super) fn orders(&self) -> usize {
-        let orders = u128::try_from(self.orders).unwrap_or(u128::MAX).saturating_mul(MOMENT.as_nanos());
-        let in_a_moment = orders.checked_div(self.took.as_nanos()).unwrap_or(u128::MAX);
-        usize::try_from(in_a_moment).unwrap_or(usize::MAX).clamp(LEAST, MOST)
+        self.orders
     }
 }
 
@@ -66,31 +70,34 @@ mod tests {
 
     #[test]
     fn a_batch_grows_until_it_takes_a_moment() {
-        let (fast, slow) = (Duration::from_micros(20), Duration::from_micros(200));
+        let (fast, slow) = (Duration::from_micros(10), Duration::from_micros(80));
         let pace = &mut Pace::default();
         assert_eq!(pace.orders(), MOST, "nothing is known");
         assert_eq!(settled(pace, Duration::from_millis(2), fast), MOST);
         let orders = settled(pace, Duration::from_millis(2), slow);
-        assert!((27..=33).contains(&orders), "{orders}: (8 - 2) / 0.2");
+        assert!((71..=79).contains(&orders), "{orders}: (8 - 2) / 0.08");
         assert_eq!(settled(pace, Duration::from_millis(100), slow), LEAST);
         assert_eq!(settled(pace, Duration::from_millis(2), fast), MOST);
     }
 
     #[test]
-    fn lone_commands_do_not_keep_the_batches_small_for_long() {
+    fn lone_commands_and_a_hiccup_do_not_keep_the_batches_small() {
         let (pace, now) = (&mut Pace::default(), real_now());
         for _ in 0..100 {
             pace.begin(now, 1);
-            pace.end(now + Duration::from_millis(3));
+            pace.end(now + Duration::from_millis(30));
         }
+        assert_eq!(pace.orders(), MOST);
+        pace.begin(now, MOST);
+        pace.end(now + Duration::from_secs(3));
         assert_eq!(pace.orders(), LEAST);
         let mut grown = Vec::new();
         for _ in 0..4 {
             let orders = pace.orders();
             pace.begin(now, orders);
-            pace.end(now + Duration::from_millis(3) + Duration::from_micros(100) * u32::try_from(orders).unwrap());
+            pace.end(now + Duration::from_millis(3) + Duration::from_micros(40) * u32::try_from(orders).unwrap());
             grown.push(orders);
         }
-        assert!(grown.is_sorted() && grown.last() > Some(&35), "{grown:?}");
+        assert!(grown.is_sorted() && grown.last() > Some(&100), "{grown:?}");
     }
 }
