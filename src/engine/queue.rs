@@ -5,8 +5,8 @@
 //! every line, parties first: so imports, however many there are, delay a command by one batch, and are never starved
 //! either. Within a line the callers take turns, and when it is full, whoever has most in it gives way.
 
+mod batch_size;
 mod line;
-mod pace;
 mod submission;
 #[cfg(test)]
 mod tests;
@@ -17,8 +17,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use self::batch_size::BatchSize;
 use self::line::{Batch, Line};
-use self::pace::Pace;
 use self::submission::Load;
 use super::error::Error;
 use crate::clock::real_now;
@@ -63,7 +63,7 @@ struct Lines {
     /// What has to be tried in a batch of its own; and whether the last batch was one of those: they take turns.
     alone: Line,
     was_alone: bool,
-    pace: Pace,
+    batch_size: BatchSize,
     is_closed: bool,
 }
 
@@ -76,14 +76,14 @@ impl Lines {
             busy: Line::new(BUSY),
             alone: Line::new(BUSY),
             was_alone: false,
-            pace: Pace::default(),
+            batch_size: BatchSize::default(),
             is_closed: false,
         }
     }
 
     /// What is next, in fair turns, once what was next before is done.
     fn batch(&mut self, now: Instant) -> Vec<Waiting> {
-        self.pace.end(now);
+        self.batch_size.end(now);
         let mut batch = Batch::default();
         self.was_alone = !self.was_alone && {
             self.alone.take(&mut batch, 1, now);
@@ -92,7 +92,7 @@ impl Lines {
         if self.was_alone {
             return batch.waiting;
         }
-        let most = self.pace.orders();
+        let most = self.batch_size.orders();
         let of_others = most / OTHERS_SHARE;
         self.commands.take(&mut batch, most.saturating_sub(of_others), now);
         let room = batch.orders.saturating_add(of_others);
@@ -103,7 +103,7 @@ impl Lines {
         }
         self.commands.take(&mut batch, most, now);
         self.imports.take(&mut batch, most, now);
-        self.pace.begin(now, batch.orders);
+        self.batch_size.begin(now, batch.orders);
         batch.waiting
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use bytes::Bytes;
 use prost::Message;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -10,8 +11,8 @@ use uuid::Uuid;
 use super::pages::{Binding, Page};
 use super::requests::Currencies;
 use super::status::Failure;
-use super::violations::Violations;
-use super::{lists, orders, requests};
+use super::violations::{FILTER_VALUES, Violations};
+use super::{lists, orders, requests, rpcs, transport};
 use crate::domain::{Caller, DisputeId, Scope, UserId};
 use crate::fuzzing::LOG;
 use crate::proto::v1;
@@ -29,7 +30,10 @@ fn request(rpc: u8, body: &[u8], caller: &Caller) {
     let none = Currencies::new();
     match rpc % 23 {
         0 => read(body, |request| requests::upsert_order(request, &none)),
-        1 => read(body, |request| requests::batch_upsert_orders(request, &none)),
+        1 => {
+            count_orders(body);
+            read(body, |request| requests::batch_upsert_orders(request, &none));
+        }
         2 => read(body, |request| requests::offer_partial_refund(caller, request, None)),
         3 => read(body, |request| requests::request_cancellation(caller, request)),
         4 => read(body, |request| requests::request_order_update(caller, request)),
@@ -70,6 +74,17 @@ fn request(rpc: u8, body: &[u8], caller: &Caller) {
             })
         }),
     }
+}
+
+/// The elements of whatever comes are counted before it is decoded, and none is missed.
+fn count_orders(body: &[u8]) {
+    let Some(rpc) = rpcs::find("/disputes.v1.OrderService/BatchUpsertOrders") else { return };
+    let message = Bytes::from([&[0; 5], body].concat());
+    let counted = transport::count_elements(std::iter::once(&message), rpc.lists);
+    let Ok(request) = v1::BatchUpsertOrdersRequest::decode(body) else { return };
+    let ignored = |order: &v1::Order| order.open_dispute_ids.len() > FILTER_VALUES;
+    let is_too_long = request.orders.len() > requests::BATCH_ORDERS || request.orders.iter().any(ignored);
+    assert_eq!(counted.is_err(), is_too_long, "{} orders: {counted:?}", request.orders.len());
 }
 
 fn one<T>(read: impl FnOnce(&mut Violations) -> Option<T>) -> Result<T, Failure> {

@@ -95,6 +95,17 @@ fn commands_of_ten_parties_do_not_stop_those_of_others() {
 }
 
 #[test]
+fn failed_logins_without_end_hurt_nobody_with_a_good_one() {
+    let block = hpack::call(path::LIST_REASONS, &[]);
+    let tally = Attack::new("2,000 calls in flight of somebody who does not say who it is")
+        .in_smoke()
+        .run(|arena| in_flight(arena, &block, 4, 500, |_| vec![0; 5]));
+    if let Some(tally) = tally {
+        assert!(tally.answered("RATE_LIMITED") > 0 && tally.answered("OK") == 0, "{tally}");
+    }
+}
+
+#[test]
 fn a_buyer_who_opens_and_withdraws_is_slowed_down() {
     // A cancellation can be opened again as soon as it was withdrawn; each opening needs the id of the dispute to end
     // it, so that the attacker has a client of gRPC.

@@ -258,7 +258,7 @@ impl Connection {
                 self.partial.extend(payload);
                 if flags & END_HEADERS != 0 {
                     let fields = hpack::read(&std::mem::take(&mut self.partial));
-                    self.tally.note(fields);
+                    self.tally.note_headers(fields);
                 }
             }
             RST_STREAM => *self.tally.resets.entry(number(payload)).or_default() += 1,

@@ -75,9 +75,31 @@ fn streams_of_one_caller_have_a_bound() {
 fn ten_callers_cannot_hold_all_streams() {
     let blocks: Vec<_> =
         (0..10).map(|index| hpack::call(path::WATCH, &[("x-user-id", &format!("mallory-{index}"))])).collect();
-    Attack::new("2,000 streams of events by each of ten parties")
-        .lasting(Duration::from_secs(4))
-        .run(|arena| open(arena, &blocks, 10, 2_000, &[0; 5], true));
+    let tally =
+        Attack::new("2,000 streams of events by each of ten parties").lasting(Duration::from_secs(4)).run(|arena| {
+            std::thread::scope(|scope| {
+                let attacker = scope.spawn(|| open(arena, &blocks, 10, 2_000, &[0; 5], true));
+                // They have opened what they can by then, or they never will.
+                std::thread::sleep(Duration::from_secs(3));
+                let newcomer = is_watching(&arena.address, "newcomer").then(|| NEWCOMER.to_owned());
+                let mut tally = attacker.join().unwrap();
+                tally.note(newcomer);
+                tally
+            })
+        });
+    if let Some(tally) = tally {
+        assert_eq!(tally.answered(NEWCOMER), 1, "{tally}");
+    }
+}
+
+const NEWCOMER: &str = "a newcomer watches";
+
+/// Whether somebody can watch: the first message is a checkpoint that says so.
+fn is_watching(address: &str, user: &str) -> bool {
+    let Some(mut connection) = Connection::open(address, &[]) else { return false };
+    let until = Instant::now() + Duration::from_secs(2);
+    connection.call(&hpack::call(path::WATCH, &[("x-user-id", user)]), &[0; 5], until);
+    connection.wait(until, |tally| tally.bytes > 0)
 }
 
 #[test]

@@ -42,30 +42,40 @@ impl Tally {
     }
 
     /// Notes the headers or the trailers of an answer, if they tell what came of the call.
-    pub fn note(&mut self, fields: Vec<(String, String)>) {
-        let http =
-            fields.iter().find(|(name, value)| name == ":status" && value != "200").map(|(_, value)| value.clone());
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-                headers.insert(name, value);
-            }
+    pub fn note_headers(&mut self, fields: Vec<(String, String)>) {
+        self.note(what_came_of_it(fields));
+    }
+
+    /// Notes what came of something, if that is known.
+    pub fn note(&mut self, what: Option<String>) {
+        if let Some(what) = what {
+            *self.answers.entry(what).or_default() += 1;
         }
-        let told = match (Status::from_header_map(&headers), http) {
-            (Some(status), _) if status.code() == Code::Ok => "OK".to_owned(),
-            (Some(status), _) => {
-                let details = status.get_error_details();
-                details.error_info().map_or_else(|| format!("untyped {:?}", status.code()), |info| info.reason.clone())
-            }
-            (None, Some(http)) => format!("HTTP {http}"),
-            (None, None) => return,
-        };
-        *self.answers.entry(told).or_default() += 1;
     }
 
     /// How many calls were answered so.
     pub fn answered(&self, reason: &str) -> usize {
         self.answers.get(reason).copied().unwrap_or_default()
+    }
+}
+
+/// What the headers or the trailers of an answer tell of the call.
+fn what_came_of_it(fields: Vec<(String, String)>) -> Option<String> {
+    let http = fields.iter().find(|(name, value)| name == ":status" && value != "200").map(|(_, value)| value.clone());
+    let mut headers = HeaderMap::new();
+    for (name, value) in fields {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            headers.insert(name, value);
+        }
+    }
+    match (Status::from_header_map(&headers), http) {
+        (Some(status), _) if status.code() == Code::Ok => Some("OK".to_owned()),
+        (Some(status), _) => {
+            let details = status.get_error_details();
+            let reason = details.error_info().map(|info| info.reason.clone());
+            Some(reason.unwrap_or_else(|| format!("untyped {:?}", status.code())))
+        }
+        (None, http) => http.map(|http| format!("HTTP {http}")),
     }
 }
 

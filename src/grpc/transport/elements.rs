@@ -51,7 +51,10 @@ impl Field {
 }
 
 /// Refuses a message, of which these are the pieces, if any of its lists is too long.
-pub(super) fn count<'a>(chunks: impl Iterator<Item = &'a Bytes> + Clone, fields: &[Field]) -> Result<(), Failure> {
+pub(in crate::grpc) fn count<'a>(
+    chunks: impl Iterator<Item = &'a Bytes> + Clone,
+    fields: &[Field],
+) -> Result<(), Failure> {
     if fields.is_empty() {
         return Ok(());
     }

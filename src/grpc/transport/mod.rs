@@ -26,6 +26,8 @@ use tracing::field::Empty;
 
 use self::body::Patience;
 pub(super) use self::deadline::Deadline;
+#[cfg(feature = "fuzzing")]
+pub(super) use self::elements::count as count_elements;
 pub(super) use self::elements::{Bound, Field, Holds};
 pub use self::held::ConnectionId;
 use self::held::Held;

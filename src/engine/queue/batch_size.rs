@@ -17,21 +17,21 @@ const MOST: usize = 512;
 /// … and no less than so many, however slow they are: a database that takes long over each batch needs large ones.
 const LEAST: usize = 64;
 
-/// How large batches are.
+/// How many orders a batch may touch.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct BatchSize {
     orders: usize,
     /// When the batch at hand was taken, and how many orders it touches.
     begun: Option<(Instant, usize)>,
 }
 
-impl Default for Pace {
+impl Default for BatchSize {
     fn default() -> Self {
         Self { orders: MOST, begun: None }
     }
 }
 
-impl Pace {
+impl BatchSize {
     /// A batch with so many orders is taken now.
     pub(super) fn begin(&mut self, now: Instant, orders: usize) {
         self.begun = Some((now, orders));
@@ -58,44 +58,44 @@ mod tests {
     use crate::clock::real_now;
 
     /// What batches come to of which each takes in all that it may, and takes a price of its own and one for each order.
-    fn settled(pace: &mut Pace, own: Duration, each: Duration) -> usize {
+    fn settled(size: &mut BatchSize, own: Duration, each: Duration) -> usize {
         let now = real_now();
         for _ in 0..12 {
-            let orders = pace.orders();
-            pace.begin(now, orders);
-            pace.end(now + own + each * u32::try_from(orders).unwrap());
+            let orders = size.orders();
+            size.begin(now, orders);
+            size.end(now + own + each * u32::try_from(orders).unwrap());
         }
-        pace.orders()
+        size.orders()
     }
 
     #[test]
     fn a_batch_grows_until_it_takes_a_moment() {
         let (fast, slow) = (Duration::from_micros(10), Duration::from_micros(80));
-        let pace = &mut Pace::default();
-        assert_eq!(pace.orders(), MOST, "nothing is known");
-        assert_eq!(settled(pace, Duration::from_millis(2), fast), MOST);
-        let orders = settled(pace, Duration::from_millis(2), slow);
+        let size = &mut BatchSize::default();
+        assert_eq!(size.orders(), MOST, "nothing is known");
+        assert_eq!(settled(size, Duration::from_millis(2), fast), MOST);
+        let orders = settled(size, Duration::from_millis(2), slow);
         assert!((71..=79).contains(&orders), "{orders}: (8 - 2) / 0.08");
-        assert_eq!(settled(pace, Duration::from_millis(100), slow), LEAST);
-        assert_eq!(settled(pace, Duration::from_millis(2), fast), MOST);
+        assert_eq!(settled(size, Duration::from_millis(100), slow), LEAST);
+        assert_eq!(settled(size, Duration::from_millis(2), fast), MOST);
     }
 
     #[test]
     fn lone_commands_and_a_hiccup_do_not_keep_the_batches_small() {
-        let (pace, now) = (&mut Pace::default(), real_now());
+        let (size, now) = (&mut BatchSize::default(), real_now());
         for _ in 0..100 {
-            pace.begin(now, 1);
-            pace.end(now + Duration::from_millis(30));
+            size.begin(now, 1);
+            size.end(now + Duration::from_millis(30));
         }
-        assert_eq!(pace.orders(), MOST);
-        pace.begin(now, MOST);
-        pace.end(now + Duration::from_secs(3));
-        assert_eq!(pace.orders(), LEAST);
+        assert_eq!(size.orders(), MOST);
+        size.begin(now, MOST);
+        size.end(now + Duration::from_secs(3));
+        assert_eq!(size.orders(), LEAST);
         let mut grown = Vec::new();
         for _ in 0..4 {
-            let orders = pace.orders();
-            pace.begin(now, orders);
-            pace.end(now + Duration::from_millis(3) + Duration::from_micros(40) * u32::try_from(orders).unwrap());
+            let orders = size.orders();
+            size.begin(now, orders);
+            size.end(now + Duration::from_millis(3) + Duration::from_micros(40) * u32::try_from(orders).unwrap());
             grown.push(orders);
         }
         assert!(grown.is_sorted() && grown.last() > Some(&100), "{grown:?}");
