@@ -62,7 +62,7 @@ pub enum Action {
     },
 }
 
-/// The flags. The first sentence of each is its line in `--help` and in the README.
+/// The flags. The first sentence of each is its line in `--help`; docs/operations.md has a table of them.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
     /// Address to listen on; port 0 takes a free one.
@@ -279,6 +279,20 @@ mod tests {
             let line = CommandLine::parse_from(["dispute-service"].iter().chain(&arguments));
             assert_eq!(line.action, Some(Action::Serve));
             assert_eq!(line.config.listen.port(), 7);
+        }
+    }
+    #[test]
+    fn the_table_of_flags_has_each_with_its_environment_twin_and_default() {
+        let documented = include_str!("../docs/operations.md");
+        let command = <CommandLine as clap::CommandFactory>::command();
+        for flag in command.get_arguments().filter(|argument| argument.get_env().is_some()) {
+            let name = flag.get_long().unwrap();
+            let twin = flag.get_env().unwrap().to_str().unwrap();
+            let row = documented.lines().find(|line| line.starts_with(&format!("| `--{name}` | `{twin}` | ")));
+            let row = row.unwrap_or_else(|| panic!("--{name} is not there"));
+            for default in flag.get_default_values() {
+                assert!(row.contains(&format!("`{}`", default.to_str().unwrap())), "{default:?}: {row}");
+            }
         }
     }
 }
