@@ -25,7 +25,19 @@ const IDLE_PER_SECOND: u32 = 1_000;
 const IDLE_PER_ANSWER: u32 = 4;
 
 /// The error codes with which a stream is reset that is no error of the client: none, refused, cancelled.
-const INNOCENT: [u32; 3] = [0, 7, 8];
+const INNOCENT: [u32; 3] = [ANSWERED_EARLY, 7, 8];
+
+/// The error code with which a stream is reset that was answered before its message was read.
+const ANSWERED_EARLY: u32 = 0;
+
+/// The error code with which DATA is refused on a stream that has ended.
+const STREAM_CLOSED: u32 = 5;
+
+/// How many frames of DATA may be under way on a stream that is answered early: a window of a mebibyte.
+const UNDER_WAY: u32 = 64;
+
+/// On no more than so many such streams together.
+const ANSWERED_EARLY_AT_ONCE: u32 = 4_096;
 
 /// Why a connection has to end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,6 +67,8 @@ pub(super) struct Conduct {
     idle: Bucket,
     /// How many more errors are tolerated; `None` for any number.
     errors_left: Option<u32>,
+    /// How many frames of DATA may be under way on streams that have ended.
+    under_way: u32,
 }
 
 impl Conduct {
@@ -64,6 +78,7 @@ impl Conduct {
             cancelled: Bucket::new(CANCELLED_AT_ONCE, CANCELLED_PER_SECOND),
             idle: Bucket::new(IDLE_AT_ONCE, IDLE_PER_SECOND),
             errors_left: (max_errors > 0).then_some(max_errors),
+            under_way: 0,
         }
     }
 
@@ -82,6 +97,13 @@ impl Conduct {
     pub(super) fn sent(&mut self, frame: &Frame) -> Result<(), Misconduct> {
         match frame.kind {
             DATA | HEADERS => self.idle.add(IDLE_PER_ANSWER),
+            RST_STREAM if frame.code == ANSWERED_EARLY => {
+                let most = UNDER_WAY.saturating_mul(ANSWERED_EARLY_AT_ONCE);
+                self.under_way = self.under_way.saturating_add(UNDER_WAY).min(most);
+            }
+            RST_STREAM if frame.code == STREAM_CLOSED && self.under_way > 0 => {
+                self.under_way = self.under_way.saturating_sub(1);
+            }
             RST_STREAM if !INNOCENT.contains(&frame.code) => {
                 if let Some(left) = &mut self.errors_left {
                     *left = left.checked_sub(1).ok_or(Misconduct::Errors)?;
@@ -169,6 +191,12 @@ mod tests {
             conduct.sent(&frame(RST_STREAM, code)).unwrap();
         }
         assert_eq!(conduct.sent(&frame(RST_STREAM, 1)), Err(Misconduct::Errors));
+        let mut conduct = Conduct::new(1);
+        conduct.sent(&frame(RST_STREAM, ANSWERED_EARLY)).unwrap();
+        for _ in 0..UNDER_WAY + 1 {
+            conduct.sent(&frame(RST_STREAM, STREAM_CLOSED)).unwrap();
+        }
+        assert_eq!(conduct.sent(&frame(RST_STREAM, STREAM_CLOSED)), Err(Misconduct::Errors));
         let mut conduct = Conduct::new(0);
         assert!((0..10_000).all(|_| conduct.sent(&frame(RST_STREAM, 1)).is_ok()));
     }

@@ -194,16 +194,15 @@ where
     }
 
     fn http2(&self, of: Calls, begun: Begun) -> http2::Builder<CallExecutor> {
-        let Bounds { keepalive, calls, header_bytes, error_resets, answer_timeout, .. } = self.bounds;
+        let Bounds { keepalive, calls, header_bytes, answer_timeout, .. } = self.bounds;
         let mut http2 = http2::Builder::new(CallExecutor::new(of, begun, answer_timeout));
         http2
             .timer(TokioTimer::new())
             .max_concurrent_streams(calls)
             .max_header_list_size(header_bytes)
             .max_pending_accept_reset_streams(CANCELLED_UNSEEN)
-            .max_local_error_reset_streams(
-                (error_resets > 0).then(|| usize::try_from(error_resets).unwrap_or(usize::MAX)),
-            )
+            // Our own account tells errors from what was under way when a call was answered early.
+            .max_local_error_reset_streams(None)
             .keep_alive_interval(keepalive)
             .keep_alive_timeout(keepalive);
         http2
