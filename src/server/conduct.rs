@@ -77,7 +77,8 @@ impl Conduct {
         Self {
             cancelled: Bucket::new(CANCELLED_AT_ONCE, CANCELLED_PER_SECOND),
             idle: Bucket::new(IDLE_AT_ONCE, IDLE_PER_SECOND),
-            errors_left: (max_errors > 0).then_some(max_errors),
+            // Those of one turn are written together, and counted after that.
+            errors_left: (max_errors > 0).then_some(max_errors.saturating_sub(max_errors / 16)),
             under_way: 0,
         }
     }

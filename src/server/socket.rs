@@ -14,8 +14,8 @@ use super::frames::{ENHANCE_YOUR_CALM, Frame, Frames, HEADERS, PREFACE, SETTINGS
 use super::turns::Turn;
 use crate::clock::pause;
 
-/// What a call costs of what may be read in a turn. It takes far longer to be judged and answered than to be read.
-const CALL_COST: usize = 32;
+/// What a call costs of what may be read in a turn.
+const CALL_COST: usize = 4;
 
 /// Settings can change the window of each stream.
 const SETTINGS_COST: usize = 128;
@@ -24,7 +24,7 @@ const SETTINGS_COST: usize = 128;
 const FRAME_COST: usize = 1;
 
 /// So many bytes cost as much as a frame.
-const BYTES_PER_COST: usize = 1_024;
+const BYTES_PER_COST: usize = 4_096;
 
 /// How many bytes are read at once while calls come as dense as one for each so many: about as many calls as may be read in
 /// a turn. Who sends large messages is read in large pieces.

@@ -20,8 +20,8 @@ use pin_project_lite::pin_project;
 /// answer of the database there is one) does not feel dozens of busy connections.
 const SERVED: usize = 8;
 
-/// How much is read in a turn, in kilobytes or whatever is as much work: eight calls, so that reading and serving keep
-/// pace.
+/// How much is read in a turn, in four kilobytes or whatever is as much work: sixty-four calls. To read one is little work
+/// beside serving it, and what is under way on a stream should be read before the stream is answered.
 const READ: usize = 256;
 
 /// What a connection may still do in this turn. Clones share it.

@@ -15,7 +15,7 @@ const MOMENT: Duration = Duration::from_millis(8);
 const MOST: usize = 512;
 
 /// … and no less than so many, however slow they are: a database that takes long over each batch needs large ones.
-const LEAST: usize = 64;
+const LEAST: usize = 32;
 
 /// How many orders a batch may touch.
 #[derive(Debug)]
