@@ -78,7 +78,7 @@ impl Conduct {
             cancelled: Bucket::new(CANCELLED_AT_ONCE, CANCELLED_PER_SECOND),
             idle: Bucket::new(IDLE_AT_ONCE, IDLE_PER_SECOND),
             // Those of one turn are written together, and counted after that.
-            errors_left: (max_errors > 0).then_some(max_errors.saturating_sub(max_errors / 16)),
+            errors_left: (max_errors > 0).then_some(max_errors.saturating_sub(max_errors / 64)),
             under_way: 0,
         }
     }
