@@ -37,7 +37,7 @@ const STREAM_CLOSED: u32 = 5;
 const UNDER_WAY: u32 = 64;
 
 /// On no more than so many such streams together.
-const ANSWERED_EARLY_AT_ONCE: u32 = 4_096;
+const ANSWERED_EARLY_AT_ONCE: u32 = 100;
 
 /// Why a connection has to end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,10 +77,14 @@ impl Conduct {
         Self {
             cancelled: Bucket::new(CANCELLED_AT_ONCE, CANCELLED_PER_SECOND),
             idle: Bucket::new(IDLE_AT_ONCE, IDLE_PER_SECOND),
-            // Those of one turn are written together, and counted after that.
-            errors_left: (max_errors > 0).then_some(max_errors.saturating_sub(max_errors / 64)),
+            errors_left: (max_errors > 0).then_some(max_errors),
             under_way: 0,
         }
+    }
+
+    /// How many more errors are tolerated; `None` for any number.
+    pub(super) fn errors_left(&self) -> Option<u32> {
+        self.errors_left
     }
 
     /// Takes note of a frame that the client sent.

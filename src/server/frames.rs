@@ -38,7 +38,7 @@ pub(super) struct Frame {
 }
 
 /// Finds the frames in the bytes of one direction.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Frames {
     /// How many bytes are left of the frame at hand, or of what comes before the first one.
     skip: usize,
@@ -57,6 +57,12 @@ impl Frames {
     /// Whether the next byte would begin a frame.
     pub(super) fn is_between(&self) -> bool {
         self.skip == 0 && self.filled == 0
+    }
+
+    /// In how many bytes so many resets are complete at the earliest: the last of them ends with the last byte, or later.
+    pub(super) fn bytes_of_resets(&self, count: usize) -> usize {
+        let bytes = count.saturating_mul(HEAD_BYTES + CODE_BYTES);
+        self.skip.saturating_add(bytes).saturating_sub(self.filled)
     }
 
     /// Calls `each` for every frame whose head is complete with these bytes, which follow those of the call before.
@@ -157,5 +163,23 @@ mod tests {
         assert!(frames.is_between());
         frames.scan(&bytes(DATA, 0, 1, &[1, 2])[..10], drop);
         assert!(!frames.is_between());
+    }
+
+    #[test]
+    fn the_last_of_so_many_resets_ends_with_the_last_byte_or_later() {
+        let reset = bytes(RST_STREAM, 0, 1, &8_u32.to_be_bytes());
+        let stream = [bytes(DATA, 0, 1, &[1, 2]), reset.clone(), bytes(DATA, 0, 3, &[0; 40]), reset.repeat(9)].concat();
+        for start in 0..stream.len() {
+            for count in 1..4 {
+                let mut frames = Frames::default();
+                frames.scan(&stream[..start], drop);
+                let (mut found, rest) = (0, &stream[start..]);
+                let most = frames.bytes_of_resets(count).min(rest.len());
+                let mut count_resets = |frame: Frame| found += usize::from(frame.kind == RST_STREAM);
+                frames.scan(&rest[..most - 1], &mut count_resets);
+                frames.scan(&rest[most - 1..most], &mut count_resets);
+                assert!(found < count || found == count && frames.is_between(), "{start}, {count}: {found}");
+            }
+        }
     }
 }

@@ -10,12 +10,12 @@ use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
 use super::conduct::{Conduct, Misconduct};
-use super::frames::{ENHANCE_YOUR_CALM, Frame, Frames, HEADERS, PREFACE, SETTINGS, goaway};
+use super::frames::{ENHANCE_YOUR_CALM, Frame, Frames, HEADERS, PREFACE, RST_STREAM, SETTINGS, goaway};
 use super::turns::Turn;
 use crate::clock::pause;
 
-/// What a call costs of what may be read in a turn.
-const CALL_COST: usize = 4;
+/// What a call costs of what may be read in a turn. It takes far longer to be judged and answered than to be read.
+const CALL_COST: usize = 32;
 
 /// Settings can change the window of each stream.
 const SETTINGS_COST: usize = 128;
@@ -24,11 +24,11 @@ const SETTINGS_COST: usize = 128;
 const FRAME_COST: usize = 1;
 
 /// So many bytes cost as much as a frame.
-const BYTES_PER_COST: usize = 4_096;
+const BYTES_PER_COST: usize = 1_024;
 
 /// How many bytes are read at once while calls come as dense as one for each so many: about as many calls as may be read in
 /// a turn. Who sends large messages is read in large pieces.
-const SHORT_READING: usize = 1_024;
+const SHORT_READING: u16 = 1_024;
 
 /// A socket on which HTTP/2 has begun.
 pub(super) struct Socket<T> {
@@ -51,8 +51,7 @@ pub(super) struct Socket<T> {
 
 impl<T> Socket<T> {
     /// The socket, of which these bytes were read already. It fails when the client's conduct is not tolerated, or when
-    /// nothing that is written was taken for so long; and no more is read from it than its turn
-    /// allows.
+    /// nothing that is written was taken for so long; and no more is read from it than its turn allows.
     pub(super) fn new(inner: T, begun: Vec<u8>, conduct: Conduct, turn: Turn, stall_timeout: Duration) -> Self {
         Self {
             inner,
@@ -87,7 +86,7 @@ impl<T: AsyncWrite + Unpin> Socket<T> {
             }
             judged = judged.and_then(|()| conduct.received(&frame));
         });
-        self.is_dense = calls * SHORT_READING > bytes.len();
+        self.is_dense = calls * usize::from(SHORT_READING) > bytes.len();
         judged.map(|()| cost)
     }
 
@@ -105,6 +104,22 @@ impl<T: AsyncWrite + Unpin> Socket<T> {
             left = left.saturating_sub(part.len());
         }
         judged
+    }
+
+    /// How much of this can be written at once: a reset for an error too many is the last of it, so that the client gets
+    /// no further one, and the goodbye stands between frames.
+    fn most<'a>(&self, slices: impl Iterator<Item = &'a [u8]> + Clone) -> usize {
+        let Some(left) = self.conduct.errors_left().and_then(|left| usize::try_from(left).ok()) else {
+            return usize::MAX;
+        };
+        let most = self.sent.bytes_of_resets(left.saturating_add(1));
+        if slices.clone().map(<[u8]>::len).sum::<usize>() <= most {
+            return usize::MAX;
+        }
+        // It is long enough for that, but most of what is long is data.
+        let (mut sent, mut resets) = (self.sent.clone(), 0);
+        slices.for_each(|slice| sent.scan(slice, |frame| resets += usize::from(frame.kind == RST_STREAM)));
+        if resets <= left { usize::MAX } else { most }
     }
 
     /// Says goodbye, if that is possible at once, and returns the error that ends the connection.
@@ -152,7 +167,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<T> {
         let again = this.begun.get(this.read_again..).unwrap_or_default();
         if again.is_empty() {
             this.begun = Vec::new();
-            let most = if this.is_dense { SHORT_READING.try_into().unwrap_or(u64::MAX) } else { u64::MAX };
+            let most = if this.is_dense { SHORT_READING.into() } else { u64::MAX };
             ready!(Pin::new(&mut (&mut this.inner).take(most)).poll_read(context, buffer))?;
         } else {
             let part = again.get(..buffer.remaining()).unwrap_or(again);
@@ -171,6 +186,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<T> {
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Socket<T> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        let bytes = bytes.get(..self.most(std::iter::once(bytes))).unwrap_or(bytes);
         let result = Pin::new(&mut self.inner).poll_write(context, bytes);
         self.poll_sent(context, result, std::iter::once(bytes))
     }
@@ -180,6 +196,10 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Socket<T> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
+        if self.most(slices.iter().map(|slice| &**slice)) < usize::MAX {
+            let first = slices.iter().find(|slice| !slice.is_empty());
+            return self.poll_write(context, first.map(|slice| &**slice).unwrap_or_default());
+        }
         let result = Pin::new(&mut self.inner).poll_write_vectored(context, slices);
         self.poll_sent(context, result, slices.iter().map(|slice| &**slice))
     }

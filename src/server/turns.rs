@@ -15,13 +15,13 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, Stream as _};
 use pin_project_lite::pin_project;
 
-/// How often calls are served in a turn. Once takes some ten to fifty microseconds (a stream that catches up more), so that
-/// a turn takes a fraction of a millisecond: enough not to be busy with turns, and so little that somebody who waits for several of them (for each
-/// answer of the database there is one) does not feel dozens of busy connections.
+/// How often calls are served in a turn. Once takes some ten to fifty microseconds (a stream that catches up takes more), so
+/// that a turn takes a fraction of a millisecond: enough not to be busy with turns, and so little that a caller who waits
+/// for several of them (one for each answer of the database) does not feel dozens of busy connections.
 const SERVED: usize = 8;
 
-/// How much is read in a turn, in four kilobytes or whatever is as much work: sixty-four calls. To read one is little work
-/// beside serving it, and what is under way on a stream should be read before the stream is answered.
+/// How much is read in a turn, in kilobytes or whatever is as much work: eight calls, so that reading and serving keep
+/// pace.
 const READ: usize = 256;
 
 /// What a connection may still do in this turn. Clones share it.
@@ -131,9 +131,9 @@ impl<C: Future> Future for InTurns<C> {
             match this.running.as_mut().poll_next(context) {
                 Poll::Ready(Some(())) => {}
                 Poll::Ready(None) => break,
-                // It also returns early where some have woken themselves.
-                Poll::Pending if [0, left].contains(&this.turn.left()) => break,
-                Poll::Pending => {}
+                // It returns early where some have woken themselves: the others have their share of the turn, too.
+                Poll::Pending if (1..left).contains(&this.turn.left()) => {}
+                Poll::Pending => break,
             }
         }
         Poll::Pending

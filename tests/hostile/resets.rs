@@ -13,9 +13,6 @@ use crate::{hpack, path, who};
 /// So many streams of one connection may end by an error before the connection does.
 const RESETS_BY_ERRORS: usize = 1_024;
 
-/// Those of one turn are written together, and counted after that.
-const RESETS_OF_A_TURN: usize = 64;
-
 /// So many cancelled calls end a connection, however fast or slowly they are read.
 const CALLS_OF_ONE: usize = 10_000;
 
@@ -111,11 +108,7 @@ fn provoked(name: &'static str, block: &[u8], error: impl Fn(u32) -> Vec<u8> + S
     if let Some(tally) = tally {
         let (goaways, others) = (tally.goaways.get(&ENHANCE_YOUR_CALM), tally.goaways.len());
         assert!(goaways.is_some_and(|count| *count > 0) || others > 0, "no connection was ended: {tally}");
-        assert!(
-            tally.most_resets <= RESETS_BY_ERRORS + RESETS_OF_A_TURN,
-            "{} resets on one connection",
-            tally.most_resets
-        );
+        assert!(tally.most_resets <= RESETS_BY_ERRORS + 1, "{} resets on one connection", tally.most_resets);
     }
 }
 
