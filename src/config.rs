@@ -281,6 +281,7 @@ mod tests {
             assert_eq!(line.config.listen.port(), 7);
         }
     }
+
     #[test]
     fn the_table_of_flags_has_each_with_its_environment_twin_and_default() {
         let documented = include_str!("../docs/operations.md");

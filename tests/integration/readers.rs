@@ -122,7 +122,7 @@ async fn the_lists_of_one_caller_hold_up_nobody_else(mut service: Service) {
     assert!(bob.orders.get_seller_standing(standing).await.is_ok());
     assert_eq!(support.list(v1::ListDisputesRequest::default()).await.disputes.len(), 1);
     let through = done.load(Ordering::SeqCst);
-    assert!(through < 100, "all lists were through first");
+    assert!(through < 50, "{through} of 100 lists were through first");
     for listed in lists.join_all().await {
         assert_eq!(listed.unwrap(), ORDERS + 1);
     }
@@ -167,7 +167,7 @@ async fn the_snapshots_of_one_caller_hold_up_nobody_else(service: Service) {
     let before = done.load(Ordering::SeqCst);
     assert_eq!(snapshot(service.user("bob")).await, open);
     let through = done.load(Ordering::SeqCst) - before;
-    assert!(through < 60, "all snapshots were through first");
+    assert!(through < 30, "{through} of 60 snapshots were through first");
     for shown in join_all(watching).await {
         assert_eq!(shown.unwrap(), open, "none is dropped for waiting");
     }
