@@ -38,6 +38,10 @@ const CANCELLED_UNSEEN: usize = 1_000;
 /// How many connections may be about to begin: to begin is a long turn, and others have theirs between those.
 const NEW_AT_ONCE: usize = 16;
 
+/// How many connections may be ending: to close a socket and to drop what was kept for it is a long turn, too, thousands
+/// can be left at once, and nobody waits for it.
+const ENDING_AT_ONCE: usize = 1;
+
 /// A connection that has not begun for so long is not about to.
 const ABOUT_TO_BEGIN: Duration = Duration::from_millis(1);
 
@@ -74,7 +78,8 @@ where
 {
     let registry = Registry::new(bounds.connections);
     let answers = AnswerBudget::new(bounds.answer_bytes);
-    let server = Arc::new(Server { service, bounds, answers, drain: drain.clone() });
+    let ending = Arc::new(Semaphore::new(ENDING_AT_ONCE));
+    let server = Arc::new(Server { service, bounds, answers, ending, drain: drain.clone() });
     let mut connections = JoinSet::new();
     let mut accepting = Accepting::Fine;
     let new = Arc::new(Semaphore::new(NEW_AT_ONCE));
@@ -125,6 +130,7 @@ struct Server<S> {
     service: S,
     bounds: Bounds,
     answers: Arc<AnswerBudget>,
+    ending: Arc<Semaphore>,
     drain: CancellationToken,
 }
 
@@ -142,7 +148,7 @@ where
         };
         if let Some(begun) = begun {
             place.begun();
-            Box::pin(self.speak(socket, begun, &place)).await;
+            let _ending = Box::pin(self.speak(socket, begun, &place)).await;
         }
     }
 
@@ -167,10 +173,12 @@ where
         }
     }
 
-    async fn speak(&self, socket: TcpStream, begun: Vec<u8>, place: &Place) {
+    /// Serves a connection until it ends. All that is kept for it has been dropped when the permit is returned.
+    async fn speak(&self, socket: TcpStream, begun: Vec<u8>, place: &Place) -> Option<OwnedSemaphorePermit> {
         let Bounds { keepalive, error_resets, .. } = self.bounds;
         if let Err(error) = prepare(&socket) {
-            return tracing::debug!(%error, "a connection failed");
+            tracing::debug!(%error, "a connection failed");
+            return None;
         }
         let calls = place.calls();
         let peer = socket.peer_addr().ok().map(|peer| PeerAddress(peer.ip()));
@@ -181,16 +189,24 @@ where
         let http2 = self.http2(calls.clone(), begun_calls.clone());
         let connection = http2.serve_connection(TokioIo::new(socket), service);
         let mut connection = pin!(InTurns::new(connection, begun_calls, turn));
-        tokio::select! {
-            ended = &mut connection => return tell(ended),
-            () = place.has_to_go() => {}
-            () = self.drain.cancelled() => {}
+        let has_ended = tokio::select! {
+            ended = &mut connection => Some(ended),
+            () = place.has_to_go() => None,
+            () = self.drain.cancelled() => None,
+        };
+        let ended = if has_ended.is_some() {
+            has_ended
+        } else {
+            connection.as_mut().connection().graceful_shutdown();
+            tokio::select! {
+                ended = &mut connection => Some(ended),
+                () = idle(calls) => None,
+            }
+        };
+        if let Some(Some(Err(error))) = ended {
+            tracing::debug!(%error, "a connection failed");
         }
-        connection.as_mut().connection().graceful_shutdown();
-        tokio::select! {
-            ended = &mut connection => tell(ended),
-            () = idle(calls) => {}
-        }
+        self.ending.clone().acquire_owned().await.ok()
     }
 
     fn http2(&self, of: Calls, begun: Begun) -> http2::Builder<CallExecutor> {
@@ -239,11 +255,5 @@ async fn idle(calls: &Calls) {
             return;
         }
         was_idle = is_idle;
-    }
-}
-
-fn tell(ended: hyper::Result<()>) {
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection failed");
     }
 }

@@ -51,7 +51,8 @@ pub(super) struct Socket<T> {
 
 impl<T> Socket<T> {
     /// The socket, of which these bytes were read already. It fails when the client's conduct is not tolerated, or when
-    /// nothing that is written was taken for so long; and no more is read from it than its turn allows.
+    /// nothing that is written was taken for so long. No more is read from it than its turn allows, and it is the turn that
+    /// is told when the client has left: then there is nothing that the transport could still do.
     pub(super) fn new(inner: T, begun: Vec<u8>, conduct: Conduct, turn: Turn, stall_timeout: Duration) -> Self {
         Self {
             inner,
@@ -168,7 +169,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<T> {
         if again.is_empty() {
             this.begun = Vec::new();
             let most = if this.is_dense { SHORT_READING.into() } else { u64::MAX };
-            ready!(Pin::new(&mut (&mut this.inner).take(most)).poll_read(context, buffer))?;
+            let has_room = buffer.remaining() > 0;
+            let read = ready!(Pin::new(&mut (&mut this.inner).take(most)).poll_read(context, buffer));
+            if read.is_err() || has_room && buffer.filled().len() == before {
+                this.turn.client_has_left();
+                return Poll::Pending;
+            }
         } else {
             let part = again.get(..buffer.remaining()).unwrap_or(again);
             buffer.put_slice(part);

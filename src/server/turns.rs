@@ -6,7 +6,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
@@ -33,6 +33,7 @@ pub(super) struct Turn(Arc<Allowance>);
 struct Allowance {
     read: AtomicUsize,
     served: AtomicUsize,
+    is_last: AtomicBool,
 }
 
 impl Turn {
@@ -54,6 +55,15 @@ impl Turn {
     pub(super) fn has_read(&self, cost: usize) {
         let left = self.0.read.load(Ordering::Relaxed);
         self.0.read.store(left.saturating_sub(cost), Ordering::Relaxed);
+    }
+
+    /// The client will send nothing any more, and takes nothing.
+    pub(super) fn client_has_left(&self) {
+        self.0.is_last.store(true, Ordering::Relaxed);
+    }
+
+    fn is_last(&self) -> bool {
+        self.0.is_last.load(Ordering::Relaxed)
     }
 
     /// How often something may be served yet.
@@ -84,7 +94,7 @@ impl Begun {
 }
 
 pin_project! {
-    /// A connection with all that is in flight on it.
+    /// A connection with all that is in flight on it: what came of it, or `None` once the client has left.
     pub(super) struct InTurns<C> {
         #[pin]
         connection: C,
@@ -115,13 +125,16 @@ impl<C> InTurns<C> {
 }
 
 impl<C: Future> Future for InTurns<C> {
-    type Output = C::Output;
+    type Output = Option<C::Output>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<C::Output> {
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         this.turn.begin();
         if let Poll::Ready(output) = this.connection.as_mut().poll(context) {
-            return Poll::Ready(output);
+            return Poll::Ready(Some(output));
+        }
+        if this.turn.is_last() {
+            return Poll::Ready(None);
         }
         loop {
             for future in this.begun.take() {

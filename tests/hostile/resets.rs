@@ -108,7 +108,7 @@ fn provoked(name: &'static str, block: &[u8], error: impl Fn(u32) -> Vec<u8> + S
     if let Some(tally) = tally {
         let (goaways, others) = (tally.goaways.get(&ENHANCE_YOUR_CALM), tally.goaways.len());
         assert!(goaways.is_some_and(|count| *count > 0) || others > 0, "no connection was ended: {tally}");
-        assert!(tally.most_resets <= RESETS_BY_ERRORS + 1, "{} resets on one connection", tally.most_resets);
+        assert!(tally.most_errors <= RESETS_BY_ERRORS + 1, "{} errors on one connection", tally.most_errors);
     }
 }
 

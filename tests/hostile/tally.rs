@@ -7,6 +7,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
+/// The codes with which a server resets streams that is no error of the client: none, refused, cancelled.
+const INNOCENT: [u32; 3] = [0, 7, 8];
+
 /// Counts of what was sent and of what came back.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
@@ -22,8 +25,8 @@ pub struct Tally {
     pub resets: BTreeMap<u32, usize>,
     /// Connections that the server ended with a GOAWAY, by the code of HTTP/2.
     pub goaways: BTreeMap<u32, usize>,
-    /// The most streams that the server reset on one connection.
-    pub most_resets: usize,
+    /// The most streams that the server reset on one connection for an error of the client.
+    pub most_errors: usize,
     /// Bytes of answers.
     pub bytes: usize,
 }
@@ -35,7 +38,8 @@ impl Tally {
         self.connections += other.connections;
         self.ended += other.ended;
         self.bytes += other.bytes;
-        self.most_resets = self.most_resets.max(other.resets.values().sum()).max(other.most_resets);
+        let errors = other.resets.iter().filter(|(code, _)| !INNOCENT.contains(code)).map(|(_, count)| count).sum();
+        self.most_errors = self.most_errors.max(errors).max(other.most_errors);
         merge(&mut self.answers, &other.answers);
         merge(&mut self.resets, &other.resets);
         merge(&mut self.goaways, &other.goaways);
