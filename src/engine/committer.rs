@@ -243,7 +243,10 @@ impl Task {
     async fn attempt(&self, batch: &[Waiting]) -> Result<Attempt, StorageError> {
         let transaction = self.repository.begin().await?;
         match self.judge_and_write(&transaction, batch).await {
-            Ok(Attempt::Committed(committed)) => transaction.commit().await.map(|()| Attempt::Committed(committed)),
+            Ok(Attempt::Committed(committed)) => {
+                self.queue.commits();
+                transaction.commit().await.map(|()| Attempt::Committed(committed))
+            }
             Ok(not_done @ (Attempt::OrderTaken | Attempt::ClockUncertain)) => {
                 // Nothing was written that could fail to be undone.
                 let _ = transaction.rollback().await;

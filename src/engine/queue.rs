@@ -81,9 +81,8 @@ impl Lines {
         }
     }
 
-    /// What is next, in fair turns, once what was next before is done.
+    /// What is next, in fair turns.
     fn batch(&mut self, now: Instant) -> Vec<Waiting> {
-        self.batch_size.end(now);
         let mut batch = Batch::default();
         self.was_alone = !self.was_alone && {
             self.alone.take(&mut batch, 1, now);
@@ -220,6 +219,11 @@ impl Queue {
                 None => self.news.notified().await,
             }
         }
+    }
+
+    /// Takes note that the last batch is about to be committed.
+    pub(super) fn commits(&self) {
+        self.lines().batch_size.end(real_now());
     }
 
     /// Takes in nothing more. What waits is done, and no lock is waited for any longer.

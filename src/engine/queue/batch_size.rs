@@ -1,21 +1,21 @@
-//! How much a batch takes in: as much as is committed in a moment, since whoever comes meanwhile waits for all of it.
+//! How much a batch takes in: as much as is judged and written in a moment, since whoever comes meanwhile waits for it.
 //!
-//! A batch has a price of its own (the commit) and one for each order; both differ by machine, database and command. So
-//! what the last full batch took decides, and batches grow until they take that moment.
+//! What an order takes differs by machine, database and command. So what the last batch of any size took decides, and
+//! batches grow until they take that moment. The commit does not count: its price is that of a batch, however large.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long a batch should take. A commit takes a few milliseconds, which should be the lesser part of it; whoever is
-/// unlucky waits for two batches.
-const MOMENT: Duration = Duration::from_millis(8);
+/// How long a batch should take until it is committed, which takes a few milliseconds more. Whoever is unlucky waits for
+/// two batches.
+const MOMENT: Duration = Duration::from_millis(6);
 
 /// A batch takes in no more once it touches so many orders, however fast they are …
 const MOST: usize = 512;
 
-/// … and no less than so many, however slow they are: a database that takes long over each batch needs large ones.
-const LEAST: usize = 32;
+/// … and no less than so many, however slow they are: else a database far away would do little.
+const LEAST: usize = 16;
 
 /// How many orders a batch may touch.
 #[derive(Debug)]
@@ -27,20 +27,32 @@ pub(super) struct BatchSize {
 
 impl Default for BatchSize {
     fn default() -> Self {
-        Self { orders: MOST, begun: None }
+        // Nothing is known yet, and it soon grows.
+        Self { orders: LEAST, begun: None }
     }
 }
 
 impl BatchSize {
+    /// One that has grown as far as it can.
+    #[cfg(test)]
+    pub(super) fn grown() -> Self {
+        Self { orders: MOST, begun: None }
+    }
+
     /// A batch with so many orders is taken now.
     pub(super) fn begin(&mut self, now: Instant, orders: usize) {
         self.begun = Some((now, orders));
     }
 
-    /// The batch at hand is done. One that was not full tells only of its own price.
+    /// The batch at hand is about to be committed. One that was not full tells nothing, unless it was too large already.
     pub(super) fn end(&mut self, now: Instant) {
-        let Some((begun, orders)) = self.begun.take().filter(|(_, orders)| *orders >= self.orders) else { return };
-        let took = now.saturating_duration_since(begun).as_nanos();
+        let Some((begun, orders)) = self.begun.take() else { return };
+        let took = now.saturating_duration_since(begun);
+        let was_too_large = orders > LEAST && took > MOMENT;
+        if orders < self.orders && !was_too_large {
+            return;
+        }
+        let took = took.as_nanos();
         let moment = u128::try_from(orders).unwrap_or(u128::MAX).saturating_mul(MOMENT.as_nanos());
         let in_a_moment = usize::try_from(moment.checked_div(took).unwrap_or(u128::MAX)).unwrap_or(usize::MAX);
         self.orders = in_a_moment.min(self.orders.saturating_mul(2)).clamp(LEAST, MOST);
@@ -70,19 +82,30 @@ mod tests {
 
     #[test]
     fn a_batch_grows_until_it_takes_a_moment() {
-        let (fast, slow) = (Duration::from_micros(10), Duration::from_micros(80));
+        let (fast, slow) = (Duration::from_micros(5), Duration::from_micros(80));
         let size = &mut BatchSize::default();
-        assert_eq!(size.orders(), MOST, "nothing is known");
+        assert_eq!(size.orders(), LEAST, "nothing is known");
         assert_eq!(settled(size, Duration::from_millis(2), fast), MOST);
         let orders = settled(size, Duration::from_millis(2), slow);
-        assert!((71..=79).contains(&orders), "{orders}: (8 - 2) / 0.08");
+        assert!((46..=54).contains(&orders), "{orders}: (6 - 2) / 0.08");
         assert_eq!(settled(size, Duration::from_millis(100), slow), LEAST);
         assert_eq!(settled(size, Duration::from_millis(2), fast), MOST);
     }
 
     #[test]
+    fn batches_shrink_before_one_of_them_is_full() {
+        let (size, now) = (&mut BatchSize::grown(), real_now());
+        size.begin(now, 200);
+        size.end(now + Duration::from_millis(20));
+        assert_eq!(size.orders(), 60);
+        size.begin(now, 50);
+        size.end(now + Duration::from_millis(6));
+        assert_eq!(size.orders(), 60, "it was not too large, and could have been larger");
+    }
+
+    #[test]
     fn lone_commands_and_a_hiccup_do_not_keep_the_batches_small() {
-        let (size, now) = (&mut BatchSize::default(), real_now());
+        let (size, now) = (&mut BatchSize::grown(), real_now());
         for _ in 0..100 {
             size.begin(now, 1);
             size.end(now + Duration::from_millis(30));
@@ -92,10 +115,10 @@ mod tests {
         size.end(now + Duration::from_secs(3));
         assert_eq!(size.orders(), LEAST);
         let mut grown = Vec::new();
-        for _ in 0..4 {
+        for _ in 0..5 {
             let orders = size.orders();
             size.begin(now, orders);
-            size.end(now + Duration::from_millis(3) + Duration::from_micros(40) * u32::try_from(orders).unwrap());
+            size.end(now + Duration::from_millis(1) + Duration::from_micros(40) * u32::try_from(orders).unwrap());
             grown.push(orders);
         }
         assert!(grown.is_sorted() && grown.last() > Some(&100), "{grown:?}");

@@ -11,6 +11,13 @@ use crate::domain::{
     UserId,
 };
 
+/// A queue whose batches have grown as large as they may.
+fn grown() -> Queue {
+    let queue = Queue::default();
+    queue.lines().batch_size = BatchSize::grown();
+    queue
+}
+
 /// To somebody who waits for ever.
 fn answer<T>() -> Answer<T> {
     let (answer, answered) = oneshot::channel();
@@ -125,7 +132,7 @@ fn whoever_has_most_waiting_gives_way_and_fifty_commands_of_a_caller_are_innocen
 
 #[tokio::test]
 async fn callers_take_turns_and_each_of_them_is_served_in_order() {
-    let queue = Queue::default();
+    let queue = grown();
     for number in 0..1_200 {
         queue.push(command("eve", number)).unwrap();
     }
@@ -151,7 +158,7 @@ async fn callers_take_turns_and_each_of_them_is_served_in_order() {
 
 #[tokio::test]
 async fn imports_take_turns_by_what_they_carry() {
-    let queue = Queue::default();
+    let queue = grown();
     for _ in 0..3 {
         queue.push(import_by("slow", 500, 6)).unwrap();
     }
@@ -178,7 +185,7 @@ async fn what_nobody_waits_for_is_dropped() {
 
 #[tokio::test]
 async fn each_batch_takes_something_of_each_kind_and_commands_first() {
-    let queue = Queue::default();
+    let queue = grown();
     how_many(&queue, || import(500, 6));
     how_many(&queue, || command("ann", 0));
     for _ in 0..3 {
@@ -187,10 +194,10 @@ async fn each_batch_takes_something_of_each_kind_and_commands_first() {
     }
     let batch = queue.next().await.unwrap();
     assert_eq!(kinds(&batch), (384, 1, 1));
-    let queue = Queue::default();
+    let queue = grown();
     how_many(&queue, || command("ann", 0));
     assert_eq!(kinds(&queue.next().await.unwrap()), (512, 0, 0), "the whole batch if nobody else waits");
-    let queue = Queue::default();
+    let queue = grown();
     (0..1_000).for_each(|_| queue.push(import(1, 6)).unwrap());
     assert_eq!(kinds(&queue.next().await.unwrap()), (0, 512, 0));
 }

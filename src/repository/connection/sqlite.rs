@@ -42,10 +42,6 @@ const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// After how many steps of SQLite's machine it looks at the time: well under a millisecond.
 const STEPS: i32 = 10_000;
 
-/// After how many pages SQLite moves its log into the database. A page that several batches change is moved
-/// once for all of them; but commands wait meanwhile, some four milliseconds for each thousand.
-const WAL_PAGES: u32 = 2_048;
-
 /// Opens the database file that a URL names, with its one writer; makes it if the URL says so.
 pub(super) async fn open(url: &str, read_wait: Option<Duration>) -> Result<Repository, ConnectError> {
     let (path, may_create) = named_by(url)?;
@@ -143,8 +139,7 @@ fn with_settings(options: SqliteConnectOptions, only_reads: bool) -> SqliteConne
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
         .statement_cache_capacity(STATEMENTS)
-        .pragma("cache_size", format!("-{cache_kib}"))
-        .pragma("wal_autocheckpoint", WAL_PAGES.to_string());
+        .pragma("cache_size", format!("-{cache_kib}"));
     if only_reads { options.pragma("query_only", "ON") } else { options }
 }
 
