@@ -239,6 +239,15 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_ends_when_its_client_has_left_whatever_its_transport_still_wants() {
+        let turn = Turn::default();
+        let mut connection = Box::pin(InTurns::new(pending::<()>(), Begun::default(), turn.clone()));
+        assert_eq!(connection.as_mut().now_or_never(), None);
+        turn.client_has_left();
+        assert_eq!(connection.now_or_never(), Some(None));
+    }
+
+    #[test]
     fn a_turn_reads_so_much() {
         let (turn, woken) = (Turn::default(), Arc::new(Woken::default()));
         let waker = std::task::Waker::from(woken.clone());
