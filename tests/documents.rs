@@ -1,0 +1,115 @@
+//! The documents keep their form: their length, their links, the paths and the tests that they name.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails says so by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The parts of a decision record, in order.
+const PARTS: [&str; 5] = ["## Context", "## Alternatives", "## Decision", "## Figure", "## Consequence"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The files with this ending in a folder, and with `deep` in those within it; sorted.
+fn files(folder: &Path, ending: &str, deep: bool) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && deep {
+            found.extend(files(&path, ending, true));
+        } else if path.extension().is_some_and(|extension| extension == ending) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Everything for people to read.
+fn documents() -> Vec<PathBuf> {
+    [files(&root(), "md", false), files(&root().join("docs"), "md", true)].concat()
+}
+
+/// The decision records, in the order of their numbers.
+fn records() -> Vec<PathBuf> {
+    let found = files(&root().join("docs/adr"), "md", false);
+    found.into_iter().filter(|path| !path.ends_with("README.md")).collect()
+}
+
+/// What stands between backquotes, outside of blocks of code.
+fn quoted(text: &str) -> Vec<String> {
+    let prose: String = text.split("```").step_by(2).collect();
+    prose.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_first_documents_stay_short() {
+    for (name, most) in [("README.md", 150), ("ARCHITECTURE.md", 170)] {
+        let lines = read(&root().join(name)).lines().count();
+        assert!(lines <= most, "{name} has {lines} lines");
+    }
+}
+
+#[test]
+fn a_decision_record_has_a_date_and_all_its_parts_and_is_listed() {
+    let list = read(&root().join("docs/adr/README.md"));
+    let records = records();
+    assert!(records.len() >= 10);
+    for (index, path) in records.iter().enumerate() {
+        let (name, text) = (path.file_name().unwrap().to_str().unwrap(), read(path));
+        let number = format!("{:04}", index + 1);
+        assert!(name.starts_with(&format!("{number}-")), "{name} should have the number {number}");
+        let title = text.strip_prefix(&format!("# {number}: ")).and_then(|rest| rest.lines().next());
+        let title = title.unwrap_or_else(|| panic!("{name} does not begin with its number and title"));
+        assert!(list.contains(&format!("| [{number}]({name}) | {title} |")), "{name} is not in the list");
+        assert!(text.contains("\nDate: 20"), "{name} has no date");
+        let parts: Vec<_> = text.lines().filter(|line| line.starts_with("## ")).collect();
+        assert_eq!(parts, PARTS, "{name}");
+        let lines = text.lines().count();
+        assert!(lines <= 40, "{name} has {lines} lines");
+    }
+}
+
+#[test]
+fn every_link_leads_to_a_file_that_exists() {
+    let mut links = 0;
+    for path in documents() {
+        for link in read(&path).split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let target = link.split('#').next().unwrap_or_default();
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            links += 1;
+            assert!(path.parent().unwrap().join(target).exists(), "{} links to {target}", path.display());
+        }
+    }
+    assert!(links > 30, "the documents link to each other");
+}
+
+#[test]
+fn every_path_and_every_test_that_the_decisions_and_the_architecture_name_exists() {
+    let code: String = ["src", "tests"]
+        .iter()
+        .flat_map(|folder| files(&root().join(folder), "rs", true))
+        .map(|path| read(&path))
+        .collect();
+    let folders = ["src/", "tests/", "proto/", "docs/", "benches/", "examples/", "fuzz/", "translations/"];
+    for path in records().into_iter().chain([root().join("ARCHITECTURE.md"), root().join("README.md")]) {
+        for word in quoted(&read(&path)) {
+            if folders.iter().any(|folder| word.starts_with(folder)) {
+                assert!(root().join(&word).exists(), "{} names {word}", path.display());
+            }
+            // Names of tests are sentences: nothing else in backquotes has so many underscores.
+            let is_name = word.chars().all(|character| character == '_' || character.is_ascii_alphanumeric());
+            if is_name && word.matches('_').count() >= 3 {
+                assert!(code.contains(&format!("fn {word}(")), "{} names the test {word}", path.display());
+            }
+        }
+    }
+}
