@@ -1,67 +1,97 @@
 //! Answering a dispute: who first, then what, then when.
 
 use super::actor::{Actor, Caller, Scope};
-use super::case::{Case, Decision, Draft};
-use super::command::Answer;
+use super::command::DisputeRef;
 use super::dispute::{Dispute, DisputeKind, DisputeStatus, Outcome, ResolvedBy, Terms};
 use super::escalation;
 use super::money::Money;
+use super::order_aggregate::{Decision, EventRecorder, OrderAggregate};
 use super::refusal::Refusal;
 use super::time::Timestamp;
 
-pub(super) fn accept(case: &Case, caller: &Caller, answer: &Answer, now: Timestamp) -> Result<Decision, Refusal> {
-    let (actor, outcome) = may_accept(case, caller, answer, now)?;
-    Ok(resolved(case, actor, answer, DisputeStatus::Accepted, ResolvedBy::Responder, outcome, now))
+pub(super) fn accept(
+    aggregate: &OrderAggregate,
+    caller: &Caller,
+    target: &DisputeRef,
+    now: Timestamp,
+) -> Result<Decision, Refusal> {
+    let (actor, outcome) = may_accept(aggregate, caller, target, now)?;
+    Ok(resolved(aggregate, actor, target, DisputeStatus::Accepted, ResolvedBy::Responder, outcome, now))
 }
 
-pub(super) fn decline(case: &Case, caller: &Caller, answer: &Answer, now: Timestamp) -> Result<Decision, Refusal> {
-    let actor = may_decline(case, caller, answer, now)?;
-    Ok(resolved(case, actor, answer, DisputeStatus::Declined, ResolvedBy::Responder, Outcome::Nothing, now))
+pub(super) fn decline(
+    aggregate: &OrderAggregate,
+    caller: &Caller,
+    target: &DisputeRef,
+    now: Timestamp,
+) -> Result<Decision, Refusal> {
+    let actor = may_decline(aggregate, caller, target, now)?;
+    Ok(resolved(aggregate, actor, target, DisputeStatus::Declined, ResolvedBy::Responder, Outcome::Nothing, now))
 }
 
-pub(super) fn answer(case: &Case, caller: &Caller, answer: &Answer, now: Timestamp) -> Result<Decision, Refusal> {
-    let actor = may_answer(case, caller, answer, now)?;
-    Ok(resolved(case, actor, answer, DisputeStatus::Answered, ResolvedBy::Responder, Outcome::Nothing, now))
+pub(super) fn answer(
+    aggregate: &OrderAggregate,
+    caller: &Caller,
+    target: &DisputeRef,
+    now: Timestamp,
+) -> Result<Decision, Refusal> {
+    let actor = may_answer(aggregate, caller, target, now)?;
+    Ok(resolved(aggregate, actor, target, DisputeStatus::Answered, ResolvedBy::Responder, Outcome::Nothing, now))
 }
 
-pub(super) fn withdraw(case: &Case, caller: &Caller, answer: &Answer, now: Timestamp) -> Result<Decision, Refusal> {
-    let (actor, by) = may_withdraw(case, caller, answer, now)?;
-    Ok(resolved(case, actor, answer, DisputeStatus::Withdrawn, by, Outcome::Nothing, now))
+pub(super) fn withdraw(
+    aggregate: &OrderAggregate,
+    caller: &Caller,
+    target: &DisputeRef,
+    now: Timestamp,
+) -> Result<Decision, Refusal> {
+    let (actor, by) = may_withdraw(aggregate, caller, target, now)?;
+    Ok(resolved(aggregate, actor, target, DisputeStatus::Withdrawn, by, Outcome::Nothing, now))
 }
 
 /// The guards of accepting; answers what it will do.
 pub(super) fn may_accept(
-    case: &Case,
+    aggregate: &OrderAggregate,
     caller: &Caller,
-    answer: &Answer,
+    target: &DisputeRef,
     now: Timestamp,
 ) -> Result<(Actor, Outcome), Refusal> {
-    let (dispute, actor) = admit(case, caller, answer, Side::Responder, Some(takes_yes_or_no), now)?;
-    Ok((actor, outcome_if_accepted(case, dispute)?))
+    let (dispute, actor) = authorize(aggregate, caller, target, Side::Responder, Some(takes_yes_or_no), now)?;
+    Ok((actor, outcome_if_accepted(aggregate, dispute)?))
 }
 
 /// The guards of declining.
-pub(super) fn may_decline(case: &Case, caller: &Caller, answer: &Answer, now: Timestamp) -> Result<Actor, Refusal> {
-    admit(case, caller, answer, Side::Responder, Some(takes_yes_or_no), now).map(|(_, actor)| actor)
+pub(super) fn may_decline(
+    aggregate: &OrderAggregate,
+    caller: &Caller,
+    target: &DisputeRef,
+    now: Timestamp,
+) -> Result<Actor, Refusal> {
+    authorize(aggregate, caller, target, Side::Responder, Some(takes_yes_or_no), now).map(|(_, actor)| actor)
 }
 
 /// The guards of answering with a message.
-pub(super) fn may_answer(case: &Case, caller: &Caller, answer: &Answer, now: Timestamp) -> Result<Actor, Refusal> {
-    admit(case, caller, answer, Side::Responder, Some(takes_a_message), now).map(|(_, actor)| actor)
+pub(super) fn may_answer(
+    aggregate: &OrderAggregate,
+    caller: &Caller,
+    target: &DisputeRef,
+    now: Timestamp,
+) -> Result<Actor, Refusal> {
+    authorize(aggregate, caller, target, Side::Responder, Some(takes_a_message), now).map(|(_, actor)| actor)
 }
 
 /// The guards of withdrawing: the opener a pending dispute, who escalated it an escalated one.
 pub(super) fn may_withdraw(
-    case: &Case,
+    aggregate: &OrderAggregate,
     caller: &Caller,
-    answer: &Answer,
+    target: &DisputeRef,
     now: Timestamp,
 ) -> Result<(Actor, ResolvedBy), Refusal> {
-    let dispute = case.named(answer.dispute)?;
+    let dispute = aggregate.require_dispute(target.dispute)?;
     match &dispute.escalation {
-        Some(escalation) if dispute.is_open() => escalation::may_take_back(dispute, escalation, caller, answer),
+        Some(escalation) if dispute.is_open() => escalation::may_take_back(dispute, escalation, caller, target),
         Some(_) | None => {
-            let (_, actor) = admit(case, caller, answer, Side::Opener, None, now)?;
+            let (_, actor) = authorize(aggregate, caller, target, Side::Opener, None, now)?;
             Ok((actor, ResolvedBy::Opener))
         }
     }
@@ -85,45 +115,45 @@ fn takes_yes_or_no(kind: DisputeKind) -> bool {
 }
 
 /// The guards that all answers share, in their order.
-fn admit<'a>(
-    case: &'a Case,
+fn authorize<'a>(
+    aggregate: &'a OrderAggregate,
     caller: &Caller,
-    answer: &Answer,
+    target: &DisputeRef,
     side: Side,
     kind: Option<fn(DisputeKind) -> bool>,
     now: Timestamp,
 ) -> Result<(&'a Dispute, Actor), Refusal> {
-    let dispute = case.named(answer.dispute)?;
-    let role = dispute.party(caller)?;
+    let dispute = aggregate.require_dispute(target.dispute)?;
+    let role = dispute.role_of(caller)?;
     if (role == dispute.opener) != (side == Side::Opener) {
         return Err(Refusal::WrongRole);
     }
     if kind.is_some_and(|is_right| !is_right(dispute.kind())) {
         return Err(Refusal::WrongKind { kind: dispute.kind() });
     }
-    dispute.require_unchanged(answer)?;
+    dispute.require_unchanged(target)?;
     dispute.require_in_time(now)?;
     Ok((dispute, Actor::Party(role, caller.user.clone())))
 }
 
 fn resolved(
-    case: &Case,
+    aggregate: &OrderAggregate,
     actor: Actor,
-    answer: &Answer,
+    target: &DisputeRef,
     status: DisputeStatus,
     by: ResolvedBy,
     outcome: Outcome,
     now: Timestamp,
 ) -> Decision {
-    let mut draft = Draft::new(case.clone(), actor, now);
-    draft.resolve(answer.dispute, status, by, outcome, answer.message.clone());
-    draft.decided(Some(answer.dispute))
+    let mut recorder = EventRecorder::new(aggregate.clone(), actor, now);
+    recorder.resolve(target.dispute, status, by, outcome, target.message.clone());
+    recorder.decided(Some(target.dispute))
 }
 
 /// What accepting a dispute does to the order now, or what keeps it from being accepted: the guards of
 /// opening that can have changed since. Silence re-checks the same.
-pub(super) fn outcome_if_accepted(case: &Case, dispute: &Dispute) -> Result<Outcome, Refusal> {
-    let order = &case.order;
+pub(super) fn outcome_if_accepted(aggregate: &OrderAggregate, dispute: &Dispute) -> Result<Outcome, Refusal> {
+    let order = &aggregate.order;
     if let Some(status) = order.status.known().filter(|status| !status.allows(dispute.kind())) {
         return Err(Refusal::OrderStatusNotAllowed { status });
     }
@@ -138,15 +168,15 @@ pub(super) fn outcome_if_accepted(case: &Case, dispute: &Dispute) -> Result<Outc
             }
             Ok(Outcome::Refund(amount))
         }
-        Terms::Cancellation => Ok(Outcome::Cancellation { refund: refund_of_cancellation(case), counts: true }),
+        Terms::Cancellation => Ok(Outcome::Cancellation { refund: refund_of_cancellation(aggregate), counts: true }),
         Terms::OrderUpdate => Ok(Outcome::Nothing),
         Terms::DeliveryExtension { new_due_time } => Ok(Outcome::NewDueTime(new_due_time)),
     }
 }
 
 /// A cancellation pays back what is left.
-pub(super) fn refund_of_cancellation(case: &Case) -> Option<Money> {
-    let left = case.order.left();
+pub(super) fn refund_of_cancellation(aggregate: &OrderAggregate) -> Option<Money> {
+    let left = aggregate.order.left();
     (left.minor > 0).then_some(left)
 }
 
@@ -155,13 +185,13 @@ impl Dispute {
     pub(super) fn require_support(&self, caller: &Caller) -> Result<(), Refusal> {
         match caller.scope {
             Some(Scope::Support) => Ok(()),
-            Some(Scope::Platform) | None => self.party(caller).and(Err(Refusal::WrongRole)),
+            Some(Scope::Platform) | None => self.role_of(caller).and(Err(Refusal::WrongRole)),
         }
     }
 
     /// The dispute is the one that the caller has seen, if it says which.
-    pub(super) fn require_unchanged(&self, answer: &Answer) -> Result<(), Refusal> {
-        match &answer.etag {
+    pub(super) fn require_unchanged(&self, target: &DisputeRef) -> Result<(), Refusal> {
+        match &target.etag {
             Some(etag) if *etag != self.etag() => Err(Refusal::EtagMismatch { etag: self.etag() }),
             Some(_) | None => Ok(()),
         }

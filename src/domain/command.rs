@@ -18,19 +18,19 @@ pub enum Command {
     /// A party raises a dispute.
     Open(Box<Opening>),
     /// The responder accepts.
-    Accept(Answer),
+    Accept(DisputeRef),
     /// The responder declines; the message may be empty.
-    Decline(Answer),
+    Decline(DisputeRef),
     /// The responder answers a request for an update; the message is there.
-    AnswerOrderUpdate(Answer),
+    AnswerOrderUpdate(DisputeRef),
     /// The opener withdraws a pending dispute, or who escalated it an escalated one.
-    Withdraw(Answer),
+    Withdraw(DisputeRef),
     /// A party or support hands the dispute to support; the message is there.
-    Escalate(Answer),
+    Escalate(DisputeRef),
     /// Support decides an escalated dispute; the message is there.
-    Decide(Answer, Ruling),
+    Decide(DisputeRef, Ruling),
     /// Support moves the deadline of a pending dispute to a later instant; the message is there.
-    Postpone(Answer, Timestamp),
+    Postpone(DisputeRef, Timestamp),
     /// The platform says what became of the money.
     ReportSettlement {
         /// The dispute.
@@ -73,7 +73,7 @@ pub struct Opening {
 
 /// What somebody says about a dispute.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Answer {
+pub struct DisputeRef {
     /// The dispute.
     pub dispute: DisputeId,
     /// The text, normalised; empty where none is given.
@@ -110,10 +110,10 @@ impl Command {
             let terms = Terms::PartialRefund { amount: of_order(amount) };
             return Cow::Owned(Self::Open(Box::new(Opening { terms, ..Opening::clone(opening) })));
         }
-        if let Self::Decide(answer, Ruling::Refund(amount)) = self
+        if let Self::Decide(target, Ruling::Refund(amount)) = self
             && amount.currency != currency
         {
-            return Cow::Owned(Self::Decide(answer.clone(), Ruling::Refund(of_order(*amount))));
+            return Cow::Owned(Self::Decide(target.clone(), Ruling::Refund(of_order(*amount))));
         }
         Cow::Borrowed(self)
     }
@@ -123,13 +123,13 @@ impl Command {
         match self {
             Self::UpsertOrder(report) => Subject::Order(report.id.clone()),
             Self::Open(opening) => Subject::Order(opening.order.clone()),
-            Self::Accept(answer)
-            | Self::Decline(answer)
-            | Self::AnswerOrderUpdate(answer)
-            | Self::Withdraw(answer)
-            | Self::Escalate(answer)
-            | Self::Decide(answer, _)
-            | Self::Postpone(answer, _) => Subject::Dispute(answer.dispute),
+            Self::Accept(target)
+            | Self::Decline(target)
+            | Self::AnswerOrderUpdate(target)
+            | Self::Withdraw(target)
+            | Self::Escalate(target)
+            | Self::Decide(target, _)
+            | Self::Postpone(target, _) => Subject::Dispute(target.dispute),
             Self::ReportSettlement { dispute, .. } => Subject::Dispute(*dispute),
         }
     }
@@ -142,14 +142,14 @@ impl Command {
                 let detail = opening.reason.as_ref().map_or(0, |reason| reason.detail.len());
                 opening.message.len().saturating_add(detail)
             }
-            Self::Accept(answer)
-            | Self::Decline(answer)
-            | Self::AnswerOrderUpdate(answer)
-            | Self::Withdraw(answer)
-            | Self::Escalate(answer)
-            | Self::Decide(answer, _)
-            | Self::Postpone(answer, _) => {
-                answer.message.len().saturating_add(answer.etag.as_ref().map_or(0, String::len))
+            Self::Accept(target)
+            | Self::Decline(target)
+            | Self::AnswerOrderUpdate(target)
+            | Self::Withdraw(target)
+            | Self::Escalate(target)
+            | Self::Decide(target, _)
+            | Self::Postpone(target, _) => {
+                target.message.len().saturating_add(target.etag.as_ref().map_or(0, String::len))
             }
             Self::ReportSettlement { dispute: _, attempt: _, report } => report.text_bytes(),
         }

@@ -2,45 +2,45 @@
 
 use super::actor::{Actor, ActorRole, Caller, Scope};
 use super::answering::refund_of_cancellation;
-use super::case::{Case, Decision, Draft};
-use super::command::{Answer, Ruling};
+use super::command::{DisputeRef, Ruling};
 use super::dispute::{Dispute, DisputeStatus, Escalation, Outcome, Resolution, ResolvedBy, Ruled};
-use super::event::Change;
+use super::event::Event;
 use super::money::Money;
 use super::order::OrderStatus;
+use super::order_aggregate::{Decision, EventRecorder, OrderAggregate};
 use super::policy::Policy;
 use super::refusal::Refusal;
 use super::time::Timestamp;
 
 pub(super) fn escalate(
-    case: &Case,
+    aggregate: &OrderAggregate,
     caller: &Caller,
-    answer: &Answer,
+    target: &DisputeRef,
     policy: &Policy,
     now: Timestamp,
 ) -> Result<Decision, Refusal> {
-    let actor = may_escalate(case, caller, answer, policy, now)?;
-    let escalation = Escalation { by: actor.role().into(), message: answer.message.clone(), ruling: None };
-    let mut draft = Draft::new(case.clone(), actor, now);
-    draft.record(answer.dispute, Change::Escalated(escalation));
-    Ok(draft.decided(Some(answer.dispute)))
+    let actor = may_escalate(aggregate, caller, target, policy, now)?;
+    let escalation = Escalation { by: actor.role().into(), message: target.message.clone(), ruling: None };
+    let mut recorder = EventRecorder::new(aggregate.clone(), actor, now);
+    recorder.record(target.dispute, Event::Escalated(escalation));
+    Ok(recorder.decided(Some(target.dispute)))
 }
 
 /// The guards of escalating, in their order.
 pub(super) fn may_escalate(
-    case: &Case,
+    aggregate: &OrderAggregate,
     caller: &Caller,
-    answer: &Answer,
+    target: &DisputeRef,
     policy: &Policy,
     now: Timestamp,
 ) -> Result<Actor, Refusal> {
-    let dispute = case.named(answer.dispute)?;
+    let dispute = aggregate.require_dispute(target.dispute)?;
     let actor = party_or_support(dispute, caller)?;
-    dispute.require_unchanged(answer)?;
+    dispute.require_unchanged(target)?;
     if dispute.is_pending() && actor.role() == ActorRole::Support {
         return Ok(actor);
     }
-    let unsettled = dispute.resolution.as_ref().filter(|resolution| leaves_a_quarrel(dispute, resolution));
+    let unsettled = dispute.resolution.as_ref().filter(|resolution| can_escalate(dispute, resolution));
     let Some(resolution) = unsettled else {
         return Err(Refusal::StatusNotAllowed { status: dispute.status() });
     };
@@ -48,13 +48,13 @@ pub(super) fn may_escalate(
     if now >= closed_time {
         return Err(Refusal::EscalationWindowClosed { closed_time });
     }
-    if case.order.status == OrderStatus::Cancelled {
+    if aggregate.order.status == OrderStatus::Cancelled {
         return Err(Refusal::OrderStatusNotAllowed { status: OrderStatus::Cancelled });
     }
-    if case.has_unreadable {
-        return Err(Refusal::Unreadable { order: case.order.id.clone() });
+    if aggregate.has_unreadable {
+        return Err(Refusal::Unreadable { order: aggregate.order.id.clone() });
     }
-    if let Some(rival) = case.open_that_excludes(dispute.kind()) {
+    if let Some(rival) = aggregate.open_that_excludes(dispute.kind()) {
         return Err(Refusal::OpenDisputeExists { dispute: rival.id });
     }
     Ok(actor)
@@ -62,7 +62,7 @@ pub(super) fn may_escalate(
 
 /// Whether a dispute that ended like this can go to support: declined, answered, expired without effect, or
 /// superseded by the order's completion; and never a second time.
-fn leaves_a_quarrel(dispute: &Dispute, resolution: &Resolution) -> bool {
+fn can_escalate(dispute: &Dispute, resolution: &Resolution) -> bool {
     let ended_so = match resolution.status {
         DisputeStatus::Declined | DisputeStatus::Answered => true,
         DisputeStatus::Expired => resolution.outcome == Outcome::Nothing,
@@ -80,7 +80,7 @@ fn leaves_a_quarrel(dispute: &Dispute, resolution: &Resolution) -> bool {
 fn party_or_support(dispute: &Dispute, caller: &Caller) -> Result<Actor, Refusal> {
     match caller.scope {
         Some(Scope::Support) => Ok(Actor::Support(caller.user.clone())),
-        Some(Scope::Platform) | None => Ok(Actor::Party(dispute.party(caller)?, caller.user.clone())),
+        Some(Scope::Platform) | None => Ok(Actor::Party(dispute.role_of(caller)?, caller.user.clone())),
     }
 }
 
@@ -89,13 +89,13 @@ pub(super) fn may_take_back(
     dispute: &Dispute,
     escalation: &Escalation,
     caller: &Caller,
-    answer: &Answer,
+    target: &DisputeRef,
 ) -> Result<(Actor, ResolvedBy), Refusal> {
     let actor = party_or_support(dispute, caller)?;
     if escalation.by != actor.role() {
         return Err(Refusal::WrongRole);
     }
-    dispute.require_unchanged(answer)?;
+    dispute.require_unchanged(target)?;
     let by = match &actor {
         Actor::Party(role, _) if *role == dispute.opener => ResolvedBy::Opener,
         Actor::Party(..) => ResolvedBy::Responder,
@@ -105,38 +105,38 @@ pub(super) fn may_take_back(
 }
 
 pub(super) fn rule(
-    case: &Case,
+    aggregate: &OrderAggregate,
     caller: &Caller,
-    answer: &Answer,
+    target: &DisputeRef,
     ruling: Ruling,
     now: Timestamp,
 ) -> Result<Decision, Refusal> {
-    may_rule(case, caller, answer)?;
+    may_rule(aggregate, caller, target)?;
     let outcome = match ruling {
         Ruling::NoAction => Outcome::Nothing,
-        Ruling::Refund(amount) => Outcome::Refund(require_refundable(case, amount)?),
-        Ruling::CancelOrder { counts } => Outcome::Cancellation { refund: refund_of_cancellation(case), counts },
+        Ruling::Refund(amount) => Outcome::Refund(require_refundable(aggregate, amount)?),
+        Ruling::CancelOrder { counts } => Outcome::Cancellation { refund: refund_of_cancellation(aggregate), counts },
     };
-    let mut draft = Draft::new(case.clone(), Actor::Support(caller.user.clone()), now);
-    let ruled = Ruled { agent: caller.user.clone(), message: answer.message.clone() };
+    let mut recorder = EventRecorder::new(aggregate.clone(), Actor::Support(caller.user.clone()), now);
+    let ruled = Ruled { agent: caller.user.clone(), message: target.message.clone() };
     let resolution = Resolution::new(DisputeStatus::Decided, now, ResolvedBy::Support, outcome);
-    draft.record(answer.dispute, Change::Decided(resolution, ruled));
-    draft.supersede(ResolvedBy::OtherDispute);
-    Ok(draft.decided(Some(answer.dispute)))
+    recorder.record(target.dispute, Event::Decided(resolution, ruled));
+    recorder.supersede(ResolvedBy::OtherDispute);
+    Ok(recorder.decided(Some(target.dispute)))
 }
 
 /// The guards of deciding that do not depend on the decision. An escalated dispute of a cancelled order is
 /// superseded, so that the order can always be cancelled.
-pub(super) fn may_rule(case: &Case, caller: &Caller, answer: &Answer) -> Result<(), Refusal> {
-    let dispute = case.named(answer.dispute)?;
+pub(super) fn may_rule(aggregate: &OrderAggregate, caller: &Caller, target: &DisputeRef) -> Result<(), Refusal> {
+    let dispute = aggregate.require_dispute(target.dispute)?;
     dispute.require_support(caller)?;
-    dispute.require_unchanged(answer)?;
+    dispute.require_unchanged(target)?;
     dispute.require_escalated()
 }
 
 /// No decision refunds more than what is left.
-fn require_refundable(case: &Case, amount: Money) -> Result<Money, Refusal> {
-    let left = case.order.left();
+fn require_refundable(aggregate: &OrderAggregate, amount: Money) -> Result<Money, Refusal> {
+    let left = aggregate.order.left();
     amount.require_currency("refund", left.currency)?;
     if !(1..=left.minor).contains(&amount.minor) {
         return Err(Refusal::AmountOutOfRange { min: Money::new(1, left.currency), max: left });

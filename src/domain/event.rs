@@ -1,30 +1,17 @@
-//! What happened to a dispute, and how it changes a case. Applying an event cannot fail.
+//! What happened to a dispute, and how it changes the aggregate. Applying an event cannot fail.
 
 use super::actor::Actor;
-use super::case::Case;
 use super::dispute::{Dispute, DisputeKind, DisputeStatus, Escalation, Outcome, Resolution, Ruled};
 use super::ids::DisputeId;
 use super::order::OrderStatus;
+use super::order_aggregate::OrderAggregate;
 use super::settlement::SettlementReport;
 use super::time::Timestamp;
 use super::view::Consequences;
 
 /// One thing that happened to a dispute.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Event {
-    /// The dispute.
-    pub dispute: DisputeId,
-    /// Who did it; of what an event caused, who did that event.
-    pub actor: Actor,
-    /// When.
-    pub time: Timestamp,
-    /// What changed.
-    pub change: Change,
-}
-
-/// What an event changes.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Change {
+pub enum Event {
     /// The dispute came to be.
     Opened(Box<Dispute>),
     /// The dispute ended; with the text that came with it, if any.
@@ -79,8 +66,8 @@ pub enum EventType {
     Snapshot,
 }
 
-impl Change {
-    /// The type of an event with this change.
+impl Event {
+    /// The type, as subscribers can ask for it.
     pub fn event_type(&self) -> EventType {
         let status = match self {
             Self::Opened(_) => DisputeStatus::Pending,
@@ -109,11 +96,15 @@ impl Change {
     }
 }
 
-/// An event, with what it changed and what came of it: what the log keeps.
+/// An event with its actor, its time and what came of it: what the log keeps.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Recorded {
-    /// The event.
+pub struct RecordedEvent {
+    /// What happened.
     pub event: Event,
+    /// Who did it; of what an event caused, who did that event.
+    pub actor: Actor,
+    /// When.
+    pub time: Timestamp,
     /// The dispute's status before; `None` for an opening.
     pub previous_status: Option<DisputeStatus>,
     /// The dispute after the event.
@@ -122,35 +113,37 @@ pub struct Recorded {
     pub consequences: Consequences,
 }
 
-impl Case {
-    /// Applies an event. One about a dispute that the case does not hold changes nothing.
-    pub fn apply(&mut self, event: &Event) {
-        if let Change::Opened(dispute) = &event.change {
+impl OrderAggregate {
+    /// Applies an event that happened to a dispute at `time`. One about a dispute that the aggregate does not hold
+    /// changes nothing.
+    pub fn evolve(&mut self, dispute: DisputeId, event: &Event, time: Timestamp) {
+        if let Event::Opened(dispute) = event {
             if dispute.kind() == DisputeKind::DeliveryExtension {
                 self.order.extension_requests = self.order.extension_requests.saturating_add(1);
             }
             self.disputes.push(Dispute::clone(dispute));
             return;
         }
-        let Some(dispute) = self.disputes.iter_mut().find(|dispute| dispute.id == event.dispute) else {
+        let Some(dispute) = self.disputes.iter_mut().find(|found| found.id == dispute) else {
             return;
         };
-        dispute.apply(&event.change);
-        dispute.update_time = event.time;
+        dispute.evolve(event);
+        dispute.update_time = time;
         dispute.revision = dispute.revision.saturating_add(1);
-        match &event.change {
-            Change::Resolved(resolution, _) | Change::Decided(resolution, _) => {
-                self.apply_outcome(event.dispute, resolution);
+        match event {
+            Event::Resolved(resolution, _) | Event::Decided(resolution, _) => {
+                let id = dispute.id;
+                self.apply_outcome(id, resolution);
             }
-            Change::Settled { report: SettlementReport::Voided { .. }, .. } => {
+            Event::Settled { report: SettlementReport::Voided { .. }, .. } => {
                 let refund = dispute.resolution.as_ref().and_then(|resolution| resolution.outcome.refund());
                 self.give_back(refund.map_or(0, |refund| refund.minor));
             }
-            Change::Settled { .. }
-            | Change::Opened(_)
-            | Change::Reminded { .. }
-            | Change::Postponed { .. }
-            | Change::Escalated(_) => {}
+            Event::Settled { .. }
+            | Event::Opened(_)
+            | Event::Reminded { .. }
+            | Event::Postponed { .. }
+            | Event::Escalated(_) => {}
         }
     }
 
@@ -183,10 +176,10 @@ impl Case {
 }
 
 impl Dispute {
-    fn apply(&mut self, change: &Change) {
-        match change {
-            Change::Opened(_) => {}
-            Change::Resolved(resolution, message) => {
+    fn evolve(&mut self, event: &Event) {
+        match event {
+            Event::Opened(_) => {}
+            Event::Resolved(resolution, message) => {
                 self.resolution = Some(resolution.clone());
                 self.remind_at = None;
                 // What was said before an escalation stays.
@@ -194,27 +187,27 @@ impl Dispute {
                     self.answer_message.clone_from(message);
                 }
             }
-            Change::Reminded { next } => {
+            Event::Reminded { next } => {
                 self.remind_at = *next;
                 self.reminders_sent = self.reminders_sent.saturating_add(1);
             }
-            Change::Postponed { respond_by, remind_at, message } => {
+            Event::Postponed { respond_by, remind_at, message } => {
                 self.respond_by = *respond_by;
                 self.remind_at = *remind_at;
                 self.postpone_message.clone_from(message);
             }
-            Change::Escalated(escalation) => {
+            Event::Escalated(escalation) => {
                 self.escalation = Some(escalation.clone());
                 self.resolution = None;
                 self.remind_at = None;
             }
-            Change::Decided(resolution, ruled) => {
+            Event::Decided(resolution, ruled) => {
                 self.resolution = Some(resolution.clone());
                 if let Some(escalation) = &mut self.escalation {
                     escalation.ruling = Some(ruled.clone());
                 }
             }
-            Change::Settled { attempt, report } => {
+            Event::Settled { attempt, report } => {
                 if let Some(settlement) = self.resolution.as_mut().and_then(|end| end.settlement.as_mut()) {
                     settlement.take(*attempt, report);
                 }

@@ -6,7 +6,7 @@
 //! | rule | file |
 //! |---|---|
 //! | a refund of up to 60 %, rounded down | `opening.rs` (`refund_cap`), `money.rs` (`share`), the 60 in `policy.rs` |
-//! | who may open what, when, and what stands in the way | `opening.rs` (`blockers`, `way`), `order.rs` (`allows`), `dispute.rs` (`excludes`) |
+//! | who may open what, when, and what stands in the way | `opening.rs` (`blockers`, `conflict`), `order.rs` (`allows`), `dispute.rs` (`excludes`) |
 //! | who may answer, and until when | `answering.rs` |
 //! | what silence does | `expiry.rs`, `policy.rs` (`silence`) |
 //! | what goes to support, and what support can decide | `escalation.rs` |
@@ -15,7 +15,7 @@
 //! | the completion rate | `standing.rs` |
 //! | what is promised before the click | `view.rs`, `options.rs`, by the guards (`may_…`) of the commands |
 //! | what an outcome does to the order | `event.rs` (`apply_outcome`) |
-//! | what ends a dispute when its order moves on | `case.rs` (`supersede`) |
+//! | what ends a dispute when its order moves on | `order_aggregate.rs` (`supersede`) |
 //! | which reasons there are, and which are confidential | `reason.rs` |
 //! | what the order system may change | `order.rs` (`upsert`) |
 //! | what is left to a newer release | `release.rs` |
@@ -27,7 +27,6 @@
 mod actor;
 mod answering;
 mod carried;
-mod case;
 mod command;
 mod dispute;
 mod escalation;
@@ -38,6 +37,7 @@ mod money;
 mod opening;
 mod options;
 mod order;
+mod order_aggregate;
 mod policy;
 mod postponing;
 mod reason;
@@ -54,18 +54,18 @@ mod tests;
 
 pub use actor::{Actor, ActorRole, Caller, Parties, PartyRole, Scope};
 pub use carried::Carried;
-pub use case::{Case, Decision};
-pub use command::{Answer, Command, Opening, Ruling, Subject};
+pub use command::{Command, DisputeRef, Opening, Ruling, Subject};
 pub use dispute::{
     Dispute, DisputeKind, DisputeStatus, Escalation, Outcome, Resolution, ResolvedBy, Ruled, Silence, SilenceRule,
     Terms,
 };
-pub use event::{Change, Event, EventType, Recorded};
+pub use event::{Event, EventType, RecordedEvent};
 pub use expiry::expire_overdue;
 pub use ids::{DisputeId, EventId, ID_MAX_CHARACTERS, InvalidId, OrderId, UserId};
 pub use money::{Currency, InvalidMoney, Money};
 pub use options::{DisputeOption, Effect, options};
 pub use order::{Order, OrderReport, OrderStatus};
+pub use order_aggregate::{Decision, OrderAggregate};
 pub use policy::{
     Attempts, CancellationPolicy, DeliveryExtensionPolicy, KindPolicy, PartialRefundPolicy, Policy, RESPONSE_WINDOW,
 };
@@ -80,37 +80,38 @@ pub use view::{Consequences, DisputeAction, DisputeView, OrderView, ShownDispute
 
 use std::borrow::Cow;
 
-use case::Draft;
+use order_aggregate::EventRecorder;
 
-/// Judges `command` on `case` at `now`. Every rule of the resolution centre is reachable from here.
+/// Judges `command` on `aggregate` at `now`. Every rule of the resolution centre is reachable from here.
 ///
-/// `case` is the order that the command is about, with its open disputes and the one that the command
+/// `aggregate` is the order that the command is about, with its open disputes and the one that the command
 /// names, nothing overdue; `None` if there is no such order.
 pub fn decide(
-    case: Option<&Case>,
+    aggregate: Option<&OrderAggregate>,
     caller: &Caller,
     command: &Command,
     policy: &Policy,
     now: Timestamp,
 ) -> Result<Decision, Refusal> {
-    if let Some(case) = case {
-        case.require_ours(caller, command, policy)?;
+    if let Some(aggregate) = aggregate {
+        aggregate.require_ours(caller, command, policy)?;
     }
-    let command = &*case.map_or(Cow::Borrowed(command), |case| command.of_order(case.order.price.currency));
-    match (command, case) {
-        (Command::UpsertOrder(report), case) => upsert(case, caller, report, now),
-        (Command::Open(opening), Some(case)) => opening::open(case, caller, opening, policy, now),
-        (Command::Accept(answer), Some(case)) => answering::accept(case, caller, answer, now),
-        (Command::Decline(answer), Some(case)) => answering::decline(case, caller, answer, now),
-        (Command::AnswerOrderUpdate(answer), Some(case)) => answering::answer(case, caller, answer, now),
-        (Command::Withdraw(answer), Some(case)) => answering::withdraw(case, caller, answer, now),
-        (Command::Escalate(answer), Some(case)) => escalation::escalate(case, caller, answer, policy, now),
-        (Command::Decide(answer, ruling), Some(case)) => escalation::rule(case, caller, answer, *ruling, now),
-        (Command::Postpone(answer, respond_by), Some(case)) => {
-            postponing::postpone(case, caller, answer, *respond_by, policy, now)
+    let command =
+        &*aggregate.map_or(Cow::Borrowed(command), |aggregate| command.of_order(aggregate.order.price.currency));
+    match (command, aggregate) {
+        (Command::UpsertOrder(report), aggregate) => upsert(aggregate, caller, report, now),
+        (Command::Open(opening), Some(aggregate)) => opening::open(aggregate, caller, opening, policy, now),
+        (Command::Accept(target), Some(aggregate)) => answering::accept(aggregate, caller, target, now),
+        (Command::Decline(target), Some(aggregate)) => answering::decline(aggregate, caller, target, now),
+        (Command::AnswerOrderUpdate(target), Some(aggregate)) => answering::answer(aggregate, caller, target, now),
+        (Command::Withdraw(target), Some(aggregate)) => answering::withdraw(aggregate, caller, target, now),
+        (Command::Escalate(target), Some(aggregate)) => escalation::escalate(aggregate, caller, target, policy, now),
+        (Command::Decide(target, ruling), Some(aggregate)) => escalation::rule(aggregate, caller, target, *ruling, now),
+        (Command::Postpone(target, respond_by), Some(aggregate)) => {
+            postponing::postpone(aggregate, caller, target, *respond_by, policy, now)
         }
-        (Command::ReportSettlement { dispute, attempt, report }, Some(case)) => {
-            settlement::report(case, caller, *dispute, *attempt, report, now)
+        (Command::ReportSettlement { dispute, attempt, report }, Some(aggregate)) => {
+            settlement::report(aggregate, caller, *dispute, *attempt, report, now)
         }
         (_, None) => Err(match command.subject() {
             Subject::Order(order) => Refusal::OrderNotFound { order },
@@ -120,8 +121,13 @@ pub fn decide(
 }
 
 /// Takes what the order system says. What cannot go on as the order stands then is superseded.
-fn upsert(case: Option<&Case>, caller: &Caller, report: &OrderReport, now: Timestamp) -> Result<Decision, Refusal> {
-    let order = Order::upsert(case.map(|case| &case.order), report, now)?;
+fn upsert(
+    aggregate: Option<&OrderAggregate>,
+    caller: &Caller,
+    report: &OrderReport,
+    now: Timestamp,
+) -> Result<Decision, Refusal> {
+    let order = Order::upsert(aggregate.map(|aggregate| &aggregate.order), report, now)?;
     let by = match order.status.known() {
         Some(OrderStatus::Completed) => ResolvedBy::OrderCompleted,
         Some(OrderStatus::Cancelled) => ResolvedBy::OrderCancelled,
@@ -133,14 +139,14 @@ fn upsert(case: Option<&Case>, caller: &Caller, report: &OrderReport, now: Times
         )
         | None => ResolvedBy::OrderStatus,
     };
-    let is_changed = case.is_none_or(|case| case.order != order);
-    let case = match case {
-        Some(case) => Case { order, ..case.clone() },
-        None => Case::new(order, Vec::new()),
+    let is_changed = aggregate.is_none_or(|aggregate| aggregate.order != order);
+    let aggregate = match aggregate {
+        Some(aggregate) => OrderAggregate { order, ..aggregate.clone() },
+        None => OrderAggregate::new(order, Vec::new()),
     };
-    let mut draft = Draft::new(case, Actor::Platform(caller.user.clone()), now);
+    let mut recorder = EventRecorder::new(aggregate, Actor::Platform(caller.user.clone()), now);
     if is_changed {
-        draft.supersede(by);
+        recorder.supersede(by);
     }
-    Ok(draft.decided(None))
+    Ok(recorder.decided(None))
 }

@@ -2,12 +2,12 @@
 
 use super::actor::{Actor, Caller, PartyRole};
 use super::answering;
-use super::case::{Case, Decision, Draft};
 use super::command::Opening;
 use super::dispute::{Dispute, DisputeKind, DisputeStatus, Outcome, ResolvedBy, Terms};
 use super::ids::DisputeId;
 use super::money::Money;
 use super::order::OrderStatus;
+use super::order_aggregate::{Decision, EventRecorder, OrderAggregate};
 use super::policy::{Attempts, Policy};
 use super::postponing::next_reminder;
 use super::reason;
@@ -15,49 +15,49 @@ use super::refusal::Refusal;
 use super::time::Timestamp;
 
 pub(super) fn open(
-    case: &Case,
+    aggregate: &OrderAggregate,
     caller: &Caller,
     opening: &Opening,
     policy: &Policy,
     now: Timestamp,
 ) -> Result<Decision, Refusal> {
     let kind = opening.terms.kind();
-    let role = case.order.party(caller)?;
-    if !policy.of(kind).enabled || !kind.may_be_opened_by(role) {
+    let role = aggregate.order.role_of(caller)?;
+    if !policy.for_kind(kind).enabled || !kind.may_be_opened_by(role) {
         return Err(Refusal::WrongRole);
     }
-    if let Some(first) = obstacles(case, kind, role, policy, now).into_iter().next() {
+    if let Some(first) = obstacles(aggregate, kind, role, policy, now).into_iter().next() {
         return Err(first);
     }
     match opening.terms {
-        Terms::PartialRefund { amount } => require_amount_in_range(case, amount, policy)?,
-        Terms::DeliveryExtension { new_due_time } => require_due_time_in_range(case, new_due_time, policy, now)?,
+        Terms::PartialRefund { amount } => require_amount_in_range(aggregate, amount, policy)?,
+        Terms::DeliveryExtension { new_due_time } => require_due_time_in_range(aggregate, new_due_time, policy, now)?,
         Terms::Cancellation | Terms::OrderUpdate => {}
     }
     require_message_and_reason(opening, kind, role)?;
-    if let Some(first) = limits_of_attempts(case, kind, role, policy, now).into_iter().next() {
+    if let Some(first) = limits_of_attempts(aggregate, kind, role, policy, now).into_iter().next() {
         return Err(first);
     }
 
-    let mut draft = Draft::new(case.clone(), Actor::Party(role, caller.user.clone()), now);
-    match way(case, kind, role) {
-        Way::AcceptsCancellation(first) => {
-            let outcome = answering::outcome_if_accepted(case, first)?;
+    let mut recorder = EventRecorder::new(aggregate.clone(), Actor::Party(role, caller.user.clone()), now);
+    match conflict(aggregate, kind, role) {
+        Conflict::AcceptsCancellation(first) => {
+            let outcome = answering::outcome_if_accepted(aggregate, first)?;
             let message = opening.message.clone();
             let first = first.id;
-            draft.resolve(first, DisputeStatus::Accepted, ResolvedBy::Crossed, outcome, message);
-            return Ok(draft.decided(Some(first)));
+            recorder.resolve(first, DisputeStatus::Accepted, ResolvedBy::Crossed, outcome, message);
+            return Ok(recorder.decided(Some(first)));
         }
-        Way::DeclinesOffer(offer) => {
-            draft.resolve(offer, DisputeStatus::Declined, ResolvedBy::Responder, Outcome::Nothing, String::new());
+        Conflict::DeclinesOffer(offer) => {
+            recorder.resolve(offer, DisputeStatus::Declined, ResolvedBy::Responder, Outcome::Nothing, String::new());
         }
-        Way::Free | Way::Blocked(_) => {}
+        Conflict::None | Conflict::Blocked(_) => {}
     }
-    let respond_by = now.plus(policy.of(kind).response_window);
-    draft.open(Dispute {
+    let respond_by = now.plus(policy.for_kind(kind).response_window);
+    recorder.open(Dispute {
         id: opening.dispute,
-        order: case.order.id.clone(),
-        parties: case.order.parties.clone(),
+        order: aggregate.order.id.clone(),
+        parties: aggregate.order.parties.clone(),
         opener: role,
         terms: opening.terms,
         message: opening.message.clone(),
@@ -66,7 +66,7 @@ pub(super) fn open(
         remind_at: next_reminder(respond_by, policy, now),
         reminders_sent: 0,
         postpone_message: String::new(),
-        silence: policy.silence(kind, &case.order),
+        silence: policy.silence(kind, &aggregate.order),
         create_time: now,
         update_time: now,
         revision: 1,
@@ -74,52 +74,58 @@ pub(super) fn open(
         escalation: None,
         resolution: None,
     });
-    if is_immediate(case, kind, role, policy, now) {
-        let outcome = Outcome::Cancellation { refund: answering::refund_of_cancellation(case), counts: true };
+    if is_immediate(aggregate, kind, role, policy, now) {
+        let outcome = Outcome::Cancellation { refund: answering::refund_of_cancellation(aggregate), counts: true };
         let (status, by) = (DisputeStatus::Accepted, ResolvedBy::Immediate);
-        draft.resolve(opening.dispute, status, by, outcome, String::new());
+        recorder.resolve(opening.dispute, status, by, outcome, String::new());
     }
-    Ok(draft.decided(Some(opening.dispute)))
+    Ok(recorder.decided(Some(opening.dispute)))
 }
 
 /// Everything that keeps this role from opening a dispute of this kind now, whatever it would say in it; first
 /// what is judged first.
 pub(super) fn blockers(
-    case: &Case,
+    aggregate: &OrderAggregate,
     kind: DisputeKind,
     role: PartyRole,
     policy: &Policy,
     now: Timestamp,
 ) -> Vec<Refusal> {
-    let mut blockers: Vec<_> = case
+    let mut blockers: Vec<_> = aggregate
         .beyond_us_to_open(kind, policy)
         .map(|subject| Refusal::NewerReleaseNeeded { subject })
         .into_iter()
-        .chain(obstacles(case, kind, role, policy, now))
+        .chain(obstacles(aggregate, kind, role, policy, now))
         .collect();
-    blockers.extend(limits_of_attempts(case, kind, role, policy, now));
+    blockers.extend(limits_of_attempts(aggregate, kind, role, policy, now));
     blockers
 }
 
 /// What stands in the way as the order and its disputes are.
-fn obstacles(case: &Case, kind: DisputeKind, role: PartyRole, policy: &Policy, now: Timestamp) -> Vec<Refusal> {
+fn obstacles(
+    aggregate: &OrderAggregate,
+    kind: DisputeKind,
+    role: PartyRole,
+    policy: &Policy,
+    now: Timestamp,
+) -> Vec<Refusal> {
     let mut blockers = Vec::new();
-    let order = &case.order;
-    if case.has_unreadable {
+    let order = &aggregate.order;
+    if aggregate.has_unreadable {
         blockers.push(Refusal::Unreadable { order: order.id.clone() });
     }
     if let Some(status) = order.status.known().filter(|status| !status.allows(kind)) {
         blockers.push(Refusal::OrderStatusNotAllowed { status });
     }
-    if let Way::Blocked(dispute) = way(case, kind, role) {
+    if let Conflict::Blocked(dispute) = conflict(aggregate, kind, role) {
         blockers.push(Refusal::OpenDisputeExists { dispute });
     }
     if kind == DisputeKind::PartialRefund {
         if let Some(dispute) = order.refund_accepted {
             blockers.push(Refusal::RefundAlreadyAccepted { dispute });
         }
-        let cap = refund_cap(case, policy);
-        let (min, max) = refund_range(case, policy);
+        let cap = refund_cap(aggregate, policy);
+        let (min, max) = refund_range(aggregate, policy);
         let smallest_price = policy.partial_refund.smallest_price(order.price.currency);
         if cap.minor < min.minor || order.price.minor < smallest_price.minor {
             blockers.push(Refusal::RefundCapBelowMinimum { cap });
@@ -128,7 +134,7 @@ fn obstacles(case: &Case, kind: DisputeKind, role: PartyRole, policy: &Policy, n
         }
     }
     if kind == DisputeKind::DeliveryExtension {
-        let (after, latest) = due_time_range(case, policy, now);
+        let (after, latest) = due_time_range(aggregate, policy, now);
         if latest <= after {
             blockers.push(Refusal::NewDueTimeOutOfRange { after, latest });
         }
@@ -139,15 +145,15 @@ fn obstacles(case: &Case, kind: DisputeKind, role: PartyRole, policy: &Policy, n
 /// By policy: how soon and how often the same can be tried again on the same order, after it was declined,
 /// withdrawn or left without an answer.
 fn limits_of_attempts(
-    case: &Case,
+    aggregate: &OrderAggregate,
     kind: DisputeKind,
     role: PartyRole,
     policy: &Policy,
     now: Timestamp,
 ) -> Vec<Refusal> {
     use DisputeStatus::{Declined, Expired, Withdrawn};
-    let Attempts { cool_down, max } = policy.of(kind).attempts;
-    let same = case.disputes.iter().filter(|dispute| dispute.kind() == kind && dispute.opener == role);
+    let Attempts { cool_down, max } = policy.for_kind(kind).attempts;
+    let same = aggregate.disputes.iter().filter(|dispute| dispute.kind() == kind && dispute.opener == role);
     let in_vain = same.filter(|dispute| matches!(dispute.status(), Declined | Withdrawn | Expired));
     let ended: Vec<_> = in_vain.filter_map(|dispute| Some(dispute.resolution.as_ref()?.time)).collect();
     let mut limits = Vec::new();
@@ -165,8 +171,14 @@ fn limits_of_attempts(
 
 /// By policy: whether the buyer cancels alone. Before the work has started, or when the order is late by more
 /// than a given time with nothing delivered.
-pub(super) fn is_immediate(case: &Case, kind: DisputeKind, role: PartyRole, policy: &Policy, now: Timestamp) -> bool {
-    let (order, rules) = (&case.order, &policy.cancellation);
+pub(super) fn is_immediate(
+    aggregate: &OrderAggregate,
+    kind: DisputeKind,
+    role: PartyRole,
+    policy: &Policy,
+    now: Timestamp,
+) -> bool {
+    let (order, rules) = (&aggregate.order, &policy.cancellation);
     let has_not_started = order.status == OrderStatus::RequirementsPending;
     let is_late = order.effective_due_time().is_some_and(|due| due.plus(rules.immediate_when_late) < now);
     (kind, role) == (DisputeKind::Cancellation, PartyRole::Buyer)
@@ -176,9 +188,9 @@ pub(super) fn is_immediate(case: &Case, kind: DisputeKind, role: PartyRole, poli
 
 /// What a new dispute meets: at most one money dispute is open per order, and at most one of each other
 /// kind, but for two exceptions.
-pub(super) enum Way<'a> {
+pub(super) enum Conflict<'a> {
     /// Nothing.
-    Free,
+    None,
     /// An open dispute that stands in the way.
     Blocked(DisputeId),
     /// Crossed cancellations merge: the second accepts the first.
@@ -187,35 +199,37 @@ pub(super) enum Way<'a> {
     DeclinesOffer(DisputeId),
 }
 
-pub(super) fn way(case: &Case, kind: DisputeKind, role: PartyRole) -> Way<'_> {
-    let Some(open) = case.open_that_excludes(kind) else {
-        return Way::Free;
+pub(super) fn conflict(aggregate: &OrderAggregate, kind: DisputeKind, role: PartyRole) -> Conflict<'_> {
+    let Some(open) = aggregate.open_that_excludes(kind) else {
+        return Conflict::None;
     };
     match (kind, open.kind()) {
         // What support has to decide is not for the parties to settle.
-        _ if !open.is_pending() => Way::Blocked(open.id),
-        (DisputeKind::Cancellation, DisputeKind::Cancellation) if open.opener != role => Way::AcceptsCancellation(open),
-        (DisputeKind::Cancellation, DisputeKind::PartialRefund) if role == PartyRole::Buyer => {
-            Way::DeclinesOffer(open.id)
+        _ if !open.is_pending() => Conflict::Blocked(open.id),
+        (DisputeKind::Cancellation, DisputeKind::Cancellation) if open.opener != role => {
+            Conflict::AcceptsCancellation(open)
         }
-        _ => Way::Blocked(open.id),
+        (DisputeKind::Cancellation, DisputeKind::PartialRefund) if role == PartyRole::Buyer => {
+            Conflict::DeclinesOffer(open.id)
+        }
+        _ => Conflict::Blocked(open.id),
     }
 }
 
 /// 60 % of the original price with the default policy, rounded down.
-fn refund_cap(case: &Case, policy: &Policy) -> Money {
-    case.order.price.share(policy.partial_refund.cap_bps)
+fn refund_cap(aggregate: &OrderAggregate, policy: &Policy) -> Money {
+    aggregate.order.price.share(policy.partial_refund.cap_bps)
 }
 
 /// The least and the most that can be offered: up to the cap, and never more than what is left.
-pub(super) fn refund_range(case: &Case, policy: &Policy) -> (Money, Money) {
-    let cap = refund_cap(case, policy);
-    let most = cap.minor.min(case.order.left().minor);
+pub(super) fn refund_range(aggregate: &OrderAggregate, policy: &Policy) -> (Money, Money) {
+    let cap = refund_cap(aggregate, policy);
+    let most = cap.minor.min(aggregate.order.left().minor);
     (policy.partial_refund.smallest_refund(cap.currency), Money::new(most, cap.currency))
 }
 
-fn require_amount_in_range(case: &Case, amount: Money, policy: &Policy) -> Result<(), Refusal> {
-    let (min, max) = refund_range(case, policy);
+fn require_amount_in_range(aggregate: &OrderAggregate, amount: Money, policy: &Policy) -> Result<(), Refusal> {
+    let (min, max) = refund_range(aggregate, policy);
     amount.require_currency("amount", max.currency)?;
     if !(min.minor..=max.minor).contains(&amount.minor) {
         return Err(Refusal::AmountOutOfRange { min, max });
@@ -225,18 +239,18 @@ fn require_amount_in_range(case: &Case, amount: Money, policy: &Policy) -> Resul
 
 /// A new due time is after the effective one and after now, and at most so much after the effective one; of an
 /// order without one, after now.
-fn due_time_range(case: &Case, policy: &Policy, now: Timestamp) -> (Timestamp, Timestamp) {
-    let due = case.order.effective_due_time().unwrap_or(now);
+fn due_time_range(aggregate: &OrderAggregate, policy: &Policy, now: Timestamp) -> (Timestamp, Timestamp) {
+    let due = aggregate.order.effective_due_time().unwrap_or(now);
     (due.max(now), due.plus(policy.delivery_extension.max_extension))
 }
 
 fn require_due_time_in_range(
-    case: &Case,
+    aggregate: &OrderAggregate,
     new_due_time: Timestamp,
     policy: &Policy,
     now: Timestamp,
 ) -> Result<(), Refusal> {
-    let (after, latest) = due_time_range(case, policy, now);
+    let (after, latest) = due_time_range(aggregate, policy, now);
     if after < new_due_time && new_due_time <= latest {
         Ok(())
     } else {

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::actor::PartyRole;
 use super::answering::refund_of_cancellation;
-use super::case::Case;
 use super::dispute::{DisputeKind, Outcome, SilenceRule};
 use super::ids::DisputeId;
 use super::money::Money;
-use super::opening::{self, Way};
+use super::opening::{self, Conflict};
+use super::order_aggregate::OrderAggregate;
 use super::policy::Policy;
 use super::refusal::Refusal;
 use super::standing::SellerStanding;
@@ -53,45 +53,46 @@ pub enum Effect {
     NoFurtherRefund,
 }
 
-/// The options of a role, on a case in which nothing is overdue. `standing` is the seller's, if the role is
+/// The options of a role, on an aggregate in which nothing is overdue. `standing` is the seller's, if the role is
 /// that.
 pub fn options(
-    case: &Case,
+    aggregate: &OrderAggregate,
     role: PartyRole,
     standing: Option<&SellerStanding>,
     policy: &Policy,
     now: Timestamp,
 ) -> Vec<DisputeOption> {
-    let is_offered = |kind: &DisputeKind| policy.of(*kind).enabled && kind.may_be_opened_by(role);
+    let is_offered = |kind: &DisputeKind| policy.for_kind(*kind).enabled && kind.may_be_opened_by(role);
     DisputeKind::ALL
         .into_iter()
         .filter(is_offered)
-        .map(|kind| option(case, kind, role, standing, policy, now))
+        .map(|kind| option(aggregate, kind, role, standing, policy, now))
         .collect()
 }
 
 fn option(
-    case: &Case,
+    aggregate: &OrderAggregate,
     kind: DisputeKind,
     role: PartyRole,
     standing: Option<&SellerStanding>,
     policy: &Policy,
     now: Timestamp,
 ) -> DisputeOption {
-    let blockers = opening::blockers(case, kind, role, policy, now);
+    let blockers = opening::blockers(aggregate, kind, role, policy, now);
     let is_available = blockers.is_empty();
-    let accepts = match opening::way(case, kind, role) {
-        Way::AcceptsCancellation(first) if is_available => Some(first.id),
-        Way::AcceptsCancellation(_) | Way::Free | Way::Blocked(_) | Way::DeclinesOffer(_) => None,
+    let accepts = match opening::conflict(aggregate, kind, role) {
+        Conflict::AcceptsCancellation(first) if is_available => Some(first.id),
+        Conflict::AcceptsCancellation(_) | Conflict::None | Conflict::Blocked(_) | Conflict::DeclinesOffer(_) => None,
     };
-    let is_at_once = is_available && (accepts.is_some() || opening::is_immediate(case, kind, role, policy, now));
-    let if_accepted = outcome_if_accepted(case, kind).filter(|_| is_available);
+    let is_at_once = is_available && (accepts.is_some() || opening::is_immediate(aggregate, kind, role, policy, now));
+    let if_accepted = outcome_if_accepted(aggregate, kind).filter(|_| is_available);
     DisputeOption {
         kind,
         blockers,
         accepts,
-        amounts: (kind == DisputeKind::PartialRefund).then(|| opening::refund_range(case, policy)),
-        waits: (!is_at_once).then(|| (policy.of(kind).response_window, policy.silence(kind, &case.order).rule)),
+        amounts: (kind == DisputeKind::PartialRefund).then(|| opening::refund_range(aggregate, policy)),
+        waits: (!is_at_once)
+            .then(|| (policy.for_kind(kind).response_window, policy.silence(kind, &aggregate.order).rule)),
         if_accepted,
         effects: effects(kind),
         rate_before_bps: standing.and_then(SellerStanding::completion_rate_bps),
@@ -101,9 +102,11 @@ fn option(
 }
 
 /// What acceptance will do, as far as the kind alone says.
-fn outcome_if_accepted(case: &Case, kind: DisputeKind) -> Option<Outcome> {
+fn outcome_if_accepted(aggregate: &OrderAggregate, kind: DisputeKind) -> Option<Outcome> {
     match kind {
-        DisputeKind::Cancellation => Some(Outcome::Cancellation { refund: refund_of_cancellation(case), counts: true }),
+        DisputeKind::Cancellation => {
+            Some(Outcome::Cancellation { refund: refund_of_cancellation(aggregate), counts: true })
+        }
         DisputeKind::PartialRefund | DisputeKind::DeliveryExtension => Some(Outcome::Nothing),
         DisputeKind::OrderUpdate => None,
     }

@@ -159,7 +159,7 @@ impl Order {
 
     /// The caller's role. A stranger cannot tell the order from one that does not exist; a caller with a
     /// scope sees it, but is no party.
-    pub(super) fn party(&self, caller: &Caller) -> Result<PartyRole, Refusal> {
+    pub(super) fn role_of(&self, caller: &Caller) -> Result<PartyRole, Refusal> {
         match self.parties.role_of(caller) {
             Some(role) => Ok(role),
             None if caller.scope.is_some() => Err(Refusal::WrongRole),

@@ -148,7 +148,7 @@ impl Default for Policy {
 
 impl Policy {
     /// What is set for this kind.
-    pub fn of(&self, kind: DisputeKind) -> &KindPolicy {
+    pub fn for_kind(&self, kind: DisputeKind) -> &KindPolicy {
         match kind {
             DisputeKind::PartialRefund => &self.partial_refund.kind,
             DisputeKind::Cancellation => &self.cancellation.kind,
@@ -159,7 +159,7 @@ impl Policy {
 
     /// The kinds of which earlier attempts matter.
     pub fn kinds_with_limited_attempts(&self) -> Vec<DisputeKind> {
-        DisputeKind::ALL.into_iter().filter(|kind| self.of(*kind).attempts.are_limited()).collect()
+        DisputeKind::ALL.into_iter().filter(|kind| self.for_kind(*kind).attempts.are_limited()).collect()
     }
 
     /// What silence will do to a dispute of this kind that is opened on this order now.

@@ -3,11 +3,11 @@
 
 use super::actor::{ActorRole, Caller, Parties, PartyRole, Scope};
 use super::carried::Carried;
-use super::case::Case;
 use super::command::{Command, Subject};
 use super::dispute::{Dispute, DisputeKind, DisputeStatus, ResolvedBy, SilenceRule};
 use super::ids::{DisputeId, OrderId, UserId};
 use super::money::Money;
+use super::order_aggregate::OrderAggregate;
 use super::policy::Policy;
 use super::reason::{Reason, is_confidential};
 use super::refusal::Refusal;
@@ -149,8 +149,8 @@ impl NewerDispute {
     }
 }
 
-impl Case {
-    /// The dispute with this id as it is stored, if the case holds it.
+impl OrderAggregate {
+    /// The dispute with this id as it is stored, if the aggregate holds it.
     pub fn stored_dispute(&self, id: DisputeId) -> Option<StoredDispute> {
         let judged = self.dispute(id).map(|dispute| StoredDispute::Judged(Box::new(dispute.clone())));
         judged.or_else(|| self.newer(id).map(|dispute| StoredDispute::Newer(Box::new(dispute.clone()))))
@@ -179,7 +179,7 @@ impl Case {
     /// What keeps this release from judging the opening of a dispute of a kind: what is open on the order, and where
     /// attempts are limited such a dispute that ended.
     pub(super) fn beyond_us_to_open(&self, kind: DisputeKind, policy: &Policy) -> Option<Subject> {
-        let is_attempt = |dispute: &&NewerDispute| dispute.kind == kind && policy.of(kind).attempts.are_limited();
+        let is_attempt = |dispute: &&NewerDispute| dispute.kind == kind && policy.for_kind(kind).attempts.are_limited();
         let attempt = || self.newer.iter().find(is_attempt).map(|dispute| Subject::Dispute(dispute.id));
         self.beyond_us().or_else(attempt)
     }

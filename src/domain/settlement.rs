@@ -2,10 +2,10 @@
 //! fails never opens a dispute again.
 
 use super::actor::{Actor, Caller, Scope};
-use super::case::{Case, Decision, Draft};
 use super::dispute::Dispute;
-use super::event::Change;
+use super::event::Event;
 use super::ids::DisputeId;
+use super::order_aggregate::{Decision, EventRecorder, OrderAggregate};
 use super::refusal::Refusal;
 use super::time::Timestamp;
 
@@ -232,24 +232,24 @@ impl DisputeId {
 /// The platform reports what became of an attempt to pay, 0 naming the current one. Money that is not paid is given
 /// back to the order.
 pub(super) fn report(
-    case: &Case,
+    aggregate: &OrderAggregate,
     caller: &Caller,
     id: DisputeId,
     attempt: u32,
     report: &SettlementReport,
     now: Timestamp,
 ) -> Result<Decision, Refusal> {
-    let taken = require_settlement(case, caller, id)?.judge(attempt, report)?;
-    let mut draft = Draft::new(case.clone(), Actor::Platform(caller.user.clone()), now);
+    let taken = require_settlement(aggregate, caller, id)?.judge(attempt, report)?;
+    let mut recorder = EventRecorder::new(aggregate.clone(), Actor::Platform(caller.user.clone()), now);
     if let Some(attempt) = taken {
-        draft.record(id, Change::Settled { attempt, report: report.clone() });
+        recorder.record(id, Event::Settled { attempt, report: report.clone() });
     }
-    Ok(draft.decided(Some(id)))
+    Ok(recorder.decided(Some(id)))
 }
 
 /// The guards of a report, whatever it says, as long as it says something new.
-pub(super) fn may_report(case: &Case, caller: &Caller, id: DisputeId) -> Result<(), Refusal> {
-    match require_settlement(case, caller, id)?.status() {
+pub(super) fn may_report(aggregate: &OrderAggregate, caller: &Caller, id: DisputeId) -> Result<(), Refusal> {
+    match require_settlement(aggregate, caller, id)?.status() {
         SettlementStatus::Due | SettlementStatus::Settled | SettlementStatus::Failed | SettlementStatus::Returned => {
             Ok(())
         }
@@ -257,10 +257,14 @@ pub(super) fn may_report(case: &Case, caller: &Caller, id: DisputeId) -> Result<
     }
 }
 
-fn require_settlement<'a>(case: &'a Case, caller: &Caller, id: DisputeId) -> Result<&'a Settlement, Refusal> {
-    let dispute = case.named(id)?;
+fn require_settlement<'a>(
+    aggregate: &'a OrderAggregate,
+    caller: &Caller,
+    id: DisputeId,
+) -> Result<&'a Settlement, Refusal> {
+    let dispute = aggregate.require_dispute(id)?;
     if caller.scope != Some(Scope::Platform) {
-        return dispute.party(caller).and(Err(Refusal::WrongRole));
+        return dispute.role_of(caller).and(Err(Refusal::WrongRole));
     }
     dispute.settlement().ok_or(Refusal::NothingToSettle)
 }

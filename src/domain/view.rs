@@ -4,13 +4,13 @@
 
 use super::actor::{Caller, PartyRole};
 use super::answering::{self, outcome_if_accepted};
-use super::case::Case;
-use super::command::Answer;
+use super::command::DisputeRef;
 use super::dispute::{Dispute, DisputeKind, DisputeStatus, Outcome};
 use super::escalation;
 use super::expiry::{expire_overdue, outcome_of_silence};
 use super::ids::DisputeId;
 use super::order::Order;
+use super::order_aggregate::OrderAggregate;
 use super::policy::Policy;
 use super::postponing;
 use super::release::{NewerDispute, StoredDispute};
@@ -89,7 +89,7 @@ pub struct OrderView {
     pub completion_hold: bool,
 }
 
-impl Case {
+impl OrderAggregate {
     /// What would come of a dispute of which nothing is overdue, as the order stands.
     pub fn consequences(&self, dispute: &Dispute) -> Consequences {
         if !dispute.is_pending() || !self.is_ours() {
@@ -108,12 +108,12 @@ impl Case {
     /// longer be accepted, whether or not that has been recorded yet.
     pub fn consequences_at(&self, dispute: &Dispute, now: Timestamp) -> Consequences {
         match expire_overdue(self, now) {
-            Some(clock) => clock.case.consequences_of_stored(dispute),
+            Some(clock) => clock.aggregate.consequences_of_stored(dispute),
             None => self.consequences(dispute),
         }
     }
 
-    /// The same on the case as the clock leaves it, of a dispute as it is stored: that can still be pending.
+    /// The same on the aggregate as the clock leaves it, of a dispute as it is stored: that can still be pending.
     fn consequences_of_stored(&self, dispute: &Dispute) -> Consequences {
         let end = self.dispute(dispute.id).and_then(|dispute| dispute.resolution.as_ref());
         match end {
@@ -122,22 +122,22 @@ impl Case {
         }
     }
 
-    /// A dispute of the case, as this caller is answered it. The case holds every open dispute of the order.
+    /// A dispute of the aggregate, as this caller is answered it. The aggregate holds every open dispute of the order.
     /// What is overdue can still be shown as it was stored; what can be done with it is judged by the clock.
     pub fn view(&self, dispute: &Dispute, caller: &Caller, policy: &Policy, now: Timestamp) -> DisputeView {
         if !self.is_ours() {
             return DisputeView::alone(dispute.clone());
         }
-        let after_the_clock = expire_overdue(self, now).map(|decision| decision.case);
-        let case = after_the_clock.as_ref().unwrap_or(self);
+        let after_the_clock = expire_overdue(self, now).map(|decision| decision.aggregate);
+        let aggregate = after_the_clock.as_ref().unwrap_or(self);
         DisputeView {
             dispute: dispute.clone(),
-            consequences: case.consequences_of_stored(dispute),
-            allowed_actions: allowed_actions(case, dispute.id, caller, policy, now),
+            consequences: aggregate.consequences_of_stored(dispute),
+            allowed_actions: allowed_actions(aggregate, dispute.id, caller, policy, now),
         }
     }
 
-    /// A dispute of the case, whoever may judge it, as this caller is shown it; `None` if the case does not hold it.
+    /// A dispute of the aggregate, whoever may judge it, as this caller is shown it; `None` if the aggregate does not hold it.
     pub fn show(&self, dispute: DisputeId, caller: &Caller, policy: &Policy, now: Timestamp) -> Option<ShownDispute> {
         Some(match self.stored_dispute(dispute)? {
             StoredDispute::Judged(dispute) => ShownDispute::Judged(Box::new(self.view(&dispute, caller, policy, now))),
@@ -152,7 +152,7 @@ impl Case {
         open
     }
 
-    /// The order as it is answered. The case holds every open dispute of the order.
+    /// The order as it is answered. The aggregate holds every open dispute of the order.
     pub fn order_view(&self) -> OrderView {
         let open = self.open_disputes();
         let newer = self.newer.iter().filter(|dispute| dispute.is_open());
@@ -173,22 +173,22 @@ impl Case {
 
 /// What the caller can do with a dispute now, in the order of the commands.
 fn allowed_actions(
-    case: &Case,
+    aggregate: &OrderAggregate,
     dispute: DisputeId,
     caller: &Caller,
     policy: &Policy,
     now: Timestamp,
 ) -> Vec<DisputeAction> {
-    let answer = Answer { dispute, message: String::new(), etag: None };
+    let target = DisputeRef { dispute, message: String::new(), etag: None };
     let judged = [
-        (DisputeAction::Accept, answering::may_accept(case, caller, &answer, now).is_ok()),
-        (DisputeAction::Decline, answering::may_decline(case, caller, &answer, now).is_ok()),
-        (DisputeAction::Answer, answering::may_answer(case, caller, &answer, now).is_ok()),
-        (DisputeAction::Withdraw, answering::may_withdraw(case, caller, &answer, now).is_ok()),
-        (DisputeAction::Escalate, escalation::may_escalate(case, caller, &answer, policy, now).is_ok()),
-        (DisputeAction::Decide, escalation::may_rule(case, caller, &answer).is_ok()),
-        (DisputeAction::Postpone, postponing::may_postpone(case, caller, &answer, now).is_ok()),
-        (DisputeAction::ReportSettlement, settlement::may_report(case, caller, dispute).is_ok()),
+        (DisputeAction::Accept, answering::may_accept(aggregate, caller, &target, now).is_ok()),
+        (DisputeAction::Decline, answering::may_decline(aggregate, caller, &target, now).is_ok()),
+        (DisputeAction::Answer, answering::may_answer(aggregate, caller, &target, now).is_ok()),
+        (DisputeAction::Withdraw, answering::may_withdraw(aggregate, caller, &target, now).is_ok()),
+        (DisputeAction::Escalate, escalation::may_escalate(aggregate, caller, &target, policy, now).is_ok()),
+        (DisputeAction::Decide, escalation::may_rule(aggregate, caller, &target).is_ok()),
+        (DisputeAction::Postpone, postponing::may_postpone(aggregate, caller, &target, now).is_ok()),
+        (DisputeAction::ReportSettlement, settlement::may_report(aggregate, caller, dispute).is_ok()),
     ];
     judged.into_iter().filter_map(|(action, is_allowed)| is_allowed.then_some(action)).collect()
 }

@@ -17,7 +17,7 @@ use super::queue::{Answer, Queue, RequestKey, Submission, Waiting};
 use super::trace::TraceParent;
 use crate::clock::{Clock, Uncertain, mint_id};
 use crate::domain::{
-    Caller, Command, DisputeView, EventId, OrderId, OrderReport, OrderView, Policy, Recorded, Timestamp,
+    Caller, Command, DisputeView, EventId, OrderId, OrderReport, OrderView, Policy, RecordedEvent, Timestamp,
 };
 use crate::repository::{Repository, StorageError, Transaction, in_time};
 
@@ -29,7 +29,7 @@ const MICROSECOND: Duration = Duration::from_micros(1);
 
 /// Encodes the public payload of an event. Given from above: what the payload looks like is not the
 /// engine's concern.
-pub type EncodeEvent = fn(EventId, &Recorded, Option<&TraceParent>) -> Vec<u8>;
+pub type EncodeEvent = fn(EventId, &RecordedEvent, Option<&TraceParent>) -> Vec<u8>;
 
 /// Hands commands to the committer's task. Clones share it.
 #[derive(Clone, Debug)]

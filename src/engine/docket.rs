@@ -1,4 +1,4 @@
-//! The docket: the cases of one batch, judged in memory, so that two commands of a batch on one order see
+//! The docket: the aggregates of one batch, judged in memory, so that two commands of a batch on one order see
 //! each other. What changed is written for the whole batch at once.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -9,10 +9,11 @@ use super::error::Error;
 use super::queue::{RequestKey, Submission, Waiting};
 use super::trace::TraceParent;
 use crate::domain::{
-    Actor, Caller, Case, Command, Decision, DisputeId, DisputeKind, DisputeView, EventId, OrderId, OrderReport,
-    OrderView, Policy, Recorded, Refusal, ShownDispute, Subject, Timestamp, decide, expire_overdue, remind,
+    Actor, Caller, Command, Decision, DisputeId, DisputeKind, DisputeView, EventId, OrderAggregate, OrderId,
+    OrderReport, OrderView, Policy, RecordedEvent, Refusal, ShownDispute, Subject, Timestamp, decide, expire_overdue,
+    remind,
 };
-use crate::repository::{Changes, IdempotencyRecord, LockedCases, NewEvent, StorageError, Transaction};
+use crate::repository::{Changes, IdempotencyRecord, LockedAggregates, NewEvent, StorageError, Transaction};
 
 /// What comes of a submission, if its batch is committed.
 pub(super) enum Verdict {
@@ -33,7 +34,7 @@ pub(super) struct TimePassed {
 }
 
 pub(super) struct Docket {
-    cases: HashMap<OrderId, Case>,
+    aggregates: HashMap<OrderId, OrderAggregate>,
     /// The orders that somebody else has locked: nothing is judged about them now.
     busy: HashSet<OrderId>,
     /// What makes no sense as it is stored: it costs the commands about it, and nobody else.
@@ -48,7 +49,7 @@ pub(super) struct Docket {
     changed_disputes: BTreeSet<DisputeId>,
     new_records: Vec<IdempotencyRecord>,
     /// What happened, each with the trace that it belongs to.
-    events: Vec<(Recorded, Option<TraceParent>)>,
+    events: Vec<(RecordedEvent, Option<TraceParent>)>,
     /// The trace of the command that is being judged.
     trace: Option<TraceParent>,
     /// What the commands are judged by.
@@ -85,10 +86,10 @@ impl Docket {
         }
         let disputes: Vec<_> = disputes.into_iter().collect();
         let attempted: Vec<_> = attempted.into_iter().collect();
-        let LockedCases { cases, busy, unreadable, order_of } =
+        let LockedAggregates { aggregates, busy, unreadable, order_of } =
             transaction.lock_cases(&orders, &disputes, &attempted).await?;
         let mut docket = Self {
-            cases: HashMap::new(),
+            aggregates: HashMap::new(),
             busy,
             unreadable,
             order_of,
@@ -104,7 +105,7 @@ impl Docket {
             now: Timestamp::MIN,
             event_time: Timestamp::MIN,
         };
-        docket.add(cases);
+        docket.add(aggregates);
         if !keys.is_empty() {
             let keys: Vec<_> = keys.into_iter().collect();
             docket.load_records(transaction, &keys).await?;
@@ -131,20 +132,20 @@ impl Docket {
         self.event_time = event_time;
     }
 
-    fn add(&mut self, cases: Vec<Case>) {
-        for case in cases {
-            let order = case.order.id.clone();
-            for dispute in case.dispute_ids() {
+    fn add(&mut self, aggregates: Vec<OrderAggregate>) {
+        for aggregate in aggregates {
+            let order = aggregate.order.id.clone();
+            for dispute in aggregate.dispute_ids() {
                 self.order_of.insert(dispute, order.clone());
                 self.stored_disputes.insert(dispute);
             }
             self.stored_orders.insert(order.clone());
-            self.cases.insert(order, case);
+            self.aggregates.insert(order, aggregate);
         }
     }
 
     /// Loads what is remembered of the requests at hand, and the disputes that came of them: they may be
-    /// resolved by now, and then no case holds them yet.
+    /// resolved by now, and then no aggregate holds them yet.
     async fn load_records(&mut self, transaction: &Transaction, keys: &[Uuid]) -> Result<(), StorageError> {
         let (records, unreadable) = transaction.idempotency_records(keys).await?;
         self.records.extend(records.into_iter().map(|record| (record.key, record)));
@@ -166,10 +167,10 @@ impl Docket {
         for dispute in disputes {
             // The same request is about the same order, which is locked; of another request only the
             // fingerprint is looked at.
-            if let Some(case) = self.cases.get_mut(dispute.order()) {
+            if let Some(aggregate) = self.aggregates.get_mut(dispute.order()) {
                 self.order_of.insert(dispute.id(), dispute.order().clone());
                 self.stored_disputes.insert(dispute.id());
-                case.add(dispute);
+                aggregate.add(dispute);
             }
         }
         Ok(())
@@ -206,22 +207,22 @@ impl Docket {
             Subject::Dispute(dispute) => self.order_of.get(&dispute).cloned(),
         };
         if let Some(order) = &order {
-            self.first_the_clock(order);
+            self.expire_overdue(order);
         }
         let dispute = if let Some(dispute) = done_before {
             self.require_sense(&Subject::Dispute(dispute))?;
             dispute
         } else {
-            let case = order.and_then(|order| self.cases.get(&order));
-            let decision = decide(case, caller, command, policy, now)?;
+            let aggregate = order.and_then(|order| self.aggregates.get(&order));
+            let decision = decide(aggregate, caller, command, policy, now)?;
             // Only an upsert is answered by no dispute, and upserts are not judged here.
             let dispute = decision.dispute.ok_or(Refusal::WrongRole)?;
             self.adopt(decision);
             self.remember(request, dispute);
             dispute
         };
-        let case = self.order_of.get(&dispute).and_then(|order| self.cases.get(order));
-        match case.and_then(|case| case.show(dispute, caller, policy, now)) {
+        let aggregate = self.order_of.get(&dispute).and_then(|order| self.aggregates.get(order));
+        match aggregate.and_then(|aggregate| aggregate.show(dispute, caller, policy, now)) {
             Some(ShownDispute::Judged(view)) => Ok(*view),
             Some(ShownDispute::Newer(newer)) => {
                 Err(Refusal::NewerReleaseNeeded { subject: Subject::Dispute(newer.id) }.into())
@@ -248,11 +249,11 @@ impl Docket {
         let mut decisions = Vec::with_capacity(reports.len());
         for report in reports {
             self.require_sense(&Subject::Order(report.id.clone()))?;
-            self.first_the_clock(&report.id);
+            self.expire_overdue(&report.id);
             let command = Command::UpsertOrder(Box::new(report.clone()));
-            decisions.push(decide(self.cases.get(&report.id), caller, &command, policy, self.now)?);
+            decisions.push(decide(self.aggregates.get(&report.id), caller, &command, policy, self.now)?);
         }
-        let orders = decisions.iter().map(|decision| decision.case.order_view()).collect();
+        let orders = decisions.iter().map(|decision| decision.aggregate.order_view()).collect();
         for decision in decisions {
             self.adopt(decision);
         }
@@ -272,13 +273,14 @@ impl Docket {
                 passed.left.push((order.clone(), "its order makes no sense as it is stored"));
                 continue;
             }
-            let Some(case) = self.cases.get(order) else { continue };
-            if let Some(why) = why_left(case) {
+            let Some(aggregate) = self.aggregates.get(order) else { continue };
+            if let Some(why) = why_left(aggregate) {
                 passed.left.push((order.clone(), why));
             }
-            let events = self.first_the_clock(order);
+            let events = self.expire_overdue(order);
             passed.events = passed.events.saturating_add(events);
-            if let Some(decision) = self.cases.get(order).and_then(|case| remind(case, policy, self.now)) {
+            if let Some(decision) = self.aggregates.get(order).and_then(|aggregate| remind(aggregate, policy, self.now))
+            {
                 let changes = decision.events.len().saturating_add(decision.rescheduled.len());
                 passed.events = passed.events.saturating_add(changes);
                 self.adopt(decision);
@@ -287,8 +289,9 @@ impl Docket {
         passed
     }
 
-    fn first_the_clock(&mut self, order: &OrderId) -> usize {
-        let Some(decision) = self.cases.get(order).and_then(|case| expire_overdue(case, self.now)) else {
+    fn expire_overdue(&mut self, order: &OrderId) -> usize {
+        let Some(decision) = self.aggregates.get(order).and_then(|aggregate| expire_overdue(aggregate, self.now))
+        else {
             return 0;
         };
         let expired = decision.events.len();
@@ -297,21 +300,21 @@ impl Docket {
     }
 
     fn adopt(&mut self, decision: Decision) {
-        let order = decision.case.order.id.clone();
-        let decision = decision.dated(self.cases.get(&order), self.event_time);
+        let order = decision.aggregate.order.id.clone();
+        let decision = decision.dated(self.aggregates.get(&order), self.event_time);
         self.changed_disputes.extend(decision.rescheduled);
         for recorded in decision.events {
-            self.event_time = recorded.event.time;
+            self.event_time = recorded.time;
             self.order_of.insert(recorded.dispute.id, order.clone());
             self.changed_disputes.insert(recorded.dispute.id);
             // What passes by time was done by nobody's command.
-            let trace = self.trace.clone().filter(|_| recorded.event.actor != Actor::System);
+            let trace = self.trace.clone().filter(|_| recorded.actor != Actor::System);
             self.events.push((recorded, trace));
         }
-        if self.cases.get(&order).map(|case| &case.order) != Some(&decision.case.order) {
+        if self.aggregates.get(&order).map(|aggregate| &aggregate.order) != Some(&decision.aggregate.order) {
             self.changed_orders.insert(order.clone());
         }
-        self.cases.insert(order, decision.case);
+        self.aggregates.insert(order, decision.aggregate);
     }
 
     fn remember(&mut self, request: Option<RequestKey>, dispute: DisputeId) {
@@ -331,7 +334,7 @@ impl Docket {
     /// What is to be written.
     pub(super) fn into_changes(
         self,
-        encode: impl Fn(&Recorded, Option<&TraceParent>) -> (EventId, Vec<u8>),
+        encode: impl Fn(&RecordedEvent, Option<&TraceParent>) -> (EventId, Vec<u8>),
     ) -> Changes {
         let mut changes = Changes { idempotency: self.new_records, ..Changes::default() };
         for (recorded, trace) in &self.events {
@@ -339,16 +342,17 @@ impl Docket {
             changes.events.push(NewEvent::new(id, recorded, payload));
         }
         for dispute in &self.changed_disputes {
-            let found = self.order_of.get(dispute).and_then(|order| self.cases.get(order)?.dispute(*dispute));
+            let found = self.order_of.get(dispute).and_then(|order| self.aggregates.get(order)?.dispute(*dispute));
             let is_stored = self.stored_disputes.contains(dispute);
             if let Some(dispute) = found.cloned() {
                 if is_stored { &mut changes.changed_disputes } else { &mut changes.new_disputes }.push(dispute);
             }
         }
         for order in &self.changed_orders {
-            if let Some(case) = self.cases.get(order) {
+            if let Some(aggregate) = self.aggregates.get(order) {
                 let is_stored = self.stored_orders.contains(order);
-                if is_stored { &mut changes.changed_orders } else { &mut changes.new_orders }.push(case.order.clone());
+                if is_stored { &mut changes.changed_orders } else { &mut changes.new_orders }
+                    .push(aggregate.order.clone());
             }
         }
         changes
@@ -356,10 +360,10 @@ impl Docket {
 }
 
 /// Why something that is due on an order is still due when time has passed there, if so.
-fn why_left(case: &Case) -> Option<&'static str> {
-    if !case.is_ours() {
+fn why_left(aggregate: &OrderAggregate) -> Option<&'static str> {
+    if !aggregate.is_ours() {
         Some("a newer release has to judge it")
-    } else if case.has_unreadable {
+    } else if aggregate.has_unreadable {
         Some("it makes no sense as it is stored")
     } else {
         None
@@ -369,5 +373,5 @@ fn why_left(case: &Case) -> Option<&'static str> {
 /// The kind that a command attempts to open, if earlier attempts matter.
 fn limited_attempt(command: &Command, policy: &Policy) -> Option<DisputeKind> {
     let Command::Open(opening) = command else { return None };
-    Some(opening.terms.kind()).filter(|kind| policy.of(*kind).attempts.are_limited())
+    Some(opening.terms.kind()).filter(|kind| policy.for_kind(*kind).attempts.are_limited())
 }

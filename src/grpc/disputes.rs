@@ -52,7 +52,7 @@ impl DisputeHandlers {
             Subject::Order(order) => reader.orders_named(&[order]).await?.pop(),
             Subject::Dispute(dispute) => {
                 let found = reader.dispute(dispute).await?;
-                found.and_then(|found| found.case().map(|case| case.order.clone()))
+                found.and_then(|found| found.aggregate().map(|aggregate| aggregate.order.clone()))
             }
         };
         let order = order.filter(|order| order.parties.may_be_seen_by(caller));
@@ -83,11 +83,11 @@ impl DisputeHandlers {
         let id = violations.order_id("order_id", &request.order_id);
         let id = violations.finish(id)?;
         let reader = repository.reader(ReadClass::Single, caller).await?;
-        let case = reader.case(&id, &policy.kinds_with_limited_attempts()).await?;
-        let Some(case) = case.filter(|case| case.order.parties.may_be_seen_by(caller)) else {
+        let aggregate = reader.aggregate(&id, &policy.kinds_with_limited_attempts()).await?;
+        let Some(aggregate) = aggregate.filter(|aggregate| aggregate.order.parties.may_be_seen_by(caller)) else {
             return Err(Refusal::OrderNotFound { order: id }.into());
         };
-        let Some(role) = case.order.parties.role_of(caller) else {
+        let Some(role) = aggregate.order.parties.role_of(caller) else {
             return Err(Refusal::WrongRole.into());
         };
         let now = clock.now();
@@ -97,16 +97,16 @@ impl DisputeHandlers {
         };
         drop(reader);
         // What is overdue is shown as it will be judged, whether or not that has been recorded yet.
-        let case = expire_overdue(&case, now).map_or(case, |decision| decision.case);
+        let aggregate = expire_overdue(&aggregate, now).map_or(aggregate, |decision| decision.aggregate);
         let texts = translations.of(&request.language_code);
-        let options = options(&case, role, standing.as_ref(), policy, now);
-        let shown = |dispute| Some(responses::shown_to(&case.show(dispute, caller, policy, now)?, caller));
+        let options = options(&aggregate, role, standing.as_ref(), policy, now);
+        let shown = |dispute| Some(responses::shown_to(&aggregate.show(dispute, caller, policy, now)?, caller));
         Ok(v1::GetDisputeOptionsResponse {
             role: v1::PartyRole::from(role).into(),
             options: options.iter().map(|option| responses::option(option, role, texts, policy)).collect(),
             advice: texts.advice(role).to_owned(),
             support: Some(v1::SupportContact { url: policy.support_url.clone(), text: texts.support().to_owned() }),
-            open_disputes: case.order_view().open_disputes.into_iter().filter_map(shown).collect(),
+            open_disputes: aggregate.order_view().open_disputes.into_iter().filter_map(shown).collect(),
             server_time: Some(responses::timestamp(now)),
         })
     }

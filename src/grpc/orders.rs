@@ -27,8 +27,10 @@ impl OrderHandlers {
         let mut violations = Violations::default();
         let id = violations.order_id("order_id", id);
         let id = violations.finish(id)?;
-        let case = self.shared.repository.reader(ReadClass::Single, caller).await?.case(&id, &[]).await?;
-        let visible = case.filter(|case| case.order.parties.may_be_seen_by(caller)).map(|case| case.order_view());
+        let aggregate = self.shared.repository.reader(ReadClass::Single, caller).await?.aggregate(&id, &[]).await?;
+        let visible = aggregate
+            .filter(|aggregate| aggregate.order.parties.may_be_seen_by(caller))
+            .map(|aggregate| aggregate.order_view());
         visible.ok_or_else(|| Refusal::OrderNotFound { order: id }.into())
     }
 
@@ -61,7 +63,7 @@ impl OrderHandlers {
         let next_page_token = last.map(|(time, id)| binding.token(self.shared.feed.log_id(), *time, id.as_str(), &[]));
         let orders = orders.iter().filter_map(|row| row.found.as_ref());
         Ok(v1::ListOrdersResponse {
-            orders: orders.map(|case| responses::order(&case.order_view())).collect(),
+            orders: orders.map(|aggregate| responses::order(&aggregate.order_view())).collect(),
             next_page_token: next_page_token.unwrap_or_default(),
         })
     }

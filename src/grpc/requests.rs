@@ -10,8 +10,8 @@ use super::status::Failure;
 use super::violations::{Violations, is_of_the_list};
 use crate::clock::mint_id;
 use crate::domain::{
-    Answer, Caller, Command, Currency, DisputeId, Money, Opening, OrderId, OrderReport, Parties, Reason, ReasonCode,
-    Ruling, Scope, SettlementReport, Terms, text,
+    Caller, Command, Currency, DisputeId, DisputeRef, Money, Opening, OrderId, OrderReport, Parties, Reason,
+    ReasonCode, Ruling, Scope, SettlementReport, Terms, text,
 };
 use crate::engine::{EventFilter, Feed, RequestKey, Start};
 use crate::proto::v1;
@@ -204,17 +204,17 @@ pub(super) fn request_delivery_extension(
 
 pub(super) fn accept_dispute(caller: &Caller, request: &v1::AcceptDisputeRequest) -> Result<OnceCommand, Failure> {
     let mut violations = Violations::default();
-    let answer = answer(&mut violations, &request.dispute_id, &request.etag, Some(String::new()));
+    let target = dispute_ref(&mut violations, &request.dispute_id, &request.etag, Some(String::new()));
     let once = once(&mut violations, caller, "AcceptDispute", request, |request| &mut request.request_id);
-    violations.finish(answer.map(Command::Accept).zip(once))
+    violations.finish(target.map(Command::Accept).zip(once))
 }
 
 pub(super) fn decline_dispute(caller: &Caller, request: &v1::DeclineDisputeRequest) -> Result<OnceCommand, Failure> {
     let mut violations = Violations::default();
     let message = violations.text("message", &request.message, &text::OPTIONAL_TEXT);
-    let answer = answer(&mut violations, &request.dispute_id, &request.etag, message);
+    let target = dispute_ref(&mut violations, &request.dispute_id, &request.etag, message);
     let once = once(&mut violations, caller, "DeclineDispute", request, |request| &mut request.request_id);
-    violations.finish(answer.map(Command::Decline).zip(once))
+    violations.finish(target.map(Command::Decline).zip(once))
 }
 
 pub(super) fn answer_order_update(
@@ -223,24 +223,24 @@ pub(super) fn answer_order_update(
 ) -> Result<OnceCommand, Failure> {
     let mut violations = Violations::default();
     let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
-    let answer = answer(&mut violations, &request.dispute_id, &request.etag, message);
+    let target = dispute_ref(&mut violations, &request.dispute_id, &request.etag, message);
     let once = once(&mut violations, caller, "AnswerOrderUpdate", request, |request| &mut request.request_id);
-    violations.finish(answer.map(Command::AnswerOrderUpdate).zip(once))
+    violations.finish(target.map(Command::AnswerOrderUpdate).zip(once))
 }
 
 pub(super) fn withdraw_dispute(caller: &Caller, request: &v1::WithdrawDisputeRequest) -> Result<OnceCommand, Failure> {
     let mut violations = Violations::default();
-    let answer = answer(&mut violations, &request.dispute_id, &request.etag, Some(String::new()));
+    let target = dispute_ref(&mut violations, &request.dispute_id, &request.etag, Some(String::new()));
     let once = once(&mut violations, caller, "WithdrawDispute", request, |request| &mut request.request_id);
-    violations.finish(answer.map(Command::Withdraw).zip(once))
+    violations.finish(target.map(Command::Withdraw).zip(once))
 }
 
 pub(super) fn escalate_dispute(caller: &Caller, request: &v1::EscalateDisputeRequest) -> Result<OnceCommand, Failure> {
     let mut violations = Violations::default();
     let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
-    let answer = answer(&mut violations, &request.dispute_id, &request.etag, message);
+    let target = dispute_ref(&mut violations, &request.dispute_id, &request.etag, message);
     let once = once(&mut violations, caller, "EscalateDispute", request, |request| &mut request.request_id);
-    violations.finish(answer.map(Command::Escalate).zip(once))
+    violations.finish(target.map(Command::Escalate).zip(once))
 }
 
 pub(super) fn decide_dispute(
@@ -252,7 +252,7 @@ pub(super) fn decide_dispute(
     let mut violations = Violations::default();
     violations.set_order_currency(currency);
     let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
-    let answer = answer(&mut violations, &request.dispute_id, &request.etag, message);
+    let target = dispute_ref(&mut violations, &request.dispute_id, &request.etag, message);
     let counts = request.counts_against_completion_rate;
     let ruling = match &request.decision {
         Some(Decision::NoAction(v1::NoAction {})) => Some(Ruling::NoAction),
@@ -267,7 +267,7 @@ pub(super) fn decide_dispute(
         violations.add("counts_against_completion_rate", "must only be set with cancel_order");
     }
     let once = once(&mut violations, caller, "DecideDispute", request, |request| &mut request.request_id);
-    let command = answer.zip(ruling).map(|(answer, ruling)| Command::Decide(answer, ruling));
+    let command = target.zip(ruling).map(|(target, ruling)| Command::Decide(target, ruling));
     violations.finish(command.zip(once))
 }
 
@@ -278,9 +278,9 @@ pub(super) fn postpone_deadline(
     let mut violations = Violations::default();
     let respond_by = violations.required_instant("respond_by", request.respond_by.as_ref());
     let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
-    let answer = answer(&mut violations, &request.dispute_id, &request.etag, message);
+    let target = dispute_ref(&mut violations, &request.dispute_id, &request.etag, message);
     let once = once(&mut violations, caller, "PostponeDeadline", request, |request| &mut request.request_id);
-    let command = answer.zip(respond_by).map(|(answer, respond_by)| Command::Postpone(answer, respond_by));
+    let command = target.zip(respond_by).map(|(target, respond_by)| Command::Postpone(target, respond_by));
     violations.finish(command.zip(once))
 }
 
@@ -403,10 +403,10 @@ fn reason(violations: &mut Violations, code: i32, detail: &str) -> Option<Reason
     }
 }
 
-fn answer(violations: &mut Violations, dispute: &str, etag: &str, message: Option<String>) -> Option<Answer> {
+fn dispute_ref(violations: &mut Violations, dispute: &str, etag: &str, message: Option<String>) -> Option<DisputeRef> {
     let dispute = violations.dispute_id("dispute_id", dispute);
     let etag = (!etag.is_empty()).then(|| etag.to_owned());
-    Some(Answer { dispute: dispute?, message: message?, etag })
+    Some(DisputeRef { dispute: dispute?, message: message?, etag })
 }
 
 /// What makes a command happen once: who sends it under which id, and what it says. The same id can be written in

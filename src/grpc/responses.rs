@@ -8,7 +8,7 @@ use super::status::Failure;
 use super::translations::Texts;
 use crate::domain::{
     Actor, Caller, Consequences, Dispute, DisputeKind, DisputeOption, DisputeView, EventId, Money, NewerDispute,
-    OrderView, Outcome, PartyRole, Policy, Reason, Recorded, Refusal, Scope, SellerStanding, Settlement,
+    OrderView, Outcome, PartyRole, Policy, Reason, RecordedEvent, Refusal, Scope, SellerStanding, Settlement,
     SettlementReport, ShownDispute, StoredDispute, Subject, Terms, Timestamp, is_confidential, reasons, text,
 };
 use crate::engine::TraceParent;
@@ -207,9 +207,8 @@ fn outcome(outcome: Outcome) -> v1::DisputeOutcome {
 }
 
 /// The public payload of an event, as it is kept in the log and sent to every subscriber.
-pub fn encode_event(id: EventId, recorded: &Recorded, trace: Option<&TraceParent>) -> Vec<u8> {
-    let event = &recorded.event;
-    let actor = match &event.actor {
+pub fn encode_event(id: EventId, recorded: &RecordedEvent, trace: Option<&TraceParent>) -> Vec<u8> {
+    let actor = match &recorded.actor {
         Actor::Party(_, user) | Actor::Platform(user) => user.to_string(),
         // Which agent it was is for support only, who reads it in the dispute.
         Actor::Support(_) | Actor::System => String::new(),
@@ -217,11 +216,11 @@ pub fn encode_event(id: EventId, recorded: &Recorded, trace: Option<&TraceParent
     let previous_status = recorded.previous_status.map_or(v1::DisputeStatus::Unspecified, v1::DisputeStatus::from);
     v1::DisputeEvent {
         event_id: id.to_string(),
-        r#type: v1::EventType::from(event.change.event_type()).into(),
+        r#type: v1::EventType::from(recorded.event.event_type()).into(),
         dispute: Some(public_dispute(&recorded.dispute, recorded.consequences)),
         previous_status: previous_status.into(),
-        event_time: Some(timestamp(event.time)),
-        actor: Some(v1::Actor { role: v1::ActorRole::from(event.actor.role()).into(), id: actor }),
+        event_time: Some(timestamp(recorded.time)),
+        actor: Some(v1::Actor { role: v1::ActorRole::from(recorded.actor.role()).into(), id: actor }),
         revision: recorded.dispute.revision,
         trace_parent: trace.map(|trace| trace.as_str().to_owned()).unwrap_or_default(),
     }
@@ -232,7 +231,7 @@ pub fn encode_event(id: EventId, recorded: &Recorded, trace: Option<&TraceParent
 pub(super) fn encode_snapshot(id: EventId, found: &Found, now: Timestamp) -> Vec<u8> {
     let dispute = match found.dispute() {
         StoredDispute::Judged(dispute) => {
-            let consequences = found.case().map(|case| case.consequences_at(dispute, now));
+            let consequences = found.aggregate().map(|aggregate| aggregate.consequences_at(dispute, now));
             public_dispute(dispute, consequences.unwrap_or_default())
         }
         StoredDispute::Newer(dispute) => newer_with(dispute, dispute.public_reason()),

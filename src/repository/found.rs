@@ -19,7 +19,7 @@ use super::reader::{Moment, Reader};
 use super::reads::disputes_of;
 use super::{Log, log, rows};
 use crate::domain::{
-    Caller, Case, DisputeId, DisputeKind, DisputeStatus, EventId, OrderId, OrderStatus, Policy, ShownDispute,
+    Caller, DisputeId, DisputeKind, DisputeStatus, EventId, OrderAggregate, OrderId, OrderStatus, Policy, ShownDispute,
     StoredDispute, Timestamp,
 };
 
@@ -27,7 +27,7 @@ impl Reader {
     /// The orders that a query finds, each with its open disputes, as they were at one moment.
     ///
     /// One that makes no sense is left out: its key alone is there, so that the list goes on behind it.
-    pub async fn orders(&self, query: &OrderQuery) -> Result<Vec<Row<OrderId, Case>>, StorageError> {
+    pub async fn orders(&self, query: &OrderQuery) -> Result<Vec<Row<OrderId, OrderAggregate>>, StorageError> {
         let query = query.clone();
         let read = |moment: Moment| async move {
             let newer = query.newer(&*moment).await?;
@@ -41,17 +41,17 @@ impl Reader {
             let times: Vec<i64> = found.iter().map(|order| order.create_time).collect();
             let ids: Vec<String> = found.iter().map(|order| order.order_id.clone()).collect();
             let open = if ids.is_empty() { Vec::new() } else { fetch(disputes_of(ids, &[]), &*moment).await? };
-            let cases = rows::cases_from(found.into_iter().map(Ok).collect(), open);
-            let row = |((id, case), time): ((String, _), i64)| {
+            let aggregates = rows::aggregates_from(found.into_iter().map(Ok).collect(), open);
+            let row = |((id, aggregate), time): ((String, _), i64)| {
                 let key = (Timestamp::from_micros(time).unwrap_or(Timestamp::MAX), OrderId::stored(&id));
-                Row { key, found: Result::ok(case) }
+                Row { key, found: Result::ok(aggregate) }
             };
-            Ok(cases.into_iter().zip(times).map(row).collect())
+            Ok(aggregates.into_iter().zip(times).map(row).collect())
         };
         self.at_one_moment(read).await
     }
 
-    /// The disputes that a query finds, each in its case: with its order, and with the open disputes of that, as
+    /// The disputes that a query finds, each in its aggregate: with its order, and with the open disputes of that, as
     /// they were at one moment. Otherwise one that goes from one scan to another could be found twice, or not. With them
     /// come the log at that moment, so that what was found has every event up to its head behind it and none that
     /// follows, and the id of its event with number `seq`, if that is kept.
@@ -89,7 +89,7 @@ impl Reader {
 pub type FoundDisputes = (Vec<Row<DisputeId, Found>>, Log, Option<EventId>);
 
 impl DisputeQuery {
-    /// What this finds, each in its case: with its order, and with the open disputes of that.
+    /// What this finds, each in its aggregate: with its order, and with the open disputes of that.
     async fn read(&self, moment: &Moment) -> Result<Vec<Row<DisputeId, Found>>, StorageError> {
         let keys = self.find(moment).await?;
         if keys.is_empty() {
@@ -99,21 +99,22 @@ impl DisputeQuery {
         let disputes = fetch(dispute::Entity::find().filter(named), &**moment).await?.into_iter().filter_map(sound);
         let disputes: Vec<dispute::Model> = disputes.collect();
         let orders: BTreeSet<String> = disputes.iter().map(|dispute| dispute.order_id.clone()).collect();
-        let mut cases = Vec::new();
+        let mut aggregates = Vec::new();
         if !orders.is_empty() {
             let named = order::Column::OrderId.is_in(filled_up(orders.iter().cloned()));
             let found = fetch(order::Entity::find().filter(named), &**moment).await?;
             // What can be done with a dispute depends on the others that are open on its order: they can stand in the
             // way of an escalation, and be overdue.
             let open = fetch(disputes_of(orders.into_iter().collect(), &[]), &**moment).await?;
-            cases = rows::cases_from(found, open);
+            aggregates = rows::aggregates_from(found, open);
         }
-        let cases: HashMap<String, Case> = cases.into_iter().filter_map(|(id, case)| Some((id, case.ok()?))).collect();
-        let in_its_case = |row: dispute::Model| {
+        let aggregates: HashMap<String, OrderAggregate> =
+            aggregates.into_iter().filter_map(|(id, aggregate)| Some((id, aggregate.ok()?))).collect();
+        let in_its_aggregate = |row: dispute::Model| {
             let (id, order) = (row.dispute_id, row.order_id.clone());
-            Some((id, Found::new(sound(rows::dispute_from(row))?, cases.get(&order).cloned())))
+            Some((id, Found::new(sound(rows::dispute_from(row))?, aggregates.get(&order).cloned())))
         };
-        let mut found: HashMap<Uuid, Found> = disputes.into_iter().filter_map(in_its_case).collect();
+        let mut found: HashMap<Uuid, Found> = disputes.into_iter().filter_map(in_its_aggregate).collect();
         let row = |(time, id): (i64, Uuid)| {
             let (nearest, _) = self.ends();
             let time = Timestamp::from_micros(time).unwrap_or(nearest);
@@ -180,15 +181,15 @@ pub struct Row<I, T> {
 pub struct Found {
     dispute: StoredDispute,
     /// Its order, which holds it and those that are open there; `None` if the order makes no sense.
-    case: Option<Case>,
+    aggregate: Option<OrderAggregate>,
 }
 
 impl Found {
-    pub(super) fn new(dispute: StoredDispute, mut case: Option<Case>) -> Self {
-        if let Some(case) = &mut case {
-            case.add(dispute.clone());
+    pub(super) fn new(dispute: StoredDispute, mut aggregate: Option<OrderAggregate>) -> Self {
+        if let Some(aggregate) = &mut aggregate {
+            aggregate.add(dispute.clone());
         }
-        Self { dispute, case }
+        Self { dispute, aggregate }
     }
 
     /// The dispute.
@@ -197,14 +198,15 @@ impl Found {
     }
 
     /// Its order, which holds it and the disputes that are open there; `None` if the order makes no sense.
-    pub fn case(&self) -> Option<&Case> {
-        self.case.as_ref()
+    pub fn aggregate(&self) -> Option<&OrderAggregate> {
+        self.aggregate.as_ref()
     }
 
     /// The dispute as this caller is shown it.
     pub fn shown(&self, caller: &Caller, policy: &Policy, now: Timestamp) -> ShownDispute {
-        let in_its_case = self.case.as_ref().and_then(|case| case.show(self.dispute.id(), caller, policy, now));
-        in_its_case.unwrap_or_else(|| self.dispute.clone().shown_alone())
+        let in_its_aggregate =
+            self.aggregate.as_ref().and_then(|aggregate| aggregate.show(self.dispute.id(), caller, policy, now));
+        in_its_aggregate.unwrap_or_else(|| self.dispute.clone().shown_alone())
     }
 }
 

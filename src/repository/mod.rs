@@ -36,7 +36,7 @@ use uuid::Uuid;
 
 use self::files::DatabaseFiles;
 use crate::domain::{
-    Carried, Dispute, DisputeId, DisputeKind, EventId, EventType, Order, OrderId, Parties, Recorded, Timestamp,
+    Carried, Dispute, DisputeId, DisputeKind, EventId, EventType, Order, OrderId, Parties, RecordedEvent, Timestamp,
 };
 
 pub use backup::{BackupError, backup};
@@ -54,7 +54,7 @@ pub use migration::SchemaError;
 pub use reader::Reader;
 pub use retention::ForgottenRequests;
 pub use token_key::{LogId, TokenKey};
-pub use transaction::{LockedCases, Times, Transaction};
+pub use transaction::{LockedAggregates, Times, Transaction};
 
 /// The database, behind a pool for what is written, one for what callers read, and one for what the service itself reads.
 #[derive(Debug)]
@@ -140,7 +140,7 @@ pub struct NewEvent {
 
 impl NewEvent {
     /// An event with its public payload.
-    pub fn new(id: EventId, recorded: &Recorded, payload: Vec<u8>) -> Self {
+    pub fn new(id: EventId, recorded: &RecordedEvent, payload: Vec<u8>) -> Self {
         let dispute = &recorded.dispute;
         Self {
             id,
@@ -148,8 +148,8 @@ impl NewEvent {
             order: dispute.order.clone(),
             parties: dispute.parties.clone(),
             kind: dispute.kind(),
-            event_type: recorded.event.change.event_type(),
-            time: recorded.event.time,
+            event_type: recorded.event.event_type(),
+            time: recorded.time,
             payload,
         }
     }

@@ -15,7 +15,7 @@ use super::reader::{Moment, Reader};
 use super::transaction::{Times, times};
 use super::{Deadline, Found, Repository, rows};
 use crate::domain::{
-    Case, DisputeId, DisputeKind, Order, OrderId, OrderStatus, RELEASE, SellerStanding, Timestamp, UserId,
+    DisputeId, DisputeKind, Order, OrderAggregate, OrderId, OrderStatus, RELEASE, SellerStanding, Timestamp, UserId,
 };
 
 impl Repository {
@@ -70,17 +70,21 @@ impl Reader {
     }
 
     /// An order with its open disputes and with those of `ended_too` that ended, as they were at one moment.
-    pub async fn case(&self, id: &OrderId, ended_too: &[DisputeKind]) -> Result<Option<Case>, StorageError> {
+    pub async fn aggregate(
+        &self,
+        id: &OrderId,
+        ended_too: &[DisputeKind],
+    ) -> Result<Option<OrderAggregate>, StorageError> {
         let (id, ended_too) = (id.to_string(), ended_too.to_vec());
         let read = |moment: Moment| async move {
             let order = fetch(order::Entity::find_by_id(id.as_str()), &*moment).await?;
             let disputes = fetch(disputes_of(vec![id], &ended_too), &*moment).await?;
-            rows::cases_from(order, disputes).pop().map(|(_, case)| case).transpose()
+            rows::aggregates_from(order, disputes).pop().map(|(_, aggregate)| aggregate).transpose()
         };
         self.at_one_moment(read).await
     }
 
-    /// The dispute with this id, in its case: with its order, and with the open disputes of that, as they were at one
+    /// The dispute with this id, in its aggregate: with its order, and with the open disputes of that, as they were at one
     /// moment.
     pub async fn dispute(&self, id: DisputeId) -> Result<Option<Found>, StorageError> {
         let read = move |connection: DatabaseConnection| async move {
@@ -97,8 +101,8 @@ impl Reader {
             None => return disputes.into_iter().find_map(Result::err).map_or(Ok(None), |broken| Err(broken.error)),
         };
         let dispute = rows::dispute_from(row).inspect_err(note)?;
-        let case = rows::cases_from(order.into_iter().collect(), disputes).pop();
-        Ok(Some(Found::new(dispute, case.and_then(|(_, case)| case.ok()))))
+        let aggregate = rows::aggregates_from(order.into_iter().collect(), disputes).pop();
+        Ok(Some(Found::new(dispute, aggregate.and_then(|(_, aggregate)| aggregate.ok()))))
     }
 
     /// How many orders of a seller ended, and how, after `window_start` and up to `window_end`.

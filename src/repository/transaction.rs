@@ -24,7 +24,7 @@ use super::entity::{dispute, event, event_log, idempotency_key, order};
 use super::error::StorageError;
 use super::files::DatabaseFiles;
 use super::{Changes, IdempotencyRecord, Repository, log, reads, rows};
-use crate::domain::{Case, DisputeId, DisputeKind, Order, OrderId, StoredDispute, Subject, Timestamp};
+use crate::domain::{DisputeId, DisputeKind, Order, OrderAggregate, OrderId, StoredDispute, Subject, Timestamp};
 
 /// What a transaction is begun with: on PostgreSQL the default of our sessions, READ COMMITTED, in which each statement
 /// sees what was committed before it.
@@ -48,9 +48,9 @@ const PATIENCE: &str = "SET LOCAL lock_timeout = '10s'";
 
 /// What of the orders at hand is free, and what is not.
 #[derive(Default, Debug)]
-pub struct LockedCases {
+pub struct LockedAggregates {
     /// The orders that exist and are locked by this transaction now, each with its disputes.
-    pub cases: Vec<Case>,
+    pub aggregates: Vec<OrderAggregate>,
     /// The orders that another transaction has locked, or disputes of which it has.
     pub busy: HashSet<OrderId>,
     /// Orders and disputes that make no sense as they are stored, each with what is wrong with it.
@@ -59,7 +59,7 @@ pub struct LockedCases {
     pub order_of: HashMap<DisputeId, OrderId>,
 }
 
-impl LockedCases {
+impl LockedAggregates {
     /// The orders with their disputes; of what makes no sense only that is kept.
     fn of(orders: Fetched<order::Entity>, disputes: Fetched<dispute::Entity>, named: &[DisputeId]) -> Self {
         let mut found = Self::default();
@@ -72,9 +72,9 @@ impl LockedCases {
                 found.unreadable.insert(Subject::Dispute(*id), error.clone());
             }
         }
-        for (id, case) in rows::cases_from(orders, disputes) {
-            match case {
-                Ok(case) => found.cases.push(case),
+        for (id, aggregate) in rows::aggregates_from(orders, disputes) {
+            match aggregate {
+                Ok(aggregate) => found.aggregates.push(aggregate),
                 Err(error) => drop(found.unreadable.insert(Subject::Order(OrderId::stored(&id)), error)),
             }
         }
@@ -123,12 +123,12 @@ impl Transaction {
         orders: &BTreeSet<OrderId>,
         disputes: &[DisputeId],
         ended_too: &[DisputeKind],
-    ) -> Result<LockedCases, StorageError> {
+    ) -> Result<LockedAggregates, StorageError> {
         // Before the lock: the order of a dispute never changes.
         let orders_of = self.orders_of(disputes).await?;
         let mut free: BTreeSet<OrderId> = orders.iter().chain(orders_of.values()).cloned().collect();
         if free.is_empty() {
-            return Ok(LockedCases { order_of: orders_of, ..LockedCases::default() });
+            return Ok(LockedAggregates { order_of: orders_of, ..LockedAggregates::default() });
         }
         let select = order::Entity::find()
             .filter(order::Column::OrderId.is_in(filled_up(free.iter().map(OrderId::to_string))))
@@ -145,7 +145,7 @@ impl Transaction {
         rows.retain(|(row, _)| order_of_dispute(row).is_none_or(|order| !busy.contains(&order)));
         let rows = rows.into_iter().map(|(row, _)| row).collect();
         let busy = busy.iter().map(|order| OrderId::stored(order)).collect();
-        Ok(LockedCases { busy, order_of: orders_of, ..LockedCases::of(locked, rows, disputes) })
+        Ok(LockedAggregates { busy, order_of: orders_of, ..LockedAggregates::of(locked, rows, disputes) })
     }
 
     /// The orders of these disputes.

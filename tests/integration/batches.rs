@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use dispute_service::clock::{Clock, mint_id, real_now};
 use dispute_service::domain::{
-    Answer, Caller, Command, DisputeId, DisputeStatus, DisputeView, EventType, Money, Opening, OrderId, OrderReport,
-    OrderStatus, Parties, Policy, Reason, ReasonCode, Refusal, ResolvedBy, Scope, Terms, Timestamp, UserId,
+    Caller, Command, DisputeId, DisputeRef, DisputeStatus, DisputeView, EventType, Money, Opening, OrderId,
+    OrderReport, OrderStatus, Parties, Policy, Reason, ReasonCode, Refusal, ResolvedBy, Scope, Terms, Timestamp,
+    UserId,
 };
 use dispute_service::engine::{Committer, Deadlines, Error, Feed, RequestKey};
 use dispute_service::grpc::encode_event;
@@ -66,8 +67,8 @@ fn open(user_id: &str, order: &str, terms: Terms) -> (DisputeId, Sent) {
     (dispute, (user(user_id), Command::Open(Box::new(opening)), None))
 }
 
-fn answer_to(dispute: DisputeId) -> Answer {
-    Answer { dispute, message: String::new(), etag: None }
+fn answer_to(dispute: DisputeId) -> DisputeRef {
+    DisputeRef { dispute, message: String::new(), etag: None }
 }
 
 async fn commands_of_one_batch_on_one_order_see_each_other(service: Service) {
@@ -114,10 +115,10 @@ async fn commands_of_one_batch_on_one_order_see_each_other(service: Service) {
     assert_eq!(happened, expected);
     let support = Caller { user: UserId::parse("agent").unwrap(), scope: Some(Scope::Support) };
     let reader = repository.reader(ReadClass::Single, &support).await.unwrap();
-    let case = reader.dispute(cancellation).await.unwrap().unwrap();
-    let case = case.case().unwrap();
-    assert_eq!(case.dispute(cancellation), Some(crossed), "as it was answered");
-    let stored = &case.order;
+    let found = reader.dispute(cancellation).await.unwrap().unwrap();
+    let aggregate = found.aggregate().unwrap();
+    assert_eq!(aggregate.dispute(cancellation), Some(crossed), "as it was answered");
+    let stored = &aggregate.order;
     assert_eq!((stored.status, stored.refunded.minor, stored.revision), (OrderStatus::Cancelled.into(), 10_000, 2));
 }
 

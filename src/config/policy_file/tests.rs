@@ -48,7 +48,7 @@ fn each_key_that_decides_something_turns_it() {
     let policy = |text: &str| parse(text).unwrap().into_policy();
     let hour = Duration::from_secs(3_600);
     let windows = policy("response_window = \"1h\"\n[cancellation]\nresponse_window = \"90s\"");
-    let window = |kind| windows.of(kind).response_window;
+    let window = |kind| windows.for_kind(kind).response_window;
     assert_eq!(window(DisputeKind::PartialRefund), hour);
     assert_eq!(window(DisputeKind::Cancellation), Duration::from_secs(90));
     assert_eq!(window(DisputeKind::OrderUpdate), hour);
@@ -64,7 +64,7 @@ fn each_key_that_decides_something_turns_it() {
         let set = policy(&format!(
             "[{table}]\nenabled = false\nresponse_window = \"1h\"\nattempts = {{ cool_down = \"1h\", max = 3 }}"
         ));
-        assert_eq!(*set.of(kind), KindPolicy { enabled: false, response_window: hour, attempts }, "{table}");
+        assert_eq!(*set.for_kind(kind), KindPolicy { enabled: false, response_window: hour, attempts }, "{table}");
         assert_eq!(set.kinds_with_limited_attempts(), [kind]);
     }
     let general = policy(

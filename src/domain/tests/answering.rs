@@ -107,7 +107,7 @@ fn an_accepted_cancellation_refunds_what_is_left_and_ends_what_is_pending() {
     );
     let expected = [(EventType::Accepted, dispute_id(3)), (EventType::Superseded, dispute_id(2))];
     assert_eq!(story.happened(before), expected, "what causes others comes first");
-    assert_eq!(story.events.last().unwrap().event.actor, Actor::Party(Buyer, buyer().user), "by who caused it");
+    assert_eq!(story.events.last().unwrap().actor, Actor::Party(Buyer, buyer().user), "by who caused it");
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn what_acceptance_judges_again_is_judged_in_its_order_and_after_the_deadline_an
         let mut story = Story::new(OrderStatus::InProgress);
         story.policy.partial_refund.silence_rule = SilenceRule::Accept;
         story.done(&seller(), &offer(1, 2_500));
-        change(&mut story.case.as_mut().unwrap().order);
+        change(&mut story.aggregate.as_mut().unwrap().order);
         assert_eq!(story.refused(&buyer(), &accept(1)), expected, "{name}");
         assert_eq!(story.refused(&buyer(), &seen("0", accept(1))), Refusal::EtagMismatch { etag: "1".to_owned() });
         let nothing = Consequences { if_accepted: None, if_silent: Some(Outcome::Nothing) };
@@ -307,7 +307,7 @@ fn a_refund_by_support_can_take_what_a_pending_offer_was_about() {
     let too_much = Refusal::AmountOutOfRange { min: usd(1), max: usd(5_999) };
     assert_eq!(story.refused(&buyer(), &accept(1)), too_much);
     story.now = at(172_800);
-    story.first_the_clock();
+    story.expire_overdue();
     assert_eq!(story.ending(1), (DisputeStatus::Expired, ResolvedBy::Deadline, Outcome::Nothing));
     assert_eq!(story.order().refunded, usd(4_001));
     story.done(&buyer(), &escalate(1));
@@ -321,7 +321,7 @@ fn an_answer_counts_until_one_microsecond_before_the_deadline() {
     in_time.done(&buyer(), &accept(1));
     let mut late = story();
     late.now = respond_by;
-    let unrecorded = decide(late.case.as_ref(), &buyer(), &accept(1), &late.policy, late.now);
+    let unrecorded = decide(late.aggregate.as_ref(), &buyer(), &accept(1), &late.policy, late.now);
     assert_eq!(unrecorded, Err(Refusal::DeadlinePassed { respond_by }), "also before the expiry is recorded");
     assert_eq!(late.refused(&buyer(), &accept(1)), Refusal::DeadlinePassed { respond_by });
     assert_eq!(late.dispute(1).status(), DisputeStatus::Expired, "the expiry stands though the command is refused");

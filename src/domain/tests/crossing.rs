@@ -20,10 +20,10 @@ fn crossed_cancellations_merge_either_way() {
         assert_eq!(answered.answer_message, "Me too.");
         let given = reasons(DisputeKind::Cancellation, first)[0];
         assert_eq!(answered.reason.map(|reason| reason.code), Some(given.into()), "the second reason is dropped");
-        assert_eq!(story.case().disputes.len(), 1, "there is no second dispute");
+        assert_eq!(story.aggregate().disputes.len(), 1, "there is no second dispute");
         assert_eq!(story.order().status, OrderStatus::Cancelled);
         assert_eq!(story.order().cancelled_by, Some(dispute_id(1)));
-        assert_eq!(story.events.last().unwrap().event.actor, Actor::Party(second, party(second).user));
+        assert_eq!(story.events.last().unwrap().actor, Actor::Party(second, party(second).user));
     }
 }
 
@@ -100,7 +100,7 @@ fn a_crossing_cancellation_is_not_possible_while_the_kind_is_off() {
         story.done(&party(first), &cancellation(1, first));
         story.policy.cancellation.kind.enabled = false;
         assert_eq!(story.refused(&party(second), &cancellation(2, second)), Refusal::WrongRole);
-        let offered = options(story.case(), second, None, &story.policy, story.now);
+        let offered = options(story.aggregate(), second, None, &story.policy, story.now);
         assert!(offered.iter().all(|option| option.kind != DisputeKind::Cancellation));
         story.done(&party(second), &accept(1));
     }
@@ -118,7 +118,7 @@ fn a_crossing_cancellation_is_limited_like_any_attempt() {
     let too_many = Refusal::TooManyAttempts { attempts: 1, max: 1 };
     for (now, expected) in [(3_599, vec![cool_down, too_many.clone()]), (3_600, vec![too_many])] {
         story.now = at(now);
-        let offered = options(story.case(), Seller, None, &story.policy, story.now);
+        let offered = options(story.aggregate(), Seller, None, &story.policy, story.now);
         let option = offered.into_iter().find(|option| option.kind == DisputeKind::Cancellation).unwrap();
         assert_eq!((option.accepts, option.if_accepted), (None, None), "it cannot be chosen");
         assert_eq!(story.refused(&seller(), &cancellation(3, Seller)), expected[0]);

@@ -11,13 +11,13 @@ fn micros(after: Timestamp, count: u64) -> Timestamp {
 
 fn times(decision: &Decision) -> Vec<Timestamp> {
     for recorded in &decision.events {
-        assert_eq!(recorded.dispute.update_time, recorded.event.time);
+        assert_eq!(recorded.dispute.update_time, recorded.time);
     }
-    decision.events.iter().map(|recorded| recorded.event.time).collect()
+    decision.events.iter().map(|recorded| recorded.time).collect()
 }
 
 /// A cancellation that declines an offer and ends a request for an update, on a clock that shows this.
-fn cancels(now: u64) -> (Case, Decision) {
+fn cancels(now: u64) -> (OrderAggregate, Decision) {
     let mut story = Story::new(OrderStatus::InProgress);
     story.now = at(100);
     story.done(&seller(), &offer(1, 100));
@@ -29,39 +29,39 @@ fn cancels(now: u64) -> (Case, Decision) {
         },
         ..Policy::default()
     };
-    let mut case = story.case().clone();
-    case.order.due_time = Some(at(0));
-    let decision = decide(Some(&case), &buyer(), &cancellation(3, PartyRole::Buyer), &policy, at(now)).unwrap();
-    (case, decision)
+    let mut aggregate = story.aggregate().clone();
+    aggregate.order.due_time = Some(at(0));
+    let decision = decide(Some(&aggregate), &buyer(), &cancellation(3, PartyRole::Buyer), &policy, at(now)).unwrap();
+    (aggregate, decision)
 }
 
 #[test]
 fn events_have_the_clock_s_time_and_those_of_one_dispute_follow_each_other() {
-    let (case, decision) = cancels(200);
+    let (aggregate, decision) = cancels(200);
     // The offer is declined; the cancellation opens and is accepted at once; the update is superseded.
     let now = at(200);
-    let dated = decision.dated(Some(&case), now);
+    let dated = decision.dated(Some(&aggregate), now);
     assert_eq!(times(&dated), [now, now, micros(now, 1), micros(now, 1)]);
 }
 
 #[test]
 fn no_event_is_earlier_than_the_log_or_than_what_its_dispute_has_seen() {
-    let (case, decision) = cancels(200);
+    let (aggregate, decision) = cancels(200);
     let log = at(300);
-    assert_eq!(times(&decision.clone().dated(Some(&case), log)), [log, log, micros(log, 1), micros(log, 1)]);
+    assert_eq!(times(&decision.clone().dated(Some(&aggregate), log)), [log, log, micros(log, 1), micros(log, 1)]);
     // On a clock that was set back, with a log that does not know: what the disputes have seen is enough.
-    let (case, decision) = cancels(50);
+    let (aggregate, decision) = cancels(50);
     let seen = micros(at(100), 1);
-    let dated = decision.dated(Some(&case), at(50));
+    let dated = decision.dated(Some(&aggregate), at(50));
     assert_eq!(times(&dated), [seen, seen, micros(seen, 1), micros(seen, 1)]);
-    for dispute in &dated.case.disputes {
+    for dispute in &dated.aggregate.disputes {
         let resolution = dispute.resolution.as_ref().unwrap();
         assert_eq!(resolution.time, at(50), "what is counted from is the clock's");
     }
-    let opened = dated.case.dispute(dispute_id(3)).unwrap();
+    let opened = dated.aggregate.dispute(dispute_id(3)).unwrap();
     assert_eq!((opened.create_time, opened.update_time), (at(50), micros(seen, 1)));
-    // The case is what its events make of it.
-    let mut replayed = case;
-    dated.events.iter().for_each(|recorded| replayed.apply(&recorded.event));
-    assert_eq!(replayed, dated.case);
+    // The aggregate is what its events make of it.
+    let mut replayed = aggregate;
+    dated.events.iter().for_each(|recorded| replayed.evolve(recorded.dispute.id, &recorded.event, recorded.time));
+    assert_eq!(replayed, dated.aggregate);
 }

@@ -148,11 +148,11 @@ fn deciding_to_cancel_supersedes_whatever_else_is_open_oldest_first() {
     ];
     assert_eq!(story.happened(before), expected, "what causes others comes first, then a pending and an escalated one");
     for recorded in &story.events[before..] {
-        assert_eq!(recorded.event.actor, Actor::Support(support().user), "by who caused it");
+        assert_eq!(recorded.actor, Actor::Support(support().user), "by who caused it");
     }
     for number in [9, 2] {
         let superseded = (DisputeStatus::Superseded, ResolvedBy::OtherDispute, Outcome::Nothing);
         assert_eq!(story.ending(number), superseded, "{number}");
     }
-    assert_eq!(story.case().order_view().open_disputes, []);
+    assert_eq!(story.aggregate().order_view().open_disputes, []);
 }

@@ -18,7 +18,7 @@ fn an_escalation_opens_the_dispute_again_and_keeps_what_was_said() {
     assert_eq!(dispute.escalation, Some(expected));
     let last = story.events.last().unwrap();
     assert_eq!(last.previous_status, Some(DisputeStatus::Declined));
-    assert_eq!(last.event.change.event_type(), EventType::Escalated);
+    assert_eq!(last.event.event_type(), EventType::Escalated);
     assert_eq!(last.consequences, Consequences::default(), "neither acceptance nor silence matters any more");
 }
 
@@ -112,7 +112,7 @@ fn what_can_be_escalated_is_what_left_a_quarrel() {
         let mut story = Story::new(OrderStatus::InProgress);
         story.done(&seller(), &offer(1, 100));
         way(&mut story);
-        let last = story.case().disputes.len() as u128;
+        let last = story.aggregate().disputes.len() as u128;
         for caller in [buyer(), seller(), support()] {
             let refusal = story.clone().refused(&caller, &escalate(last));
             assert_eq!(refusal, Refusal::StatusNotAllowed { status }, "{name}");
@@ -181,7 +181,7 @@ fn the_status_comes_before_the_window_and_that_before_a_cancelled_order_and_a_ri
     // By hand: a cancelled order has no open disputes.
     let both = {
         let mut story = rivalled(declined());
-        story.case.as_mut().unwrap().order.status = OrderStatus::Cancelled.into();
+        story.aggregate.as_mut().unwrap().order.status = OrderStatus::Cancelled.into();
         story
     };
     let resolved = Refusal::StatusNotAllowed { status: DisputeStatus::Withdrawn };
@@ -303,12 +303,12 @@ fn an_escalated_dispute_is_superseded_when_the_order_is_cancelled() {
     assert_eq!(story.ending(1), (DisputeStatus::Superseded, ResolvedBy::OtherDispute, Outcome::Nothing));
     let expected = [(EventType::Accepted, dispute_id(2)), (EventType::Superseded, dispute_id(1))];
     assert_eq!(story.happened(before), expected, "an event that causes others comes first");
-    assert_eq!(story.events.last().unwrap().event.actor, Actor::Party(Buyer, buyer().user), "with its actor");
+    assert_eq!(story.events.last().unwrap().actor, Actor::Party(Buyer, buyer().user), "with its actor");
 }
 
 #[test]
 fn an_order_is_on_hold_while_a_buyers_cancellation_is_pending_or_support_has_to_decide() {
-    let hold = |story: &Story| story.case().order_view().completion_hold;
+    let hold = |story: &Story| story.aggregate().order_view().completion_hold;
     let mut story = Story::new(OrderStatus::InProgress);
     assert!(!hold(&story));
     story.done(&buyer(), &update(1));
@@ -318,7 +318,7 @@ fn an_order_is_on_hold_while_a_buyers_cancellation_is_pending_or_support_has_to_
     story.done(&seller(), &withdraw(2));
     story.done(&buyer(), &cancellation(3, Buyer));
     assert!(hold(&story));
-    assert_eq!(story.case().order_view().open_disputes, [dispute_id(1), dispute_id(3)], "oldest first");
+    assert_eq!(story.aggregate().order_view().open_disputes, [dispute_id(1), dispute_id(3)], "oldest first");
     story.done(&seller(), &decline(3));
     assert!(!hold(&story));
     story.done(&seller(), &escalate(3));

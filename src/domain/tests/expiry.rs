@@ -19,7 +19,7 @@ fn silence(
         story.status(at_deadline);
     }
     story.now = at(172_800);
-    story.first_the_clock();
+    story.expire_overdue();
     story
 }
 
@@ -113,7 +113,7 @@ fn silence_does_what_its_rule_says() {
         assert_eq!(story.ending(1), (DisputeStatus::Expired, ResolvedBy::Deadline, outcome), "{name}");
         assert_eq!(story.order().cancelled_by.is_some(), matches!(outcome, Outcome::Cancellation { .. }), "{name}");
         let last = story.events.last().unwrap();
-        assert_eq!((&last.event.actor, last.event.time), (&Actor::System, at(172_800)), "{name}");
+        assert_eq!((&last.actor, last.time), (&Actor::System, at(172_800)), "{name}");
     }
 }
 
@@ -124,7 +124,7 @@ fn before_silence_accepts_an_offer_it_judges_again_what_accepting_judges() {
     story.done(&seller(), &offer(1, 6_000));
     story.upsert(OrderReport { refunded_elsewhere: usd(4_001), ..report(OrderStatus::InProgress, 2) }).unwrap();
     story.now = at(172_800);
-    story.first_the_clock();
+    story.expire_overdue();
     assert_eq!(story.ending(1), (DisputeStatus::Expired, ResolvedBy::Deadline, Outcome::Nothing));
     assert_eq!(story.order().refunded, usd(0));
 }
@@ -133,11 +133,11 @@ fn before_silence_accepts_an_offer_it_judges_again_what_accepting_judges() {
 fn the_window_is_half_open() {
     let mut story = Story::new(OrderStatus::InProgress);
     story.done(&seller(), &offer(1, 100));
-    assert_eq!(expire_overdue(story.case(), at(172_800).minus(MICROSECOND)), None);
+    assert_eq!(expire_overdue(story.aggregate(), at(172_800).minus(MICROSECOND)), None);
     story.now = at(172_800);
-    story.first_the_clock();
+    story.expire_overdue();
     assert_eq!(story.dispute(1).status(), DisputeStatus::Expired);
-    assert_eq!(expire_overdue(story.case(), at(999_999)), None, "an expiry happens once");
+    assert_eq!(expire_overdue(story.aggregate(), at(999_999)), None, "an expiry happens once");
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn what_is_overdue_expires_earliest_first_and_the_first_can_end_the_second() {
     story.done(&buyer(), &update(2));
     story.now = at(999_999);
     let before = story.events.len();
-    story.first_the_clock();
+    story.expire_overdue();
     let expected = [(EventType::DeadlineExpired, dispute_id(1)), (EventType::Superseded, dispute_id(2))];
     assert_eq!(story.happened(before), expected);
 
@@ -158,7 +158,7 @@ fn what_is_overdue_expires_earliest_first_and_the_first_can_end_the_second() {
     story.done(&buyer(), &cancellation(1, Buyer));
     story.now = at(999_999);
     let before = story.events.len();
-    story.first_the_clock();
+    story.expire_overdue();
     let expected = [(EventType::DeadlineExpired, dispute_id(2)), (EventType::DeadlineExpired, dispute_id(1))];
     assert_eq!(story.happened(before), expected);
 }

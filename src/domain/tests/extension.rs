@@ -57,13 +57,13 @@ fn silence_accepts_the_first_extension_of_an_order_and_has_no_effect_on_later_on
     let mut story = due();
     story.done(&seller(), &extension(1, 12 * DAY));
     story.now = at(172_800);
-    story.first_the_clock();
+    story.expire_overdue();
     let accepted = (DisputeStatus::Expired, ResolvedBy::Deadline, Outcome::NewDueTime(at(12 * DAY)));
     assert_eq!(story.ending(1), accepted);
     assert_eq!(story.order().agreed_due_time, Some(at(12 * DAY)));
     story.done(&seller(), &extension(2, 14 * DAY));
     story.now = at(2 * 172_800);
-    story.first_the_clock();
+    story.expire_overdue();
     assert_eq!(story.ending(2), (DisputeStatus::Expired, ResolvedBy::Deadline, Outcome::Nothing));
     assert_eq!(story.order().agreed_due_time, Some(at(12 * DAY)));
 }
@@ -136,7 +136,7 @@ fn an_extension_is_accepted_as_agreed_though_the_order_is_due_at_another_time_by
                 story.done(&buyer(), &accept(1));
             } else {
                 story.now = at(172_800);
-                story.first_the_clock();
+                story.expire_overdue();
             }
             assert_eq!(story.ending(1).2, Outcome::NewDueTime(at(15 * DAY)), "{name}");
             let order = story.order();

@@ -121,44 +121,44 @@ pub(super) fn asking(dispute: u128, kind: DisputeKind, role: PartyRole) -> Comma
     }
 }
 
-pub(super) fn answer(dispute: u128) -> Answer {
-    Answer { dispute: dispute_id(dispute), message: "Answer.".to_owned(), etag: None }
+pub(super) fn target(dispute: u128) -> DisputeRef {
+    DisputeRef { dispute: dispute_id(dispute), message: "Answer.".to_owned(), etag: None }
 }
 
 pub(super) fn accept(dispute: u128) -> Command {
-    Command::Accept(Answer { message: String::new(), ..answer(dispute) })
+    Command::Accept(DisputeRef { message: String::new(), ..target(dispute) })
 }
 
 pub(super) fn decline(dispute: u128) -> Command {
-    Command::Decline(answer(dispute))
+    Command::Decline(target(dispute))
 }
 
 pub(super) fn reply(dispute: u128) -> Command {
-    Command::AnswerOrderUpdate(answer(dispute))
+    Command::AnswerOrderUpdate(target(dispute))
 }
 
 pub(super) fn withdraw(dispute: u128) -> Command {
-    Command::Withdraw(Answer { message: String::new(), ..answer(dispute) })
+    Command::Withdraw(DisputeRef { message: String::new(), ..target(dispute) })
 }
 
 pub(super) fn escalate(dispute: u128) -> Command {
-    Command::Escalate(answer(dispute))
+    Command::Escalate(target(dispute))
 }
 
 pub(super) fn rule(dispute: u128, ruling: Ruling) -> Command {
-    Command::Decide(answer(dispute), ruling)
+    Command::Decide(target(dispute), ruling)
 }
 
 /// The command of somebody who has seen this version of the dispute.
 pub(super) fn seen(etag: &str, mut command: Command) -> Command {
     match &mut command {
-        Command::Accept(answer)
-        | Command::Decline(answer)
-        | Command::AnswerOrderUpdate(answer)
-        | Command::Withdraw(answer)
-        | Command::Escalate(answer)
-        | Command::Decide(answer, _)
-        | Command::Postpone(answer, _) => answer.etag = Some(etag.to_owned()),
+        Command::Accept(target)
+        | Command::Decline(target)
+        | Command::AnswerOrderUpdate(target)
+        | Command::Withdraw(target)
+        | Command::Escalate(target)
+        | Command::Decide(target, _)
+        | Command::Postpone(target, _) => target.etag = Some(etag.to_owned()),
         Command::UpsertOrder(_) | Command::Open(_) | Command::ReportSettlement { .. } => panic!("takes no etag"),
     }
     command
@@ -166,7 +166,7 @@ pub(super) fn seen(etag: &str, mut command: Command) -> Command {
 
 /// Moves the deadline to so many seconds after the beginning.
 pub(super) fn postpone(dispute: u128, respond_by: u64) -> Command {
-    Command::Postpone(answer(dispute), at(respond_by))
+    Command::Postpone(target(dispute), at(respond_by))
 }
 
 /// A report of an attempt to pay, 0 for the current one.
@@ -189,30 +189,30 @@ pub(super) fn voided(dispute: u128, detail: &str) -> Command {
 /// One order and its story so far, judged like the engine does: first the clock, then the command.
 #[derive(Clone)]
 pub(super) struct Story {
-    pub(super) case: Option<Case>,
-    pub(super) events: Vec<Recorded>,
+    pub(super) aggregate: Option<OrderAggregate>,
+    pub(super) events: Vec<RecordedEvent>,
     pub(super) policy: Policy,
     pub(super) now: Timestamp,
 }
 
 impl Story {
     pub(super) fn new(status: OrderStatus) -> Self {
-        let mut story = Self { case: None, events: Vec::new(), policy: Policy::default(), now: at(0) };
+        let mut story = Self { aggregate: None, events: Vec::new(), policy: Policy::default(), now: at(0) };
         story.upsert(report(status, 1)).unwrap();
         story
     }
 
     pub(super) fn with_report(report: OrderReport) -> Self {
-        let mut story = Self { case: None, ..Self::new(report.status) };
+        let mut story = Self { aggregate: None, ..Self::new(report.status) };
         story.upsert(report).unwrap();
         story
     }
 
     /// Has a command judged; answers the dispute that it is answered with.
     pub(super) fn tell(&mut self, caller: &Caller, command: &Command) -> Result<Option<Dispute>, Refusal> {
-        self.first_the_clock();
-        let decision = decide(self.case.as_ref(), caller, command, &self.policy, self.now)?;
-        let dispute = decision.dispute.map(|id| decision.case.dispute(id).unwrap().clone());
+        self.expire_overdue();
+        let decision = decide(self.aggregate.as_ref(), caller, command, &self.policy, self.now)?;
+        let dispute = decision.dispute.map(|id| decision.aggregate.dispute(id).unwrap().clone());
         self.adopt(decision);
         Ok(dispute)
     }
@@ -225,8 +225,9 @@ impl Story {
     pub(super) fn refused(&mut self, caller: &Caller, command: &Command) -> Refusal {
         let before = self.clone();
         let refusal = self.tell(caller, command).unwrap_err();
-        let clock = expire_overdue(before.case(), self.now).map_or(before.case().clone(), |decision| decision.case);
-        assert_eq!(*self.case(), clock, "a refused command changes nothing but what the clock did");
+        let clock = expire_overdue(before.aggregate(), self.now)
+            .map_or(before.aggregate().clone(), |decision| decision.aggregate);
+        assert_eq!(*self.aggregate(), clock, "a refused command changes nothing but what the clock did");
         refusal
     }
 
@@ -241,16 +242,17 @@ impl Story {
         self.upsert(report(status, version)).unwrap()
     }
 
-    pub(super) fn first_the_clock(&mut self) {
-        if let Some(decision) = self.case.as_ref().and_then(|case| expire_overdue(case, self.now)) {
+    pub(super) fn expire_overdue(&mut self) {
+        if let Some(decision) = self.aggregate.as_ref().and_then(|aggregate| expire_overdue(aggregate, self.now)) {
             self.adopt(decision);
         }
     }
 
     /// What the sweep does: the clock, and the reminders.
     pub(super) fn sweep(&mut self) {
-        self.first_the_clock();
-        if let Some(decision) = self.case.as_ref().and_then(|case| remind(case, &self.policy, self.now)) {
+        self.expire_overdue();
+        if let Some(decision) = self.aggregate.as_ref().and_then(|aggregate| remind(aggregate, &self.policy, self.now))
+        {
             self.adopt(decision);
         }
     }
@@ -261,24 +263,24 @@ impl Story {
     }
 
     pub(super) fn view(&self, caller: &Caller, number: u128) -> DisputeView {
-        self.case().view(self.dispute(number), caller, &self.policy, self.now)
+        self.aggregate().view(self.dispute(number), caller, &self.policy, self.now)
     }
 
     fn adopt(&mut self, decision: Decision) {
         self.events.extend(decision.events);
-        self.case = Some(decision.case);
+        self.aggregate = Some(decision.aggregate);
     }
 
-    pub(super) fn case(&self) -> &Case {
-        self.case.as_ref().unwrap()
+    pub(super) fn aggregate(&self) -> &OrderAggregate {
+        self.aggregate.as_ref().unwrap()
     }
 
     pub(super) fn order(&self) -> &Order {
-        &self.case().order
+        &self.aggregate().order
     }
 
     pub(super) fn dispute(&self, number: u128) -> &Dispute {
-        self.case().dispute(dispute_id(number)).unwrap()
+        self.aggregate().dispute(dispute_id(number)).unwrap()
     }
 
     /// How a dispute ended.
@@ -289,10 +291,7 @@ impl Story {
 
     /// The types of the events from number `from` on, each with its dispute.
     pub(super) fn happened(&self, from: usize) -> Vec<(EventType, DisputeId)> {
-        self.events[from..]
-            .iter()
-            .map(|recorded| (recorded.event.change.event_type(), recorded.event.dispute))
-            .collect()
+        self.events[from..].iter().map(|recorded| (recorded.event.event_type(), recorded.dispute.id)).collect()
     }
 }
 

@@ -53,7 +53,7 @@ fn stories(kind: DisputeKind, opener: PartyRole) -> Vec<(&'static str, Story)> {
     let no = if kind == DisputeKind::OrderUpdate { reply(1) } else { decline(1) };
     let mut expired = pending.clone();
     expired.now = at(172_800);
-    expired.first_the_clock();
+    expired.expire_overdue();
     let mut superseded = pending.clone();
     superseded.status(OrderStatus::Completed);
     let decided = rule(1, Ruling::NoAction);

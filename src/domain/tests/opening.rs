@@ -162,7 +162,7 @@ fn an_offer_goes_up_to_the_cap_and_never_above_what_is_left() {
             refunded_elsewhere: usd(elsewhere),
             ..report(OrderStatus::InProgress, 1)
         });
-        options(story.case(), Seller, None, &story.policy, story.now)[0].amounts
+        options(story.aggregate(), Seller, None, &story.policy, story.now)[0].amounts
     };
     assert_eq!(offerable(10_000, 0), Some((usd(1), usd(6_000))), "60 % of the price");
     assert_eq!(offerable(50_000, 0), Some((usd(1), usd(6_000))), "extras do not raise the cap");
@@ -207,7 +207,7 @@ fn the_policys_smallest_refund_and_price_bound_an_offer() {
     for amount in [1, 499, 500] {
         assert_eq!(nearly_spent.refused(&seller(), &offer(1, amount)), too_little, "less is left than the least");
     }
-    let offered = options(nearly_spent.case(), Seller, None, &nearly_spent.policy, nearly_spent.now);
+    let offered = options(nearly_spent.aggregate(), Seller, None, &nearly_spent.policy, nearly_spent.now);
     assert_eq!(offered[0].blockers, [too_little], "and that is told before");
     let mut just_enough = with(&[("USD", 500)], &[]);
     just_enough.upsert(spent(9_500)).unwrap();

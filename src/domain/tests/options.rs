@@ -21,7 +21,7 @@ fn standing(completed: u64, cancelled: u64) -> SellerStanding {
 fn option(story: &Story, role: PartyRole, kind: DisputeKind) -> DisputeOption {
     let standing = standing(9, 0);
     let standing = (role == Seller).then_some(&standing);
-    let all = options(story.case(), role, standing, &story.policy, story.now);
+    let all = options(story.aggregate(), role, standing, &story.policy, story.now);
     all.into_iter().find(|option| option.kind == kind).unwrap()
 }
 
@@ -29,7 +29,7 @@ fn option(story: &Story, role: PartyRole, kind: DisputeKind) -> DisputeOption {
 fn each_role_has_its_options() {
     let story = Story::new(OrderStatus::InProgress);
     let kinds = |role| {
-        let all = options(story.case(), role, None, &story.policy, story.now);
+        let all = options(story.aggregate(), role, None, &story.policy, story.now);
         all.iter().map(|option| option.kind).collect::<Vec<_>>()
     };
     use DisputeKind::*;

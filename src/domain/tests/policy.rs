@@ -34,7 +34,7 @@ fn a_cool_down_follows_what_was_declined_withdrawn_or_left_without_an_answer() {
             "expired",
             |story| {
                 story.now = at(172_800);
-                story.first_the_clock();
+                story.expire_overdue();
             },
             172_800,
         ),
@@ -169,7 +169,7 @@ fn the_buyer_cancels_alone_before_the_work_has_started_if_the_policy_says_so() {
     assert_eq!(dispute.revision, 2);
     let events = [(EventType::Opened, dispute_id(1)), (EventType::Accepted, dispute_id(1))];
     assert_eq!(story.happened(0), events);
-    assert_eq!(story.events[1].event.actor, Actor::Party(Buyer, buyer().user));
+    assert_eq!(story.events[1].actor, Actor::Party(Buyer, buyer().user));
     assert_eq!(story.order().status, OrderStatus::Cancelled);
     assert!(on(OrderStatus::RequirementsPending).done(&seller(), &cancellation(1, Seller)).is_pending());
     assert!(on(OrderStatus::InProgress).done(&buyer(), &cancellation(1, Buyer)).is_pending());
@@ -233,7 +233,7 @@ fn a_kind_that_is_off_is_for_nobody_and_what_is_pending_goes_on() {
         let mut off = Story::new(OrderStatus::InProgress);
         of(&mut off.policy, kind).enabled = false;
         assert_eq!(off.refused(&party(opener), &asking(2, kind, opener)), Refusal::WrongRole, "{name}");
-        let offered: Vec<_> = options(off.case(), opener, None, &off.policy, off.now);
+        let offered: Vec<_> = options(off.aggregate(), opener, None, &off.policy, off.now);
         assert!(!offered.is_empty() && offered.iter().all(|option| option.kind != kind), "{name}");
 
         let mut pending = Story::new(OrderStatus::InProgress);
@@ -253,10 +253,10 @@ fn a_kind_that_is_off_is_for_nobody_and_what_is_pending_goes_on() {
         }
         for story in [&mut off, &mut pending] {
             story.now = at(172_800);
-            story.first_the_clock();
+            story.expire_overdue();
         }
         assert_eq!(off.ending(1).0, DisputeStatus::Expired, "{name}");
-        assert_eq!(off.case(), pending.case(), "{name}");
+        assert_eq!(off.aggregate(), pending.aggregate(), "{name}");
     }
 }
 
@@ -308,10 +308,10 @@ fn a_change_of_policy_never_alters_a_pending_dispute() {
             for (now, status) in [(172_799, DisputeStatus::Pending), (172_800, DisputeStatus::Expired)] {
                 for story in [&mut changed, &mut before] {
                     story.now = at(now);
-                    story.first_the_clock();
+                    story.expire_overdue();
                 }
                 assert_eq!(changed.dispute(1).status(), status, "{name}, {what}");
-                assert_eq!(changed.case(), before.case(), "{name}, {what}");
+                assert_eq!(changed.aggregate(), before.aggregate(), "{name}, {what}");
             }
         }
     }

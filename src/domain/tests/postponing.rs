@@ -98,7 +98,7 @@ fn a_reminder_is_an_event_that_leaves_the_etag() {
     assert_eq!(after.revision, before.revision + 1);
     assert_eq!(after.update_time, at(24 * HOUR));
     assert_eq!(after.etag(), before.etag());
-    assert_eq!(story.events.last().unwrap().event.actor, Actor::System);
+    assert_eq!(story.events.last().unwrap().actor, Actor::System);
     // The etag that was seen before the reminder is still good.
     story.done(&buyer(), &seen(&before.etag(), decline(1)));
     assert_ne!(story.dispute(1).etag(), before.etag());
@@ -114,7 +114,7 @@ fn support_moves_a_deadline_to_a_later_instant_and_the_reminders_move_with_it() 
     assert_eq!(moved.postpone_message, "Answer.");
     assert!(moved.is_pending());
     assert_eq!(story.happened(2), [(EventType::DeadlineMoved, dispute_id(1))]);
-    assert_eq!(story.events.last().unwrap().event.actor, Actor::Support(support().user));
+    assert_eq!(story.events.last().unwrap().actor, Actor::Support(support().user));
     assert_eq!(reminded(&mut story, 26..=99), [76, 98]);
     story.now = at(100 * HOUR).minus(MICROSECOND);
     story.clone().done(&buyer(), &accept(1));
@@ -125,8 +125,8 @@ fn support_moves_a_deadline_to_a_later_instant_and_the_reminders_move_with_it() 
 #[test]
 fn a_deadline_can_be_moved_again_and_each_time_every_reminder_comes_before_the_new_one() {
     let moved = |story: &mut Story, hours: u64, message: &str| {
-        let answer = Answer { message: message.to_owned(), ..answer(1) };
-        story.done(&support(), &Command::Postpone(answer, at(hours * HOUR)))
+        let target = DisputeRef { message: message.to_owned(), ..target(1) };
+        story.done(&support(), &Command::Postpone(target, at(hours * HOUR)))
     };
     let mut story = pending();
     assert_eq!(reminded(&mut story, 0..=47), [24, 46], "both, for the first deadline");

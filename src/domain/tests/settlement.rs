@@ -65,12 +65,12 @@ fn answer_to(before: &str, step: &str) -> String {
     let unchanged = story.clone();
     match tell(&mut story, step) {
         Ok(()) if story.events.len() == unchanged.events.len() => {
-            assert_eq!(story.case, unchanged.case, "{before}, then {step}: no event, no change");
+            assert_eq!(story.aggregate, unchanged.aggregate, "{before}, then {step}: no event, no change");
             "=".to_owned()
         }
         Ok(()) => shown(&story),
         Err(refusal) => {
-            assert_eq!(story.case, unchanged.case, "{before}, then {step}");
+            assert_eq!(story.aggregate, unchanged.aggregate, "{before}, then {step}");
             match refusal {
                 Refusal::AttemptUnknown { highest } => format!("attempt > {highest}"),
                 Refusal::SettledTwice { attempt } => format!("twice: {attempt}"),
@@ -259,7 +259,7 @@ fn each_report_is_an_event_with_its_text() {
         .collect();
     let expected = [("", "a"), ("b", ""), ("", "c"), ("", "d"), ("", "e")];
     assert_eq!(texts, expected.map(|(reference, detail)| (reference.to_owned(), detail.to_owned())));
-    assert!(story.events.iter().all(|recorded| recorded.event.actor != Actor::System));
+    assert!(story.events.iter().all(|recorded| recorded.actor != Actor::System));
     assert_eq!(story.dispute(1).revision, 7);
 }
 

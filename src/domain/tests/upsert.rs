@@ -107,7 +107,7 @@ fn a_cancellation_by_a_dispute_counts_though_the_order_system_had_said_that_it_w
         story.done(&buyer(), &cancellation(1, Buyer));
         assert!(!story.order().cancellation_counts, "{name}");
         way(&mut story);
-        story.first_the_clock();
+        story.expire_overdue();
         assert_eq!(story.ending(1).2, cancelled(10_000), "{name}");
         assert!(story.order().cancellation_counts, "{name}");
     }
@@ -156,7 +156,7 @@ fn an_order_that_leaves_the_statuses_allowed_supersedes_what_is_pending() {
             story.dispute(1).resolution.as_ref().map(|resolution| (resolution.status, resolution.by.known().unwrap()));
         assert_eq!(ending, by.map(|by| (DisputeStatus::Superseded, by)), "{name}");
         if by.is_some() {
-            assert_eq!(story.events.last().unwrap().event.actor, Actor::Platform(platform().user), "{name}");
+            assert_eq!(story.events.last().unwrap().actor, Actor::Platform(platform().user), "{name}");
         }
     }
 }

@@ -108,17 +108,17 @@ impl Walk {
 
     /// What time brings: silence does what was promised.
     fn sweep(&mut self) -> Result<(), TestCaseError> {
-        let before = self.story.case().clone();
+        let before = self.story.aggregate().clone();
         let events = self.story.events.len();
         self.story.sweep();
-        let is_expiry = |first: &&Recorded| first.event.change.event_type() == EventType::DeadlineExpired;
+        let is_expiry = |first: &&RecordedEvent| first.event.event_type() == EventType::DeadlineExpired;
         if let Some(first) = self.story.events.get(events).filter(is_expiry) {
-            let promised = before.consequences(before.dispute(first.event.dispute).unwrap()).if_silent;
+            let promised = before.consequences(before.dispute(first.dispute.id).unwrap()).if_silent;
             let outcome = first.dispute.resolution.as_ref().map(|resolution| resolution.outcome);
             prop_assert_eq!(promised, outcome, "silence does what if_silent says");
         }
         for recorded in &self.story.events[events..] {
-            if recorded.event.change.event_type() == EventType::DeadlineApproaching {
+            if recorded.event.event_type() == EventType::DeadlineApproaching {
                 prop_assert!(self.story.now < recorded.dispute.respond_by, "no reminder once the window is over");
                 prop_assert_eq!(recorded.dispute.etag(), before.dispute(recorded.dispute.id).unwrap().etag());
             }
@@ -148,8 +148,8 @@ impl Walk {
             6 => (DisputeAction::Postpone, postpone(dispute, later)),
             _ => (DisputeAction::ReportSettlement, report_of(dispute, number)),
         };
-        self.story.first_the_clock();
-        let exists = self.story.case().dispute(dispute_id(dispute)).is_some();
+        self.story.expire_overdue();
+        let exists = self.story.aggregate().dispute(dispute_id(dispute)).is_some();
         let view = exists.then(|| self.story.view(&caller, dispute));
         let left = self.story.order().left().minor;
         let result = self.story.tell(&caller, &command);
@@ -195,9 +195,9 @@ impl Walk {
 
     /// Opens, and compares with what the options said before.
     fn open(&mut self, role: PartyRole, command: &Command) -> Result<(), TestCaseError> {
-        self.story.first_the_clock();
+        self.story.expire_overdue();
         let Command::Open(opening) = command else { return Ok(()) };
-        let offered = options(self.story.case(), role, None, &self.story.policy, self.story.now);
+        let offered = options(self.story.aggregate(), role, None, &self.story.policy, self.story.now);
         let option = offered.into_iter().find(|option| option.kind == opening.terms.kind());
         let result = self.story.tell(&party(role), command);
         let Some(option) = option else {
@@ -237,7 +237,7 @@ impl Walk {
                 prop_assert_eq!(answered.respond_by, self.story.now.plus(window));
                 prop_assert_eq!(answered.silence.rule, rule);
                 if answered.kind() == DisputeKind::Cancellation {
-                    let consequences = self.story.case().consequences(&answered);
+                    let consequences = self.story.aggregate().consequences(&answered);
                     prop_assert_eq!(consequences.if_accepted, option.if_accepted);
                 }
             }
@@ -246,19 +246,19 @@ impl Walk {
     }
 
     fn check(&mut self) -> Result<(), TestCaseError> {
-        let case = self.story.case();
-        let open: Vec<&Dispute> = case.disputes.iter().filter(|dispute| dispute.is_open()).collect();
+        let aggregate = self.story.aggregate();
+        let open: Vec<&Dispute> = aggregate.disputes.iter().filter(|dispute| dispute.is_open()).collect();
         for (index, dispute) in open.iter().enumerate() {
             let may_be_open = if dispute.is_pending() {
-                case.order.status.allows(dispute.kind())
+                aggregate.order.status.allows(dispute.kind())
             } else {
-                case.order.status != OrderStatus::Cancelled
+                aggregate.order.status != OrderStatus::Cancelled
             };
             prop_assert!(may_be_open, "open on an order that does not allow it");
             let rivals = open[index + 1..].iter().filter(|other| other.kind().excludes(dispute.kind()));
             prop_assert_eq!(rivals.count(), 0, "two open disputes that exclude each other");
         }
-        let ended = || case.disputes.iter().filter_map(|dispute| dispute.resolution.as_ref());
+        let ended = || aggregate.disputes.iter().filter_map(|dispute| dispute.resolution.as_ref());
         let is_voided = |end: &&Resolution| {
             end.settlement.as_ref().is_some_and(|settlement| settlement.status() == SettlementStatus::Voided)
         };
@@ -266,24 +266,24 @@ impl Walk {
             ended().filter(of).filter_map(|end| end.outcome.refund()).map(|refund| refund.minor).sum()
         };
         let (decided, voided) = (sum(&|_| true), sum(&is_voided));
-        let refunded = case.order.refunded.minor;
+        let refunded = aggregate.order.refunded.minor;
         prop_assert_eq!(decided - voided, refunded, "refunded is the sum of the refunds less what was voided");
-        let over = refunded + case.order.refunded_elsewhere.minor - case.order.paid.minor;
+        let over = refunded + aggregate.order.refunded_elsewhere.minor - aggregate.order.paid.minor;
         prop_assert!(decided == self.decided || over <= 0, "what is refunded was paid, at the moment of each refund");
         prop_assert!(
             decided >= self.decided && voided >= self.voided,
             "no refund is taken back, and nothing paid that was voided"
         );
-        prop_assert_eq!(case.order.left(), usd((-over).max(0)));
-        prop_assert_eq!(case.order.over_refunded(), (over > 0).then(|| usd(over)));
+        prop_assert_eq!(aggregate.order.left(), usd((-over).max(0)));
+        prop_assert_eq!(aggregate.order.over_refunded(), (over > 0).then(|| usd(over)));
         for end in ended() {
             prop_assert_eq!(end.settlement.is_some(), end.outcome.refund().is_some(), "what is refunded is settled");
         }
         let accepted =
             ended().filter(|end| end.status != DisputeStatus::Decided && matches!(end.outcome, Outcome::Refund(_)));
         prop_assert!(accepted.count() <= 1, "one accepted refund per order");
-        prop_assert_eq!(case.order.end_time.is_some(), case.order.status.is_ended());
-        let view = case.order_view();
+        prop_assert_eq!(aggregate.order.end_time.is_some(), aggregate.order.status.is_ended());
+        let view = aggregate.order_view();
         prop_assert_eq!(view.open_disputes.len(), open.len());
         let holds = open.iter().any(|dispute| {
             !dispute.is_pending() || (dispute.kind(), dispute.opener) == (DisputeKind::Cancellation, PartyRole::Buyer)
@@ -294,18 +294,18 @@ impl Walk {
     }
 
     /// Replays the log on the order as it was, and compares the disputes and what they did to the order.
-    fn check_replay(&self, beginning: &Case) -> Result<(), TestCaseError> {
+    fn check_replay(&self, beginning: &OrderAggregate) -> Result<(), TestCaseError> {
         let mut replayed = beginning.clone();
         for recorded in &self.story.events {
-            let before = replayed.dispute(recorded.event.dispute).cloned();
+            let before = replayed.dispute(recorded.dispute.id).cloned();
             prop_assert_eq!(before.as_ref().map(Dispute::status), recorded.previous_status);
-            replayed.apply(&recorded.event);
-            let after = replayed.dispute(recorded.event.dispute).unwrap();
+            replayed.evolve(recorded.dispute.id, &recorded.event, recorded.time);
+            let after = replayed.dispute(recorded.dispute.id).unwrap();
             prop_assert_eq!(after, &recorded.dispute, "the log keeps the dispute after the event");
             prop_assert_eq!(after.revision, before.map_or(1, |before| before.revision + 1), "revisions have no holes");
-            prop_assert_eq!(after.update_time, recorded.event.time);
+            prop_assert_eq!(after.update_time, recorded.time);
         }
-        let now = self.story.case();
+        let now = self.story.aggregate();
         prop_assert_eq!(&replayed.disputes, &now.disputes);
         prop_assert_eq!(replayed.order.refunded, now.order.refunded);
         prop_assert_eq!(replayed.order.refund_accepted, now.order.refund_accepted);
@@ -323,7 +323,7 @@ proptest! {
     fn on_every_walk_the_rules_hold_and_the_log_replays(policy in policies(), steps in steps()) {
         let mut story = Story::new(OrderStatus::InProgress);
         story.policy = policy;
-        let beginning = story.case().clone();
+        let beginning = story.aggregate().clone();
         let mut walk = Walk { story, opened: 0, decided: 0, voided: 0 };
         for step in &steps {
             walk.take(step)?;

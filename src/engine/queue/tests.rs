@@ -7,8 +7,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::domain::{
-    Answer as Reply, Caller, Command, Currency, DisputeId, Money, OrderId, OrderReport, OrderStatus, Parties, Scope,
-    UserId,
+    Caller, Command, Currency, DisputeId, DisputeRef, Money, OrderId, OrderReport, OrderStatus, Parties, Scope, UserId,
 };
 
 /// A queue whose batches have grown as large as they may.
@@ -26,7 +25,7 @@ fn answer<T>() -> Answer<T> {
 }
 
 fn of(user: &str, answer: Answer<crate::domain::DisputeView>, text: usize) -> Submission {
-    let reply = Reply { dispute: DisputeId(Uuid::nil()), message: "x".repeat(text), etag: None };
+    let reply = DisputeRef { dispute: DisputeId(Uuid::nil()), message: "x".repeat(text), etag: None };
     let caller = Caller { user: UserId::parse(user).unwrap(), scope: None };
     Submission::Dispute { caller, command: Box::new(Command::Decline(reply)), request: None, trace: None, answer }
 }

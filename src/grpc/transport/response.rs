@@ -50,7 +50,7 @@ pub(super) fn shown(
     drain: &CancellationToken,
     stream: Option<Share<ConnectionId>>,
 ) -> Response<Body> {
-    explained(response).map(|body| match rpc.class {
+    ensure_error_details(response).map(|body| match rpc.class {
         Class::Stream => Body::new(Metered::new(body)),
         Class::Command | Class::Read | Class::List => body,
         Class::Open => Body::new(Metered::new(Body::new(Ending::new(body, drain.clone(), stream)))),
@@ -65,7 +65,7 @@ pub(super) fn refused(failure: Failure) -> Response<Body> {
 
 /// Gives the errors that the transport made the details that all our errors have, and logs what an RPC
 /// came to. Nothing that a party wrote is ever in a status.
-fn explained(response: Response<Body>) -> Response<Body> {
+fn ensure_error_details(response: Response<Body>) -> Response<Body> {
     let Some(status) = Status::from_header_map(response.headers()) else {
         return response;
     };

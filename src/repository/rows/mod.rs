@@ -17,7 +17,7 @@ use super::entity;
 use super::entity::idempotency_key;
 use super::error::StorageError;
 use crate::domain::{
-    Carried, Case, Currency, DisputeId, Order, OrderId, Parties, Reason, StoredDispute, Timestamp, UserId,
+    Carried, Currency, DisputeId, Order, OrderAggregate, OrderId, Parties, Reason, StoredDispute, Timestamp, UserId,
 };
 
 pub(super) use dispute::{dispute_from, dispute_row};
@@ -73,10 +73,10 @@ impl Row {
 
 /// Orders, each by its key with those of the disputes that are about it, or with what is wrong with it. Disputes that
 /// make no sense are left out.
-pub(super) fn cases_from(
+pub(super) fn aggregates_from(
     orders: Fetched<entity::order::Entity>,
     disputes: Fetched<entity::dispute::Entity>,
-) -> Vec<(String, Result<Case, StorageError>)> {
+) -> Vec<(String, Result<OrderAggregate, StorageError>)> {
     let mut by_order: HashMap<String, Vec<Result<StoredDispute, StorageError>>> = HashMap::new();
     for row in disputes {
         let (order, dispute) = match row {
@@ -87,15 +87,19 @@ pub(super) fn cases_from(
             by_order.entry(order).or_default().push(dispute);
         }
     }
-    let case = |row: Result<entity::order::Model, Broken>| match row {
+    let aggregate = |row: Result<entity::order::Model, Broken>| match row {
         Ok(row) => {
             let id = row.order_id.clone();
             let mut disputes = by_order.remove(&id).unwrap_or_default();
-            (id, order_from(row).map(|order| case_of(order, disputes.drain(..))))
+            (id, order_from(row).map(|order| aggregate_of(order, disputes.drain(..))))
         }
         Err(Broken { error, order }) => (order.unwrap_or_default(), Err(error)),
     };
-    orders.into_iter().map(case).inspect(|(_, case)| case.as_ref().err().into_iter().for_each(note)).collect()
+    orders
+        .into_iter()
+        .map(aggregate)
+        .inspect(|(_, aggregate)| aggregate.as_ref().err().into_iter().for_each(note))
+        .collect()
 }
 
 /// A dispute of an order; one that ended and makes no sense is nothing to the order.
@@ -105,15 +109,15 @@ fn in_a_case(row: entity::dispute::Model) -> Option<Result<StoredDispute, Storag
     (is_open || dispute.is_ok()).then_some(dispute)
 }
 
-fn case_of(order: Order, disputes: impl Iterator<Item = Result<StoredDispute, StorageError>>) -> Case {
-    let mut case = Case::new(order, Vec::new());
+fn aggregate_of(order: Order, disputes: impl Iterator<Item = Result<StoredDispute, StorageError>>) -> OrderAggregate {
+    let mut aggregate = OrderAggregate::new(order, Vec::new());
     for dispute in disputes {
         match dispute {
-            Ok(dispute) => case.add(dispute),
-            Err(_) => case.has_unreadable = true,
+            Ok(dispute) => aggregate.add(dispute),
+            Err(_) => aggregate.has_unreadable = true,
         }
     }
-    case
+    aggregate
 }
 
 pub(super) fn idempotency_record_from(row: idempotency_key::Model) -> IdempotencyRecord {

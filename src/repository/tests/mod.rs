@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use super::*;
 use crate::domain::{
-    Actor, ActorRole, Caller, Change, Consequences, Currency, DisputeStatus, Escalation, Event, Money, OrderStatus,
-    Outcome, PartyRole, Reason, ReasonCode, Resolution, ResolvedBy, Results, Ruled, Settlement, SettlementReport,
+    Actor, ActorRole, Caller, Consequences, Currency, DisputeStatus, Escalation, Event, Money, OrderStatus, Outcome,
+    PartyRole, Reason, ReasonCode, Resolution, ResolvedBy, Results, Ruled, Settlement, SettlementReport,
     SettlementStatus, Silence, SilenceRule, StoredDispute, Terms, UserId,
 };
 
@@ -149,14 +149,14 @@ fn disputes() -> Vec<Dispute> {
 }
 
 fn opened(dispute: &Dispute) -> NewEvent {
-    let event = Event {
-        dispute: dispute.id,
+    let recorded = RecordedEvent {
+        event: Event::Opened(Box::new(dispute.clone())),
         actor: Actor::System,
         time: at(0),
-        change: Change::Opened(Box::new(dispute.clone())),
+        previous_status: None,
+        dispute: dispute.clone(),
+        consequences: Consequences::default(),
     };
-    let recorded =
-        Recorded { event, previous_status: None, dispute: dispute.clone(), consequences: Consequences::default() };
     NewEvent::new(EventId(dispute.id.0), &recorded, vec![1, 2, 3])
 }
 
@@ -193,18 +193,19 @@ async fn each_row_is_read_as_it_was_written() {
     }
     for id in [1, 2] {
         let found = reader(&repository).await.dispute(DisputeId(Uuid::from_u128(id))).await.unwrap().unwrap();
-        let held: BTreeSet<_> = found.case().unwrap().disputes.iter().map(|dispute| dispute.id.0.as_u128()).collect();
+        let held: BTreeSet<_> =
+            found.aggregate().unwrap().disputes.iter().map(|dispute| dispute.id.0.as_u128()).collect();
         assert_eq!(held, BTreeSet::from([id, 1, 3, 7]), "with whatever is open on its order");
         let query =
             DisputeQuery { disputes: vec![DisputeId(Uuid::from_u128(id))], limit: 1, ..DisputeQuery::default() };
         let listed = reader(&repository).await.disputes(&query, 0).await.unwrap().0.pop().unwrap();
         assert_eq!(listed.key.1, DisputeId(Uuid::from_u128(id)));
-        assert_eq!(listed.found.unwrap().case().unwrap().disputes.len(), held.len(), "in a list too");
+        assert_eq!(listed.found.unwrap().aggregate().unwrap().disputes.len(), held.len(), "in a list too");
     }
     assert_eq!(reader(&repository).await.dispute(DisputeId(Uuid::from_u128(99))).await.unwrap(), None);
     let held = async |ended_too: &[DisputeKind]| {
-        let case = reader(&repository).await.case(&order("o1").id, ended_too).await.unwrap().unwrap();
-        case.disputes.iter().map(|dispute| dispute.id.0.as_u128()).collect::<BTreeSet<_>>()
+        let aggregate = reader(&repository).await.aggregate(&order("o1").id, ended_too).await.unwrap().unwrap();
+        aggregate.disputes.iter().map(|dispute| dispute.id.0.as_u128()).collect::<BTreeSet<_>>()
     };
     assert_eq!(held(&[]).await, BTreeSet::from([1, 3, 7]), "the open ones");
     let with_cancellations = held(&[DisputeKind::Cancellation]).await;
@@ -213,8 +214,8 @@ async fn each_row_is_read_as_it_was_written() {
 }
 
 async fn read_order(repository: &Repository, id: &str) -> Option<Order> {
-    let case = reader(repository).await.case(&OrderId::parse(id).unwrap(), &[]).await.unwrap();
-    case.map(|case| case.order)
+    let aggregate = reader(repository).await.aggregate(&OrderId::parse(id).unwrap(), &[]).await.unwrap();
+    aggregate.map(|aggregate| aggregate.order)
 }
 
 /// A database of the first version, with an offer 4 that was accepted and a request 5 that is pending.
@@ -250,10 +251,10 @@ async fn a_database_of_the_first_version_is_migrated_with_what_it_holds() {
     let (id, pending) = (Uuid::from_u128(4), Uuid::from_u128(5));
     repository.migrate().await.unwrap();
     let found = reader(&repository).await.dispute(DisputeId(id)).await.unwrap().unwrap();
-    let case = found.case().unwrap();
-    let settlement = case.dispute(DisputeId(id)).unwrap().resolution.clone().unwrap().settlement;
+    let aggregate = found.aggregate().unwrap();
+    let settlement = aggregate.dispute(DisputeId(id)).unwrap().resolution.clone().unwrap().settlement;
     assert_eq!(settlement, Some(Settlement::due()), "what was refunded is due");
-    assert_eq!(case.order.extension_requests, 0);
+    assert_eq!(aggregate.order.extension_requests, 0);
     let next = repository.next_deadlines(Timestamp::MIN, 10).await.unwrap();
     assert_eq!(next.iter().map(|deadline| deadline.dispute.0).collect::<Vec<_>>(), [pending]);
     repository.migrate().await.unwrap();
@@ -273,7 +274,8 @@ async fn what_was_reported_of_a_refund_is_migrated_to_its_attempts() {
         repository.writer.connections().execute_unprepared(&reported).await.unwrap();
         repository.migrate().await.unwrap();
         let found = reader(&repository).await.dispute(DisputeId(Uuid::from_u128(4))).await.unwrap().unwrap();
-        let settlement = found.case().unwrap().dispute(DisputeId(Uuid::from_u128(4))).unwrap().settlement().cloned();
+        let settlement =
+            found.aggregate().unwrap().dispute(DisputeId(Uuid::from_u128(4))).unwrap().settlement().cloned();
         let attempts = attempts.into_iter().map(|bits| Results::from_bits(bits).unwrap()).collect();
         assert_eq!(settlement, Settlement::stored(Some(report), attempt, attempts));
     }
