@@ -72,6 +72,7 @@ mod support;
 mod texts;
 mod tokens;
 mod traces;
+mod transcripts;
 mod untaken;
 mod upgrade;
 mod watch;
