@@ -11,7 +11,7 @@ use crate::repository::{LogId, TokenKey};
 pub use crate::grpc::fuzzing::{page_token, requests};
 
 /// The log whose tokens these are.
-pub(crate) const LOG: LogId = LogId { epoch: Uuid::from_u128(7), token_key: TokenKey::new([7; 32]) };
+pub(crate) const LOG: LogId = LogId { uuid: Uuid::from_u128(7), token_key: TokenKey::new([7; 32]) };
 
 /// Anything can be sent as a resume token; and whatever was sealed is read as something that is written the same.
 pub fn resume_token(data: &[u8]) {

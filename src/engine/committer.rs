@@ -10,11 +10,11 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::deadlines::Deadlines;
-use super::docket::{Docket, TimePassed, Verdict};
 use super::error::Error;
 use super::feed::Feed;
-use super::queue::{Answer, Queue, RequestKey, Submission, Waiting};
+use super::queue::{Queue, ReplySender, RequestKey, Submission, Waiting};
 use super::trace::TraceParent;
+use super::unit_of_work::{Reply, TimePassed, UnitOfWork};
 use crate::clock::{Clock, Uncertain, mint_id};
 use crate::domain::{
     Caller, Command, DisputeView, EventId, OrderId, OrderReport, OrderView, Policy, RecordedEvent, Timestamp,
@@ -119,7 +119,7 @@ impl Committer {
         self.submit(|answer| Submission::PassTime { orders, answer }).await
     }
 
-    async fn submit<T>(&self, submission: impl FnOnce(Answer<T>) -> Submission) -> Result<T, Error> {
+    async fn submit<T>(&self, submission: impl FnOnce(ReplySender<T>) -> Submission) -> Result<T, Error> {
         let (answer, answered) = oneshot::channel();
         self.0.0.push(submission(answer))?;
         // The task answers everything it takes; if it is gone, it is not known what became of this.
@@ -149,8 +149,8 @@ impl Drop for Task {
 /// What a committed batch means to the rest of the engine.
 struct Committed {
     /// Of each submission; `None` if its order is locked by somebody else, so that it was not judged.
-    verdicts: Vec<Option<Verdict>>,
-    head: Option<i64>,
+    replies: Vec<Option<Reply>>,
+    last_seq: Option<i64>,
     earliest_deadline: Option<Timestamp>,
 }
 
@@ -260,16 +260,16 @@ impl Task {
     }
 
     async fn judge_and_write(&self, transaction: &Transaction, batch: &[Waiting]) -> Result<Attempt, StorageError> {
-        let mut docket = Docket::load(transaction, batch, &self.policy).await?;
+        let mut work = UnitOfWork::load(transaction, batch, &self.policy).await?;
         // After the locks: whoever waited for one must not be judged by an older time.
         let Ok((now, event_time)) = self.times(transaction).await? else {
             return Ok(Attempt::ClockUncertain);
         };
-        docket.set_time(now, event_time);
-        let judged = batch.iter().map(|Waiting { submission, .. }| self.judge(&mut docket, submission));
-        let verdicts = judged.collect();
-        let earliest_deadline = docket.earliest_deadline();
-        let mut changes = docket.into_changes(|recorded, trace| {
+        work.set_time(now, event_time);
+        let judged = batch.iter().map(|Waiting { submission, .. }| self.judge(&mut work, submission));
+        let replies = judged.collect();
+        let earliest_deadline = work.earliest_deadline();
+        let mut changes = work.into_changes(|recorded, trace| {
             let id = EventId(mint_id());
             (id, (self.encode)(id, recorded, trace))
         });
@@ -277,27 +277,27 @@ impl Task {
         if !new_orders.is_empty() && !transaction.insert_orders(&new_orders).await? {
             return Ok(Attempt::OrderTaken);
         }
-        let head = transaction.write(&changes).await?;
-        Ok(Attempt::Committed(Committed { verdicts, head, earliest_deadline }))
+        let last_seq = transaction.write(&changes).await?;
+        Ok(Attempt::Committed(Committed { replies, last_seq, earliest_deadline }))
     }
 
     /// What comes of a submission; `None` if somebody else has locked what it is about.
-    fn judge(&self, docket: &mut Docket, submission: &Submission) -> Option<Verdict> {
-        if docket.is_busy(submission) {
+    fn judge(&self, work: &mut UnitOfWork, submission: &Submission) -> Option<Reply> {
+        if work.is_busy(submission) {
             return None;
         }
         Some(match submission {
             Submission::Dispute { caller, command, request, trace, .. } => {
-                docket.begin(trace.clone());
-                Verdict::Dispute(Box::new(docket.judge(caller, command, *request, &self.policy)))
+                work.set_trace(trace.clone());
+                Reply::Dispute(Box::new(work.judge(caller, command, *request, &self.policy)))
             }
             Submission::Orders { caller, reports, trace, .. } => {
-                docket.begin(trace.clone());
-                Verdict::Orders(docket.judge_orders(caller, reports, &self.policy))
+                work.set_trace(trace.clone());
+                Reply::Orders(work.judge_orders(caller, reports, &self.policy))
             }
             Submission::PassTime { orders, .. } => {
-                docket.begin(None);
-                Verdict::TimePassed(docket.pass_time(orders, &self.policy))
+                work.set_trace(None);
+                Reply::TimePassed(work.pass_time(orders, &self.policy))
             }
         })
     }
@@ -324,11 +324,11 @@ impl Task {
 
     fn answer(&self, batch: Vec<Waiting>, committed: Committed) {
         let mut commands = 0_usize;
-        for (waiting, verdict) in batch.into_iter().zip(committed.verdicts) {
-            match verdict {
-                Some(verdict) => {
+        for (waiting, reply) in batch.into_iter().zip(committed.replies) {
+            match reply {
+                Some(reply) => {
                     commands = commands.saturating_add(1);
-                    waiting.submission.answer(Ok(verdict));
+                    waiting.submission.answer(Ok(reply));
                 }
                 None => self.queue.put_off(waiting),
             }
@@ -336,9 +336,9 @@ impl Task {
         if self.is_away.swap(false, Ordering::Relaxed) {
             tracing::warn!("commands are committed again");
         }
-        if let Some(head) = committed.head {
-            self.feed.committed(head);
-            tracing::debug!(commands, head, "committed a batch");
+        if let Some(last_seq) = committed.last_seq {
+            self.feed.committed(last_seq);
+            tracing::debug!(commands, last_seq, "committed a batch");
         }
         if let Some(deadline) = committed.earliest_deadline {
             self.deadlines.poke(deadline);

@@ -14,9 +14,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::committer::Committer;
-use super::docket::TimePassed;
 use super::error::Error;
 use super::time::time_to_act_by;
+use super::unit_of_work::TimePassed;
 use crate::clock::{Clock, pause, real_now};
 use crate::domain::{DisputeId, Timestamp};
 use crate::repository::{Deadline, Repository};

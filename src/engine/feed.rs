@@ -1,7 +1,7 @@
 //! The feed: the event log, read once and shared by all subscribers.
 //!
-//! One tailer reads the log by its dense numbers into a [`Ring`] and wakes whom the events concern. A subscriber is a
-//! place in the log, not a queue: it reads on from there, from the ring or, if it is behind that, from the
+//! One tailer reads the log by its dense numbers into a [`TailCache`] and notifies the subscribers whom the events may concern. A subscriber is a
+//! place in the log, not a queue: it reads on from there, from the cache or, if it is behind that, from the
 //! [`History`]. So a slow one costs nothing, delays nobody and loses nothing.
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -11,19 +11,19 @@ use tokio::sync::{Notify, watch};
 
 use super::error::Error;
 use super::filter::EventFilter;
-use super::history::{History, floor_of, head_of, require_known};
+use super::history::{History, end_of, require_known, start_of};
 use super::page::{Bounds, Page};
-use super::ring::{Cursor, Lookup, Ring, UNPROVEN};
 use super::subscription::Subscription;
+use super::tail_cache::{Cursor, Lookup, TailCache, UNPROVEN};
 use super::token::{Position, ResumeToken, SnapshotState, TokenError};
-use super::wakeups::Wakeups;
+use super::watchers::WatcherRegistry;
 use crate::repository::{Log, LogId, LoggedEvent, ReadClass, Reader, Repository, StorageError};
 
 /// How many events the tailer reads at a time.
 const READ_EVENTS: usize = 512;
 
-/// The log is looked at afresh this often, whoever has rung or not.
-const LOOK: Duration = Duration::from_secs(1);
+/// The log is polled this often, whether or not a notification has arrived.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often a page of a list reads on before it answers what it has found.
 const LIST_READS: usize = 8;
@@ -36,10 +36,10 @@ const LIST_BYTES: usize = 1024 * 1024;
 pub struct Feed {
     repository: Arc<Repository>,
     history: History,
-    ring: RwLock<Ring>,
-    wakeups: Arc<Wakeups>,
-    /// The end of what everybody who is concerned was woken for.
-    announced: watch::Sender<Cursor>,
+    tail_cache: RwLock<TailCache>,
+    watchers: Arc<WatcherRegistry>,
+    /// Up to here every subscriber concerned has been notified.
+    high_watermark: watch::Sender<Cursor>,
     reachable: watch::Sender<bool>,
     wake: Notify,
     commits: watch::Sender<i64>,
@@ -64,7 +64,7 @@ pub enum FeedError {
         /// The oldest place to start from.
         oldest: ResumeToken,
     },
-    /// It is of another log, of the future, or of another past.
+    /// It is of another log, or the log was rolled back and does not contain it.
     Unknown,
     /// It is no place at all: no token of ours.
     Malformed,
@@ -85,16 +85,16 @@ impl From<StorageError> for FeedError {
 }
 
 impl Feed {
-    /// A feed that starts at the head of the log. [`Feed::run`] keeps it going.
+    /// A feed that starts at the end of the log. [`Feed::run`] keeps it going.
     pub async fn new(repository: Arc<Repository>) -> Result<Self, StorageError> {
         let log = repository.log().await?;
-        let ring = Ring::new(log.id, head_of(&log));
+        let cache = TailCache::new(log.id, end_of(&log));
         Ok(Self {
             history: History::default(),
             repository,
-            announced: watch::Sender::new(ring.head()),
-            ring: RwLock::new(ring),
-            wakeups: Arc::default(),
+            high_watermark: watch::Sender::new(cache.end()),
+            tail_cache: RwLock::new(cache),
+            watchers: Arc::default(),
             reachable: watch::Sender::new(true),
             wake: Notify::new(),
             commits: watch::Sender::new(0),
@@ -107,9 +107,9 @@ impl Feed {
     }
 
     /// Says that this process has committed events up to a number.
-    pub fn committed(&self, head: i64) {
+    pub fn committed(&self, last_seq: i64) {
         self.wake();
-        self.commits.send_replace(head);
+        self.commits.send_replace(last_seq);
     }
 
     /// What this process has committed, to tell other replicas of.
@@ -118,8 +118,8 @@ impl Feed {
     }
 
     /// Says that the log has grown up to a number, of which the feed may know.
-    pub fn wake_for(&self, head: i64) {
-        if head > self.announced().position.seq {
+    pub fn wake_for(&self, last_seq: i64) {
+        if last_seq > self.high_watermark().position.seq {
             self.wake();
         }
     }
@@ -129,17 +129,17 @@ impl Feed {
         self.reachable.subscribe()
     }
 
-    /// The end of what everybody who is concerned was woken for.
-    pub(super) fn announced(&self) -> Cursor {
-        *self.announced.borrow()
+    /// The place up to which every subscriber concerned has been notified.
+    pub(super) fn high_watermark(&self) -> Cursor {
+        *self.high_watermark.borrow()
     }
 
-    /// Returns once everybody was woken for what follows a place that is still unproven: it can be compared then.
+    /// Returns once everybody was notified beyond a place that is still unproven: it can be compared then.
     pub(super) async fn reaches(&self, cursor: Cursor, told: Position) {
-        if cursor.past == UNPROVEN {
-            let is_there = |head: &Cursor| head.position.seq >= told.seq;
+        if cursor.generation == UNPROVEN {
+            let is_there = |end: &Cursor| end.position.seq >= told.seq;
             // The sender lives as long as this: waiting cannot fail.
-            let _ = self.announced.subscribe().wait_for(is_there).await;
+            let _ = self.high_watermark.subscribe().wait_for(is_there).await;
         } else {
             std::future::pending::<()>().await;
         }
@@ -162,59 +162,62 @@ impl Feed {
             if has_changed && reachable {
                 tracing::info!("the event log can be read again");
             }
-            let _ = tokio::time::timeout(LOOK, self.wake.notified()).await;
+            let _ = tokio::time::timeout(POLL_INTERVAL, self.wake.notified()).await;
         }
     }
 
     async fn catch_up(&self) -> Result<(), StorageError> {
         loop {
-            let head = self.head();
-            // With the event at the head: by it the log is recognised.
-            let (log, events) = self.repository.tail(head.position.seq, READ_EVENTS as u64 + 1).await?;
+            let end = self.end();
+            // With the event at the end: by it the log is recognised.
+            let (log, events) = self.repository.tail(end.position.seq, READ_EVENTS as u64 + 1).await?;
             let events: Vec<_> = events.into_iter().map(Arc::new).collect();
             let new = match events.split_first() {
                 // The same event can be in another log, and an empty one has none.
-                _ if log.id != head.log => return self.begin_again(&log),
-                Some((first, new)) if Position::after(first.seq, first.id) == head.position => new,
-                // Before the first of all there is none. Or it was forgotten since, as there are younger ones.
-                _ if head.position.seq == 0 || floor_of(&log) == head.position => &events,
+                _ if log.id != end.log => return self.begin_again(&log),
+                Some((first, new)) if Position::after(first.seq, first.id) == end.position => new,
+                // The first event has none before it; or it was pruned since, as there are younger ones.
+                _ if end.position.seq == 0 || start_of(&log) == end.position => &events,
                 _ => return self.begin_again(&log),
             };
-            if !follows(head.position.seq, new) {
+            if !follows(end.position.seq, new) {
                 return self.begin_again(&log);
             }
             let Some(last) = new.last() else { return Ok(()) };
-            self.ring.write().unwrap_or_else(PoisonError::into_inner).push(new);
-            self.wakeups.ring(new);
-            let head = Cursor { position: Position::after(last.seq, last.id), ..head };
-            self.announced.send_replace(head);
+            self.tail_cache.write().unwrap_or_else(PoisonError::into_inner).push(new);
+            self.watchers.notify(new);
+            let end = Cursor { position: Position::after(last.seq, last.id), ..end };
+            self.high_watermark.send_replace(end);
             if new.len() < READ_EVENTS {
                 return Ok(());
             }
         }
     }
 
-    /// The log is not what it was: the database was restored, has lost commits, or has forgotten more than the ring has
-    /// seen. Every subscriber looks whether its place is still there.
+    /// The log is not what it was: the database was restored, has lost commits, or was pruned beyond what the cache has
+    /// seen. Every subscriber checks whether its place still exists.
     fn begin_again(&self, log: &Log) -> Result<(), StorageError> {
-        tracing::warn!(head = log.head, "the event log has another past than before, subscribers look for their place");
-        let head = {
-            let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
-            ring.begin_again(log.id, head_of(log));
-            ring.head()
+        tracing::warn!(
+            last_seq = log.last_seq,
+            "the event log was rolled back or replaced, every subscriber checks its place"
+        );
+        let end = {
+            let mut cache = self.tail_cache.write().unwrap_or_else(PoisonError::into_inner);
+            cache.begin_again(log.id, end_of(log));
+            cache.end()
         };
-        self.announced.send_replace(head);
-        self.wakeups.ring_all();
+        self.high_watermark.send_replace(end);
+        self.watchers.notify_all();
         Ok(())
     }
 
-    fn head(&self) -> Cursor {
-        self.ring.read().unwrap_or_else(PoisonError::into_inner).head()
+    fn end(&self) -> Cursor {
+        self.tail_cache.read().unwrap_or_else(PoisonError::into_inner).end()
     }
 
     /// The log, as far as the tailer knows: it may have been replaced a moment ago.
     pub fn log_id(&self) -> LogId {
-        self.head().log
+        self.end().log
     }
 
     /// Reads a token. The log itself is asked only where the token is of another one than the tailer knows.
@@ -236,22 +239,22 @@ impl Feed {
         start: Start,
         filter: Arc<EventFilter>,
     ) -> Result<Subscription, FeedError> {
-        // First of all: whatever comes after what is read below rings.
-        let seat = self.wakeups.sit(&filter);
+        // First: every event after what is read below then notifies this registration.
+        let registration = self.watchers.register(&filter);
         let ResumeToken { log, position, told, .. } = self.start(reader, start).await?;
-        Ok(Subscription::new(self.clone(), filter, Cursor { position, past: UNPROVEN, log }, told, seat))
+        Ok(Subscription::new(self.clone(), filter, Cursor { position, generation: UNPROVEN, log }, told, registration))
     }
 
-    /// Finds where to start. The answer is the token of that place.
+    /// Finds where to start. Returns the token of that place.
     pub async fn start(&self, reader: &Reader, start: Start) -> Result<ResumeToken, FeedError> {
         let token = match start {
             Start::Beginning => {
                 let log = reader.log().await?;
-                return Ok(ResumeToken::of(log.id, floor_of(&log)));
+                return Ok(ResumeToken::of(log.id, start_of(&log)));
             }
             Start::Now => {
                 let log = reader.log().await?;
-                return Ok(ResumeToken::of(log.id, head_of(&log)));
+                return Ok(ResumeToken::of(log.id, end_of(&log)));
             }
             Start::After(token) => token,
         };
@@ -261,14 +264,14 @@ impl Feed {
             return Err(FeedError::Unknown);
         }
         require_known(position, there, &log)?;
-        // What a snapshot has shown of another past is not what is there.
+        // What a snapshot showed of another generation is not what is there.
         require_known(told, where_told, &log)?;
         Ok(ResumeToken { snapshot: SnapshotState::Over, ..token })
     }
 
-    /// Reads on from a place, from the ring; `None` if the ring begins later, or is of another past. What was
-    /// acknowledged a moment ago may not be there yet: it rings when it is.
-    pub(super) fn read_ring(
+    /// Reads on from a place, from the cache; `None` if the cache begins later or holds another generation. An event
+    /// that was acknowledged a moment ago may not be there yet: the registration is notified when it is.
+    pub(super) fn read_cache(
         &self,
         cursor: &mut Cursor,
         told: Position,
@@ -276,11 +279,11 @@ impl Feed {
         filter: &EventFilter,
         bounds: Bounds,
     ) -> Option<Page> {
-        self.ring.read().unwrap_or_else(PoisonError::into_inner).read(cursor, told, skip_to, filter, bounds)
+        self.tail_cache.read().unwrap_or_else(PoisonError::into_inner).read(cursor, told, skip_to, filter, bounds)
     }
 
-    /// Reads on from a place, from the log itself and as far as the ring goes. Answers where that ends, too. `told` is
-    /// that place, or one after it that must be of the same past.
+    /// Reads on from a place, from the log itself and as far as the cache goes. Returns where that ends, too. `told` is
+    /// that place, or a later one that must be of the same generation.
     pub(super) async fn read_log(
         &self,
         after: Position,
@@ -289,32 +292,32 @@ impl Feed {
         bounds: Bounds,
     ) -> Result<(Page, Cursor), FeedError> {
         let reader = self.repository.reader(ReadClass::Stream, &filter.caller).await?;
-        let (head, lookups) = {
-            let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
-            (ring.head(), [after, told].map(|place| ring.lookup(place)))
+        let (end, lookups) = {
+            let cache = self.tail_cache.read().unwrap_or_else(PoisonError::into_inner);
+            (cache.end(), [after, told].map(|place| cache.lookup(place)))
         };
         if lookups.contains(&Lookup::Other) {
             self.history.require_known(&reader, after).await?;
             self.history.require_known(&reader, told).await?;
-            // It is the ring that is of what is lost, and the tailer has not noticed yet.
+            // It is the cache that holds lost events, and the tailer has not noticed yet.
             self.wake();
             return Err(Error::Unavailable.into());
         }
-        let page = self.history.read(&reader, after, head.position, head, filter, bounds).await?;
+        let page = self.history.read(&reader, after, end.position, end, filter, bounds).await?;
         if told != after {
-            // Afterwards: what is lost never comes back, so that what was read before it is found there is of its past.
+            // Afterwards: lost events never come back, so that what was read before `told` was found is of its generation.
             self.history.require_known(&reader, told).await?;
         }
-        // What is in the log after the ring's head was read from it is in the ring's past of it, or else the tailer misses
-        // that head at its next look, and that past is over. Of what lies beyond the tailer would miss nothing.
+        // If the log still contains the end of the cache, this page is of the cache's generation; otherwise the tailer
+        // misses that end at its next poll, and the generation is over. Beyond that end the tailer would miss nothing.
         let furthest = page.position.or_further(told).seq;
-        let past = if furthest <= head.position.seq { head.past } else { UNPROVEN };
-        let cursor = Cursor { position: page.position, past, log: head.log };
+        let generation = if furthest <= end.position.seq { end.generation } else { UNPROVEN };
+        let cursor = Cursor { position: page.position, generation, log: end.log };
         Ok((page, cursor))
     }
 
     /// Reads on from a place, from the log itself: everything that was acknowledged before is there. `told` is that place,
-    /// or one after it that must be of the same past. At most `most` events, 500 or less.
+    /// or a later one that must be of the same generation. At most `most` events, 500 or less.
     pub async fn list(
         &self,
         reader: &Reader,
@@ -323,8 +326,8 @@ impl Feed {
         filter: &EventFilter,
         most: usize,
     ) -> Result<Page, FeedError> {
-        let tail = self.head();
-        let end = head_of(&reader.log().await?);
+        let tail = self.end();
+        let end = end_of(&reader.log().await?);
         let mut page = Page { events: Vec::new(), position: after, more: true };
         let mut bytes = 0_usize;
         for _ in 0..LIST_READS {

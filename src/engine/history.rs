@@ -1,8 +1,8 @@
-//! The history: what lies behind the ring, read from the log itself.
+//! The history: what lies behind the tail cache, read from the log itself.
 //!
 //! Who asks for everything reads the log in chunks, which all share: a thousand subscribers that resume from the same
 //! old token read it once. Who asks for less finds it by an index, however much there is of the rest. Either way the
-//! place that is read from is looked at too: another past is noticed whenever it comes, and what is forgotten is never
+//! place that is read from is looked at too: a rollback is noticed whenever it happens, and what is forgotten is never
 //! passed over.
 
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use super::error::Error;
 use super::feed::FeedError;
 use super::filter::EventFilter;
 use super::page::{Bounds, Page};
-use super::ring::Cursor;
+use super::tail_cache::Cursor;
 use super::token::{Position, ResumeToken};
 use crate::domain::EventId;
 use crate::repository::{EventScan, Log, LoggedEvent, Reader, StorageError};
 
-/// How many numbers a chunk covers. It begins with the event before them, by which its past is recognised.
+/// How many numbers a chunk covers. It begins with the event before them, by which its generation is recognised.
 const CHUNK: i64 = 512;
 
 /// How many bytes of chunks are kept for others.
@@ -30,7 +30,7 @@ const EVENT_BYTES: usize = 350;
 
 type Chunk = Arc<[Arc<LoggedEvent>]>;
 
-/// The past of a chunk, its first number but one, and its last: the last chunk of all grows.
+/// The generation of a chunk, its first number but one, and its last: the last chunk of all grows.
 type ChunkKey = (u64, i64, i64);
 
 #[derive(Debug)]
@@ -112,7 +112,7 @@ impl History {
         let last = first.saturating_add(CHUNK).min(end.seq);
         let load = Self::load(reader, first, last);
         let chunk = if last <= tail.position.seq {
-            self.chunks.get_or_insert_async(&(tail.past, first, last), load).await?
+            self.chunks.get_or_insert_async(&(tail.generation, first, last), load).await?
         } else {
             // What the tailer has not read yet can be lost without its noticing: not to be kept for others.
             load.await?
@@ -125,7 +125,7 @@ impl History {
         let events = chunk.get(next..).unwrap_or_default();
         if events.first().map(|event| event.seq) != Some(after.seq.saturating_add(1)) {
             // It was there when it was last looked at: unless it was forgotten meanwhile, there is a hole.
-            if self.require_known(reader, after).await?.head <= after.seq {
+            if self.require_known(reader, after).await?.last_seq <= after.seq {
                 // What followed is lost, and nobody has noticed yet.
                 return Err(Error::Unavailable.into());
             }
@@ -142,32 +142,34 @@ impl History {
         Ok(found.events.into_iter().map(Arc::new).collect())
     }
 
-    /// A place is one of this log and of this past of it, and nothing that follows it is forgotten. Answers the log.
+    /// Checks that a place is one of this generation of this log, and that nothing after it was pruned. Returns the log.
     pub(super) async fn require_known(&self, reader: &Reader, position: Position) -> Result<Log, FeedError> {
         let (log, [there]) = reader.log_and_events_at([position.seq]).await?;
         require_known(position, there, &log).map(|()| log)
     }
 }
 
-/// A place is one of this past of a log, and nothing that follows it is forgotten: of a place and the event that is there
-/// at the moment of the log.
+/// Checks that a place is one of this generation of a log, and that nothing after it was pruned. `there` is the event at
+/// that place when the log was read.
 pub fn require_known(position: Position, there: Option<EventId>, log: &Log) -> Result<(), FeedError> {
     match there {
         Some(there) if Position::after(position.seq, there) == position => Ok(()),
         Some(_) => Err(FeedError::Unknown),
-        None if position.seq < log.floor => Err(FeedError::Expired { oldest: ResumeToken::of(log.id, floor_of(log)) }),
-        None if position == floor_of(log) => Ok(()),
-        // Of the future, or of another past that has forgotten it.
+        None if position.seq < log.pruned_seq => {
+            Err(FeedError::Expired { oldest: ResumeToken::of(log.id, start_of(log)) })
+        }
+        None if position == start_of(log) => Ok(()),
+        // Ahead of the log, or of a generation that has pruned it.
         None => Err(FeedError::Unknown),
     }
 }
 
 /// The beginning of what is kept.
-pub(super) fn floor_of(log: &Log) -> Position {
-    Position::at(log.floor, log.floor_event)
+pub(super) fn start_of(log: &Log) -> Position {
+    Position::at(log.pruned_seq, log.pruned_event)
 }
 
 /// The end of the log.
-pub fn head_of(log: &Log) -> Position {
-    Position::at(log.head, log.head_event)
+pub fn end_of(log: &Log) -> Position {
+    Position::at(log.last_seq, log.last_event)
 }

@@ -2,15 +2,14 @@
 //!
 //! - [`Committer`]: takes the commands that are waiting in its `queue` and runs them in one transaction.
 //! - [`Deadlines`]: wakes when a response window closes, and feeds the expiry through the committer.
-//! - [`Feed`]: tails the event log once for all subscribers, into a `ring`; each of them is a [`Subscription`], which is
-//!   woken by `wakeups` and reads what lies behind the ring from the `history`.
+//! - [`Feed`]: tails the event log once for all subscribers, into a `tail_cache`; each of them is a [`Subscription`], which is
+//!   woken by `watchers` and reads what lies behind that cache from the `history`.
 //! - [`Health`]: whether the service can do its work.
-//! - [`keep_in_touch`]: replicas wake each other.
+//! - [`run_listener`]: replicas wake each other.
 //! - `housekeeping`: forgets what need not be remembered.
 
 mod committer;
 mod deadlines;
-mod docket;
 mod error;
 mod feed;
 mod filter;
@@ -20,13 +19,14 @@ mod housekeeping;
 mod page;
 mod queue;
 mod replicas;
-mod ring;
 mod sealing;
 mod subscription;
+mod tail_cache;
 mod time;
 mod token;
 mod trace;
-mod wakeups;
+mod unit_of_work;
+mod watchers;
 
 pub use committer::{Committer, EncodeEvent, Totals};
 pub use deadlines::Deadlines;
@@ -34,11 +34,11 @@ pub use error::Error;
 pub use feed::{Feed, FeedError, Start};
 pub use filter::EventFilter;
 pub use health::Health;
-pub use history::{head_of, require_known};
+pub use history::{end_of, require_known};
 pub use housekeeping::{forget_events, forget_requests};
 pub use page::Page;
 pub use queue::RequestKey;
-pub use replicas::keep_in_touch;
+pub use replicas::run_listener;
 pub use sealing::{Purpose, Sealer};
 pub use subscription::Subscription;
 pub use time::compare_with_log;

@@ -27,11 +27,11 @@ pub(super) struct Bounds {
 
 impl Page {
     /// What the filter lets through of some events after `after`. They follow each other without a gap, unless what is
-    /// left out is known not to match; `head` is the last number that there is.
+    /// left out is known not to match; `last_seq` is the last number that there is.
     pub(super) fn of<'a>(
         events: impl IntoIterator<Item = &'a Arc<LoggedEvent>>,
         after: Position,
-        head: i64,
+        last_seq: i64,
         filter: &EventFilter,
         bounds: Bounds,
     ) -> Self {
@@ -47,7 +47,7 @@ impl Page {
                 break;
             }
         }
-        page.more = page.position.seq < head;
+        page.more = page.position.seq < last_seq;
         page
     }
 }

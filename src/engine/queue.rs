@@ -25,7 +25,7 @@ use crate::clock::real_now;
 
 pub(super) use self::line::Waiting;
 pub use self::submission::RequestKey;
-pub(super) use self::submission::{Answer, Submission};
+pub(super) use self::submission::{ReplySender, Submission};
 
 /// How much of each kind can wait; what comes then is refused, or whoever has most waiting gives way to it. A party's
 /// command is about one order. Of imports fifty find room, with five hundred orders each.

@@ -1,5 +1,5 @@
 //! Replicas: several processes on one PostgreSQL tell each other that the log has grown, so that nobody has to wait
-//! until he looks by himself.
+//! for the next poll.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,23 +8,23 @@ use tokio::sync::watch;
 
 use super::feed::Feed;
 use crate::clock::pause;
-use crate::repository::{Bell, StorageError};
+use crate::repository::{Notifier, StorageError};
 
-/// How long to wait before the bell is tried again.
+/// How long to wait before notifying or listening is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
-/// Rings for what is committed here and wakes the feed for what is committed elsewhere, for as long as it is polled.
-pub async fn keep_in_touch(bell: Bell, feed: Arc<Feed>, commits: watch::Receiver<i64>) {
-    tokio::join!(ring(bell.clone(), commits), listen(bell, &feed));
+/// Notifies the other replicas of what is committed here, and wakes the feed for what is committed elsewhere, for as long as it is polled.
+pub async fn run_listener(notifier: Notifier, feed: Arc<Feed>, commits: watch::Receiver<i64>) {
+    tokio::join!(notify(notifier.clone(), commits), listen(notifier, &feed));
 }
 
-/// Once for a batch, or for several that were committed while it rang.
-async fn ring(bell: Bell, mut commits: watch::Receiver<i64>) {
+/// Once for a batch, or for several that were committed while the last one was sent.
+async fn notify(notifier: Notifier, mut commits: watch::Receiver<i64>) {
     let mut trouble = Trouble::default();
     while commits.changed().await.is_ok() {
-        let head = *commits.borrow_and_update();
-        let rung = bell.ring(head).await;
-        if trouble.note(rung, "other replicas cannot be told of events, they look by themselves").is_none() {
+        let last_seq = *commits.borrow_and_update();
+        let notified = notifier.notify(last_seq).await;
+        if trouble.note(notified, "other replicas cannot be told of events, they look by themselves").is_none() {
             pause(TRY_AGAIN).await;
         }
     }
@@ -32,16 +32,16 @@ async fn ring(bell: Bell, mut commits: watch::Receiver<i64>) {
 
 /// A connection that only listens is idle for most of the time, and may be cut for that by what is in between: as long
 /// as a new one can be had, that is no trouble.
-async fn listen(mut bell: Bell, feed: &Feed) {
+async fn listen(mut notifier: Notifier, feed: &Feed) {
     let mut trouble = Trouble::default();
     let what = "other replicas are not heard, the log is looked at once a second";
     loop {
-        if let Some(mut listener) = trouble.note(bell.listen().await, what) {
-            // For what rang before.
+        if let Some(mut listener) = trouble.note(notifier.listen().await, what) {
+            // For notifications that were missed before.
             feed.wake();
             let lost = loop {
                 match listener.next().await {
-                    Ok(head) => feed.wake_for(head),
+                    Ok(last_seq) => feed.wake_for(last_seq),
                     Err(error) => break error,
                 }
             };
@@ -62,7 +62,7 @@ impl Trouble {
         match result {
             Ok(value) => {
                 if std::mem::take(&mut self.failures) > 1 {
-                    tracing::info!("the bell works again");
+                    tracing::info!("notifications work again");
                 }
                 Some(value)
             }

@@ -41,7 +41,7 @@ pub struct Sealer {
 impl Sealer {
     /// A sealer with the key of this log.
     pub fn new(log: LogId) -> Self {
-        Self { cipher: Aes256GcmSiv::new(TokenKey::as_bytes(&log.token_key).into()), log: log.epoch }
+        Self { cipher: Aes256GcmSiv::new(TokenKey::as_bytes(&log.token_key).into()), log: log.uuid }
     }
 
     /// The text that says `plain`, which is encrypted where it is. Only whoever names the same purpose, and what it is
@@ -133,8 +133,8 @@ fn joined<'a, const N: usize>(buffer: &'a mut [u8], parts: [&[u8]; N]) -> Option
 mod tests {
     use super::*;
 
-    fn log(epoch: u128, key: u8) -> LogId {
-        LogId { epoch: Uuid::from_u128(epoch), token_key: TokenKey::new([key; 32]) }
+    fn log(uuid: u128, key: u8) -> LogId {
+        LogId { uuid: Uuid::from_u128(uuid), token_key: TokenKey::new([key; 32]) }
     }
 
     #[test]

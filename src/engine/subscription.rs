@@ -9,9 +9,9 @@ use super::error::Error;
 use super::feed::{Feed, FeedError};
 use super::filter::EventFilter;
 use super::page::{Bounds, Page};
-use super::ring::{Cursor, UNPROVEN};
+use super::tail_cache::{Cursor, UNPROVEN};
 use super::token::{Position, ResumeToken, SnapshotState};
-use super::wakeups::Seat;
+use super::watchers::Registration;
 use crate::clock::pause;
 
 /// How much one message to a subscriber holds. A subscriber that does not read costs the server about one message.
@@ -20,7 +20,8 @@ const MESSAGE: Bounds = Bounds { events: 256, bytes: 8 * 1024 };
 /// How long to wait before the log is read again while the database is away.
 const READ_AGAIN: Duration = Duration::from_millis(250);
 
-/// A subscriber's place in the log. It is not a queue: nothing is read for who does not ask.
+/// A subscriber's place in the log. It is not a queue: nothing is read for a subscriber that
+/// does not ask.
 pub struct Subscription {
     feed: Arc<Feed>,
     filter: Arc<EventFilter>,
@@ -28,25 +29,31 @@ pub struct Subscription {
     cursor: Cursor,
     /// The furthest place that the subscriber was told of.
     told: Position,
-    seat: Seat,
-    pace: Pace,
+    registration: Registration,
+    cursor_state: CursorState,
 }
 
-enum Pace {
-    /// There is more in the ring, or may be; nothing up to this number is for this subscriber.
+enum CursorState {
+    /// There is more in the tail cache, or may be; nothing up to this number is for this subscriber.
     Reading(i64),
     /// The log itself is being read. In a task of its own, which ends with the subscription: a subscriber that the
     /// transport leaves waiting must not keep a connection to the database, nor a chunk that others wait for.
     ReadingLog(AbortOnDropHandle<Result<(Page, Cursor), FeedError>>),
-    /// Everything was seen: the alarm rings when there is more.
+    /// Everything was seen: the registration is notified when there is more.
     Waiting,
 }
 
 impl Subscription {
-    /// Begins at a place that is known to be in the log, as is the furthest that the subscriber was told of. The seat was
+    /// Begins at a place that is known to be in the log, as is the furthest that the subscriber was told of. The registration was
     /// taken before that was known.
-    pub(super) fn new(feed: Arc<Feed>, filter: Arc<EventFilter>, cursor: Cursor, told: Position, seat: Seat) -> Self {
-        Self { feed, filter, cursor, told, seat, pace: Pace::Reading(0) }
+    pub(super) fn new(
+        feed: Arc<Feed>,
+        filter: Arc<EventFilter>,
+        cursor: Cursor,
+        told: Position,
+        registration: Registration,
+    ) -> Self {
+        Self { feed, filter, cursor, told, registration, cursor_state: CursorState::Reading(0) }
     }
 
     /// The furthest place that the subscriber was told of: where it is, or beyond. The log is one chain: as long as the
@@ -60,7 +67,7 @@ impl Subscription {
     pub fn tell(&mut self, told: Position) {
         if told.seq > self.told().seq {
             self.told = told;
-            self.cursor.past = UNPROVEN;
+            self.cursor.generation = UNPROVEN;
         }
     }
 
@@ -75,34 +82,34 @@ impl Subscription {
         ResumeToken { log, position, told: self.told(), snapshot: SnapshotState::Over }
     }
 
-    /// The next events for this subscriber, once there are any. While the database is away it waits for it. Who stops
-    /// waiting for them misses nothing.
+    /// The next events for this subscriber, once there are any. While the database is away it waits for it. Cancel safe: dropping the future
+    /// loses no event.
     pub async fn next(&mut self) -> Result<Page, FeedError> {
         loop {
-            let read = match &mut self.pace {
-                Pace::Waiting => {
+            let read = match &mut self.cursor_state {
+                CursorState::Waiting => {
                     let next = tokio::select! {
-                        first = self.seat.rung() => first.saturating_sub(1),
+                        first = self.registration.notified() => first.saturating_sub(1),
                         () = self.feed.reaches(self.cursor, self.told()) => 0,
                     };
-                    self.pace = Pace::Reading(next);
+                    self.cursor_state = CursorState::Reading(next);
                     continue;
                 }
-                Pace::Reading(skip_to) => {
+                CursorState::Reading(skip_to) => {
                     let skip_to = std::mem::take(skip_to);
                     let told = self.cursor.position.or_further(self.told);
-                    self.feed.read_ring(&mut self.cursor, told, skip_to, &self.filter, MESSAGE)
+                    self.feed.read_cache(&mut self.cursor, told, skip_to, &self.filter, MESSAGE)
                 }
-                Pace::ReadingLog(read) => {
+                CursorState::ReadingLog(read) => {
                     let read = read.await.unwrap_or_else(|_| Err(Error::Unavailable.into()));
-                    self.pace = Pace::Reading(0);
+                    self.cursor_state = CursorState::Reading(0);
                     match read {
                         Ok((page, cursor)) => {
                             self.cursor = cursor;
                             Some(Page { more: true, ..page })
                         }
                         Err(FeedError::Failed(error)) if error.is_transient() => {
-                            self.pace = self.reading_log(READ_AGAIN);
+                            self.cursor_state = self.reading_log(READ_AGAIN);
                             continue;
                         }
                         Err(error) => return Err(error),
@@ -110,11 +117,11 @@ impl Subscription {
                 }
             };
             let Some(page) = read else {
-                self.pace = self.reading_log(Duration::ZERO);
+                self.cursor_state = self.reading_log(Duration::ZERO);
                 continue;
             };
             if !page.more {
-                self.pace = Pace::Waiting;
+                self.cursor_state = CursorState::Waiting;
             }
             if !page.events.is_empty() {
                 return Ok(page);
@@ -124,23 +131,23 @@ impl Subscription {
 
     /// Moves on to the end of the log if nothing up to there is for this subscriber, so that it is never further behind
     /// than its last heartbeat.
-    pub fn keep_up(&mut self) {
-        if matches!(self.pace, Pace::Waiting) {
-            // In this order: whatever rings later is behind what was announced.
-            let announced = self.feed.announced();
-            if !self.seat.is_rung()
-                && announced.past == self.cursor.past
-                && announced.position.seq > self.cursor.position.seq
+    pub fn advance(&mut self) {
+        if matches!(self.cursor_state, CursorState::Waiting) {
+            // In this order: a later notification is of events beyond this watermark.
+            let high_watermark = self.feed.high_watermark();
+            if !self.registration.is_notified()
+                && high_watermark.generation == self.cursor.generation
+                && high_watermark.position.seq > self.cursor.position.seq
             {
-                self.cursor = announced;
+                self.cursor = high_watermark;
             }
         }
     }
 
-    fn reading_log(&self, after: Duration) -> Pace {
+    fn reading_log(&self, after: Duration) -> CursorState {
         let (feed, filter) = (self.feed.clone(), self.filter.clone());
         let (position, told) = (self.cursor.position, self.told());
-        Pace::ReadingLog(AbortOnDropHandle::new(tokio::spawn(async move {
+        CursorState::ReadingLog(AbortOnDropHandle::new(tokio::spawn(async move {
             if !after.is_zero() {
                 pause(after).await;
             }

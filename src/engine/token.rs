@@ -11,7 +11,7 @@ use crate::repository::LogId;
 pub struct Position {
     /// The number of the last event before it; 0 is the beginning.
     pub seq: i64,
-    /// A check of that event, by which another past of the same log is recognised; 0 if there is none.
+    /// A check of that event, by which a rollback of the same log is recognised; 0 if there is none.
     pub check: u64,
 }
 
@@ -23,7 +23,7 @@ impl Position {
         Self { seq, check }
     }
 
-    /// This place, or another one of the same past if that is further.
+    /// This place, or another one of the same generation if that is further.
     pub fn or_further(self, other: Self) -> Self {
         if other.seq > self.seq { other } else { self }
     }
@@ -68,13 +68,13 @@ pub struct Shown {
     pub pages: Vec<ShownPage>,
 }
 
-/// A page of a snapshot: disputes in the order of their keys, as they were when the log had this head.
+/// A page of a snapshot: disputes in the order of their keys, as they were when the log had this last event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ShownPage {
     /// The key of the last dispute: when it was created, and its id.
     pub up_to: (Timestamp, DisputeId),
     /// The number of the last event that is behind what the page shows.
-    pub head: i64,
+    pub last_seq: i64,
 }
 
 /// Why a text is not a token of a log.
@@ -162,7 +162,7 @@ impl Shown {
         let pages: Vec<_> = pages.iter().map(ShownPage::read).collect::<Option<_>>()?;
         let is_ours = left.iter().flatten().all(|word| *word == 0)
             && pages.is_sorted_by_key(|page| page.up_to)
-            && pages.is_sorted_by_key(|page| page.head);
+            && pages.is_sorted_by_key(|page| page.last_seq);
         is_ours.then_some(Self { of: Uuid::from_u64_pair(high, low), pages })
     }
 }
@@ -171,12 +171,12 @@ impl ShownPage {
     fn words(&self) -> [u64; PAGE_WORDS] {
         let (time, id) = self.up_to;
         let (high, low) = id.0.as_u64_pair();
-        [time.micros().cast_unsigned(), high, low, self.head.cast_unsigned()]
+        [time.micros().cast_unsigned(), high, low, self.last_seq.cast_unsigned()]
     }
 
-    fn read(&[time, high, low, head]: &[u64; PAGE_WORDS]) -> Option<Self> {
+    fn read(&[time, high, low, last_seq]: &[u64; PAGE_WORDS]) -> Option<Self> {
         let time = Timestamp::from_micros(time.cast_signed())?;
-        Some(Self { up_to: (time, DisputeId(Uuid::from_u64_pair(high, low))), head: head.cast_signed() })
+        Some(Self { up_to: (time, DisputeId(Uuid::from_u64_pair(high, low))), last_seq: last_seq.cast_signed() })
     }
 }
 
@@ -190,7 +190,7 @@ mod tests {
     use crate::repository::TokenKey;
 
     fn log() -> LogId {
-        LogId { epoch: Uuid::from_u128(7), token_key: TokenKey::new([7; 32]) }
+        LogId { uuid: Uuid::from_u128(7), token_key: TokenKey::new([7; 32]) }
     }
 
     fn token(snapshot: SnapshotState) -> ResumeToken {
@@ -201,7 +201,7 @@ mod tests {
 
     fn page(number: i64) -> ShownPage {
         let id = DisputeId(Uuid::from_u128(number.unsigned_abs().into()));
-        ShownPage { up_to: (Timestamp::from_micros(number / 2).unwrap(), id), head: number * 10 }
+        ShownPage { up_to: (Timestamp::from_micros(number / 2).unwrap(), id), last_seq: number * 10 }
     }
 
     fn shown(pages: impl IntoIterator<Item = i64>) -> SnapshotState {
@@ -237,7 +237,7 @@ mod tests {
         let [unsorted, many, none, one] =
             [shown([9, 1]), shown(1..=65), shown([]), shown([1])].map(|s| token(s).encode());
         let cut = &one[..80];
-        let unsealed = URL_SAFE_NO_PAD.encode([&[1][..], log().epoch.as_bytes(), &[0; 16]].concat());
+        let unsealed = URL_SAFE_NO_PAD.encode([&[1][..], log().uuid.as_bytes(), &[0; 16]].concat());
         let texts = [
             "",
             "x",

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::pages::Binding;
 use super::{Shared, encoded, requests, responses, status::Failure, violations::Violations};
 use crate::domain::{Caller, DisputeId, EventId};
-use crate::engine::{FeedError, Position, ResumeToken, head_of, require_known};
+use crate::engine::{FeedError, Position, ResumeToken, end_of, require_known};
 use crate::proto::v1;
 use crate::repository::{DisputeQuery, Log, ReadClass, Row, Side, Sort};
 
@@ -78,7 +78,7 @@ pub(super) async fn disputes(
     let seq = before.as_ref().map_or(0, |pages| pages.last.seq);
     // The turn ends with the read, before its answer is built.
     let (found, log, there) = shared.repository.reader(ReadClass::List, caller).await?.disputes(&query, seq).await?;
-    let last = head_of(&log);
+    let last = end_of(&log);
     let pages = match before {
         Some(Pages { first, last: before }) => {
             require_same_past(before, there, &log)?;

@@ -22,7 +22,7 @@ use super::violations::known_instant;
 use crate::clock::{mint_id, pause};
 use crate::domain::{DisputeId, EventId};
 use crate::engine::{
-    Error, EventFilter, FeedError, Page, Position, Shown, ShownPage, SnapshotState, TOKEN_PAGES, head_of, require_known,
+    Error, EventFilter, FeedError, Page, Position, Shown, ShownPage, SnapshotState, TOKEN_PAGES, end_of, require_known,
 };
 use crate::proto::v1;
 use crate::repository::{DisputeQuery, Found, LoggedEvent, ReadClass, Row, Sort};
@@ -50,7 +50,7 @@ pub(super) struct Snapshot {
     all_read: bool,
     /// Up to where the log was looked at for what it says of the pages.
     judged: Position,
-    /// The furthest place that the subscriber was told of: the head of the log when the last page was read.
+    /// The furthest place that the subscriber was told of: the end of the log when the last page was read.
     told: Position,
     /// Whether the subscriber was told that it is complete: on this stream, or on the one that this one resumes.
     is_announced: bool,
@@ -61,7 +61,7 @@ pub(super) struct Snapshot {
 
 /// What a step reads.
 enum Read {
-    /// Some disputes, and the head of the log at their moment; from the first page also the last dispute to show.
+    /// Some disputes, and the end of the log at their moment; from the first page also the last dispute to show.
     Disputes(Vec<Row<DisputeId, Found>>, Position, Option<Key>),
     /// What the log says of the pages.
     Log(Page),
@@ -169,9 +169,9 @@ impl Snapshot {
             let found = self.reading.insert(reading).await;
             self.reading = None;
             match found.unwrap_or_else(|_| Err(Error::Unavailable.into())) {
-                Ok(Read::Disputes(found, head, up_to)) => {
+                Ok(Read::Disputes(found, end, up_to)) => {
                     self.up_to = self.up_to.or(up_to);
-                    return Ok(self.show(&found, head, shared));
+                    return Ok(self.show(&found, end, shared));
                 }
                 Ok(Read::Log(page)) => return self.judge(&page),
                 Err(FeedError::Failed(error)) if error.is_transient() => {
@@ -207,7 +207,7 @@ impl Snapshot {
     }
 
     /// Takes in a page of disputes.
-    fn show(&mut self, found: &[Row<DisputeId, Found>], head: Position, shared: &Shared) -> Step {
+    fn show(&mut self, found: &[Row<DisputeId, Found>], end: Position, shared: &Shared) -> Step {
         let now = shared.clock.now();
         let mut events: Vec<Bytes> = Vec::with_capacity(found.len());
         let mut bytes = 0_usize;
@@ -230,10 +230,10 @@ impl Snapshot {
         // Of long texts few fit: the next read looks at no more than about as many.
         self.size = if is_cut { seen.saturating_add(1) } else { self.size.saturating_mul(2) }.min(PAGE);
         if let Some(up_to) = up_to {
-            self.coverage.add_page(ShownPage { up_to, head: head.seq });
+            self.coverage.add_page(ShownPage { up_to, last_seq: end.seq });
         }
         // Also by what it does not show.
-        self.told = head;
+        self.told = end;
         if events.is_empty() { Step::More } else { Step::Page(events) }
     }
 
@@ -265,8 +265,8 @@ enum ToRead {
 
 // Between any two reads the database can fail over and lose commits, of which the pages may have told already. What has
 // happened since would then be taken for what they show, as the numbers are the same. The log is one chain: as long as
-// the event at the head of one page is there, so is everything before it, and heads never go back. So it is enough to look
-// for the event at the last page's head (for the first page: where the stream begins) at the moment of each page, which
+// the event at the end of one page is there, so is everything before it, and ends never go back. So it is enough to look
+// for the event at the last page's end (for the first page: where the stream begins) at the moment of each page, which
 // is one with its reads, and after each read of the log, as nothing that is lost comes back.
 
 async fn read(shared: Arc<Shared>, filter: Arc<EventFilter>, what: ToRead) -> Result<Read, FeedError> {
@@ -278,7 +278,7 @@ async fn read(shared: Arc<Shared>, filter: Arc<EventFilter>, what: ToRead) -> Re
                 Some(_) => (reader.disputes(&query, told.seq).await?, None),
             };
             require_known(told, there, &log)?;
-            Ok(Read::Disputes(found, head_of(&log), last))
+            Ok(Read::Disputes(found, end_of(&log), last))
         }
         ToRead::Log(after, told, filter) => {
             shared.feed.list(&reader, after, told, &filter, EVENTS).await.map(Read::Log)

@@ -165,7 +165,7 @@ impl Subscriber {
                 () = &mut self.end => return Err(Failure::deadline_exceeded()),
                 news = news(&mut self.snapshot, &mut self.held, &mut self.subscription, &self.shared, &self.filter) => news?,
                 () = &mut self.next_heartbeat => {
-                    self.subscription.keep_up();
+                    self.subscription.advance();
                     self.forget_what_has_gone_by();
                     return Ok(self.checkpoint(Stage::Going));
                 }

@@ -255,10 +255,10 @@ fn beside_the_log(mut select: SelectStatement) -> SelectStatement {
 fn log_of(row: &QueryResult) -> Result<Log, StorageError> {
     Ok(Log {
         id: log_id_of(row)?,
-        head: row.try_get("", "log_head")?,
-        head_event: rows::event_id_of(row, "log_head_event"),
-        floor: row.try_get("", "log_floor")?,
-        floor_event: rows::event_id_of(row, "log_floor_event"),
+        last_seq: row.try_get("", "log_head")?,
+        last_event: rows::event_id_of(row, "log_head_event"),
+        pruned_seq: row.try_get("", "log_floor")?,
+        pruned_event: rows::event_id_of(row, "log_floor_event"),
     })
 }
 

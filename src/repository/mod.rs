@@ -4,12 +4,11 @@
 //! - `migration`: the tables, `entity`: their rows, `rows` and `codes`: rows to domain values and back.
 //! - `reader`: who reads, and when. `reads`: plain reads, `log`: those of the event log, `token_key`: what its tokens are sealed with. `lists`: queries with filters and pages, and the index behind each, `found`: what they find. `corrupt`: rows that make no sense. `transaction`: everything that is read under a lock, or written. `retention`: what is forgotten.
 //! - `writing`: whether the database can be written, and how it is left. `files`: those of a SQLite database, `backup`: a copy of one.
-//! - `bell`: how replicas on one PostgreSQL wake each other.
+//! - `notifier`: how replicas on one PostgreSQL wake each other.
 //! - `batch`: many rows in statements whose text does not vary with their number.
 
 mod backup;
 mod batch;
-mod bell;
 mod codes;
 mod connection;
 mod corrupt;
@@ -20,6 +19,7 @@ mod found;
 mod lists;
 mod log;
 mod migration;
+mod notify;
 mod reader;
 mod reads;
 mod retention;
@@ -40,7 +40,6 @@ use crate::domain::{
 };
 
 pub use backup::{BackupError, backup};
-pub use bell::{Bell, Listener};
 pub(crate) use connection::in_time;
 pub use connection::{ConnectError, LEAST_CONNECTIONS, ReadClass};
 use connection::{Pool, ReaderPermits};
@@ -51,6 +50,7 @@ pub use found::{Found, FoundDisputes, Row};
 pub use lists::{DisputeQuery, OrderQuery, Side, Sort};
 pub use log::{EventScan, FoundEvents};
 pub use migration::SchemaError;
+pub use notify::{Listener, Notifier};
 pub use reader::Reader;
 pub use retention::ForgottenRequests;
 pub use token_key::{LogId, TokenKey};
@@ -67,7 +67,7 @@ pub struct Repository {
     background: Pool,
     /// The files of a SQLite database.
     files: Option<Arc<DatabaseFiles>>,
-    bell: Option<Bell>,
+    notifier: Option<Notifier>,
 }
 
 impl Repository {
@@ -76,10 +76,10 @@ impl Repository {
         self.readers.backend() == DbBackend::Postgres
     }
 
-    /// The bell by which replicas notify each other; none on SQLite, where nobody else needs to be told, or if it was
+    /// The notifier by which replicas notify each other; none on SQLite, where nobody else needs to be told, or if it was
     /// not wanted.
-    pub fn bell(&self) -> Option<Bell> {
-        self.bell.clone()
+    pub fn notifier(&self) -> Option<Notifier> {
+        self.notifier.clone()
     }
 
     /// Applies the schema, or finds it applied. Processes that start at once do not race.
@@ -95,13 +95,13 @@ pub struct Log {
     /// Which one it is.
     pub id: LogId,
     /// The number of the last event; 0 if there is none.
-    pub head: i64,
+    pub last_seq: i64,
     /// The id of that event, which is always kept.
-    pub head_event: Option<EventId>,
+    pub last_event: Option<EventId>,
     /// The number of the last event that is no longer kept; 0 if all are.
-    pub floor: i64,
+    pub pruned_seq: i64,
     /// The id of that event.
-    pub floor_event: Option<EventId>,
+    pub pruned_event: Option<EventId>,
 }
 
 /// An event as the log keeps it.

@@ -118,19 +118,19 @@ async fn forgettable(
         }
     }
     let (log, []) = log_and_events_at(transaction, []).await?;
-    let last = Ord::min(log.floor.saturating_add(limit), log.head.saturating_sub(1));
+    let last = Ord::min(log.pruned_seq.saturating_add(limit), log.last_seq.saturating_sub(1));
     let young = event::Entity::find()
         .select_only()
         .column(event::Column::Seq)
-        .filter(event::Column::Seq.gt(log.floor))
+        .filter(event::Column::Seq.gt(log.pruned_seq))
         .filter(event::Column::Seq.lte(last))
         .filter(event::Column::EventTime.gte(before.micros()))
         .order_by(event::Column::Seq, Direction::Asc);
     let young: Option<i64> = young.into_tuple().one(transaction).await?;
     let up_to = young.map_or(last, |young| young.saturating_sub(1));
     let (_, [last]) = log_and_events_at(transaction, [up_to]).await?;
-    let last = last.filter(|_| up_to > log.floor);
-    Ok(last.map(|last| OldEvents { floor: log.floor, up_to, last }))
+    let last = last.filter(|_| up_to > log.pruned_seq);
+    Ok(last.map(|last| OldEvents { floor: log.pruned_seq, up_to, last }))
 }
 
 /// Moves the log's floor to what is forgotten.

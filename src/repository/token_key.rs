@@ -11,7 +11,7 @@ use super::log::missing;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LogId {
     /// The random id that it was given when it was made.
-    pub epoch: Uuid,
+    pub uuid: Uuid,
     /// What its tokens are sealed with.
     pub token_key: TokenKey,
 }
@@ -40,7 +40,7 @@ impl std::fmt::Debug for TokenKey {
 
 /// The log that a row is beside.
 pub(super) fn log_id_of(row: &QueryResult) -> Result<LogId, StorageError> {
-    let epoch = row.try_get::<Option<Uuid>>("", "log_epoch")?.ok_or_else(missing)?;
+    let uuid = row.try_get::<Option<Uuid>>("", "log_epoch")?.ok_or_else(missing)?;
     let key = Option::<Vec<u8>>::try_get(row, "", "log_token_key").ok().flatten();
     let key = key.and_then(|bytes| bytes.try_into().ok()).map(TokenKey);
     let token_key = key.ok_or_else(|| StorageError::Corrupt {
@@ -48,7 +48,7 @@ pub(super) fn log_id_of(row: &QueryResult) -> Result<LogId, StorageError> {
         id: "1".to_owned(),
         what: "token_key is not 32 bytes",
     })?;
-    Ok(LogId { epoch, token_key })
+    Ok(LogId { uuid, token_key })
 }
 
 #[cfg(test)]
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn a_key_is_never_told() {
-        let log = LogId { epoch: Uuid::nil(), token_key: TokenKey([7; 32]) };
+        let log = LogId { uuid: Uuid::nil(), token_key: TokenKey([7; 32]) };
         assert!(format!("{log:?} {log:#?}").matches('7').next().is_none());
     }
 }

@@ -284,16 +284,16 @@ impl Transaction {
             return Ok(None);
         }
         let count = i64::try_from(changes.events.len()).unwrap_or(i64::MAX);
-        let head = self.advance_head(count).await?;
-        let first = head.saturating_sub(count).saturating_add(1);
+        let last_seq = self.advance_log(count).await?;
+        let first = last_seq.saturating_sub(count).saturating_add(1);
         let events = changes.events.iter().zip(first..).map(|(event, seq)| rows::event_row(seq, event)).collect();
         insert_all::<event::ActiveModel>(&self.inner, events, None).await?;
-        Ok(Some(head))
+        Ok(Some(last_seq))
     }
 
     /// Takes the next numbers of the log. The row stays locked until the commit: so numbers are in commit
     /// order and without holes, and whoever can see an event can see all before it.
-    async fn advance_head(&self, count: i64) -> Result<i64, StorageError> {
+    async fn advance_log(&self, count: i64) -> Result<i64, StorageError> {
         use event_log::Column;
         let advance = Query::update()
             .table(event_log::Entity)
@@ -302,8 +302,8 @@ impl Transaction {
             .returning_col(Column::Head)
             .to_owned();
         let row = self.inner.query_one(&advance).await?;
-        let head = row.map(|row| row.try_get("", "head")).transpose()?;
-        head.ok_or_else(log::missing)
+        let last_seq = row.map(|row| row.try_get("", "head")).transpose()?;
+        last_seq.ok_or_else(log::missing)
     }
 
     /// Commits. After an error it is not known whether anything was written, unless it is a conflict.

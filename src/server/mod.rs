@@ -32,10 +32,12 @@ use crate::clock::Clock;
 use crate::config::{self, AuthMode, Config, ConfigError, PolicyFileError};
 use crate::domain::Policy;
 use crate::engine::{
-    Committer, Deadlines, Feed, Health, compare_with_log, forget_events, forget_requests, keep_in_touch,
+    Committer, Deadlines, Feed, Health, compare_with_log, forget_events, forget_requests, run_listener,
 };
 use crate::grpc::{self, Described, Quota, RateBounds, Rates, RpcBounds, RpcLayer, Shared, Translations};
-use crate::repository::{self, BackupError, Bell, ConnectError, Repository, SchemaError, StorageError, corrupt_rows};
+use crate::repository::{
+    self, BackupError, ConnectError, Notifier, Repository, SchemaError, StorageError, corrupt_rows,
+};
 use crate::stderr;
 
 pub use process::prepare_process;
@@ -180,7 +182,7 @@ async fn serve(
     Settings { auth, policy, translations }: Settings,
     repository: Arc<Repository>,
 ) -> Result<(), ServeError> {
-    let (bell, feed) = tokio::select! {
+    let (notifier, feed) = tokio::select! {
         prepared = prepare(repository.clone()) => prepared?,
         // Another process may migrate for a long time.
         () = &mut shutdown => return Ok(()),
@@ -206,8 +208,8 @@ async fn serve(
     if !policy.event_retention.is_zero() {
         background.spawn(forget_events(policy.event_retention, repository.clone(), clock.clone()));
     }
-    if let Some(bell) = bell {
-        background.spawn(keep_in_touch(bell, feed.clone(), feed.commits()));
+    if let Some(notifier) = notifier {
+        background.spawn(run_listener(notifier, feed.clone(), feed.commits()));
     }
 
     let drain = CancellationToken::new();
@@ -291,10 +293,10 @@ async fn serve(
 }
 
 /// Brings the database to the schema of this version, and begins to read its log.
-async fn prepare(repository: Arc<Repository>) -> Result<(Option<Bell>, Arc<Feed>), ServeError> {
+async fn prepare(repository: Arc<Repository>) -> Result<(Option<Notifier>, Arc<Feed>), ServeError> {
     repository.migrate().await?;
-    let bell = repository.bell();
-    Ok((bell, Arc::new(Feed::new(repository).await?)))
+    let notifier = repository.notifier();
+    Ok((notifier, Arc::new(Feed::new(repository).await?)))
 }
 
 /// What bounds every call, as the flags say.

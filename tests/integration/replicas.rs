@@ -107,7 +107,7 @@ async fn replicas_that_do_not_ring_hear_each_other_in_one_order() {
 
 /// Events on one replica that are heard on the other, one after the other, before a look once a second would tell of
 /// half of them.
-async fn bell_works(service: &Service, other: &Service, prefix: &str) -> bool {
+async fn is_notified(service: &Service, other: &Service, prefix: &str) -> bool {
     orders(other, prefix, 10).await;
     let mut opened = service.platform().disputes.watch_disputes(v1::WatchDisputesRequest::default()).await;
     while let Err(status) = opened {
@@ -126,17 +126,17 @@ async fn bell_works(service: &Service, other: &Service, prefix: &str) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_bell_is_heard_at_once_and_again_after_its_connection_was_lost() {
+async fn notifications_arrive_at_once_and_again_after_their_connection_was_lost() {
     let Some((service, other)) = two(&["--notify", "true"]).await else { return };
-    assert!(bell_works(&service, &other, "a").await, "events take up to a second");
+    assert!(is_notified(&service, &other, "a").await, "events take up to a second");
     for round in 0..2 {
         terminate_connections(&service).await;
         happen(&service, &other, &format!("b{round}-"), 20).await;
         let mut works = false;
         for attempt in 0..4 {
-            works = works || bell_works(&service, &other, &format!("c{round}-{attempt}-")).await;
+            works = works || is_notified(&service, &other, &format!("c{round}-{attempt}-")).await;
         }
-        assert!(works, "the bell is not heard any more");
+        assert!(works, "no notification arrives any more");
     }
 }
 

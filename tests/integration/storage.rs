@@ -95,7 +95,7 @@ async fn processes_that_start_at_once_migrate_once(service: Service) {
         assert_eq!(start.await.unwrap(), Ok(()));
     }
     let repository = Repository::connect(&url).await.unwrap();
-    assert_eq!(repository.log().await.unwrap().head, 0);
+    assert_eq!(repository.log().await.unwrap().last_seq, 0);
 }
 
 /// Returns once other tasks had so many turns: for callers who go away at any moment of a read, of which a timer

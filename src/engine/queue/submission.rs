@@ -4,9 +4,9 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::domain::{Caller, Command, DisputeView, OrderId, OrderReport, OrderView};
-use crate::engine::docket::{TimePassed, Verdict};
 use crate::engine::error::Error;
 use crate::engine::trace::TraceParent;
+use crate::engine::unit_of_work::{Reply, TimePassed};
 
 /// What a submission takes for each order that it is about, beside its texts: rounded up from what is measured.
 const BYTES_PER_ORDER: usize = 768;
@@ -28,15 +28,20 @@ pub(in crate::engine) enum Submission {
         command: Box<Command>,
         request: Option<RequestKey>,
         trace: Option<TraceParent>,
-        answer: Answer<DisputeView>,
+        answer: ReplySender<DisputeView>,
     },
     /// Orders from the order system, all or nothing.
-    Orders { caller: Caller, reports: Vec<OrderReport>, trace: Option<TraceParent>, answer: Answer<Vec<OrderView>> },
+    Orders {
+        caller: Caller,
+        reports: Vec<OrderReport>,
+        trace: Option<TraceParent>,
+        answer: ReplySender<Vec<OrderView>>,
+    },
     /// Orders on which a deadline has passed, or somebody is to be reminded of one.
-    PassTime { orders: Vec<OrderId>, answer: Answer<TimePassed> },
+    PassTime { orders: Vec<OrderId>, answer: ReplySender<TimePassed> },
 }
 
-pub(in crate::engine) type Answer<T> = oneshot::Sender<Result<T, Error>>;
+pub(in crate::engine) type ReplySender<T> = oneshot::Sender<Result<T, Error>>;
 
 impl Submission {
     /// Who has sent it; `None` for what time brings.
@@ -67,16 +72,16 @@ impl Submission {
     }
 
     /// Replies to the caller that waits; one that has gone away is ignored.
-    pub(in crate::engine) fn answer(self, verdict: Result<Verdict, Error>) {
-        match (self, verdict) {
-            (Self::Dispute { answer, .. }, Ok(Verdict::Dispute(verdict))) => {
-                drop(answer.send(*verdict));
+    pub(in crate::engine) fn answer(self, reply: Result<Reply, Error>) {
+        match (self, reply) {
+            (Self::Dispute { answer, .. }, Ok(Reply::Dispute(reply))) => {
+                drop(answer.send(*reply));
             }
-            (Self::Orders { answer, .. }, Ok(Verdict::Orders(verdict))) => {
-                drop(answer.send(verdict));
+            (Self::Orders { answer, .. }, Ok(Reply::Orders(reply))) => {
+                drop(answer.send(reply));
             }
-            (Self::PassTime { answer, .. }, Ok(Verdict::TimePassed(passed))) => drop(answer.send(Ok(passed))),
-            (submission, Ok(_)) => submission.fail(Error::Internal("a verdict of another kind".to_owned())),
+            (Self::PassTime { answer, .. }, Ok(Reply::TimePassed(passed))) => drop(answer.send(Ok(passed))),
+            (submission, Ok(_)) => submission.fail(Error::Internal("a reply of another kind".to_owned())),
             (submission, Err(error)) => submission.fail(error),
         }
     }

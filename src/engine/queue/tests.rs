@@ -18,13 +18,13 @@ fn grown() -> Queue {
 }
 
 /// To somebody who waits for ever.
-fn answer<T>() -> Answer<T> {
+fn answer<T>() -> ReplySender<T> {
     let (answer, answered) = oneshot::channel();
     std::mem::forget(answered);
     answer
 }
 
-fn of(user: &str, answer: Answer<crate::domain::DisputeView>, text: usize) -> Submission {
+fn of(user: &str, answer: ReplySender<crate::domain::DisputeView>, text: usize) -> Submission {
     let reply = DisputeRef { dispute: DisputeId(Uuid::nil()), message: "x".repeat(text), etag: None };
     let caller = Caller { user: UserId::parse(user).unwrap(), scope: None };
     Submission::Dispute { caller, command: Box::new(Command::Decline(reply)), request: None, trace: None, answer }

@@ -8,15 +8,15 @@ use crate::engine::ShownPage;
 /// What a dispute is sorted by.
 pub(super) type Key = (Timestamp, DisputeId);
 
-/// Which events the pages of a snapshot show. With each page comes the head of the log at its moment: a dispute that
-/// the page shows has every event up to that head behind it. One that it does not show was resolved by then, and its
+/// Which events the pages of a snapshot show. With each page comes the end of the log at its moment: a dispute that
+/// the page shows has every event up to that end behind it. One that it does not show was resolved by then, and its
 /// events are still to be sent. Which of the two it is the log itself tells: so all there is to remember, here and in a
 /// token, is where each page ended and when it was read.
 ///
 /// What the log tells is found out for so many disputes at a time: a snapshot that is read slowly, while much happens,
 /// costs time and no memory.
 pub(super) struct Coverage {
-    /// The pages, those that were read at the same head as one. Keys and heads grow.
+    /// The pages, those that were read at the same end as one. Keys and ends grow.
     pages: Vec<ShownPage>,
     /// Disputes that have events after the place from which the log was looked at: each with its key, if the last event
     /// that its page can have behind it leaves it open.
@@ -49,7 +49,7 @@ impl Coverage {
     }
 
     pub(super) fn add_page(&mut self, page: ShownPage) {
-        match self.pages.last_mut().filter(|last| last.head == page.head) {
+        match self.pages.last_mut().filter(|last| last.last_seq == page.last_seq) {
             Some(last) => last.up_to = page.up_to,
             None => self.pages.push(page),
         }
@@ -57,7 +57,7 @@ impl Coverage {
 
     /// Takes an event into account. They come in the order of the log, once every page was read.
     pub(super) fn add_event(&mut self, seq: i64, key: Key, leaves_open: bool) {
-        if self.head_for(key).is_none_or(|head| head < seq) {
+        if self.last_seq_for(key).is_none_or(|last_seq| last_seq < seq) {
             return;
         }
         let open = leaves_open.then_some(key);
@@ -77,18 +77,18 @@ impl Coverage {
 
     /// Whether every event up to `seq` is all that matters.
     pub(super) fn is_judged_at(&self, seq: i64) -> bool {
-        self.pages.last().is_none_or(|last| last.head <= seq)
+        self.pages.last().is_none_or(|last| last.last_seq <= seq)
     }
 
     /// Whether a page shows what came of this event.
     pub(super) fn covers(&self, seq: i64, dispute: DisputeId) -> bool {
         let open = self.touched.get(&dispute).copied().flatten();
-        open.and_then(|key| self.head_for(key)).is_some_and(|head| seq <= head)
+        open.and_then(|key| self.last_seq_for(key)).is_some_and(|last_seq| seq <= last_seq)
     }
 
-    /// The head at which the page was read in which a dispute with this key is, if it was open then.
-    fn head_for(&self, key: Key) -> Option<i64> {
-        self.pages.get(self.pages.partition_point(|page| page.up_to < key)).map(|page| page.head)
+    /// The end at which the page was read in which a dispute with this key is, if it was open then.
+    fn last_seq_for(&self, key: Key) -> Option<i64> {
+        self.pages.get(self.pages.partition_point(|page| page.up_to < key)).map(|page| page.last_seq)
     }
 }
 
@@ -135,7 +135,7 @@ mod tests {
         }
     }
 
-    fn head(log: &Log) -> i64 {
+    fn last_seq(log: &Log) -> i64 {
         i64::try_from(log.len()).unwrap()
     }
 
@@ -152,7 +152,7 @@ mod tests {
                     event(&mut log, dispute, is_open);
                 }
             }
-            let start = head(&log);
+            let start = last_seq(&log);
             let limit = 3;
             let mut coverage = Coverage { limit, ..Coverage::of(Vec::new()) };
             let (mut judged, mut all_read, mut last_key) = (start, false, None);
@@ -178,21 +178,21 @@ mod tests {
                         all_read = !is_cut && (found.len() < size || found.last().map(|last| key(*last)) == last_key);
                         found.truncate(most);
                         if let Some(last) = found.last() {
-                            shown.extend(found.iter().map(|dispute| (*dispute, head(&log))));
-                            coverage.add_page(ShownPage { up_to: key(*last), head: head(&log) });
+                            shown.extend(found.iter().map(|dispute| (*dispute, last_seq(&log))));
+                            coverage.add_page(ShownPage { up_to: key(*last), last_seq: last_seq(&log) });
                         }
                     }
                 }
             }
-            let end = coverage.pages.last().map_or(start, |last| last.head);
+            let end = coverage.pages.last().map_or(start, |last| last.last_seq);
             judge(&mut coverage, &log, &mut judged, end);
             prop_assert!(coverage.is_judged_at(judged));
             // Who resumes later knows the same of what follows.
-            let resumed = (start + resumed).min(head(&log));
+            let resumed = (start + resumed).min(last_seq(&log));
             let mut again = Coverage { limit, ..Coverage::of(coverage.pages.clone()) };
             judge(&mut again, &log, &mut resumed.clone(), end);
             for (seq, (dispute, _)) in (1..).zip(&log).filter(|(seq, _)| *seq > start) {
-                let is_shown = shown.get(dispute).is_some_and(|head| seq <= *head);
+                let is_shown = shown.get(dispute).is_some_and(|last_seq| seq <= *last_seq);
                 for (coverage, start) in [(&mut coverage, start), (&mut again, resumed)] {
                     prop_assert!(coverage.touched.len() <= limit);
                     if seq > start && !coverage.knows(seq) {

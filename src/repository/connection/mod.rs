@@ -16,7 +16,7 @@ use sea_orm::{ConnectOptions, DbErr, RuntimeErr, sqlx};
 
 use super::error::StorageError;
 use super::files::FileError;
-use super::{Bell, Repository};
+use super::{Notifier, Repository};
 pub(super) use fair::Permit;
 pub(super) use pool::Pool;
 pub use readers::ReadClass;
@@ -130,8 +130,8 @@ impl Repository {
             let permits = ReaderPermits::for_connections(pools.connections.readers, read_wait);
             let postgres::Pools { writer, readers, background, notifier, listener, connections: _ } = pools;
             let notifier = notifier.unwrap_or_else(|| background.clone());
-            let bell = listener.map(|listener| Bell::new(notifier, listener));
-            Ok(Self { writer, readers, permits, background, bell, files: None })
+            let notifier = listener.map(|listener| Notifier::new(notifier, listener));
+            Ok(Self { writer, readers, permits, background, notifier, files: None })
         } else if !url.starts_with("sqlite:") {
             Err(ConnectError::UnknownScheme)
         } else if url.contains(":memory:") || url.contains("mode=memory") {

@@ -61,7 +61,7 @@ pub(super) async fn open(url: &str, read_wait: Option<Duration>) -> Result<Repos
     first.close().await.map_err(|error| not_opened(&path, &error))?;
     let [writer, readers, background] = [writer, readers, background].map(Pool::of_file);
     let permits = ReaderPermits::with_shares(READERS, read_wait);
-    Ok(Repository { writer, readers, permits, background, files: Some(files), bell: None })
+    Ok(Repository { writer, readers, permits, background, files: Some(files), notifier: None })
 }
 
 /// Opens a database that is there, to copy it.

@@ -162,9 +162,9 @@ fn opened(dispute: &Dispute) -> NewEvent {
 
 async fn write(repository: &Repository, changes: &Changes) -> Result<Option<i64>, StorageError> {
     let transaction = repository.begin().await?;
-    let head = transaction.write(changes).await?;
+    let last_seq = transaction.write(changes).await?;
     transaction.commit().await?;
-    Ok(head)
+    Ok(last_seq)
 }
 
 #[tokio::test]
@@ -359,10 +359,10 @@ async fn events_are_numbered_without_holes_whatever_is_rolled_back() {
     drop(dropped);
     assert_eq!(write(&repository, &batch(3..300)).await, Ok(Some(300)));
     let (log, events) = repository.tail(1, 1_000).await.unwrap();
-    assert_eq!((log.head, log.floor), (300, 0));
+    assert_eq!((log.last_seq, log.pruned_seq), (300, 0));
     assert!(events.iter().map(|event| event.seq).eq(1..=300));
     assert_eq!(events[299].id, EventId(Uuid::from_u128(299)), "in the order of the batches");
-    assert_eq!(log.head_event, Some(events[299].id));
+    assert_eq!(log.last_event, Some(events[299].id));
     let found = [Some(events[0].id), None, Some(events[299].id)];
     assert_eq!(reader(&repository).await.log_and_events_at([1, 301, 300]).await, Ok((log, found)), "in one statement");
     assert_eq!(repository.tail(301, 9).await, Ok((log, Vec::new())));

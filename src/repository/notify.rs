@@ -1,5 +1,5 @@
-//! The bell: by it the replicas on one PostgreSQL tell each other that the log has grown. It is a hint, the log is the
-//! truth: who hears nothing looks for himself.
+//! Notifications (PostgreSQL's NOTIFY): replicas on one database tell each other that the log has grown. They are a hint,
+//! the log is the truth: a replica that receives none polls.
 
 use std::time::Duration;
 
@@ -12,44 +12,44 @@ use super::error::{StorageError, of_sqlx};
 /// What PostgreSQL calls it.
 const CHANNEL: &str = "dispute_service_events";
 
-/// A connection that is silent for so long is asked whether it is still there.
-const SILENCE: Duration = Duration::from_secs(15);
+/// A listening connection that was idle for this long is pinged.
+const LISTEN_IDLE: Duration = Duration::from_secs(15);
 
-/// Rings when this replica has committed events, and hears the others. Not within the commands' transactions, whose
+/// Tells the other replicas of committed events, and listens to them. Not within the commands' transactions, whose
 /// commits would wait for one another: on connections of its own.
 #[derive(Clone, Debug)]
-pub struct Bell {
+pub struct Notifier {
     notifier: Pool,
     /// Of one connection.
     listener: Pool,
 }
 
-/// Hears the bell.
+/// Receives the notifications of all replicas.
 #[derive(Debug)]
 pub struct Listener {
     inner: PgListener,
 }
 
-impl Bell {
+impl Notifier {
     pub(super) fn new(notifier: Pool, listener: Pool) -> Self {
         Self { notifier, listener }
     }
 
-    /// Tells all replicas that the log has grown up to number `head`.
-    pub async fn ring(&self, head: i64) -> Result<(), StorageError> {
-        let values = [CHANNEL.into(), head.to_string().into()];
+    /// Tells all replicas that the log has grown up to this number.
+    pub async fn notify(&self, last_seq: i64) -> Result<(), StorageError> {
+        let values = [CHANNEL.into(), last_seq.to_string().into()];
         let notify = Statement::from_sql_and_values(DbBackend::Postgres, "SELECT pg_notify($1, $2)", values);
-        let ring = |connection: DatabaseConnection| {
+        let send = |connection: DatabaseConnection| {
             let notify = notify.clone();
             async move {
                 connection.execute_raw(notify).await?;
                 Ok(())
             }
         };
-        self.notifier.read(ring).await
+        self.notifier.read(send).await
     }
 
-    /// Begins to listen. What rang before is not heard.
+    /// Begins to listen. Earlier notifications are not received.
     pub async fn listen(&mut self) -> Result<Listener, StorageError> {
         let connections = self.listener.connections().get_postgres_connection_pool();
         let listen = async {
@@ -66,12 +66,12 @@ impl Bell {
 }
 
 impl Listener {
-    /// The head that the next ring tells of. After an error it hears nothing any more.
+    /// The last number that the next notification tells of. After an error nothing more is received.
     pub async fn next(&mut self) -> Result<i64, StorageError> {
         loop {
-            match tokio::time::timeout(SILENCE, self.inner.try_recv()).await {
+            match tokio::time::timeout(LISTEN_IDLE, self.inner.try_recv()).await {
                 // What is not a number says at least that something is new.
-                Ok(Ok(Some(rung))) => return Ok(rung.payload().parse().unwrap_or(i64::MAX)),
+                Ok(Ok(Some(notification))) => return Ok(notification.payload().parse().unwrap_or(i64::MAX)),
                 Ok(Ok(None)) => return Err(StorageError::Unavailable("the listening connection is lost".to_owned())),
                 Ok(Err(error)) => return Err(of_sqlx(&error)),
                 Err(_) => self.require_connection().await?,

@@ -1,4 +1,4 @@
-//! The docket: the aggregates of one batch, judged in memory, so that two commands of a batch on one order see
+//! The unit of work: the aggregates of one batch, judged in memory, so that two commands of a batch on one order see
 //! each other. What changed is written for the whole batch at once.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -16,7 +16,7 @@ use crate::domain::{
 use crate::repository::{Changes, IdempotencyRecord, LockedAggregates, NewEvent, StorageError, Transaction};
 
 /// What comes of a submission, if its batch is committed.
-pub(super) enum Verdict {
+pub(super) enum Reply {
     Dispute(Box<Result<DisputeView, Error>>),
     Orders(Result<Vec<OrderView>, Error>),
     TimePassed(TimePassed),
@@ -33,7 +33,7 @@ pub(super) struct TimePassed {
     pub(super) busy: HashSet<OrderId>,
 }
 
-pub(super) struct Docket {
+pub(super) struct UnitOfWork {
     aggregates: HashMap<OrderId, OrderAggregate>,
     /// The orders that somebody else has locked: nothing is judged about them now.
     busy: HashSet<OrderId>,
@@ -58,7 +58,7 @@ pub(super) struct Docket {
     event_time: Timestamp,
 }
 
-impl Docket {
+impl UnitOfWork {
     /// Locks what the batch is about, as far as it is free, then loads it. Without a wait: somebody else's lock on one
     /// order costs the others nothing.
     pub(super) async fn load(
@@ -88,7 +88,7 @@ impl Docket {
         let attempted: Vec<_> = attempted.into_iter().collect();
         let LockedAggregates { aggregates, busy, unreadable, order_of } =
             transaction.lock_cases(&orders, &disputes, &attempted).await?;
-        let mut docket = Self {
+        let mut work = Self {
             aggregates: HashMap::new(),
             busy,
             unreadable,
@@ -105,12 +105,12 @@ impl Docket {
             now: Timestamp::MIN,
             event_time: Timestamp::MIN,
         };
-        docket.add(aggregates);
+        work.add(aggregates);
         if !keys.is_empty() {
             let keys: Vec<_> = keys.into_iter().collect();
-            docket.load_records(transaction, &keys).await?;
+            work.load_records(transaction, &keys).await?;
         }
-        Ok(docket)
+        Ok(work)
     }
 
     /// Whether an order that a submission is about is locked by somebody else: then it is not judged now. What time
@@ -177,7 +177,7 @@ impl Docket {
     }
 
     /// What is judged from here on belongs to this trace.
-    pub(super) fn begin(&mut self, trace: Option<TraceParent>) {
+    pub(super) fn set_trace(&mut self, trace: Option<TraceParent>) {
         self.trace = trace;
     }
 
@@ -217,7 +217,7 @@ impl Docket {
             let decision = decide(aggregate, caller, command, policy, now)?;
             // Only an upsert is answered by no dispute, and upserts are not judged here.
             let dispute = decision.dispute.ok_or(Refusal::WrongRole)?;
-            self.adopt(decision);
+            self.apply(decision);
             self.remember(request, dispute);
             dispute
         };
@@ -255,7 +255,7 @@ impl Docket {
         }
         let orders = decisions.iter().map(|decision| decision.aggregate.order_view()).collect();
         for decision in decisions {
-            self.adopt(decision);
+            self.apply(decision);
         }
         Ok(orders)
     }
@@ -283,7 +283,7 @@ impl Docket {
             {
                 let changes = decision.events.len().saturating_add(decision.rescheduled.len());
                 passed.events = passed.events.saturating_add(changes);
-                self.adopt(decision);
+                self.apply(decision);
             }
         }
         passed
@@ -295,11 +295,11 @@ impl Docket {
             return 0;
         };
         let expired = decision.events.len();
-        self.adopt(decision);
+        self.apply(decision);
         expired
     }
 
-    fn adopt(&mut self, decision: Decision) {
+    fn apply(&mut self, decision: Decision) {
         let order = decision.aggregate.order.id.clone();
         let decision = decision.dated(self.aggregates.get(&order), self.event_time);
         self.changed_disputes.extend(decision.rescheduled);
