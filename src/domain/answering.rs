@@ -2,9 +2,9 @@
 
 use super::actor::{Actor, Caller, Scope};
 use super::command::DisputeRef;
-use super::dispute::{Dispute, DisputeKind, DisputeStatus, Outcome, ResolvedBy, Terms};
+use super::dispute::{Dispute, DisputeStatus, Outcome, ResolvedBy};
 use super::escalation;
-use super::money::Money;
+use super::kinds::AnsweredWith;
 use super::order_aggregate::{Decision, EventRecorder, OrderAggregate};
 use super::refusal::Refusal;
 use super::time::Timestamp;
@@ -56,7 +56,7 @@ pub(super) fn may_accept(
     target: &DisputeRef,
     now: Timestamp,
 ) -> Result<(Actor, Outcome), Refusal> {
-    let (dispute, actor) = authorize(aggregate, caller, target, Side::Responder, Some(takes_yes_or_no), now)?;
+    let (dispute, actor) = authorize(aggregate, caller, target, Side::Responder, Some(AnsweredWith::YesOrNo), now)?;
     Ok((actor, outcome_if_accepted(aggregate, dispute)?))
 }
 
@@ -67,7 +67,7 @@ pub(super) fn may_decline(
     target: &DisputeRef,
     now: Timestamp,
 ) -> Result<Actor, Refusal> {
-    authorize(aggregate, caller, target, Side::Responder, Some(takes_yes_or_no), now).map(|(_, actor)| actor)
+    authorize(aggregate, caller, target, Side::Responder, Some(AnsweredWith::YesOrNo), now).map(|(_, actor)| actor)
 }
 
 /// The guards of answering with a message.
@@ -77,7 +77,7 @@ pub(super) fn may_answer(
     target: &DisputeRef,
     now: Timestamp,
 ) -> Result<Actor, Refusal> {
-    authorize(aggregate, caller, target, Side::Responder, Some(takes_a_message), now).map(|(_, actor)| actor)
+    authorize(aggregate, caller, target, Side::Responder, Some(AnsweredWith::Message), now).map(|(_, actor)| actor)
 }
 
 /// The guards of withdrawing: the opener a pending dispute, who escalated it an escalated one.
@@ -104,23 +104,13 @@ enum Side {
     Responder,
 }
 
-/// A request for an update is answered with a message …
-fn takes_a_message(kind: DisputeKind) -> bool {
-    kind == DisputeKind::OrderUpdate
-}
-
-/// … and everything else with yes or no.
-fn takes_yes_or_no(kind: DisputeKind) -> bool {
-    !takes_a_message(kind)
-}
-
 /// The guards that all answers share, in their order.
 fn authorize<'a>(
     aggregate: &'a OrderAggregate,
     caller: &Caller,
     target: &DisputeRef,
     side: Side,
-    kind: Option<fn(DisputeKind) -> bool>,
+    with: Option<AnsweredWith>,
     now: Timestamp,
 ) -> Result<(&'a Dispute, Actor), Refusal> {
     let dispute = aggregate.require_dispute(target.dispute)?;
@@ -128,7 +118,7 @@ fn authorize<'a>(
     if (role == dispute.opener) != (side == Side::Opener) {
         return Err(Refusal::WrongRole);
     }
-    if kind.is_some_and(|is_right| !is_right(dispute.kind())) {
+    if with.is_some_and(|with| with != dispute.kind().rules().answered_with) {
         return Err(Refusal::WrongKind { kind: dispute.kind() });
     }
     dispute.require_unchanged(target)?;
@@ -157,27 +147,7 @@ pub(super) fn outcome_if_accepted(aggregate: &OrderAggregate, dispute: &Dispute)
     if let Some(status) = order.status.known().filter(|status| !status.allows(dispute.kind())) {
         return Err(Refusal::OrderStatusNotAllowed { status });
     }
-    match dispute.terms {
-        Terms::PartialRefund { amount } => {
-            let left = order.left();
-            if let Some(dispute) = order.refund_accepted {
-                return Err(Refusal::RefundAlreadyAccepted { dispute });
-            }
-            if amount.minor > left.minor {
-                return Err(Refusal::AmountOutOfRange { min: Money::new(1, left.currency), max: left });
-            }
-            Ok(Outcome::Refund(amount))
-        }
-        Terms::Cancellation => Ok(Outcome::Cancellation { refund: refund_of_cancellation(aggregate), counts: true }),
-        Terms::OrderUpdate => Ok(Outcome::Nothing),
-        Terms::DeliveryExtension { new_due_time } => Ok(Outcome::NewDueTime(new_due_time)),
-    }
-}
-
-/// A cancellation pays back what is left.
-pub(super) fn refund_of_cancellation(aggregate: &OrderAggregate) -> Option<Money> {
-    let left = aggregate.order.left();
-    (left.minor > 0).then_some(left)
+    dispute.terms.outcome_if_accepted(order)
 }
 
 impl Dispute {

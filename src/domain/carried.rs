@@ -1,6 +1,6 @@
 //! Values of enums that a newer release may have added to.
 
-use super::dispute::DisputeKind;
+use super::kinds::DisputeKind;
 use super::order::OrderStatus;
 
 /// A value of an enum, or the number of one that this release does not know: that is carried as it is, and shown as

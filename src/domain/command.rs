@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::dispute::Terms;
 use super::ids::{DisputeId, OrderId};
+use super::kinds::Terms;
 use super::money::{Currency, Money};
 use super::order::OrderReport;
 use super::reason::Reason;
@@ -104,10 +104,9 @@ impl Command {
             return Cow::Owned(Self::UpsertOrder(Box::new(report)));
         }
         if let Self::Open(opening) = self
-            && let Terms::PartialRefund { amount } = opening.terms
-            && amount.currency != currency
+            && let terms = opening.terms.in_decimals_of(currency)
+            && terms != opening.terms
         {
-            let terms = Terms::PartialRefund { amount: of_order(amount) };
             return Cow::Owned(Self::Open(Box::new(Opening { terms, ..Opening::clone(opening) })));
         }
         if let Self::Decide(target, Ruling::Refund(amount)) = self

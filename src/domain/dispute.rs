@@ -3,93 +3,12 @@
 use super::actor::{ActorRole, Caller, Parties, PartyRole, Scope};
 use super::carried::Carried;
 use super::ids::{DisputeId, OrderId, UserId};
+use super::kinds::{DisputeKind, Terms};
 use super::money::Money;
 use super::reason::{self, Reason};
 use super::refusal::Refusal;
 use super::settlement::Settlement;
 use super::time::Timestamp;
-
-/// What is asked for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum DisputeKind {
-    /// A seller offers to pay a part of the price back.
-    PartialRefund,
-    /// A party asks to cancel the order.
-    Cancellation,
-    /// A buyer asks how the work is going.
-    OrderUpdate,
-    /// A seller asks for more time to deliver.
-    DeliveryExtension,
-}
-
-impl DisputeKind {
-    /// Every kind.
-    pub const ALL: [Self; 4] = [Self::PartialRefund, Self::Cancellation, Self::OrderUpdate, Self::DeliveryExtension];
-
-    /// Whether it moves money: of these, at most one is open per order.
-    pub fn is_money(self) -> bool {
-        match self {
-            Self::PartialRefund | Self::Cancellation => true,
-            Self::OrderUpdate | Self::DeliveryExtension => false,
-        }
-    }
-
-    /// Whether two disputes of these kinds stand in each other's way: at most one open money dispute
-    /// per order, and at most one open dispute of each other kind.
-    pub fn excludes(self, other: Self) -> bool {
-        self == other || (self.is_money() && other.is_money())
-    }
-
-    /// Whether this role may open a dispute of this kind.
-    pub fn may_be_opened_by(self, role: PartyRole) -> bool {
-        match self {
-            Self::PartialRefund | Self::DeliveryExtension => role == PartyRole::Seller,
-            Self::Cancellation => true,
-            Self::OrderUpdate => role == PartyRole::Buyer,
-        }
-    }
-
-    /// Whether a text must come with a dispute of this kind: all but a seller's cancellation, whose
-    /// personal note is optional.
-    pub fn requires_message(self, opener: PartyRole) -> bool {
-        match (self, opener) {
-            (Self::Cancellation, PartyRole::Seller) => false,
-            (Self::Cancellation, PartyRole::Buyer) => true,
-            (Self::PartialRefund | Self::OrderUpdate | Self::DeliveryExtension, _) => true,
-        }
-    }
-}
-
-/// What a kind asks for beyond its text.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Terms {
-    /// Pay `amount` back.
-    PartialRefund {
-        /// At least one minor unit.
-        amount: Money,
-    },
-    /// Cancel the order.
-    Cancellation,
-    /// Say how the work is going.
-    OrderUpdate,
-    /// Agree on a later due time.
-    DeliveryExtension {
-        /// The new one.
-        new_due_time: Timestamp,
-    },
-}
-
-impl Terms {
-    /// The kind that has these terms.
-    pub fn kind(self) -> DisputeKind {
-        match self {
-            Self::PartialRefund { .. } => DisputeKind::PartialRefund,
-            Self::Cancellation => DisputeKind::Cancellation,
-            Self::OrderUpdate => DisputeKind::OrderUpdate,
-            Self::DeliveryExtension { .. } => DisputeKind::DeliveryExtension,
-        }
-    }
-}
 
 /// What happens when the response window closes with no answer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -107,6 +26,13 @@ pub struct Silence {
     pub rule: SilenceRule,
     /// The rule if the work is delivered when the window closes.
     pub after_delivery: SilenceRule,
+}
+
+impl Silence {
+    /// The same rule whenever the window closes.
+    pub fn always(rule: SilenceRule) -> Self {
+        Self { rule, after_delivery: rule }
+    }
 }
 
 /// Where a dispute stands.

@@ -1,7 +1,6 @@
 //! Escalation: a dispute that the parties could not settle goes to support, which decides it.
 
 use super::actor::{Actor, ActorRole, Caller, Scope};
-use super::answering::refund_of_cancellation;
 use super::command::{DisputeRef, Ruling};
 use super::dispute::{Dispute, DisputeStatus, Escalation, Outcome, Resolution, ResolvedBy, Ruled};
 use super::event::Event;
@@ -115,7 +114,7 @@ pub(super) fn rule(
     let outcome = match ruling {
         Ruling::NoAction => Outcome::Nothing,
         Ruling::Refund(amount) => Outcome::Refund(require_refundable(aggregate, amount)?),
-        Ruling::CancelOrder { counts } => Outcome::Cancellation { refund: refund_of_cancellation(aggregate), counts },
+        Ruling::CancelOrder { counts } => aggregate.order.outcome_of_cancelling(counts),
     };
     let mut recorder = EventRecorder::new(aggregate.clone(), Actor::Support(caller.user.clone()), now);
     let ruled = Ruled { agent: caller.user.clone(), message: target.message.clone() };

@@ -1,7 +1,7 @@
 //! What happened to a dispute, and how it changes the aggregate. Applying an event cannot fail.
 
 use super::actor::Actor;
-use super::dispute::{Dispute, DisputeKind, DisputeStatus, Escalation, Outcome, Resolution, Ruled};
+use super::dispute::{Dispute, DisputeStatus, Escalation, Outcome, Resolution, Ruled};
 use super::ids::DisputeId;
 use super::order::OrderStatus;
 use super::order_aggregate::OrderAggregate;
@@ -118,9 +118,7 @@ impl OrderAggregate {
     /// changes nothing.
     pub fn evolve(&mut self, dispute: DisputeId, event: &Event, time: Timestamp) {
         if let Event::Opened(dispute) = event {
-            if dispute.kind() == DisputeKind::DeliveryExtension {
-                self.order.extension_requests = self.order.extension_requests.saturating_add(1);
-            }
+            (dispute.kind().rules().on_opened)(&mut self.order);
             self.disputes.push(Dispute::clone(dispute));
             return;
         }

@@ -5,10 +5,12 @@
 //!
 //! | rule | file |
 //! |---|---|
-//! | a refund of up to 60 %, rounded down | `opening.rs` (`refund_cap`), `money.rs` (`share`), the 60 in `policy.rs` |
-//! | who may open what, when, and what stands in the way | `opening.rs` (`blockers`, `conflict`), `order.rs` (`allows`), `dispute.rs` (`excludes`) |
+//! | everything particular to a kind: who opens it, on which orders, its reasons, silence, guards, bounds, outcome | `kinds/`, one file each |
+//! | a refund of up to 60 %, rounded down | `kinds/partial_refund.rs` (`cap`), `money.rs` (`share`) |
+//! | crossed cancellations merge; an offer cannot block the buyer's cancellation | `kinds/cancellation.rs` (`conflict`) |
+//! | opening: the order of the guards, and what stands in the way | `opening.rs` (`blockers`, `conflict`) |
 //! | who may answer, and until when | `answering.rs` |
-//! | what silence does | `expiry.rs`, `policy.rs` (`silence`) |
+//! | what silence does | `kinds/` (`silence`), `expiry.rs` |
 //! | what goes to support, and what support can decide | `escalation.rs` |
 //! | deadlines that move, and reminders | `postponing.rs` |
 //! | whether the money has moved | `settlement.rs` |
@@ -16,7 +18,7 @@
 //! | what is promised before the click | `view.rs`, `options.rs`, by the guards (`may_…`) of the commands |
 //! | what an outcome does to the order | `event.rs` (`apply_outcome`) |
 //! | what ends a dispute when its order moves on | `order_aggregate.rs` (`supersede`) |
-//! | which reasons there are, and which are confidential | `reason.rs` |
+//! | which reasons there are, and who gives which | `reason.rs`, `kinds/` |
 //! | what the order system may change | `order.rs` (`upsert`) |
 //! | what is left to a newer release | `release.rs` |
 //! | what can be written | `text.rs` |
@@ -33,6 +35,7 @@ mod escalation;
 mod event;
 mod expiry;
 mod ids;
+mod kinds;
 mod money;
 mod opening;
 mod options;
@@ -55,20 +58,16 @@ mod tests;
 pub use actor::{Actor, ActorRole, Caller, Parties, PartyRole, Scope};
 pub use carried::Carried;
 pub use command::{Command, DisputeRef, Opening, Ruling, Subject};
-pub use dispute::{
-    Dispute, DisputeKind, DisputeStatus, Escalation, Outcome, Resolution, ResolvedBy, Ruled, Silence, SilenceRule,
-    Terms,
-};
+pub use dispute::{Dispute, DisputeStatus, Escalation, Outcome, Resolution, ResolvedBy, Ruled, Silence, SilenceRule};
 pub use event::{Event, EventType, RecordedEvent};
 pub use expiry::expire_overdue;
 pub use ids::{DisputeId, EventId, ID_MAX_CHARACTERS, InvalidId, OrderId, UserId};
+pub use kinds::{CancellationPolicy, DeliveryExtensionPolicy, DisputeKind, PartialRefundPolicy, Terms};
 pub use money::{Currency, InvalidMoney, Money};
 pub use options::{DisputeOption, Effect, options};
 pub use order::{Order, OrderReport, OrderStatus};
 pub use order_aggregate::{Decision, OrderAggregate};
-pub use policy::{
-    Attempts, CancellationPolicy, DeliveryExtensionPolicy, KindPolicy, PartialRefundPolicy, Policy, RESPONSE_WINDOW,
-};
+pub use policy::{Attempts, KindPolicy, Policy, RESPONSE_WINDOW};
 pub use postponing::remind;
 pub use reason::{Reason, ReasonCode, is_confidential, reasons};
 pub use refusal::Refusal;

@@ -3,10 +3,10 @@
 use super::actor::{Actor, Caller, PartyRole};
 use super::answering;
 use super::command::Opening;
-use super::dispute::{Dispute, DisputeKind, DisputeStatus, Outcome, ResolvedBy, Terms};
+use super::dispute::{Dispute, DisputeStatus, Outcome, ResolvedBy};
 use super::ids::DisputeId;
-use super::money::Money;
-use super::order::OrderStatus;
+use super::kinds::DisputeKind;
+use super::order::Order;
 use super::order_aggregate::{Decision, EventRecorder, OrderAggregate};
 use super::policy::{Attempts, Policy};
 use super::postponing::next_reminder;
@@ -29,11 +29,7 @@ pub(super) fn open(
     if let Some(first) = obstacles(aggregate, kind, role, policy, now).into_iter().next() {
         return Err(first);
     }
-    match opening.terms {
-        Terms::PartialRefund { amount } => require_amount_in_range(aggregate, amount, policy)?,
-        Terms::DeliveryExtension { new_due_time } => require_due_time_in_range(aggregate, new_due_time, policy, now)?,
-        Terms::Cancellation | Terms::OrderUpdate => {}
-    }
+    opening.terms.require_in_range(&aggregate.order, policy, now)?;
     require_message_and_reason(opening, kind, role)?;
     if let Some(first) = limits_of_attempts(aggregate, kind, role, policy, now).into_iter().next() {
         return Err(first);
@@ -74,8 +70,8 @@ pub(super) fn open(
         escalation: None,
         resolution: None,
     });
-    if is_immediate(aggregate, kind, role, policy, now) {
-        let outcome = Outcome::Cancellation { refund: answering::refund_of_cancellation(aggregate), counts: true };
+    if is_immediate(&aggregate.order, kind, role, policy, now) {
+        let outcome = opening.terms.outcome_if_accepted(&aggregate.order)?;
         let (status, by) = (DisputeStatus::Accepted, ResolvedBy::Immediate);
         recorder.resolve(opening.dispute, status, by, outcome, String::new());
     }
@@ -120,25 +116,7 @@ fn obstacles(
     if let Conflict::Blocked(dispute) = conflict(aggregate, kind, role) {
         blockers.push(Refusal::OpenDisputeExists { dispute });
     }
-    if kind == DisputeKind::PartialRefund {
-        if let Some(dispute) = order.refund_accepted {
-            blockers.push(Refusal::RefundAlreadyAccepted { dispute });
-        }
-        let cap = refund_cap(aggregate, policy);
-        let (min, max) = refund_range(aggregate, policy);
-        let smallest_price = policy.partial_refund.smallest_price(order.price.currency);
-        if cap.minor < min.minor || order.price.minor < smallest_price.minor {
-            blockers.push(Refusal::RefundCapBelowMinimum { cap });
-        } else if max.minor < min.minor {
-            blockers.push(Refusal::AmountOutOfRange { min, max });
-        }
-    }
-    if kind == DisputeKind::DeliveryExtension {
-        let (after, latest) = due_time_range(aggregate, policy, now);
-        if latest <= after {
-            blockers.push(Refusal::NewDueTimeOutOfRange { after, latest });
-        }
-    }
+    blockers.extend((kind.rules().obstacles)(order, policy, now));
     blockers
 }
 
@@ -169,21 +147,9 @@ fn limits_of_attempts(
     limits
 }
 
-/// By policy: whether the buyer cancels alone. Before the work has started, or when the order is late by more
-/// than a given time with nothing delivered.
-pub(super) fn is_immediate(
-    aggregate: &OrderAggregate,
-    kind: DisputeKind,
-    role: PartyRole,
-    policy: &Policy,
-    now: Timestamp,
-) -> bool {
-    let (order, rules) = (&aggregate.order, &policy.cancellation);
-    let has_not_started = order.status == OrderStatus::RequirementsPending;
-    let is_late = order.effective_due_time().is_some_and(|due| due.plus(rules.immediate_when_late) < now);
-    (kind, role) == (DisputeKind::Cancellation, PartyRole::Buyer)
-        && ((rules.immediate_before_start && has_not_started)
-            || (!rules.immediate_when_late.is_zero() && is_late && !order.status.is_delivered()))
+/// Whether a dispute of this kind takes effect as soon as this role opens it.
+pub(super) fn is_immediate(order: &Order, kind: DisputeKind, role: PartyRole, policy: &Policy, now: Timestamp) -> bool {
+    (kind.rules().is_immediate)(order, role, policy, now)
 }
 
 /// What a new dispute meets: at most one money dispute is open per order, and at most one of each other
@@ -200,61 +166,11 @@ pub(super) enum Conflict<'a> {
 }
 
 pub(super) fn conflict(aggregate: &OrderAggregate, kind: DisputeKind, role: PartyRole) -> Conflict<'_> {
-    let Some(open) = aggregate.open_that_excludes(kind) else {
-        return Conflict::None;
-    };
-    match (kind, open.kind()) {
+    match aggregate.open_that_excludes(kind) {
+        None => Conflict::None,
         // What support has to decide is not for the parties to settle.
-        _ if !open.is_pending() => Conflict::Blocked(open.id),
-        (DisputeKind::Cancellation, DisputeKind::Cancellation) if open.opener != role => {
-            Conflict::AcceptsCancellation(open)
-        }
-        (DisputeKind::Cancellation, DisputeKind::PartialRefund) if role == PartyRole::Buyer => {
-            Conflict::DeclinesOffer(open.id)
-        }
-        _ => Conflict::Blocked(open.id),
-    }
-}
-
-/// 60 % of the original price with the default policy, rounded down.
-fn refund_cap(aggregate: &OrderAggregate, policy: &Policy) -> Money {
-    aggregate.order.price.share(policy.partial_refund.cap_bps)
-}
-
-/// The least and the most that can be offered: up to the cap, and never more than what is left.
-pub(super) fn refund_range(aggregate: &OrderAggregate, policy: &Policy) -> (Money, Money) {
-    let cap = refund_cap(aggregate, policy);
-    let most = cap.minor.min(aggregate.order.left().minor);
-    (policy.partial_refund.smallest_refund(cap.currency), Money::new(most, cap.currency))
-}
-
-fn require_amount_in_range(aggregate: &OrderAggregate, amount: Money, policy: &Policy) -> Result<(), Refusal> {
-    let (min, max) = refund_range(aggregate, policy);
-    amount.require_currency("amount", max.currency)?;
-    if !(min.minor..=max.minor).contains(&amount.minor) {
-        return Err(Refusal::AmountOutOfRange { min, max });
-    }
-    Ok(())
-}
-
-/// A new due time is after the effective one and after now, and at most so much after the effective one; of an
-/// order without one, after now.
-fn due_time_range(aggregate: &OrderAggregate, policy: &Policy, now: Timestamp) -> (Timestamp, Timestamp) {
-    let due = aggregate.order.effective_due_time().unwrap_or(now);
-    (due.max(now), due.plus(policy.delivery_extension.max_extension))
-}
-
-fn require_due_time_in_range(
-    aggregate: &OrderAggregate,
-    new_due_time: Timestamp,
-    policy: &Policy,
-    now: Timestamp,
-) -> Result<(), Refusal> {
-    let (after, latest) = due_time_range(aggregate, policy, now);
-    if after < new_due_time && new_due_time <= latest {
-        Ok(())
-    } else {
-        Err(Refusal::NewDueTimeOutOfRange { after, latest })
+        Some(open) if !open.is_pending() => Conflict::Blocked(open.id),
+        Some(open) => (kind.rules().conflict)(open, role),
     }
 }
 

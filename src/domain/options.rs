@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use super::actor::PartyRole;
-use super::answering::refund_of_cancellation;
-use super::dispute::{DisputeKind, Outcome, SilenceRule};
+use super::dispute::{Outcome, SilenceRule};
 use super::ids::DisputeId;
+use super::kinds::DisputeKind;
 use super::money::Money;
 use super::opening::{self, Conflict};
 use super::order_aggregate::OrderAggregate;
@@ -78,44 +78,27 @@ fn option(
     policy: &Policy,
     now: Timestamp,
 ) -> DisputeOption {
+    let rules = kind.rules();
     let blockers = opening::blockers(aggregate, kind, role, policy, now);
     let is_available = blockers.is_empty();
     let accepts = match opening::conflict(aggregate, kind, role) {
         Conflict::AcceptsCancellation(first) if is_available => Some(first.id),
         Conflict::AcceptsCancellation(_) | Conflict::None | Conflict::Blocked(_) | Conflict::DeclinesOffer(_) => None,
     };
-    let is_at_once = is_available && (accepts.is_some() || opening::is_immediate(aggregate, kind, role, policy, now));
-    let if_accepted = outcome_if_accepted(aggregate, kind).filter(|_| is_available);
+    let is_at_once =
+        is_available && (accepts.is_some() || opening::is_immediate(&aggregate.order, kind, role, policy, now));
+    let if_accepted = (rules.outcome_of_kind)(&aggregate.order).filter(|_| is_available);
     DisputeOption {
         kind,
         blockers,
         accepts,
-        amounts: (kind == DisputeKind::PartialRefund).then(|| opening::refund_range(aggregate, policy)),
+        amounts: (rules.amounts)(&aggregate.order, policy),
         waits: (!is_at_once)
             .then(|| (policy.for_kind(kind).response_window, policy.silence(kind, &aggregate.order).rule)),
         if_accepted,
-        effects: effects(kind),
+        effects: rules.effects.to_vec(),
         rate_before_bps: standing.and_then(SellerStanding::completion_rate_bps),
         rate_after_bps: standing
             .and_then(|standing| standing.completion_rate_bps_after(if_accepted.unwrap_or(Outcome::Nothing))),
-    }
-}
-
-/// What acceptance will do, as far as the kind alone says.
-fn outcome_if_accepted(aggregate: &OrderAggregate, kind: DisputeKind) -> Option<Outcome> {
-    match kind {
-        DisputeKind::Cancellation => {
-            Some(Outcome::Cancellation { refund: refund_of_cancellation(aggregate), counts: true })
-        }
-        DisputeKind::PartialRefund | DisputeKind::DeliveryExtension => Some(Outcome::Nothing),
-        DisputeKind::OrderUpdate => None,
-    }
-}
-
-fn effects(kind: DisputeKind) -> Vec<Effect> {
-    match kind {
-        DisputeKind::PartialRefund => vec![Effect::NoFurtherRefund],
-        DisputeKind::Cancellation => vec![Effect::Revenue, Effect::CompletionRate, Effect::SearchVisibility],
-        DisputeKind::OrderUpdate | DisputeKind::DeliveryExtension => Vec::new(),
     }
 }

@@ -2,8 +2,9 @@
 
 use super::actor::{Caller, Parties, PartyRole};
 use super::carried::Carried;
-use super::dispute::DisputeKind;
+use super::dispute::Outcome;
 use super::ids::{DisputeId, OrderId};
+use super::kinds::DisputeKind;
 use super::money::Money;
 use super::refusal::Refusal;
 use super::time::Timestamp;
@@ -48,13 +49,7 @@ impl OrderStatus {
 
     /// Whether a dispute of this kind may be open on an order in this status.
     pub fn allows(self, kind: DisputeKind) -> bool {
-        match (self, kind) {
-            (Self::RequirementsPending, DisputeKind::PartialRefund | DisputeKind::DeliveryExtension) => false,
-            (Self::RequirementsPending, DisputeKind::Cancellation | DisputeKind::OrderUpdate) => true,
-            (Self::InProgress | Self::InRevision, _) => true,
-            (Self::Delivered, kind) => kind != DisputeKind::DeliveryExtension,
-            (Self::Completed | Self::Cancelled, _) => false,
-        }
+        kind.rules().order_statuses.contains(&self)
     }
 }
 
@@ -150,6 +145,13 @@ impl Order {
         let gone = i128::from(self.refunded.minor) + i128::from(self.refunded_elsewhere.minor);
         let excess = gone - i128::from(self.paid.minor);
         (excess > 0).then(|| Money::new(i64::try_from(excess).unwrap_or(i64::MAX), self.price.currency))
+    }
+
+    /// What cancelling it does now: what is left is paid back. `counts` says whether that counts against the seller's
+    /// completion rate.
+    pub(super) fn outcome_of_cancelling(&self, counts: bool) -> Outcome {
+        let left = self.left();
+        Outcome::Cancellation { refund: (left.minor > 0).then_some(left), counts }
     }
 
     /// When the delivery is really due: the later of what the order system says and what was agreed on.

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::actor::Actor;
-use super::dispute::{Dispute, DisputeKind, DisputeStatus, Outcome, Resolution, ResolvedBy};
+use super::dispute::{Dispute, DisputeStatus, Outcome, Resolution, ResolvedBy};
 use super::event::{Event, RecordedEvent};
 use super::ids::DisputeId;
+use super::kinds::DisputeKind;
 use super::order::{Order, OrderStatus};
 use super::refusal::Refusal;
 use super::release::{NewerDispute, StoredDispute};

@@ -2,7 +2,7 @@
 
 use super::actor::PartyRole;
 use super::carried::Carried;
-use super::dispute::DisputeKind;
+use super::kinds::DisputeKind;
 
 /// The code of a reason.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -79,55 +79,13 @@ pub struct Reason {
 /// The reasons that a role may give for a kind, in the order in which they are offered. No reason is
 /// given where this is empty.
 pub fn reasons(kind: DisputeKind, role: PartyRole) -> &'static [ReasonCode] {
-    use ReasonCode::*;
-    match (kind, role) {
-        (DisputeKind::PartialRefund, PartyRole::Seller) => &[
-            ScopeChanged,
-            DelayCompensation,
-            BuyerPartlyDissatisfied,
-            DeliveredPartially,
-            QualityBelowAgreed,
-            Goodwill,
-            Other,
-        ],
-        (DisputeKind::Cancellation, PartyRole::Seller) => &[
-            ScopeChanged,
-            UnableToComplete,
-            MutualAgreement,
-            BuyerUnresponsive,
-            RequirementsMissing,
-            OrderedByMistake,
-            DuplicateOrder,
-            AbusiveBehaviour,
-            PolicyViolation,
-            Other,
-        ],
-        (DisputeKind::Cancellation, PartyRole::Buyer) => &[
-            RequirementsChanged,
-            NoLongerNeeded,
-            SellerCannotMeetExpectations,
-            OrderedByMistake,
-            DuplicateOrder,
-            LateDelivery,
-            SellerUnresponsive,
-            NotAsDescribed,
-            AbusiveBehaviour,
-            Other,
-        ],
-        (DisputeKind::DeliveryExtension, PartyRole::Seller) => {
-            &[ScopeChanged, UnexpectedEvent, UnclearRequirements, WaitingForBuyer, Workload, Other]
-        }
-        (DisputeKind::PartialRefund | DisputeKind::DeliveryExtension, PartyRole::Buyer)
-        | (DisputeKind::OrderUpdate, _) => &[],
+    match role {
+        PartyRole::Buyer => kind.rules().reasons_of_buyer,
+        PartyRole::Seller => kind.rules().reasons_of_seller,
     }
 }
 
-/// Whether the reason for a dispute of this kind stays between its opener and support: a seller's for
-/// an offer, a buyer's for a cancellation.
+/// Whether the reason for a dispute of this kind stays between its opener and support.
 pub fn is_confidential(kind: DisputeKind, opener: PartyRole) -> bool {
-    match (kind, opener) {
-        (DisputeKind::PartialRefund, _) | (DisputeKind::Cancellation, PartyRole::Buyer) => true,
-        (DisputeKind::Cancellation, PartyRole::Seller)
-        | (DisputeKind::OrderUpdate | DisputeKind::DeliveryExtension, _) => false,
-    }
+    kind.rules().confidential_reason_of.contains(&opener)
 }

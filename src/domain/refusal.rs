@@ -1,8 +1,9 @@
 //! Why a command is refused: a value with the facts, never a text.
 
 use super::command::Subject;
-use super::dispute::{DisputeKind, DisputeStatus};
+use super::dispute::DisputeStatus;
 use super::ids::{DisputeId, OrderId};
+use super::kinds::DisputeKind;
 use super::money::{Currency, Money};
 use super::order::OrderStatus;
 use super::settlement::SettlementStatus;

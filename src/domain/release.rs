@@ -4,8 +4,9 @@
 use super::actor::{ActorRole, Caller, Parties, PartyRole, Scope};
 use super::carried::Carried;
 use super::command::{Command, Subject};
-use super::dispute::{Dispute, DisputeKind, DisputeStatus, ResolvedBy, SilenceRule};
+use super::dispute::{Dispute, DisputeStatus, ResolvedBy, SilenceRule};
 use super::ids::{DisputeId, OrderId, UserId};
+use super::kinds::DisputeKind;
 use super::money::Money;
 use super::order_aggregate::OrderAggregate;
 use super::policy::Policy;
@@ -144,8 +145,9 @@ impl NewerDispute {
 
     /// Whether the order system should not complete its order by a timer.
     pub(super) fn holds_completion(&self) -> bool {
-        let by_buyer = self.kind == DisputeKind::Cancellation && self.opener == PartyRole::Buyer;
-        self.is_open() && (by_buyer || self.status == DisputeStatus::Escalated)
+        let opened = self.kind.known().zip(self.opener.known());
+        let holds = opened.is_some_and(|(kind, opener)| kind.holds_completion(opener));
+        self.is_open() && (holds || self.status == DisputeStatus::Escalated)
     }
 }
 

@@ -2,13 +2,14 @@
 //! it now. Judged by the guards that will judge the command, so that nothing is promised that a command
 //! would refuse.
 
-use super::actor::{Caller, PartyRole};
+use super::actor::Caller;
 use super::answering::{self, outcome_if_accepted};
 use super::command::DisputeRef;
-use super::dispute::{Dispute, DisputeKind, DisputeStatus, Outcome};
+use super::dispute::{Dispute, DisputeStatus, Outcome};
 use super::escalation;
 use super::expiry::{expire_overdue, outcome_of_silence};
 use super::ids::DisputeId;
+use super::kinds::AnsweredWith;
 use super::order::Order;
 use super::order_aggregate::OrderAggregate;
 use super::policy::Policy;
@@ -95,11 +96,9 @@ impl OrderAggregate {
         if !dispute.is_pending() || !self.is_ours() {
             return Consequences::default();
         }
-        let if_accepted = match dispute.kind() {
-            DisputeKind::OrderUpdate => None,
-            DisputeKind::PartialRefund | DisputeKind::Cancellation | DisputeKind::DeliveryExtension => {
-                outcome_if_accepted(self, dispute).ok()
-            }
+        let if_accepted = match dispute.kind().rules().answered_with {
+            AnsweredWith::Message => None,
+            AnsweredWith::YesOrNo => outcome_if_accepted(self, dispute).ok(),
         };
         Consequences { if_accepted, if_silent: Some(outcome_of_silence(self, dispute)) }
     }
@@ -137,7 +136,7 @@ impl OrderAggregate {
         }
     }
 
-    /// A dispute of the aggregate, whoever may judge it, as this caller is shown it; `None` if the aggregate does not hold it.
+    /// A dispute of the aggregate, whoever may judge it, as this caller is shown it; `None` if there is no such dispute.
     pub fn show(&self, dispute: DisputeId, caller: &Caller, policy: &Policy, now: Timestamp) -> Option<ShownDispute> {
         Some(match self.stored_dispute(dispute)? {
             StoredDispute::Judged(dispute) => ShownDispute::Judged(Box::new(self.view(&dispute, caller, policy, now))),
@@ -158,7 +157,7 @@ impl OrderAggregate {
         let newer = self.newer.iter().filter(|dispute| dispute.is_open());
         let holds = |dispute: &&Dispute| match dispute.status() {
             DisputeStatus::Escalated => true,
-            _ => dispute.kind() == DisputeKind::Cancellation && dispute.opener == PartyRole::Buyer,
+            _ => dispute.kind().holds_completion(dispute.opener),
         };
         let mut keys: Vec<_> = open.iter().map(|dispute| (dispute.create_time, dispute.id)).collect();
         keys.extend(newer.map(|dispute| (dispute.create_time, dispute.id)));

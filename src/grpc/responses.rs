@@ -9,7 +9,7 @@ use super::translations::Texts;
 use crate::domain::{
     Actor, Caller, Consequences, Dispute, DisputeKind, DisputeOption, DisputeView, EventId, Money, NewerDispute,
     OrderView, Outcome, PartyRole, Policy, Reason, RecordedEvent, Refusal, Scope, SellerStanding, Settlement,
-    SettlementReport, ShownDispute, StoredDispute, Subject, Terms, Timestamp, is_confidential, reasons, text,
+    SettlementReport, ShownDispute, StoredDispute, Subject, Timestamp, is_confidential, reasons, text,
 };
 use crate::engine::TraceParent;
 use crate::proto::{Money as ProtoMoney, v1};
@@ -76,11 +76,6 @@ fn dispute_with(dispute: &Dispute, consequences: Consequences, reason: Option<&R
     let resolution = dispute.resolution.as_ref();
     let escalation = dispute.escalation.as_ref();
     let ruling = escalation.and_then(|escalation| escalation.ruling.as_ref());
-    let (refund_amount, new_due_time) = match dispute.terms {
-        Terms::PartialRefund { amount } => (Some(money(amount)), None),
-        Terms::DeliveryExtension { new_due_time } => (None, Some(timestamp(new_due_time))),
-        Terms::Cancellation | Terms::OrderUpdate => (None, None),
-    };
     v1::Dispute {
         dispute_id: dispute.id.to_string(),
         order_id: dispute.order.to_string(),
@@ -92,8 +87,8 @@ fn dispute_with(dispute: &Dispute, consequences: Consequences, reason: Option<&R
         message: dispute.message.clone(),
         reason: reason.map_or(0, |reason| number::<_, v1::Reason>(reason.code)),
         reason_detail: reason.map(|reason| reason.detail.clone()).unwrap_or_default(),
-        refund_amount,
-        new_due_time,
+        refund_amount: dispute.terms.amount().map(money),
+        new_due_time: dispute.terms.new_due_time().map(timestamp),
         respond_by: Some(timestamp(dispute.respond_by)),
         silence_rule: v1::SilenceRule::from(dispute.silence.rule).into(),
         create_time: Some(timestamp(dispute.create_time)),

@@ -75,15 +75,10 @@ fn judged_from(row: dispute::Model) -> Result<Dispute, StorageError> {
     if group != exclusion_group(kind) {
         return Err(row.corrupt("exclusion_group"));
     }
-    let asked_for = (kind, money(amount_minor, "amount_minor")?, row.optional_instant(new_due_time, "new_due_time")?);
-    let terms = match asked_for {
-        (DisputeKind::PartialRefund, Some(amount), None) => Terms::PartialRefund { amount },
-        (DisputeKind::Cancellation, None, None) => Terms::Cancellation,
-        (DisputeKind::OrderUpdate, None, None) => Terms::OrderUpdate,
-        (DisputeKind::DeliveryExtension, None, Some(new_due_time)) => Terms::DeliveryExtension { new_due_time },
-        (_, _, None) => return Err(row.corrupt("amount_minor")),
-        (_, _, Some(_)) => return Err(row.corrupt("new_due_time")),
-    };
+    let amount = money(amount_minor, "amount_minor")?;
+    let new_due_time = row.optional_instant(new_due_time, "new_due_time")?;
+    let wrong = if new_due_time.is_none() { "amount_minor" } else { "new_due_time" };
+    let terms = Terms::from_parts(kind, amount, new_due_time).ok_or_else(|| row.corrupt(wrong))?;
     let refund = money(outcome_refund_minor, "outcome_refund_minor")?;
     let agreed = row.optional_instant(outcome_new_due_time, "outcome_new_due_time")?;
     let outcome = match (outcome_cancelled, refund, agreed) {
@@ -168,11 +163,7 @@ fn judged_from(row: dispute::Model) -> Result<Dispute, StorageError> {
 }
 
 pub(in crate::repository) fn dispute_row(dispute: &Dispute) -> dispute::Model {
-    let (amount, new_due_time) = match dispute.terms {
-        Terms::PartialRefund { amount } => (Some(amount), None),
-        Terms::DeliveryExtension { new_due_time } => (None, Some(new_due_time)),
-        Terms::Cancellation | Terms::OrderUpdate => (None, None),
-    };
+    let (amount, new_due_time) = (dispute.terms.amount(), dispute.terms.new_due_time());
     let resolution = dispute.resolution.as_ref();
     let outcome = resolution.map_or(Outcome::Nothing, |resolution| resolution.outcome);
     let (outcome_cancelled, outcome_counts, agreed) = match outcome {

@@ -1,0 +1,131 @@
+//! A cancellation: a party asks to cancel the order; what is left is paid back.
+//!
+//! When to use it: the seller when the scope has changed or the order cannot be completed; the buyer when the
+//! requirements have changed, the service is no longer needed, or the seller cannot meet expectations; either when both
+//! have agreed to cancel.
+
+use std::time::Duration;
+
+use super::{AnsweredWith, DisputeKind, Exclusion, KindRules};
+use crate::domain::actor::PartyRole;
+use crate::domain::dispute::{Dispute, Outcome, Silence, SilenceRule};
+use crate::domain::opening::Conflict;
+use crate::domain::options::Effect;
+use crate::domain::order::{Order, OrderStatus};
+use crate::domain::policy::{KindPolicy, Policy};
+use crate::domain::reason::ReasonCode;
+use crate::domain::time::Timestamp;
+
+pub(super) static RULES: KindRules = KindRules {
+    openers: &PartyRole::ALL,
+    order_statuses: &[
+        OrderStatus::RequirementsPending,
+        OrderStatus::InProgress,
+        OrderStatus::Delivered,
+        OrderStatus::InRevision,
+    ],
+    exclusion: Exclusion::Money,
+    conflict,
+    // A seller's personal note is optional.
+    message_required_of: &[PartyRole::Buyer],
+    reasons_of_buyer: &[
+        ReasonCode::RequirementsChanged,
+        ReasonCode::NoLongerNeeded,
+        ReasonCode::SellerCannotMeetExpectations,
+        ReasonCode::OrderedByMistake,
+        ReasonCode::DuplicateOrder,
+        ReasonCode::LateDelivery,
+        ReasonCode::SellerUnresponsive,
+        ReasonCode::NotAsDescribed,
+        ReasonCode::AbusiveBehaviour,
+        ReasonCode::Other,
+    ],
+    reasons_of_seller: &[
+        ReasonCode::ScopeChanged,
+        ReasonCode::UnableToComplete,
+        ReasonCode::MutualAgreement,
+        ReasonCode::BuyerUnresponsive,
+        ReasonCode::RequirementsMissing,
+        ReasonCode::OrderedByMistake,
+        ReasonCode::DuplicateOrder,
+        ReasonCode::AbusiveBehaviour,
+        ReasonCode::PolicyViolation,
+        ReasonCode::Other,
+    ],
+    confidential_reason_of: &[PartyRole::Buyer],
+    answered_with: AnsweredWith::YesOrNo,
+    policy: |policy| &policy.cancellation.kind,
+    silence,
+    obstacles: |_, _, _| Vec::new(),
+    is_immediate,
+    on_opened: |_| {},
+    holds_completion_of: &[PartyRole::Buyer],
+    amounts: |_, _| None,
+    outcome_of_kind: |order| Some(outcome(order)),
+    effects: &[Effect::Revenue, Effect::CompletionRate, Effect::SearchVisibility],
+};
+
+/// About cancellations.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CancellationPolicy {
+    /// What can be set for every kind.
+    pub kind: KindPolicy,
+    /// What silence does before any work was delivered.
+    pub silence_rule: SilenceRule,
+    /// What silence does once work was delivered.
+    pub silence_rule_after_delivery: SilenceRule,
+    /// Whether the buyer cancels alone before the work has started.
+    pub immediate_before_start: bool,
+    /// How late an order must be, with nothing delivered, for the buyer to cancel alone; zero for never.
+    pub immediate_when_late: Duration,
+}
+
+impl Default for CancellationPolicy {
+    fn default() -> Self {
+        Self {
+            kind: KindPolicy::default(),
+            silence_rule: SilenceRule::Accept,
+            silence_rule_after_delivery: SilenceRule::NoEffect,
+            immediate_before_start: false,
+            immediate_when_late: Duration::ZERO,
+        }
+    }
+}
+
+/// Crossed cancellations merge: the second accepts the first. An offer cannot block the buyer's cancellation: it is
+/// declined. Everything else stands in the way.
+fn conflict(pending: &Dispute, opener: PartyRole) -> Conflict<'_> {
+    match (pending.kind(), opener) {
+        (DisputeKind::Cancellation, _) if pending.opener != opener => Conflict::AcceptsCancellation(pending),
+        (DisputeKind::PartialRefund, PartyRole::Buyer) => Conflict::DeclinesOffer(pending.id),
+        (
+            DisputeKind::Cancellation
+            | DisputeKind::PartialRefund
+            | DisputeKind::OrderUpdate
+            | DisputeKind::DeliveryExtension,
+            PartyRole::Buyer | PartyRole::Seller,
+        ) => Conflict::Blocked(pending.id),
+    }
+}
+
+/// Silence accepts, but not once work was delivered, at the opening or when the window closes.
+fn silence(policy: &Policy, order: &Order) -> Silence {
+    let (rule, after_delivery) = (policy.cancellation.silence_rule, policy.cancellation.silence_rule_after_delivery);
+    Silence { rule: if order.status.is_delivered() { after_delivery } else { rule }, after_delivery }
+}
+
+/// By policy the buyer cancels alone: before the work has started, or when the order is late by more than a given time
+/// with nothing delivered.
+fn is_immediate(order: &Order, opener: PartyRole, policy: &Policy, now: Timestamp) -> bool {
+    let rules = &policy.cancellation;
+    let has_not_started = order.status == OrderStatus::RequirementsPending;
+    let is_late = order.effective_due_time().is_some_and(|due| due.plus(rules.immediate_when_late) < now);
+    opener == PartyRole::Buyer
+        && ((rules.immediate_before_start && has_not_started)
+            || (!rules.immediate_when_late.is_zero() && is_late && !order.status.is_delivered()))
+}
+
+/// The order is cancelled, what is left is paid back, and it counts against the seller's completion rate.
+pub(super) fn outcome(order: &Order) -> Outcome {
+    order.outcome_of_cancelling(true)
+}

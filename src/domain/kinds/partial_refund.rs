@@ -1,0 +1,136 @@
+//! A partial refund: the seller offers to pay a part of the price back, and the order goes on.
+//!
+//! When to use it: the scope has changed, a delay is to be made up for, or the buyer is not satisfied with a part of
+//! the work. At most one is accepted per order; declined, withdrawn and expired ones do not count.
+
+use std::collections::BTreeMap;
+
+use super::{AnsweredWith, Exclusion, KindRules};
+use crate::domain::actor::PartyRole;
+use crate::domain::dispute::{Outcome, Silence, SilenceRule};
+use crate::domain::money::{Currency, Money};
+use crate::domain::opening::Conflict;
+use crate::domain::options::Effect;
+use crate::domain::order::{Order, OrderStatus};
+use crate::domain::policy::{KindPolicy, Policy};
+use crate::domain::reason::ReasonCode;
+use crate::domain::refusal::Refusal;
+
+pub(super) static RULES: KindRules = KindRules {
+    openers: &[PartyRole::Seller],
+    order_statuses: &[OrderStatus::InProgress, OrderStatus::Delivered, OrderStatus::InRevision],
+    exclusion: Exclusion::Money,
+    conflict: |pending, _| Conflict::Blocked(pending.id),
+    message_required_of: &PartyRole::ALL,
+    reasons_of_buyer: &[],
+    reasons_of_seller: &[
+        ReasonCode::ScopeChanged,
+        ReasonCode::DelayCompensation,
+        ReasonCode::BuyerPartlyDissatisfied,
+        ReasonCode::DeliveredPartially,
+        ReasonCode::QualityBelowAgreed,
+        ReasonCode::Goodwill,
+        ReasonCode::Other,
+    ],
+    // Also a buyer's, should a newer release let buyers ask: what this release does not know it keeps to itself.
+    confidential_reason_of: &PartyRole::ALL,
+    answered_with: AnsweredWith::YesOrNo,
+    policy: |policy| &policy.partial_refund.kind,
+    // Unless the operator says otherwise, silence moves no money.
+    silence: |policy, _| Silence::always(policy.partial_refund.silence_rule),
+    obstacles: |order, policy, _| obstacles(order, policy),
+    is_immediate: |_, _, _, _| false,
+    on_opened: |_| {},
+    holds_completion_of: &[],
+    amounts: |order, policy| Some(range(order, policy)),
+    outcome_of_kind: |_| Some(Outcome::Nothing),
+    effects: &[Effect::NoFurtherRefund],
+};
+
+/// About offers of a partial refund.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PartialRefundPolicy {
+    /// What can be set for every kind.
+    pub kind: KindPolicy,
+    /// The cap in basis points of the original price: 1 to 10,000.
+    pub cap_bps: u32,
+    /// What the buyer's silence does.
+    pub silence_rule: SilenceRule,
+    /// The smallest refund in minor units, by currency code. One minor unit where none is named.
+    pub smallest_refund: BTreeMap<String, i64>,
+    /// The smallest price in minor units, by currency code, of an order on which refunds can be offered.
+    pub smallest_price: BTreeMap<String, i64>,
+}
+
+impl Default for PartialRefundPolicy {
+    fn default() -> Self {
+        Self {
+            kind: KindPolicy::default(),
+            cap_bps: 6_000,
+            silence_rule: SilenceRule::NoEffect,
+            smallest_refund: BTreeMap::new(),
+            smallest_price: BTreeMap::new(),
+        }
+    }
+}
+
+impl PartialRefundPolicy {
+    /// The least that can be offered: at least one minor unit.
+    pub fn smallest_refund(&self, currency: Currency) -> Money {
+        let smallest = self.smallest_refund.get(currency.code()).copied().unwrap_or(1);
+        Money::new(smallest.max(1), currency)
+    }
+
+    /// The smallest price of an order on which a refund can be offered.
+    pub fn smallest_price(&self, currency: Currency) -> Money {
+        Money::new(self.smallest_price.get(currency.code()).copied().unwrap_or(0), currency)
+    }
+}
+
+/// The cap: 60 % of the original price with the default policy, rounded down to the minor unit.
+fn cap(order: &Order, policy: &Policy) -> Money {
+    order.price.share(policy.partial_refund.cap_bps)
+}
+
+/// The least and the most that can be offered: up to the cap, and never more than what is left.
+fn range(order: &Order, policy: &Policy) -> (Money, Money) {
+    let cap = cap(order, policy);
+    let most = cap.minor.min(order.left().minor);
+    (policy.partial_refund.smallest_refund(cap.currency), Money::new(most, cap.currency))
+}
+
+/// None was accepted on this order before; the cap is at least the smallest refund, and the price the smallest price;
+/// and enough is left.
+fn obstacles(order: &Order, policy: &Policy) -> Vec<Refusal> {
+    let accepted = order.refund_accepted.map(|dispute| Refusal::RefundAlreadyAccepted { dispute });
+    let cap = cap(order, policy);
+    let (min, max) = range(order, policy);
+    let smallest_price = policy.partial_refund.smallest_price(order.price.currency);
+    let too_small = if cap.minor < min.minor || order.price.minor < smallest_price.minor {
+        Some(Refusal::RefundCapBelowMinimum { cap })
+    } else if max.minor < min.minor {
+        Some(Refusal::AmountOutOfRange { min, max })
+    } else {
+        None
+    };
+    accepted.into_iter().chain(too_small).collect()
+}
+
+/// The amount is in the order's currency and in range.
+pub(super) fn require_in_range(order: &Order, amount: Money, policy: &Policy) -> Result<(), Refusal> {
+    let (min, max) = range(order, policy);
+    amount.require_currency("amount", max.currency)?;
+    if (min.minor..=max.minor).contains(&amount.minor) { Ok(()) } else { Err(Refusal::AmountOutOfRange { min, max }) }
+}
+
+/// The amount is refunded, if none was accepted before and so much is still left.
+pub(super) fn outcome_if_accepted(order: &Order, amount: Money) -> Result<Outcome, Refusal> {
+    if let Some(dispute) = order.refund_accepted {
+        return Err(Refusal::RefundAlreadyAccepted { dispute });
+    }
+    let left = order.left();
+    if amount.minor > left.minor {
+        return Err(Refusal::AmountOutOfRange { min: Money::new(1, left.currency), max: left });
+    }
+    Ok(Outcome::Refund(amount))
+}
