@@ -1,0 +1,37 @@
+# Each recipe is one line that also works by hand. `just` alone lists them.
+
+[private]
+default:
+    @just --list
+
+# Formats are right, and everything compiles without a warning.
+check:
+    cargo fmt --check && cargo clippy --all-targets -- -D warnings
+
+# The rules and all other unit tests. No database server.
+test-fast:
+    cargo test --lib
+
+# Everything, on SQLite and on PostgreSQL.
+test:
+    REQUIRE_POSTGRES=1 cargo test
+
+# Prints src/domain/transitions.md afresh.
+matrix:
+    UPDATE_TRANSITIONS=1 cargo test --lib the_matrix_is_the_one_that_is_documented
+
+# Processes and databases under faults, by the schedule of this seed.
+faults SEED:
+    FAULTS_SEED={{SEED}} cargo test --test integration faults:: -- --nocapture
+
+# Opens a database for reading.
+db FILE="disputes.db":
+    sqlite3 -readonly -box {{FILE}}
+
+# The scenarios: ratios, each measured in one run.
+bench:
+    cargo bench
+
+# The documentation of the code.
+docs:
+    cargo doc --no-deps --open
