@@ -1,4 +1,4 @@
-//! The documents keep their form: their length, their links, the paths and the tests that they name.
+//! The documents keep their form: their length, their links, the paths, tests and recipes that they name.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails says so by panicking")]
 
@@ -40,6 +40,14 @@ fn documents() -> Vec<PathBuf> {
 fn records() -> Vec<PathBuf> {
     let found = files(&root().join("docs/adr"), "md", false);
     found.into_iter().filter(|path| !path.ends_with("README.md")).collect()
+}
+
+/// What people read who change the code.
+fn guides() -> Vec<PathBuf> {
+    let checklists = files(&root().join("docs/howto"), "md", false);
+    assert!(checklists.len() >= 6, "there is a checklist for each change that people make");
+    let others = ["CONTRIBUTING.md", "RELEASING.md", "SECURITY.md", "docs/STYLE.md", "docs/debugging.md"];
+    checklists.into_iter().chain(others.map(|name| root().join(name))).collect()
 }
 
 /// What stands between backquotes, outside of blocks of code.
@@ -92,24 +100,67 @@ fn every_link_leads_to_a_file_that_exists() {
     assert!(links > 30, "the documents link to each other");
 }
 
+/// Whether this can only be the path of a file or a folder of this repository, from its root.
+fn is_path(word: &str) -> bool {
+    let is_plain = word.chars().all(|character| character.is_ascii_alphanumeric() || "_-./".contains(character));
+    let folders = ["src/", "tests/", "proto/", "docs/", "benches/", "examples/", "fuzz/", "translations/", ".ci/"];
+    let is_below = folders.iter().any(|folder| word.starts_with(folder));
+    // Files of the root have such names; what is named without its folder has others.
+    let is_in_root = [".md", ".toml"].iter().any(|ending| word.ends_with(ending))
+        && word.starts_with(|first: char| first == '.' || first.is_uppercase())
+        && !word.contains('/');
+    // The fuzzer makes this folder when it finds something.
+    let is_made = word.starts_with("fuzz/artifacts");
+    is_plain && (is_below || is_in_root) && !is_made
+}
+
 #[test]
-fn every_path_and_every_test_that_the_decisions_and_the_architecture_name_exists() {
+fn every_path_and_every_test_that_a_document_names_exists() {
     let code: String = ["src", "tests"]
         .iter()
         .flat_map(|folder| files(&root().join(folder), "rs", true))
         .map(|path| read(&path))
         .collect();
-    let folders = ["src/", "tests/", "proto/", "docs/", "benches/", "examples/", "fuzz/", "translations/"];
-    for path in records().into_iter().chain([root().join("ARCHITECTURE.md"), root().join("README.md")]) {
-        for word in quoted(&read(&path)) {
-            if folders.iter().any(|folder| word.starts_with(folder)) {
-                assert!(root().join(&word).exists(), "{} names {word}", path.display());
+    let mut paths = 0;
+    let others = [root().join("ARCHITECTURE.md"), root().join("README.md")];
+    for document in records().into_iter().chain(guides()).chain(others) {
+        for word in quoted(&read(&document)) {
+            if is_path(&word) {
+                paths += 1;
+                assert!(root().join(&word).exists(), "{} names {word}", document.display());
             }
             // Names of tests are sentences: nothing else in backquotes has so many underscores.
             let is_name = word.chars().all(|character| character == '_' || character.is_ascii_alphanumeric());
             if is_name && word.matches('_').count() >= 3 {
-                assert!(code.contains(&format!("fn {word}(")), "{} names the test {word}", path.display());
+                assert!(code.contains(&format!("fn {word}(")), "{} names the test {word}", document.display());
             }
+        }
+    }
+    assert!(paths > 100, "the documents name paths");
+}
+
+#[test]
+fn every_recipe_is_one_line_and_the_guides_name_no_other() {
+    // Each recipe with the number of its lines.
+    let mut recipes: Vec<(String, usize)> = Vec::new();
+    for line in read(&root().join("justfile")).lines().filter(|line| !line.is_empty() && !line.starts_with(['#', '[']))
+    {
+        match recipes.last_mut() {
+            Some((_, lines)) if line.starts_with(' ') => *lines += 1,
+            _ => recipes.push((line.split([' ', ':']).next().unwrap_or_default().to_owned(), 0)),
+        }
+    }
+    for (name, lines) in &recipes {
+        assert_eq!(*lines, 1, "{name} is one line that also works by hand");
+    }
+    let is_recipe = |wanted: &str| recipes.iter().any(|(name, _)| name == wanted);
+    for name in ["check", "test-fast", "test", "matrix", "faults", "db", "bench", "docs"] {
+        assert!(is_recipe(name), "there is no recipe {name}");
+    }
+    for document in guides() {
+        for word in quoted(&read(&document)) {
+            let named = word.strip_prefix("just ").and_then(|rest| rest.split(' ').next());
+            assert!(named.is_none_or(is_recipe), "{} names `{word}`", document.display());
         }
     }
 }
