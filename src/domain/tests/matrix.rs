@@ -2,14 +2,15 @@
 
 use std::fmt::Write as _;
 
+use super::diagram;
 use super::fixtures::*;
 use crate::domain::*;
 
-type OfDispute = fn(u128) -> Command;
-const BY_A_PARTY: [(&str, OfDispute); 5] =
+pub(super) type OfDispute = fn(u128) -> Command;
+pub(super) const BY_A_PARTY: [(&str, OfDispute); 5] =
     [("accept", accept), ("decline", decline), ("answer", reply), ("withdraw", withdraw), ("escalate", escalate)];
-type Somebody = fn() -> Caller;
-const BY_OTHERS: [(&str, Somebody, OfDispute); 5] = [
+pub(super) type Somebody = fn() -> Caller;
+pub(super) const BY_OTHERS: [(&str, Somebody, OfDispute); 5] = [
     ("escalate (support)", support, escalate),
     ("decide (support)", support, |dispute| rule(dispute, Ruling::NoAction)),
     ("withdraw (support)", support, withdraw),
@@ -18,7 +19,7 @@ const BY_OTHERS: [(&str, Somebody, OfDispute); 5] = [
 ];
 
 /// A value's name, as the contract writes it.
-fn name(value: &impl std::fmt::Debug) -> String {
+pub(super) fn name(value: &impl std::fmt::Debug) -> String {
     let mut name = String::new();
     for character in format!("{value:?}").chars().take_while(|character| character.is_alphanumeric()) {
         if character.is_uppercase() && !name.is_empty() {
@@ -39,7 +40,7 @@ fn reason(refusal: &Refusal) -> String {
 }
 
 /// Every way in which a dispute can stand, each with the way there; `None` if this kind knows no such way.
-fn stories(kind: DisputeKind, opener: PartyRole) -> Vec<(&'static str, Story)> {
+pub(super) fn stories(kind: DisputeKind, opener: PartyRole) -> Vec<(&'static str, Story)> {
     let mut pending = Story::new(OrderStatus::InProgress);
     pending.done(&party(opener), &asking(1, kind, opener));
     let (opener, responder) = (party(opener), party(opener.other()));
@@ -75,12 +76,12 @@ fn stories(kind: DisputeKind, opener: PartyRole) -> Vec<(&'static str, Story)> {
     stories.into_iter().filter_map(|(title, story)| Some((title, story?))).collect()
 }
 
-fn row(out: &mut String, first: &str, cells: impl IntoIterator<Item = String>) {
+pub(super) fn row(out: &mut String, first: &str, cells: impl IntoIterator<Item = String>) {
     let cells: Vec<String> = cells.into_iter().collect();
     writeln!(out, "| {first} | {} |", cells.join(" | ")).unwrap();
 }
 
-fn header(out: &mut String, first: &str, columns: &[&str]) {
+pub(super) fn header(out: &mut String, first: &str, columns: &[&str]) {
     row(out, first, columns.iter().map(|column| (*column).to_owned()));
     row(out, "---", columns.iter().map(|_| "---".to_owned()));
 }
@@ -246,9 +247,9 @@ fn settling(out: &mut String) {
 
 #[test]
 fn the_matrix_is_the_one_that_is_documented() {
-    let mut out = String::from(
-        "\nPrinted from the rules by a test. A cell is the new status, or why not; `done` leaves the status as it is.\n",
-    );
+    let mut out = String::from("\nPrinted from the rules by a test.\n");
+    diagram::print(&mut out);
+    out.push_str("\n## The whole matrix\n\nA cell is the new status, or why not; `done` leaves the status as it is.\n");
     by_a_party(&mut out);
     by_others(&mut out);
     settling(&mut out);

@@ -4,6 +4,7 @@ mod answering;
 mod crossing;
 mod dating;
 mod deciding;
+mod diagram;
 mod escalation;
 mod etags;
 mod expiry;
