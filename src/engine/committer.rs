@@ -15,7 +15,7 @@ use super::feed::Feed;
 use super::queue::{Queue, ReplySender, RequestKey, Submission, Waiting};
 use super::trace::TraceParent;
 use super::unit_of_work::{Reply, TimePassed, UnitOfWork};
-use crate::clock::{Clock, Uncertain, mint_id};
+use crate::clock::{Clock, Uncertain, mint_id, real_now};
 use crate::domain::{
     Caller, Command, DisputeView, EventId, OrderId, OrderReport, OrderView, Policy, RecordedEvent, Timestamp,
 };
@@ -69,7 +69,7 @@ impl Committer {
         feed: Arc<Feed>,
         deadlines: Arc<Deadlines>,
     ) -> (Self, Arc<Totals>, impl Future<Output = ()> + Send) {
-        let queue = Arc::<Queue>::default();
+        let queue = Arc::new(Queue::new(repository.is_postgres()));
         let totals = Arc::<Totals>::default();
         let task = Task {
             queue: queue.clone(),
@@ -242,9 +242,10 @@ impl Task {
 
     async fn attempt(&self, batch: &[Waiting]) -> Result<Attempt, StorageError> {
         let transaction = self.repository.begin().await?;
+        let since = real_now();
         match self.judge_and_write(&transaction, batch).await {
             Ok(Attempt::Committed(committed)) => {
-                self.queue.commits();
+                self.queue.has_written(batch, since.elapsed());
                 transaction.commit().await.map(|()| Attempt::Committed(committed))
             }
             Ok(not_done @ (Attempt::OrderTaken | Attempt::ClockUncertain)) => {

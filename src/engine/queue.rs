@@ -68,7 +68,7 @@ struct Lines {
 }
 
 impl Lines {
-    fn new() -> Self {
+    fn new(batch_size: BatchSize) -> Self {
         Self {
             commands: Line::new(COMMANDS),
             imports: Line::new(IMPORTS),
@@ -76,7 +76,7 @@ impl Lines {
             busy: Line::new(BUSY),
             alone: Line::new(BUSY),
             was_alone: false,
-            batch_size: BatchSize::default(),
+            batch_size,
             is_closed: false,
         }
     }
@@ -102,7 +102,6 @@ impl Lines {
         }
         self.commands.take(&mut batch, most, now);
         self.imports.take(&mut batch, most, now);
-        self.batch_size.begin(now, batch.orders);
         batch.waiting
     }
 
@@ -127,12 +126,6 @@ pub(super) struct Queue {
     news: Notify,
 }
 
-impl Default for Queue {
-    fn default() -> Self {
-        Self { lines: Mutex::new(Lines::new()), news: Notify::new() }
-    }
-}
-
 impl std::fmt::Debug for Queue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Queue").finish_non_exhaustive()
@@ -140,6 +133,11 @@ impl std::fmt::Debug for Queue {
 }
 
 impl Queue {
+    /// An empty queue in front of a database in this process, or elsewhere.
+    pub(super) fn new(is_remote: bool) -> Self {
+        Self { lines: Mutex::new(Lines::new(BatchSize::new(is_remote))), news: Notify::new() }
+    }
+
     /// Lets a submission wait, if there is room for it or somebody has to give way.
     pub(super) fn push(&self, submission: Submission) -> Result<(), Error> {
         let waiting = Waiting::new(submission);
@@ -221,9 +219,10 @@ impl Queue {
         }
     }
 
-    /// Takes note that the last batch is about to be committed.
-    pub(super) fn commits(&self) {
-        self.lines().batch_size.end(real_now());
+    /// Takes note that a batch was judged and written in such a time.
+    pub(super) fn has_written(&self, batch: &[Waiting], took: Duration) {
+        let orders = batch.iter().map(|waiting| waiting.submission.load().orders).sum();
+        self.lines().batch_size.has_written(orders, took);
     }
 
     /// Takes in nothing more. What waits is done, and no lock is waited for any longer.
@@ -234,7 +233,8 @@ impl Queue {
 
     /// Lets go of everything: whoever waits is told that it is not known what became of it.
     pub(super) fn abandon(&self) {
-        *self.lines() = Lines { is_closed: true, ..Lines::new() };
+        let mut lines = self.lines();
+        *lines = Lines { is_closed: true, ..Lines::new(lines.batch_size) };
     }
 
     fn lines(&self) -> MutexGuard<'_, Lines> {

@@ -38,9 +38,9 @@ const CANCELLED_UNSEEN: usize = 1_000;
 /// How many connections may be about to begin: to begin is a long turn, and others have theirs between those.
 const NEW_AT_ONCE: usize = 16;
 
-/// How many connections may be ending: to close a socket and to drop what was kept for it is a long turn, too, thousands
-/// can be left at once, and nobody waits for it.
-const ENDING_AT_ONCE: usize = 1;
+/// How many connections may be ending: to close a socket and to drop what the transport keeps for it is a long turn, too,
+/// and thousands can be left at once. Few, so that others have their turns between them; their calls end at once.
+const ENDING_AT_ONCE: usize = 4;
 
 /// A connection that has not begun for so long is not about to.
 const ABOUT_TO_BEGIN: Duration = Duration::from_millis(1);
@@ -203,10 +203,19 @@ where
                 () = idle(calls) => None,
             }
         };
-        if let Some(Some(Err(error))) = ended {
+        if let Some(Some(Err(error))) = &ended {
             tracing::debug!(%error, "a connection failed");
         }
-        self.ending.clone().acquire_owned().await.ok()
+        let mut ending = pin!(self.ending.clone().acquire_owned());
+        if ended.is_none() {
+            // The client may be there: it is served until its turn has come.
+            tokio::select! {
+                permit = &mut ending => return permit.ok(),
+                _ = &mut connection => {}
+            }
+        }
+        connection.as_mut().drop_calls();
+        ending.await.ok()
     }
 
     fn http2(&self, of: Calls, begun: Begun) -> http2::Builder<CallExecutor> {

@@ -51,8 +51,8 @@ pub(super) struct Socket<T> {
 
 impl<T> Socket<T> {
     /// The socket, of which these bytes were read already. It fails when the client's conduct is not tolerated, or when
-    /// nothing that is written was taken for so long. No more is read from it than its turn allows, and it is the turn that
-    /// is told when the client has left: then there is nothing that the transport could still do.
+    /// nothing that is written was taken for so long. No more is read from it than its turn allows, and the turn is told
+    /// when the client has left: its streams have ended then, and what is encoded is written as far as the socket takes it.
     pub(super) fn new(inner: T, begun: Vec<u8>, conduct: Conduct, turn: Turn, stall_timeout: Duration) -> Self {
         Self {
             inner,
@@ -171,6 +171,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<T> {
             let most = if this.is_dense { SHORT_READING.into() } else { u64::MAX };
             let has_room = buffer.remaining() > 0;
             let read = ready!(Pin::new(&mut (&mut this.inner).take(most)).poll_read(context, buffer));
+            if let Err(error) = &read {
+                tracing::debug!(%error, "a connection failed");
+            }
             if read.is_err() || has_room && buffer.filled().len() == before {
                 this.turn.client_has_left();
                 return Poll::Pending;

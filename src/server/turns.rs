@@ -57,7 +57,7 @@ impl Turn {
         self.0.read.store(left.saturating_sub(cost), Ordering::Relaxed);
     }
 
-    /// The client will send nothing any more, and takes nothing.
+    /// The client will send nothing any more: for HTTP/2 its streams have ended.
     pub(super) fn client_has_left(&self) {
         self.0.is_last.store(true, Ordering::Relaxed);
     }
@@ -116,6 +116,13 @@ impl<C> InTurns<C> {
     /// A connection that reads as the turn allows, and pushes to `begun` what is to be run beside it.
     pub(super) fn new(connection: C, begun: Begun, turn: Turn) -> Self {
         Self { connection, begun, running: FuturesUnordered::new(), turn }
+    }
+
+    /// Drops all that is in flight, with whatever it holds of what callers share: a place in a queue, a reader, memory.
+    pub(super) fn drop_calls(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        this.running.clear();
+        drop(this.begun.take());
     }
 
     /// The connection itself.
@@ -245,6 +252,22 @@ mod tests {
         assert_eq!(connection.as_mut().now_or_never(), None);
         turn.client_has_left();
         assert_eq!(connection.now_or_never(), Some(None));
+    }
+
+    #[test]
+    fn a_connection_that_waits_for_its_end_holds_nothing_of_its_calls() {
+        let (begun, held) = (Begun::default(), Arc::new(()));
+        let hold = |held: Arc<()>| async move {
+            pending::<()>().await;
+            drop(held);
+        };
+        begun.push(hold(held.clone()));
+        let mut connection = Box::pin(InTurns::new(pending::<()>(), begun.clone(), Turn::default()));
+        assert_eq!(connection.as_mut().now_or_never(), None);
+        begun.push(hold(held.clone()));
+        assert_eq!(Arc::strong_count(&held), 3);
+        connection.as_mut().drop_calls();
+        assert_eq!(Arc::strong_count(&held), 1);
     }
 
     #[test]

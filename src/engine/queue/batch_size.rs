@@ -1,11 +1,11 @@
 //! How much a batch takes in: as much as is judged and written in a moment, since whoever comes meanwhile waits for it.
 //!
-//! What an order takes differs by machine, database and command. So what the last batch of any size took decides, and
-//! batches grow until they take that moment. The commit does not count: its price is that of a batch, however large.
+//! What an order takes differs by machine, database and command. So what the last batch took decides that was full or too
+//! slow, and batches grow until they take that moment. The commit does not count: its price is that of a batch, however
+//! large. Neither should each way to a database and back, but what those take is not known apart: so on PostgreSQL, where
+//! a batch has a dozen of them, it takes in more at the least.
 
 use std::time::Duration;
-
-use tokio::time::Instant;
 
 /// How long a batch should take until it is committed, which takes a few milliseconds more. Whoever is unlucky waits for
 /// two batches.
@@ -14,48 +14,42 @@ const MOMENT: Duration = Duration::from_millis(6);
 /// A batch takes in no more once it touches so many orders, however fast they are …
 const MOST: usize = 512;
 
-/// … and no less than so many, however slow they are: else a database far away would do little.
-const LEAST: usize = 16;
+/// … and no less than so many, however slow they are, in the same process …
+const LEAST_EMBEDDED: usize = 16;
+/// … and elsewhere: at a millisecond for each way, some four thousand orders a second.
+const LEAST_REMOTE: usize = 64;
 
 /// How many orders a batch may touch.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct BatchSize {
     orders: usize,
-    /// When the batch at hand was taken, and how many orders it touches.
-    begun: Option<(Instant, usize)>,
-}
-
-impl Default for BatchSize {
-    fn default() -> Self {
-        // Nothing is known yet, and it soon grows.
-        Self { orders: LEAST, begun: None }
-    }
+    least: usize,
 }
 
 impl BatchSize {
+    /// For a database in this process, or elsewhere. Nothing is known of it yet, and batches grow soon.
+    pub(super) fn new(is_remote: bool) -> Self {
+        let least = if is_remote { LEAST_REMOTE } else { LEAST_EMBEDDED };
+        Self { orders: least, least }
+    }
+
     /// One that has grown as far as it can.
     #[cfg(test)]
     pub(super) fn grown() -> Self {
-        Self { orders: MOST, begun: None }
+        Self { orders: MOST, least: LEAST_EMBEDDED }
     }
 
-    /// A batch with so many orders is taken now.
-    pub(super) fn begin(&mut self, now: Instant, orders: usize) {
-        self.begun = Some((now, orders));
-    }
-
-    /// The batch at hand is about to be committed. One that was not full tells nothing, unless it was too large already.
-    pub(super) fn end(&mut self, now: Instant) {
-        let Some((begun, orders)) = self.begun.take() else { return };
-        let took = now.saturating_duration_since(begun);
-        let was_too_large = orders > LEAST && took > MOMENT;
-        if orders < self.orders && !was_too_large {
+    /// So many orders were judged and written in such a time. If they were not as many as there could have been, that tells
+    /// nothing, unless they were too many already.
+    pub(super) fn has_written(&mut self, orders: usize, took: Duration) {
+        let were_too_many = orders > self.least && took > MOMENT;
+        if orders < self.orders && !were_too_many {
             return;
         }
-        let took = took.as_nanos();
         let moment = u128::try_from(orders).unwrap_or(u128::MAX).saturating_mul(MOMENT.as_nanos());
-        let in_a_moment = usize::try_from(moment.checked_div(took).unwrap_or(u128::MAX)).unwrap_or(usize::MAX);
-        self.orders = in_a_moment.min(self.orders.saturating_mul(2)).clamp(LEAST, MOST);
+        let in_a_moment = moment.checked_div(took.as_nanos()).unwrap_or(u128::MAX);
+        let in_a_moment = usize::try_from(in_a_moment).unwrap_or(usize::MAX);
+        self.orders = in_a_moment.min(self.orders.saturating_mul(2)).clamp(self.least, MOST);
     }
 
     /// How many orders the next batch may touch.
@@ -67,15 +61,12 @@ impl BatchSize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::real_now;
 
     /// What batches come to of which each takes in all that it may, and takes a price of its own and one for each order.
     fn settled(size: &mut BatchSize, own: Duration, each: Duration) -> usize {
-        let now = real_now();
         for _ in 0..12 {
             let orders = size.orders();
-            size.begin(now, orders);
-            size.end(now + own + each * u32::try_from(orders).unwrap());
+            size.has_written(orders, own + each * u32::try_from(orders).unwrap());
         }
         size.orders()
     }
@@ -83,42 +74,41 @@ mod tests {
     #[test]
     fn a_batch_grows_until_it_takes_a_moment() {
         let (fast, slow) = (Duration::from_micros(5), Duration::from_micros(80));
-        let size = &mut BatchSize::default();
-        assert_eq!(size.orders(), LEAST, "nothing is known");
+        let size = &mut BatchSize::new(false);
+        assert_eq!(size.orders(), LEAST_EMBEDDED, "nothing is known");
         assert_eq!(settled(size, Duration::from_millis(2), fast), MOST);
         let orders = settled(size, Duration::from_millis(2), slow);
         assert!((46..=54).contains(&orders), "{orders}: (6 - 2) / 0.08");
-        assert_eq!(settled(size, Duration::from_millis(100), slow), LEAST);
+        assert_eq!(settled(size, Duration::from_millis(100), slow), LEAST_EMBEDDED);
+        assert_eq!(settled(&mut BatchSize::new(true), Duration::from_millis(100), slow), LEAST_REMOTE);
         assert_eq!(settled(size, Duration::from_millis(2), fast), MOST);
     }
 
     #[test]
     fn batches_shrink_before_one_of_them_is_full() {
-        let (size, now) = (&mut BatchSize::grown(), real_now());
-        size.begin(now, 200);
-        size.end(now + Duration::from_millis(20));
+        let size = &mut BatchSize::grown();
+        size.has_written(200, Duration::from_millis(20));
         assert_eq!(size.orders(), 60);
-        size.begin(now, 50);
-        size.end(now + Duration::from_millis(6));
+        size.has_written(50, Duration::from_millis(6));
         assert_eq!(size.orders(), 60, "it was not too large, and could have been larger");
     }
 
     #[test]
     fn lone_commands_and_a_hiccup_do_not_keep_the_batches_small() {
-        let (size, now) = (&mut BatchSize::grown(), real_now());
+        let size = &mut BatchSize::grown();
         for _ in 0..100 {
-            size.begin(now, 1);
-            size.end(now + Duration::from_millis(30));
+            size.has_written(1, Duration::from_millis(30));
         }
         assert_eq!(size.orders(), MOST);
-        size.begin(now, MOST);
-        size.end(now + Duration::from_secs(3));
-        assert_eq!(size.orders(), LEAST);
+        size.has_written(MOST, Duration::from_secs(3));
+        assert_eq!(size.orders(), LEAST_EMBEDDED);
         let mut grown = Vec::new();
         for _ in 0..5 {
             let orders = size.orders();
-            size.begin(now, orders);
-            size.end(now + Duration::from_millis(1) + Duration::from_micros(40) * u32::try_from(orders).unwrap());
+            size.has_written(
+                orders,
+                Duration::from_millis(1) + Duration::from_micros(40) * u32::try_from(orders).unwrap(),
+            );
             grown.push(orders);
         }
         assert!(grown.is_sorted() && grown.last() > Some(&100), "{grown:?}");
