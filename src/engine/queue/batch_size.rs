@@ -15,7 +15,7 @@ const MOMENT: Duration = Duration::from_millis(6);
 const MOST: usize = 512;
 
 /// … and no less than so many, however slow they are, in the same process …
-const LEAST_EMBEDDED: usize = 16;
+const LEAST_EMBEDDED: usize = 8;
 /// … and elsewhere: at a millisecond for each way, some four thousand orders a second.
 const LEAST_REMOTE: usize = 64;
 
