@@ -437,6 +437,11 @@ impl From<Failure> for Status {
     }
 }
 
+/// Whether the call failed.
+pub(super) fn is_error(status: &Status) -> bool {
+    status.code() != Code::Ok
+}
+
 /// Gives an error that the transport made the details that all our errors have. Those that have details are ours; those
 /// of health have a meaning of their own.
 pub(super) fn with_error_details(status: Status) -> Status {

@@ -6,8 +6,8 @@ use std::panic::AssertUnwindSafe;
 use futures_util::future::FutureExt as _;
 use http::{Request, Response};
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 use tonic::body::Body;
-use tonic::{Code, Status};
 use tower::Service;
 
 use super::shares::Share;
@@ -16,7 +16,7 @@ use crate::engine::TraceParent;
 use crate::grpc::draining::Ending;
 use crate::grpc::metered::Metered;
 use crate::grpc::rpcs::{Class, Rpc};
-use crate::grpc::status::{Failure, with_error_details};
+use crate::grpc::status::{Failure, is_error, with_error_details};
 
 /// What the handler makes of a request, unless the deadline passes first.
 pub(super) async fn handled<S>(
@@ -69,7 +69,7 @@ fn ensure_error_details(response: Response<Body>) -> Response<Body> {
     let Some(status) = Status::from_header_map(response.headers()) else {
         return response;
     };
-    if status.code() == Code::Ok {
+    if !is_error(&status) {
         return response;
     }
     tracing::debug!(code = ?status.code(), "refused");
