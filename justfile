@@ -24,9 +24,9 @@ matrix:
 faults SEED:
     FAULTS_SEED={{SEED}} cargo test --test integration faults:: -- --nocapture
 
-# Opens a database for reading.
+# Opens a SQLite file for reading, with views that name the codes.
 db FILE="disputes.db":
-    sqlite3 -readonly -box {{FILE}}
+    sqlite3 -readonly -box -cmd '.read docs/views/sqlite.sql' {{FILE}}
 
 # The scenarios: ratios, each measured in one run.
 bench:

@@ -46,7 +46,8 @@ fn records() -> Vec<PathBuf> {
 fn guides() -> Vec<PathBuf> {
     let checklists = files(&root().join("docs/howto"), "md", false);
     assert!(checklists.len() >= 6, "there is a checklist for each change that people make");
-    let others = ["CONTRIBUTING.md", "RELEASING.md", "SECURITY.md", "docs/STYLE.md", "docs/debugging.md"];
+    let others =
+        ["CONTRIBUTING.md", "RELEASING.md", "SECURITY.md", "docs/STYLE.md", "docs/database.md", "docs/debugging.md"];
     checklists.into_iter().chain(others.map(|name| root().join(name))).collect()
 }
 

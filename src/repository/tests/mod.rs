@@ -15,6 +15,7 @@ use crate::domain::{
 };
 
 mod plans;
+mod schema;
 
 async fn repository() -> (TempDir, Repository) {
     let folder = tempfile::tempdir().unwrap();
