@@ -8,7 +8,7 @@ use super::money::Money;
 use super::order::OrderStatus;
 use super::order_aggregate::{Decision, EventRecorder, OrderAggregate};
 use super::policy::Policy;
-use super::refusal::Refusal;
+use super::refusal::{AmountOf, Refusal};
 use super::time::Timestamp;
 
 pub(super) fn escalate(
@@ -136,7 +136,7 @@ pub(super) fn may_rule(aggregate: &OrderAggregate, caller: &Caller, target: &Dis
 /// No decision refunds more than what is left.
 fn require_refundable(aggregate: &OrderAggregate, amount: Money) -> Result<Money, Refusal> {
     let left = aggregate.order.left();
-    amount.require_currency("refund", left.currency)?;
+    amount.require_currency(AmountOf::Ruling, left.currency)?;
     if !(1..=left.minor).contains(&amount.minor) {
         return Err(Refusal::AmountOutOfRange { min: Money::new(1, left.currency), max: left });
     }

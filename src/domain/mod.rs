@@ -70,7 +70,7 @@ pub use order_aggregate::{Decision, OrderAggregate};
 pub use policy::{Attempts, KindPolicy, Policy, RESPONSE_WINDOW};
 pub use postponing::remind;
 pub use reason::{Reason, ReasonCode, is_confidential, reasons};
-pub use refusal::Refusal;
+pub use refusal::{AmountOf, OrderIdentity, Refusal};
 pub use release::{NewerDispute, NewerSettlement, RELEASE, StoredDispute};
 pub use settlement::{Results, Settlement, SettlementReport, SettlementStatus};
 pub use standing::SellerStanding;

@@ -5,7 +5,7 @@ use std::fmt;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
 
-use super::refusal::Refusal;
+use super::refusal::{AmountOf, Refusal};
 
 /// A currency and its number of decimals.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -96,13 +96,13 @@ impl Money {
     }
 
     /// The amount is in an order's currency, and in the decimals that this was stored with.
-    pub(super) fn require_currency(self, field: &'static str, expected: Currency) -> Result<(), Refusal> {
+    pub(super) fn require_currency(self, amount: AmountOf, expected: Currency) -> Result<(), Refusal> {
         if self.currency == expected {
             Ok(())
         } else if self.currency.code == expected.code {
-            Err(Refusal::TooPreciseForOrder { field, expected })
+            Err(Refusal::TooPreciseForOrder { amount, expected })
         } else {
-            Err(Refusal::CurrencyNotOfOrder { field, expected })
+            Err(Refusal::CurrencyNotOfOrder { amount, expected })
         }
     }
 

@@ -6,7 +6,7 @@ use super::dispute::Outcome;
 use super::ids::{DisputeId, OrderId};
 use super::kinds::DisputeKind;
 use super::money::Money;
-use super::refusal::Refusal;
+use super::refusal::{AmountOf, OrderIdentity, Refusal};
 use super::time::Timestamp;
 
 /// Where an order stands.
@@ -178,8 +178,8 @@ impl Order {
             return Ok(stored.clone());
         }
         stored.require_same_identity(report)?;
-        report.paid.require_currency("paid", stored.price.currency)?;
-        report.refunded_elsewhere.require_currency("refunded_elsewhere", stored.price.currency)?;
+        report.paid.require_currency(AmountOf::Paid, stored.price.currency)?;
+        report.refunded_elsewhere.require_currency(AmountOf::RefundedElsewhere, stored.price.currency)?;
         let mut order = Self {
             title: report.title.clone(),
             paid: report.paid,
@@ -224,13 +224,13 @@ impl Order {
     }
 
     fn require_same_identity(&self, report: &OrderReport) -> Result<(), Refusal> {
-        let changed = |field| Err(Refusal::OrderIdentityChanged { order: self.id.clone(), field });
+        let refuse = |changed| Err(Refusal::OrderIdentityChanged { order: self.id.clone(), changed });
         if report.parties.buyer != self.parties.buyer {
-            changed("buyer_id")
+            refuse(OrderIdentity::Buyer)
         } else if report.parties.seller != self.parties.seller {
-            changed("seller_id")
+            refuse(OrderIdentity::Seller)
         } else if report.price != self.price {
-            changed("price")
+            refuse(OrderIdentity::Price)
         } else {
             Ok(())
         }

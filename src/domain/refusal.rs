@@ -9,7 +9,7 @@ use super::order::OrderStatus;
 use super::settlement::SettlementStatus;
 use super::time::Timestamp;
 
-/// Why a command is refused. One table, in the gRPC room, gives each its code, reason, metadata and text.
+/// Why a command is refused. One table, in the gRPC layer, gives each its code, reason, metadata and text.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Refusal {
     /// No such order, or the caller is a stranger to it.
@@ -53,15 +53,15 @@ pub enum Refusal {
     },
     /// The amount is not in the order's currency.
     CurrencyNotOfOrder {
-        /// The field that says so, by its name in the contract.
-        field: &'static str,
+        /// Which amount.
+        amount: AmountOf,
         /// The order's currency.
         expected: Currency,
     },
     /// The amount has more decimals than the order's currency was stored with.
     TooPreciseForOrder {
-        /// The field that says so, by its name in the contract.
-        field: &'static str,
+        /// Which amount.
+        amount: AmountOf,
         /// The order's currency.
         expected: Currency,
     },
@@ -139,8 +139,8 @@ pub enum Refusal {
     OrderIdentityChanged {
         /// The order.
         order: OrderId,
-        /// The field that would change, by its name in the contract.
-        field: &'static str,
+        /// What would change.
+        changed: OrderIdentity,
     },
     /// Only a newer release may judge this order or dispute: another replica may be one.
     NewerReleaseNeeded {
@@ -152,6 +152,28 @@ pub enum Refusal {
         /// The order.
         order: OrderId,
     },
-    /// The request id was used before, for something else.
-    RequestIdReused,
+}
+
+/// Which amount a refusal is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AmountOf {
+    /// The refund that is offered or asked for.
+    Offer,
+    /// The refund that support decides.
+    Ruling,
+    /// What was paid for the order.
+    Paid,
+    /// What was paid back by others.
+    RefundedElsewhere,
+}
+
+/// What never changes of an order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OrderIdentity {
+    /// Who pays.
+    Buyer,
+    /// Who delivers.
+    Seller,
+    /// The original price.
+    Price,
 }

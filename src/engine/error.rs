@@ -8,6 +8,8 @@ use crate::repository::StorageError;
 pub enum Error {
     /// The rules refuse it.
     Refused(Refusal),
+    /// The request id was used before, for another command. It was not done.
+    RequestIdReused,
     /// Too much is waiting. It was not done; trying again later can succeed.
     Overloaded,
     /// The service is shutting down. It was not done.
@@ -28,7 +30,7 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Overloaded | Self::ClockUncertain | Self::Unavailable | Self::TimedOut => true,
-            Self::Refused(_) | Self::Draining | Self::Internal(_) => false,
+            Self::Refused(_) | Self::RequestIdReused | Self::Draining | Self::Internal(_) => false,
         }
     }
 }

@@ -196,7 +196,7 @@ impl UnitOfWork {
         }
         let done_before = match request.and_then(|request| Some((request, self.records.get(&request.key)?))) {
             Some((request, record)) if record.fingerprint != request.fingerprint => {
-                return Err(Refusal::RequestIdReused.into());
+                return Err(Error::RequestIdReused);
             }
             Some((_, record)) => Some(record.dispute),
             None => None,

@@ -147,3 +147,22 @@ const REASONS: [(domain::ReasonCode, v1::Reason); 25] = {
         (Known::Workload, Reason::Workload),
     ]
 };
+
+/// The field of the command that has an amount.
+pub(super) fn field_of_amount(amount: domain::AmountOf) -> &'static str {
+    match amount {
+        domain::AmountOf::Offer => "amount",
+        domain::AmountOf::Ruling => "refund",
+        domain::AmountOf::Paid => "paid",
+        domain::AmountOf::RefundedElsewhere => "refunded_elsewhere",
+    }
+}
+
+/// The field of an order that says what never changes.
+pub(super) fn field_of_identity(identity: domain::OrderIdentity) -> &'static str {
+    match identity {
+        domain::OrderIdentity::Buyer => "buyer_id",
+        domain::OrderIdentity::Seller => "seller_id",
+        domain::OrderIdentity::Price => "price",
+    }
+}

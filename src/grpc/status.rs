@@ -7,6 +7,7 @@ use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
+use super::codes::{field_of_amount, field_of_identity};
 use crate::clock::{jittered, mint_id};
 use crate::domain::{Refusal, Scope, Subject};
 use crate::engine::{Error, FeedError, ResumeToken};
@@ -278,11 +279,12 @@ impl From<&Refusal> for Failure {
                     .with("maxAmount", max.decimal())
                     .with("currency", max.currency.code())
             }
-            Refusal::CurrencyNotOfOrder { field, expected } => {
-                let field = format!("{field}.currency_code");
+            Refusal::CurrencyNotOfOrder { amount, expected } => {
+                let field = format!("{}.currency_code", field_of_amount(*amount));
                 Self::invalid_field(&field, format!("must be {}, the order's currency", expected.code()))
             }
-            Refusal::TooPreciseForOrder { field, expected } => {
+            Refusal::TooPreciseForOrder { amount, expected } => {
+                let field = field_of_amount(*amount);
                 let (code, decimals) = (expected.code(), expected.exponent());
                 Self::invalid_field(field, format!("this order counts {code} with {decimals} decimals, it has more"))
             }
@@ -351,7 +353,8 @@ impl From<&Refusal> for Failure {
                 let message = format!("the settlement is {status}");
                 Self::new(FailedPrecondition, ErrorReason::StatusNotAllowed, message).with("status", status)
             }
-            Refusal::OrderIdentityChanged { order, field } => {
+            Refusal::OrderIdentityChanged { order, changed } => {
+                let field = field_of_identity(*changed);
                 let message = format!("{field} of an order never changes");
                 Self::new(FailedPrecondition, ErrorReason::OrderIdentityChanged, message)
                     .with("orderId", order)
@@ -368,10 +371,6 @@ impl From<&Refusal> for Failure {
             Refusal::Unreadable { order } => {
                 Self::internal(&format!("the order {order} has an open dispute that makes no sense as it is stored"))
             }
-            Refusal::RequestIdReused => {
-                let message = "this request_id was used before for another command";
-                Self::new(InvalidArgument, ErrorReason::RequestIdReused, message).about("request_id")
-            }
         }
     }
 }
@@ -380,6 +379,10 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
             Error::Refused(refusal) => Self::from(&refusal),
+            Error::RequestIdReused => {
+                let message = "this request_id was used before for another command";
+                Self::new(Code::InvalidArgument, ErrorReason::RequestIdReused, message).about("request_id")
+            }
             Error::Overloaded => Self::overloaded(),
             Error::Draining => Self::draining(),
             Error::ClockUncertain => Self::clock_uncertain(),

@@ -38,7 +38,9 @@ pub(super) struct Texts {
     percent: String,
     advice: Advice,
     support: Support,
-    options: Options,
+    options: BTreeMap<String, OptionTexts>,
+    #[serde(skip)]
+    no_option: OptionTexts,
     blockers: Blockers,
     order_statuses: BTreeMap<String, String>,
     reasons: BTreeMap<String, String>,
@@ -57,18 +59,8 @@ struct Support {
     text: String,
 }
 
-#[derive(Deserialize, Debug)]
-#[serde(deny_unknown_fields)]
-struct Options {
-    partial_refund: OptionTexts,
-    cancellation_by_seller: OptionTexts,
-    cancellation_by_buyer: OptionTexts,
-    order_update: OptionTexts,
-    delivery_extension: OptionTexts,
-}
-
 /// What people read about one thing that they can ask for.
-#[derive(Deserialize, Debug)]
+#[derive(Deserialize, Default, PartialEq, Eq, Debug)]
 #[serde(deny_unknown_fields)]
 pub(super) struct OptionTexts {
     pub(super) label: String,
@@ -104,22 +96,21 @@ impl Texts {
         &self.support.text
     }
 
-    /// What a role reads about asking for something of this kind.
+    /// What a role reads about asking for something of this kind: the texts of the kind, or those of the kind and the
+    /// role. Empty if there are none, which a test rules out.
     pub(super) fn option(&self, kind: DisputeKind, role: PartyRole) -> &OptionTexts {
-        match (kind, role) {
-            (DisputeKind::PartialRefund, _) => &self.options.partial_refund,
-            (DisputeKind::Cancellation, PartyRole::Seller) => &self.options.cancellation_by_seller,
-            (DisputeKind::Cancellation, PartyRole::Buyer) => &self.options.cancellation_by_buyer,
-            (DisputeKind::OrderUpdate, _) => &self.options.order_update,
-            (DisputeKind::DeliveryExtension, _) => &self.options.delivery_extension,
-        }
+        let kind = v1::DisputeKind::from(kind).name().to_ascii_lowercase();
+        self.options.get(&kind).unwrap_or_else(|| {
+            let role = v1::PartyRole::from(role).name().to_ascii_lowercase();
+            self.options.get(&format!("{kind}_by_{role}")).unwrap_or(&self.no_option)
+        })
     }
 
     /// What is good to know before asking for it. `cap_bps` is the share of the price that can be refunded.
-    pub(super) fn option_advice(&self, kind: DisputeKind, role: PartyRole, cap_bps: u32) -> String {
+    pub(super) fn option_advice(&self, option: &OptionTexts, cap_bps: u32) -> String {
         let number = rust_decimal::Decimal::new(cap_bps.into(), 2).normalize();
         let percent = self.percent.replace("{number}", &self.number(&number.to_string()));
-        self.option(kind, role).advice.replace("{percent}", &percent)
+        option.advice.replace("{percent}", &percent)
     }
 
     /// What a person reads when choosing a reason.
@@ -206,6 +197,18 @@ mod tests {
     }
 
     #[test]
+    fn every_option_of_every_role_has_its_texts_in_every_language_and_there_are_no_others() {
+        let translations = Translations::load().unwrap();
+        for texts in [&translations.english, &translations.french] {
+            let roles = |kind: DisputeKind| PartyRole::ALL.into_iter().filter(move |role| kind.may_be_opened_by(*role));
+            let pairs = DisputeKind::ALL.into_iter().flat_map(|kind| roles(kind).map(move |role| (kind, role)));
+            let used: Vec<&OptionTexts> = pairs.map(|(kind, role)| texts.option(kind, role)).collect();
+            assert!(used.iter().all(|option| **option != texts.no_option), "an option without texts");
+            assert!(texts.options.values().all(|option| used.contains(&option)), "texts of no option");
+        }
+    }
+
+    #[test]
     fn every_reason_and_every_status_has_its_text_in_every_language() {
         let translations = Translations::load().unwrap();
         for texts in [&translations.english, &translations.french] {
@@ -244,8 +247,10 @@ mod tests {
     #[test]
     fn numbers_are_written_as_the_language_does() {
         let translations = Translations::load().unwrap();
-        let advice =
-            |code, bps| translations.of(code).option_advice(DisputeKind::PartialRefund, PartyRole::Seller, bps);
+        let advice = |code, bps| {
+            let texts = translations.of(code);
+            texts.option_advice(texts.option(DisputeKind::PartialRefund, PartyRole::Seller), bps)
+        };
         assert!(advice("en", 6_000).contains("up to 60% of"));
         assert!(advice("fr", 6_050).contains("jusqu'à 60,5\u{a0}% du"));
         let cap = Money::new(50, crate::domain::Currency::from_code("USD").unwrap());

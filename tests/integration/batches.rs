@@ -133,7 +133,7 @@ async fn one_request_twice_in_one_batch_has_one_effect(service: Service) {
     assert_eq!(totals, (3, 1));
     assert_eq!(answers[0], answers[1]);
     assert!(answers[0].is_ok(), "{answers:?}");
-    assert_eq!(answers[2], Err(Error::Refused(Refusal::RequestIdReused)), "the same id for something else");
+    assert_eq!(answers[2], Err(Error::RequestIdReused), "the same id for something else");
     assert_eq!(service.number("SELECT count(*) FROM disputes").await, 1);
     let (again, _) = in_one_batch(&service, vec![once(1)]).await;
     assert_eq!(again[0], answers[0], "nor in a later batch");

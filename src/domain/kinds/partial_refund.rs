@@ -14,7 +14,7 @@ use crate::domain::options::Effect;
 use crate::domain::order::{Order, OrderStatus};
 use crate::domain::policy::{KindPolicy, Policy};
 use crate::domain::reason::ReasonCode;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{AmountOf, Refusal};
 
 pub(super) static RULES: KindRules = KindRules {
     openers: &[PartyRole::Seller],
@@ -119,7 +119,7 @@ fn obstacles(order: &Order, policy: &Policy) -> Vec<Refusal> {
 /// The amount is in the order's currency and in range.
 pub(super) fn require_in_range(order: &Order, amount: Money, policy: &Policy) -> Result<(), Refusal> {
     let (min, max) = range(order, policy);
-    amount.require_currency("amount", max.currency)?;
+    amount.require_currency(AmountOf::Offer, max.currency)?;
     if (min.minor..=max.minor).contains(&amount.minor) { Ok(()) } else { Err(Refusal::AmountOutOfRange { min, max }) }
 }
 

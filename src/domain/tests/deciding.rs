@@ -58,7 +58,7 @@ fn a_decision_never_refunds_more_than_what_is_left() {
         assert_eq!(refusal, Refusal::AmountOutOfRange { min: usd(1), max: usd(left) }, "{amount} of {left}");
     }
     let eur = Money::new(100, Currency::from_code("EUR").unwrap());
-    let other = Refusal::CurrencyNotOfOrder { field: "refund", expected: usd(0).currency };
+    let other = Refusal::CurrencyNotOfOrder { amount: AmountOf::Ruling, expected: usd(0).currency };
     assert_eq!(spent(0).refused(&support(), &rule(1, Ruling::Refund(eur))), other);
     let mut story = spent(10_000);
     story.done(&support(), &rule(1, Ruling::CancelOrder { counts: true }));

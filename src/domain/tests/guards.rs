@@ -57,7 +57,7 @@ fn when_two_guards_of_an_offer_fail_the_earlier_one_answers() {
     let already = Refusal::RefundAlreadyAccepted { dispute: dispute_id(1) };
     let below = |cap| Refusal::RefundCapBelowMinimum { cap: usd(cap) };
     let range = Refusal::AmountOutOfRange { min: usd(1), max: usd(6_000) };
-    let currency = Refusal::CurrencyNotOfOrder { field: "amount", expected: usd(0).currency };
+    let currency = Refusal::CurrencyNotOfOrder { amount: AmountOf::Offer, expected: usd(0).currency };
     let not_found = Refusal::OrderNotFound { order: order_id() };
     let completed = report(OrderStatus::Completed, 1);
     let above_the_cap: fn(&mut Policy) =

@@ -24,13 +24,16 @@ fn buyer_seller_and_price_never_change() {
     let other = UserId::parse("other").unwrap();
     let newer = || report(OrderStatus::InProgress, 2);
     let cases = [
-        ("buyer_id", OrderReport { parties: Parties { buyer: other.clone(), ..newer().parties }, ..newer() }),
-        ("seller_id", OrderReport { parties: Parties { seller: other, ..newer().parties }, ..newer() }),
-        ("price", OrderReport { price: usd(9_999), ..newer() }),
-        ("price", OrderReport { price: Money::new(10_000, Currency::from_code("EUR").unwrap()), ..newer() }),
+        (OrderIdentity::Buyer, OrderReport { parties: Parties { buyer: other.clone(), ..newer().parties }, ..newer() }),
+        (OrderIdentity::Seller, OrderReport { parties: Parties { seller: other, ..newer().parties }, ..newer() }),
+        (OrderIdentity::Price, OrderReport { price: usd(9_999), ..newer() }),
+        (
+            OrderIdentity::Price,
+            OrderReport { price: Money::new(10_000, Currency::from_code("EUR").unwrap()), ..newer() },
+        ),
     ];
-    for (field, report) in cases {
-        let refusal = Refusal::OrderIdentityChanged { order: order_id(), field };
+    for (changed, report) in cases {
+        let refusal = Refusal::OrderIdentityChanged { order: order_id(), changed };
         let mut story = Story::new(OrderStatus::InProgress);
         assert_eq!(story.refused(&platform(), &Command::UpsertOrder(Box::new(report))), refusal);
     }
@@ -122,7 +125,7 @@ fn what_the_clock_did_stands_though_the_upsert_is_refused() {
     story.now = at(172_800);
     let other_price = OrderReport { price: usd(9_999), ..report(OrderStatus::Delivered, 2) };
     let refusal = story.refused(&platform(), &Command::UpsertOrder(Box::new(other_price)));
-    assert_eq!(refusal, Refusal::OrderIdentityChanged { order: order_id(), field: "price" });
+    assert_eq!(refusal, Refusal::OrderIdentityChanged { order: order_id(), changed: OrderIdentity::Price });
     assert_eq!(story.ending(1), (DisputeStatus::Expired, ResolvedBy::Deadline, cancelled(10_000)));
     let expected = [(EventType::DeadlineExpired, dispute_id(1)), (EventType::Superseded, dispute_id(2))];
     assert_eq!(story.happened(before), expected);
