@@ -95,16 +95,13 @@ impl Default for CancellationPolicy {
 /// Crossed cancellations merge: the second accepts the first. An offer cannot block the buyer's cancellation: it is
 /// declined. Everything else stands in the way.
 fn conflict(pending: &Dispute, opener: PartyRole) -> Conflict<'_> {
-    match (pending.kind(), opener) {
-        (DisputeKind::Cancellation, _) if pending.opener != opener => Conflict::AcceptsCancellation(pending),
-        (DisputeKind::PartialRefund, PartyRole::Buyer) => Conflict::DeclinesOffer(pending.id),
-        (
-            DisputeKind::Cancellation
-            | DisputeKind::PartialRefund
-            | DisputeKind::OrderUpdate
-            | DisputeKind::DeliveryExtension,
-            PartyRole::Buyer | PartyRole::Seller,
-        ) => Conflict::Blocked(pending.id),
+    let is_offer = pending.kind() == DisputeKind::PartialRefund;
+    if pending.kind() == DisputeKind::Cancellation && pending.opener != opener {
+        Conflict::AcceptsCancellation(pending)
+    } else if is_offer && opener == PartyRole::Buyer {
+        Conflict::DeclinesOffer(pending.id)
+    } else {
+        Conflict::Blocked(pending.id)
     }
 }
 
