@@ -20,7 +20,7 @@ const SLOW: f64 = 50.0;
 const WORSE: f64 = 3.0;
 
 /// What was slow each of so many times is slow.
-const ATTEMPTS: usize = 3;
+const ATTEMPTS: usize = 5;
 
 /// So soon after an attack all is as before.
 const RECOVERY: Duration = Duration::from_secs(10);
