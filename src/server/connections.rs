@@ -190,20 +190,18 @@ where
         let http2 = self.http2(calls.clone(), begun_calls.clone());
         let connection = http2.serve_connection(TokioIo::new(socket), service);
         let mut connection = pin!(InTurns::new(connection, begun_calls, turn));
-        let has_ended = tokio::select! {
+        let mut ended = tokio::select! {
             ended = &mut connection => Some(ended),
             () = place.has_to_go() => None,
             () = self.drain.cancelled() => None,
         };
-        let ended = if has_ended.is_some() {
-            has_ended
-        } else {
+        if ended.is_none() {
             connection.as_mut().connection().graceful_shutdown();
-            tokio::select! {
+            ended = tokio::select! {
                 ended = &mut connection => Some(ended),
                 () = idle(calls) => None,
-            }
-        };
+            };
+        }
         if let Some(Some(Err(error))) = &ended {
             tracing::debug!(%error, "a connection failed");
         }
