@@ -22,7 +22,7 @@ matrix:
 
 # Processes and databases under faults, by the schedule of this seed.
 faults SEED:
-    FAULTS_SEED={{SEED}} cargo test --test integration faults:: -- --nocapture
+    FAULTS_SEED={{SEED}} cargo test --test integration faults::random:: -- --nocapture
 
 # Opens a SQLite file for reading, with views that name the codes.
 db FILE="disputes.db":

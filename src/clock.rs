@@ -31,7 +31,7 @@ enum Source {
 
 /// Moves a manual [`Clock`].
 #[derive(Clone, Debug)]
-pub struct Hand(Arc<watch::Sender<Timestamp>>);
+pub struct ManualClock(Arc<watch::Sender<Timestamp>>);
 
 /// The clock has leapt, so that it is not known what the time is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,9 +53,9 @@ impl Clock {
     }
 
     /// A clock that stands at `start` until its hand is moved. The database's clock is not asked.
-    pub fn manual(start: Timestamp) -> (Self, Hand) {
+    pub fn manual(start: Timestamp) -> (Self, ManualClock) {
         let time = Arc::new(watch::Sender::new(start));
-        (Self(Source::Manual(time.clone())), Hand(time))
+        (Self(Source::Manual(time.clone())), ManualClock(time))
     }
 
     /// Whether a hand moves this clock.
@@ -128,7 +128,7 @@ impl Clock {
     }
 }
 
-impl Hand {
+impl ManualClock {
     /// Moves the clock to `instant`.
     pub fn set(&self, instant: Timestamp) {
         self.0.send_replace(instant);

@@ -25,7 +25,7 @@ const STREAM_WINDOW: u32 = 65_535;
 const AT_ONCE: usize = 64;
 
 /// When to give up on events.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) async fn run(arguments: &[String]) {
     let [address, who, first, streams, connections] = arguments else { panic!("five arguments, not {arguments:?}") };
@@ -64,7 +64,7 @@ pub(crate) async fn run(arguments: &[String]) {
         })
         .collect();
     told(|events| {
-        for _ in 0..PATIENCE.as_millis() / 10 {
+        for _ in 0..TIMEOUT.as_millis() / 10 {
             if seen.load(Ordering::Relaxed) >= events {
                 break;
             }
@@ -139,7 +139,7 @@ async fn until(mut stream: Streaming<WatchDisputesResponse>, events: usize) -> T
             }
         }
     };
-    let _ = tokio::time::timeout(PATIENCE, read).await;
+    let _ = tokio::time::timeout(TIMEOUT, read).await;
     trail
 }
 
@@ -179,7 +179,7 @@ async fn deaf(address: &str) -> TcpStream {
     assert_eq!(stream.try_write(&said).expect("it is connected"), said.len());
     // The first message is there when a frame of DATA is.
     let mut peeked = [0; 1_024];
-    for _ in 0..PATIENCE.as_millis() {
+    for _ in 0..TIMEOUT.as_millis() {
         let length = stream.peek(&mut peeked).await.expect("the server answers");
         let mut rest = &peeked[..length];
         while let [high, middle, low, kind, _, _, _, _, _, ..] = rest {

@@ -4,8 +4,8 @@
 //! [`OrderServiceClient`](v1::order_service_client::OrderServiceClient).
 
 mod backoff;
+mod deduplicator;
 mod error;
-mod seen;
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use tonic::codegen::{Body, Bytes, StdError};
 use tonic::{Status, Streaming};
 
 use self::backoff::Backoff;
+use self::deduplicator::Deduplicator;
 pub use self::error::WatchError;
-use self::seen::Seen;
 use crate::proto::v1::dispute_service_client::DisputeServiceClient;
 use crate::proto::v1::watch_disputes_request::Start;
 use crate::proto::v1::{self, WatchDisputesRequest, WatchDisputesResponse};
@@ -122,7 +122,7 @@ struct Watcher<F> {
     stream: Option<Streaming<WatchDisputesResponse>>,
     heartbeat: Duration,
     backoff: Backoff,
-    seen: Seen,
+    deduplicator: Deduplicator,
     /// Whether the error was yielded.
     is_over: bool,
 }
@@ -143,7 +143,7 @@ where
             stream: None,
             heartbeat,
             backoff: Backoff::default(),
-            seen: Seen::default(),
+            deduplicator: Deduplicator::default(),
             is_over: false,
         }
     }
@@ -200,7 +200,7 @@ where
             self.backoff = Backoff::default();
         }
         events.retain(|event| {
-            event.dispute.as_ref().is_none_or(|dispute| self.seen.is_new(&dispute.dispute_id, event.revision))
+            event.dispute.as_ref().is_none_or(|dispute| self.deduplicator.is_new(&dispute.dispute_id, event.revision))
         });
         let start = Start::ResumeToken(resume_token.clone());
         let moves_on = self.request.start.as_ref() != Some(&start);

@@ -342,7 +342,7 @@ impl Task {
             tracing::debug!(commands, last_seq, "committed a batch");
         }
         if let Some(deadline) = committed.earliest_deadline {
-            self.deadlines.poke(deadline);
+            self.deadlines.reschedule(deadline);
         }
         self.totals.commands.fetch_add(u64::try_from(commands).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.totals.batches.fetch_add(1, Ordering::Relaxed);

@@ -25,22 +25,22 @@ use crate::repository::{Deadline, Repository};
 const PAGE: usize = 256;
 
 /// The deadlines are looked at afresh this often, for those that other replicas set.
-const LOOK: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long to wait when somebody else is busy with everything that is due …
-const BUSY_ELSEWHERE: Duration = Duration::from_millis(20);
+const CONTENTION_DELAY: Duration = Duration::from_millis(20);
 /// … and how long to leave alone what somebody else is busy with: however much that is, it does not fill every page.
-const BUSY_ASIDE: Duration = Duration::from_secs(1);
+const BUSY_QUARANTINE: Duration = Duration::from_secs(1);
 
 /// What is done leaves remains in the indexes, which PostgreSQL cannot clean up as long as anybody looks at an old
 /// snapshot. So what lies further back than the earliest that is left, by more than a transaction of another replica can
 /// last, is not looked at again …
 const BEHIND: Duration = Duration::from_secs(60);
 /// … but so often, in case a clock was set back somewhere.
-const COMPLETE_LOOK: Duration = Duration::from_secs(60);
+const FULL_SCAN_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long a dispute that cannot be expired is set aside.
-const ASIDE: Duration = Duration::from_secs(60);
+const QUARANTINE: Duration = Duration::from_secs(60);
 
 /// Where the committer tells of new deadlines.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl Default for Deadlines {
 
 impl Deadlines {
     /// Says that there is a deadline at `deadline`, which may be sooner than what is slept for.
-    pub fn poke(&self, deadline: Timestamp) {
+    pub fn reschedule(&self, deadline: Timestamp) {
         if deadline.micros() < self.slept_for.load(Ordering::Acquire) {
             self.sooner.notify_one();
         }
@@ -69,7 +69,7 @@ impl Deadlines {
         let mut sweeper = Sweeper::new(repository, clock, committer);
         let mut is_away = false;
         loop {
-            // Anything opened from here on is either read below or pokes.
+            // Anything opened from here on is either read below or reschedules.
             self.slept_for.store(i64::MAX, Ordering::Release);
             let wait = match sweeper.sweep().await {
                 Ok(wait) => {
@@ -77,14 +77,14 @@ impl Deadlines {
                     wait
                 }
                 // The clock has said so already.
-                Err(Error::ClockUncertain) => Wait::For(LOOK),
+                Err(Error::ClockUncertain) => Wait::For(POLL_INTERVAL),
                 Err(error) => {
                     // Said once: every look meets the same until the database is back.
                     if !is_away {
                         tracing::warn!(?error, "deadlines wait: they cannot be read or expired now");
                     }
                     is_away = true;
-                    Wait::For(LOOK)
+                    Wait::For(POLL_INTERVAL)
                 }
             };
             match wait {
@@ -97,7 +97,7 @@ impl Deadlines {
                         () = sweeper.clock.sleep_until(deadline) => {}
                         () = self.sooner.notified() => {}
                         // In real time, also with a manual clock: other replicas do not wait for a hand to move.
-                        () = pause(LOOK) => {}
+                        () = pause(POLL_INTERVAL) => {}
                     }
                 }
                 Wait::No => {}
@@ -118,30 +118,30 @@ struct Sweeper {
     clock: Clock,
     committer: Committer,
     /// Disputes that could not be expired, and when to try again: they never block the rest.
-    aside: HashMap<DisputeId, Timestamp>,
+    quarantine: HashMap<DisputeId, Timestamp>,
     /// Disputes of orders that somebody else had locked, and when to try again. In real time: they do not wait for a hand
     /// to move.
     busy: HashMap<DisputeId, Instant>,
     /// Nothing is left before this instant.
     done_before: Timestamp,
     /// When everything was looked at last, and what the clock showed at the last look.
-    complete_look: Instant,
+    last_full_scan: Instant,
     last_look: Timestamp,
 }
 
 impl Sweeper {
     fn new(repository: Arc<Repository>, clock: Clock, committer: Committer) -> Self {
         let (done_before, last_look) = (Timestamp::MIN, Timestamp::MIN);
-        let (aside, busy) = (HashMap::new(), HashMap::new());
-        Self { repository, clock, committer, aside, busy, done_before, complete_look: real_now(), last_look }
+        let (quarantine, busy) = (HashMap::new(), HashMap::new());
+        Self { repository, clock, committer, quarantine, busy, done_before, last_full_scan: real_now(), last_look }
     }
 
     /// From which instant on there can be anything to do.
     fn look_from(&mut self, now: Timestamp) -> Timestamp {
         let looked = real_now();
-        if now < self.last_look || looked.saturating_duration_since(self.complete_look) >= COMPLETE_LOOK {
+        if now < self.last_look || looked.saturating_duration_since(self.last_full_scan) >= FULL_SCAN_INTERVAL {
             self.done_before = Timestamp::MIN;
-            self.complete_look = looked;
+            self.last_full_scan = looked;
         }
         self.last_look = now;
         self.done_before
@@ -150,11 +150,11 @@ impl Sweeper {
     /// Expires a page of what is overdue, reminds of what comes due, and says when to look again.
     async fn sweep(&mut self) -> Result<Wait, Error> {
         let now = time_to_act_by(&self.repository, &self.clock).await?;
-        self.aside.retain(|_, again| *again > now);
+        self.quarantine.retain(|_, again| *again > now);
         self.busy.retain(|_, again| *again > real_now());
         // A dispute has a deadline and perhaps a reminder: what is set aside never fills the page.
-        let set_aside = self.aside.len().saturating_add(self.busy.len());
-        let limit = PAGE.saturating_add(set_aside.saturating_mul(2));
+        let quarantined = self.quarantine.len().saturating_add(self.busy.len());
+        let limit = PAGE.saturating_add(quarantined.saturating_mul(2));
         let limit = u64::try_from(limit).unwrap_or(u64::MAX);
         // What is done leaves the indexes that this reads, so that the earliest is always first.
         let from = self.look_from(now);
@@ -164,29 +164,31 @@ impl Sweeper {
         self.busy.retain(|dispute, _| due.contains(dispute));
         let earliest = next.first().map_or(now, |first| first.time.min(now));
         self.done_before = from.max(earliest.minus(BEHIND));
-        next.retain(|Deadline { dispute, .. }| !self.aside.contains_key(dispute) && !self.busy.contains_key(dispute));
+        next.retain(|Deadline { dispute, .. }| {
+            !self.quarantine.contains_key(dispute) && !self.busy.contains_key(dispute)
+        });
         next.truncate(PAGE);
         let Some(earliest) = next.first().map(|first| first.time) else {
-            return Ok(Wait::For(LOOK));
+            return Ok(Wait::For(POLL_INTERVAL));
         };
         if earliest > now {
             return Ok(Wait::Until(earliest));
         }
         next.retain(|deadline| deadline.time <= now);
         let done = self.pass_time(&next, now).await?;
-        Ok(if done == 0 { Wait::For(BUSY_ELSEWHERE) } else { Wait::No })
+        Ok(if done == 0 { Wait::For(CONTENTION_DELAY) } else { Wait::No })
     }
 
     /// Sets aside what cannot be done here, or not now. Answers how much else was.
-    fn set_aside(&mut self, overdue: &[Deadline], passed: &TimePassed, now: Timestamp) -> usize {
-        if let Some(again) = real_now().checked_add(BUSY_ASIDE) {
+    fn quarantined(&mut self, overdue: &[Deadline], passed: &TimePassed, now: Timestamp) -> usize {
+        if let Some(again) = real_now().checked_add(BUSY_QUARANTINE) {
             let busy = overdue.iter().filter(|deadline| passed.busy.contains(&deadline.order));
             self.busy.extend(busy.map(|deadline| (deadline.dispute, again)));
         }
         for (left, why) in &passed.left {
             for Deadline { dispute, order, .. } in overdue.iter().filter(|deadline| deadline.order == *left) {
                 // It can be due twice, with a reminder.
-                if self.aside.insert(*dispute, now.plus(ASIDE)).is_none() {
+                if self.quarantine.insert(*dispute, now.plus(QUARANTINE)).is_none() {
                     tracing::warn!(%dispute, %order, why, "a dispute cannot be expired here, it is set aside");
                 }
             }
@@ -201,16 +203,16 @@ impl Sweeper {
         let orders = overdue.iter().map(|deadline| &deadline.order).filter(|order| seen.insert(*order)).cloned();
         match self.committer.pass_time(orders.collect()).await {
             Err(Error::Internal(_)) => {}
-            Ok(passed) => return Ok(self.set_aside(overdue, &passed, now)),
+            Ok(passed) => return Ok(self.quarantined(overdue, &passed, now)),
             Err(error) => return Err(error),
         }
         let mut events = 0_usize;
         for Deadline { dispute, order, .. } in overdue {
             match self.committer.pass_time(vec![order.clone()]).await {
-                Ok(passed) => events = events.saturating_add(self.set_aside(overdue, &passed, now)),
+                Ok(passed) => events = events.saturating_add(self.quarantined(overdue, &passed, now)),
                 Err(Error::Internal(what)) => {
                     tracing::error!(%dispute, %order, what, "a dispute cannot be expired, it is set aside");
-                    self.aside.insert(*dispute, now.plus(ASIDE));
+                    self.quarantine.insert(*dispute, now.plus(QUARANTINE));
                 }
                 Err(error) => return Err(error),
             }

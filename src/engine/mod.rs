@@ -6,7 +6,7 @@
 //!   woken by `watchers` and reads what lies behind that cache from the `history`.
 //! - [`Health`]: whether the service can do its work.
 //! - [`run_listener`]: replicas wake each other.
-//! - `housekeeping`: forgets what need not be remembered.
+//! - `retention`: prunes what need not be remembered.
 
 mod committer;
 mod deadlines;
@@ -15,10 +15,10 @@ mod feed;
 mod filter;
 mod health;
 mod history;
-mod housekeeping;
 mod page;
 mod queue;
 mod replicas;
+mod retention;
 mod sealing;
 mod subscription;
 mod tail_cache;
@@ -35,10 +35,10 @@ pub use feed::{Feed, FeedError, Start};
 pub use filter::EventFilter;
 pub use health::Health;
 pub use history::{end_of, require_known};
-pub use housekeeping::{forget_events, forget_requests};
 pub use page::Page;
 pub use queue::RequestKey;
 pub use replicas::run_listener;
+pub use retention::{prune_events, prune_requests};
 pub use sealing::{Purpose, Sealer};
 pub use subscription::Subscription;
 pub use time::compare_with_log;

@@ -40,7 +40,7 @@ const TIME: Load = Load { orders: usize::MAX, bytes: usize::MAX };
 const OTHERS_SHARE: usize = 4;
 
 /// How long a command waits for an order that somebody else has locked.
-const BUSY_PATIENCE: Duration = Duration::from_secs(10);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A locked order is tried again after this part of the time that has been waited for it, within these bounds: another
 /// replica is done in a moment, somebody who forgot to commit is not.
@@ -180,7 +180,7 @@ impl Queue {
         let since = waiting.busy_since.unwrap_or(now);
         let waited = now.saturating_duration_since(since);
         let mut lines = self.lines();
-        if waited >= BUSY_PATIENCE || lines.is_closed {
+        if waited >= BUSY_TIMEOUT || lines.is_closed {
             drop(lines);
             return waiting.submission.fail(Error::Unavailable);
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::requests::OnceCommand;
+use super::requests::IdempotentCommand;
 use super::{
     Shared, auth, encoded, lists, requests, responses,
     status::Failure,
@@ -30,7 +30,7 @@ impl DisputeHandlers {
     }
 
     /// Has a command done. Answers the dispute as the caller may see it.
-    async fn command(&self, caller: Caller, command: OnceCommand) -> Result<Option<v1::Dispute>, Status> {
+    async fn command(&self, caller: Caller, command: IdempotentCommand) -> Result<Option<v1::Dispute>, Status> {
         let (command, once) = command;
         self.shared.rates.admit_texts(&caller, command.text_bytes())?;
         let amount = requests::field_of_the_amount(&command);

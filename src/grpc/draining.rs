@@ -26,21 +26,21 @@ pub(super) async fn arrival_ends(drain: &CancellationToken) {
 }
 
 /// The body of a response, which ends with SERVER_DRAINING once the drain has begun and there is nothing to say before.
-pub(super) struct Ending<Place> {
+pub(super) struct Ending<Permit> {
     body: Body,
     drain: BoxFuture<'static, ()>,
     has_ended: bool,
-    _place: Place,
+    _permit: Permit,
 }
 
-impl<Place> Ending<Place> {
+impl<Permit> Ending<Permit> {
     /// What the stream takes is given back when it ends.
-    pub(super) fn new(body: Body, drain: CancellationToken, place: Place) -> Self {
-        Self { body, drain: drain.cancelled_owned().boxed(), has_ended: false, _place: place }
+    pub(super) fn new(body: Body, drain: CancellationToken, permit: Permit) -> Self {
+        Self { body, drain: drain.cancelled_owned().boxed(), has_ended: false, _permit: permit }
     }
 }
 
-impl<Place: Unpin> http_body::Body for Ending<Place> {
+impl<Permit: Unpin> http_body::Body for Ending<Permit> {
     type Data = Bytes;
     type Error = Status;
 

@@ -117,14 +117,14 @@ pub fn page_token(data: &[u8]) {
     }
     let mut plain = data.to_vec();
     let sealed = binding.seal(LOG, &mut plain);
-    let Ok(Some(Page { after: (time, id), memo })) = binding.page(LOG, &sealed, read) else { return };
-    let again = binding.token(LOG, time, &id.to_string(), &memo);
-    let is_the_same = |page: Page<DisputeId>| page.after == (time, id) && page.memo == memo;
+    let Ok(Some(Page { after: (time, id), cursor_state })) = binding.page(LOG, &sealed, read) else { return };
+    let again = binding.token(LOG, time, &id.to_string(), &cursor_state);
+    let is_the_same = |page: Page<DisputeId>| page.after == (time, id) && page.cursor_state == cursor_state;
     assert!(
         binding.page(LOG, &again, read).is_ok_and(|page| page.is_some_and(is_the_same)),
         "it is written as it was read"
     );
-    let _ = lists::Pages::decode(&memo);
+    let _ = lists::Pages::decode(&cursor_state);
     let of_another_list = Binding::new("orders", &v1::ListDisputesRequest::default());
     assert!(of_another_list.page(LOG, &again, read).is_err(), "it is bound to its list");
 }

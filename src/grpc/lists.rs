@@ -72,7 +72,7 @@ pub(super) async fn disputes(
     let page = binding.page(shared.feed.log_id(), &request.page_token, |id| Uuid::parse_str(id).map(DisputeId).ok())?;
     let before = page.map(|page| {
         query.after = Some(page.after);
-        Pages::decode(&page.memo).ok_or_else(Failure::page_token_invalid)
+        Pages::decode(&page.cursor_state).ok_or_else(Failure::page_token_invalid)
     });
     let before = before.transpose()?;
     let seq = before.as_ref().map_or(0, |pages| pages.last.seq);
@@ -127,8 +127,8 @@ impl Pages {
         [first.seq.cast_unsigned(), first.check, last.seq.cast_unsigned(), last.check].map(u64::to_be_bytes).concat()
     }
 
-    pub(super) fn decode(memo: &[u8]) -> Option<Self> {
-        let (words, []) = memo.as_chunks::<8>() else { return None };
+    pub(super) fn decode(cursor_state: &[u8]) -> Option<Self> {
+        let (words, []) = cursor_state.as_chunks::<8>() else { return None };
         let [first, first_check, last, last_check] = words.as_array().copied()?.map(u64::from_be_bytes);
         let place = |seq: u64, check| Position { seq: seq.cast_signed(), check };
         Some(Self { first: place(first, first_check), last: place(last, last_check) })

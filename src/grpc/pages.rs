@@ -15,7 +15,7 @@ pub(super) struct Page<I> {
     /// After the row with this key.
     pub(super) after: (Timestamp, I),
     /// What the first page has left.
-    pub(super) memo: Vec<u8>,
+    pub(super) cursor_state: Vec<u8>,
 }
 
 /// What a page token is bound to: a list, and the request without its page.
@@ -28,12 +28,12 @@ impl Binding {
         Self(digest(&[list.as_bytes(), &filter.encode_to_vec()]))
     }
 
-    /// The token of the page after the row with this key. `memo` is what the first page leaves to all that follow.
-    pub(super) fn token(self, log: LogId, time: Timestamp, id: &str, memo: &[u8]) -> String {
+    /// The token of the page after the row with this key. `cursor_state` is what the first page leaves to all that follow.
+    pub(super) fn token(self, log: LogId, time: Timestamp, id: &str, cursor_state: &[u8]) -> String {
         let time = time.micros().to_be_bytes();
         // An id has 128 characters at the most.
         let length = [u8::try_from(id.len()).unwrap_or(u8::MAX)];
-        let mut plain = [&time[..], &length, id.as_bytes(), memo].concat();
+        let mut plain = [&time[..], &length, id.as_bytes(), cursor_state].concat();
         Sealer::new(log).seal(Purpose::Page, self.0, &mut plain)
     }
 
@@ -57,9 +57,9 @@ impl Binding {
             let plain = Sealer::new(log).open(Purpose::Page, self.0, token).ok()?;
             let (time, rest) = plain.split_first_chunk::<8>()?;
             let (length, rest) = rest.split_first()?;
-            let (id, memo) = rest.split_at_checked(usize::from(*length))?;
+            let (id, cursor_state) = rest.split_at_checked(usize::from(*length))?;
             let time = Timestamp::from_micros(i64::from_be_bytes(*time))?;
-            Some(Page { after: (time, read(std::str::from_utf8(id).ok()?)?), memo: memo.to_owned() })
+            Some(Page { after: (time, read(std::str::from_utf8(id).ok()?)?), cursor_state: cursor_state.to_owned() })
         };
         page().map(Some).ok_or_else(Failure::page_token_invalid)
     }

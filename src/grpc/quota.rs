@@ -1,6 +1,6 @@
 //! How many streams there can be: for each caller, and for all together, so that none of them takes what the others need.
 //!
-//! A stream with a large filter counts as several: a place is room for [`IDS_PER_PLACE`] ids to filter by.
+//! A stream with a large filter counts as several: a permit is room for [`IDS_PER_PLACE`] ids to filter by.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,7 +32,7 @@ struct Open {
 
 /// The right to one stream; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct StreamPermit {
     quota: Arc<Quota>,
     caller: Caller,
     places: usize,
@@ -46,7 +46,7 @@ impl Quota {
 
     /// A stream more for a caller, which filters by so many ids, if there can be one. Beyond a few, a caller can have no
     /// more than what is free beside a part that is kept: so those who open as many as they can leave room for others.
-    pub(super) fn take(self: &Arc<Self>, caller: &Caller, ids: usize) -> Option<Place> {
+    pub(super) fn acquire(self: &Arc<Self>, caller: &Caller, ids: usize) -> Option<StreamPermit> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let before = open.by_caller.get(caller).copied().unwrap_or_default();
         let free = self.per_process.saturating_sub(open.places);
@@ -61,11 +61,11 @@ impl Quota {
         }
         open.places = open.places.saturating_add(places);
         open.by_caller.insert(caller.clone(), own);
-        Some(Place { quota: self.clone(), caller: caller.clone(), places })
+        Some(StreamPermit { quota: self.clone(), caller: caller.clone(), places })
     }
 }
 
-impl Drop for Place {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
         let mut open = self.quota.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.places = open.places.saturating_sub(self.places);
@@ -88,23 +88,23 @@ mod tests {
     }
 
     /// As many as a caller can have.
-    fn all(quota: &Arc<Quota>, name: &str, ids: usize) -> Vec<Place> {
-        std::iter::from_fn(|| quota.take(&caller(name, None), ids)).collect()
+    fn all(quota: &Arc<Quota>, name: &str, ids: usize) -> Vec<StreamPermit> {
+        std::iter::from_fn(|| quota.acquire(&caller(name, None), ids)).collect()
     }
 
     #[test]
     fn streams_are_counted_for_each_caller_and_for_all() {
         let (ann, bob, agent) = (caller("ann", None), caller("bob", None), caller("ann", Some(Scope::Support)));
         let quota = Arc::new(Quota::new(4, 2));
-        let first = quota.take(&ann, 0);
-        let second = quota.take(&ann, 0);
+        let first = quota.acquire(&ann, 0);
+        let second = quota.acquire(&ann, 0);
         assert!(first.is_some() && second.is_some());
-        assert!(quota.take(&ann, 0).is_none(), "her own are all taken");
-        let others = [quota.take(&agent, 0), quota.take(&bob, 0)];
+        assert!(quota.acquire(&ann, 0).is_none(), "her own are all taken");
+        let others = [quota.acquire(&agent, 0), quota.acquire(&bob, 0)];
         assert!(others.iter().all(Option::is_some), "an agent of the same name is another caller");
-        assert!(quota.take(&bob, 0).is_none(), "all are taken");
+        assert!(quota.acquire(&bob, 0).is_none(), "all are taken");
         drop(first);
-        assert!(quota.take(&caller("eve", None), 0).is_some(), "one is free again");
+        assert!(quota.acquire(&caller("eve", None), 0).is_some(), "one is free again");
         drop((second, others));
         let open = quota.open.lock().unwrap();
         assert!(open.places == 0 && open.by_caller.is_empty());
@@ -119,7 +119,7 @@ mod tests {
         assert!(counts.iter().all(|count| *count >= 50), "{counts:?}");
         for innocent in 0..20 {
             let name = format!("innocent{innocent}");
-            let own: Vec<_> = (0..50).map_while(|_| quota.take(&caller(&name, None), 0)).collect();
+            let own: Vec<_> = (0..50).map_while(|_| quota.acquire(&caller(&name, None), 0)).collect();
             assert_eq!(own.len(), 50, "{name}");
         }
         drop(floods);

@@ -21,7 +21,7 @@ use crate::repository::Reader;
 pub(super) const BATCH_ORDERS: usize = 500;
 
 /// A command, and what makes it happen once.
-pub(super) type OnceCommand = (Command, Option<RequestKey>);
+pub(super) type IdempotentCommand = (Command, Option<RequestKey>);
 
 /// The currencies of stored orders, as far as they had to be looked up.
 pub(super) type Currencies = HashMap<OrderId, Currency>;
@@ -134,7 +134,7 @@ pub(super) fn offer_partial_refund(
     caller: &Caller,
     request: &v1::OfferPartialRefundRequest,
     currency: Option<Currency>,
-) -> Result<OnceCommand, Failure> {
+) -> Result<IdempotentCommand, Failure> {
     let mut violations = Violations::default();
     violations.set_order_currency(currency);
     let order = violations.order_id("order_id", &request.order_id);
@@ -153,7 +153,7 @@ pub(super) fn offer_partial_refund(
 pub(super) fn request_cancellation(
     caller: &Caller,
     request: &v1::RequestCancellationRequest,
-) -> Result<OnceCommand, Failure> {
+) -> Result<IdempotentCommand, Failure> {
     let mut violations = Violations::default();
     let order = violations.order_id("order_id", &request.order_id);
     // A buyer's is required, but who is the buyer only the order knows.
@@ -171,7 +171,7 @@ pub(super) fn request_cancellation(
 pub(super) fn request_order_update(
     caller: &Caller,
     request: &v1::RequestOrderUpdateRequest,
-) -> Result<OnceCommand, Failure> {
+) -> Result<IdempotentCommand, Failure> {
     let mut violations = Violations::default();
     let order = violations.order_id("order_id", &request.order_id);
     let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
@@ -187,7 +187,7 @@ pub(super) fn request_order_update(
 pub(super) fn request_delivery_extension(
     caller: &Caller,
     request: &v1::RequestDeliveryExtensionRequest,
-) -> Result<OnceCommand, Failure> {
+) -> Result<IdempotentCommand, Failure> {
     let mut violations = Violations::default();
     let order = violations.order_id("order_id", &request.order_id);
     let new_due_time = violations.required_instant("new_due_time", request.new_due_time.as_ref());
@@ -202,14 +202,20 @@ pub(super) fn request_delivery_extension(
     violations.finish(command.zip(once))
 }
 
-pub(super) fn accept_dispute(caller: &Caller, request: &v1::AcceptDisputeRequest) -> Result<OnceCommand, Failure> {
+pub(super) fn accept_dispute(
+    caller: &Caller,
+    request: &v1::AcceptDisputeRequest,
+) -> Result<IdempotentCommand, Failure> {
     let mut violations = Violations::default();
     let target = dispute_ref(&mut violations, &request.dispute_id, &request.etag, Some(String::new()));
     let once = once(&mut violations, caller, "AcceptDispute", request, |request| &mut request.request_id);
     violations.finish(target.map(Command::Accept).zip(once))
 }
 
-pub(super) fn decline_dispute(caller: &Caller, request: &v1::DeclineDisputeRequest) -> Result<OnceCommand, Failure> {
+pub(super) fn decline_dispute(
+    caller: &Caller,
+    request: &v1::DeclineDisputeRequest,
+) -> Result<IdempotentCommand, Failure> {
     let mut violations = Violations::default();
     let message = violations.text("message", &request.message, &text::OPTIONAL_TEXT);
     let target = dispute_ref(&mut violations, &request.dispute_id, &request.etag, message);
@@ -220,7 +226,7 @@ pub(super) fn decline_dispute(caller: &Caller, request: &v1::DeclineDisputeReque
 pub(super) fn answer_order_update(
     caller: &Caller,
     request: &v1::AnswerOrderUpdateRequest,
-) -> Result<OnceCommand, Failure> {
+) -> Result<IdempotentCommand, Failure> {
     let mut violations = Violations::default();
     let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
     let target = dispute_ref(&mut violations, &request.dispute_id, &request.etag, message);
@@ -228,14 +234,20 @@ pub(super) fn answer_order_update(
     violations.finish(target.map(Command::AnswerOrderUpdate).zip(once))
 }
 
-pub(super) fn withdraw_dispute(caller: &Caller, request: &v1::WithdrawDisputeRequest) -> Result<OnceCommand, Failure> {
+pub(super) fn withdraw_dispute(
+    caller: &Caller,
+    request: &v1::WithdrawDisputeRequest,
+) -> Result<IdempotentCommand, Failure> {
     let mut violations = Violations::default();
     let target = dispute_ref(&mut violations, &request.dispute_id, &request.etag, Some(String::new()));
     let once = once(&mut violations, caller, "WithdrawDispute", request, |request| &mut request.request_id);
     violations.finish(target.map(Command::Withdraw).zip(once))
 }
 
-pub(super) fn escalate_dispute(caller: &Caller, request: &v1::EscalateDisputeRequest) -> Result<OnceCommand, Failure> {
+pub(super) fn escalate_dispute(
+    caller: &Caller,
+    request: &v1::EscalateDisputeRequest,
+) -> Result<IdempotentCommand, Failure> {
     let mut violations = Violations::default();
     let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
     let target = dispute_ref(&mut violations, &request.dispute_id, &request.etag, message);
@@ -247,7 +259,7 @@ pub(super) fn decide_dispute(
     caller: &Caller,
     request: &v1::DecideDisputeRequest,
     currency: Option<Currency>,
-) -> Result<OnceCommand, Failure> {
+) -> Result<IdempotentCommand, Failure> {
     use v1::decide_dispute_request::Decision;
     let mut violations = Violations::default();
     violations.set_order_currency(currency);
@@ -274,7 +286,7 @@ pub(super) fn decide_dispute(
 pub(super) fn postpone_deadline(
     caller: &Caller,
     request: &v1::PostponeDeadlineRequest,
-) -> Result<OnceCommand, Failure> {
+) -> Result<IdempotentCommand, Failure> {
     let mut violations = Violations::default();
     let respond_by = violations.required_instant("respond_by", request.respond_by.as_ref());
     let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
@@ -287,7 +299,7 @@ pub(super) fn postpone_deadline(
 pub(super) fn report_settlement(
     caller: &Caller,
     request: &v1::ReportSettlementRequest,
-) -> Result<OnceCommand, Failure> {
+) -> Result<IdempotentCommand, Failure> {
     use v1::report_settlement_request::Result as Report;
     let mut violations = Violations::default();
     let dispute = violations.dispute_id("dispute_id", &request.dispute_id);

@@ -14,7 +14,7 @@ use tonic::{Request, Status};
 
 use super::Shared;
 use super::encoded::WatchDisputesResponse;
-use super::quota::Place;
+use super::quota::StreamPermit;
 use super::requests;
 use super::responses::timestamp;
 use super::snapshot::{Snapshot, Step};
@@ -56,7 +56,7 @@ pub(super) async fn watch(
         return Err(Failure::draining());
     }
     // Before anything is read for it: so no more reads wait than there can be streams.
-    let place = shared.quota.take(caller, filter.ids()).ok_or_else(Failure::too_many_subscriptions)?;
+    let permit = shared.quota.acquire(caller, filter.ids()).ok_or_else(Failure::too_many_subscriptions)?;
     let reader = shared.repository.reader(ReadClass::Start, caller).await?;
     let start = requests::start(&shared.feed, &reader, token, from_beginning).await?;
     let before = match &start {
@@ -91,7 +91,7 @@ pub(super) async fn watch(
         rotation,
         end: deadline.map_or_else(never, |deadline| deadline.passes().boxed()),
         state: State::Subscribing,
-        _place: place,
+        _permit: permit,
     };
     Ok(Box::pin(stream::unfold(subscriber, Subscriber::next)))
 }
@@ -111,7 +111,7 @@ struct Subscriber {
     /// When the client has had enough.
     end: BoxFuture<'static, ()>,
     state: State,
-    _place: Place,
+    _permit: StreamPermit,
 }
 
 enum State {
@@ -166,7 +166,7 @@ impl Subscriber {
                 news = news(&mut self.snapshot, &mut self.held, &mut self.subscription, &self.shared, &self.filter) => news?,
                 () = &mut self.next_heartbeat => {
                     self.subscription.advance();
-                    self.forget_what_has_gone_by();
+                    self.prune_coverage();
                     return Ok(self.checkpoint(Stage::Going));
                 }
             };
@@ -178,7 +178,7 @@ impl Subscriber {
                 News::Snapshot(Step::More) => continue,
                 News::Snapshot(Step::Complete) => {
                     let is_first_told = self.snapshot.as_mut().is_some_and(Snapshot::announce);
-                    self.forget_what_has_gone_by();
+                    self.prune_coverage();
                     if is_first_told {
                         return Ok(self.checkpoint(Stage::SnapshotComplete));
                     }
@@ -190,7 +190,7 @@ impl Subscriber {
                 }
                 News::Events(page) | News::Judged(page) => {
                     let events = self.without_what_the_snapshot_covers(&page.events);
-                    self.forget_what_has_gone_by();
+                    self.prune_coverage();
                     events
                 }
             };
@@ -210,7 +210,7 @@ impl Subscriber {
         self.held.as_ref().map_or_else(|| self.subscription.position(), |(before, _)| *before)
     }
 
-    fn forget_what_has_gone_by(&mut self) {
+    fn prune_coverage(&mut self) {
         let position = self.position();
         self.snapshot.take_if(|snapshot| snapshot.is_over_at(position));
     }

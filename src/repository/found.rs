@@ -15,7 +15,7 @@ use super::corrupt::{fetch, sound};
 use super::entity::{dispute, order};
 use super::error::StorageError;
 use super::lists::{DisputeQuery, OrderQuery, Sort};
-use super::reader::{Moment, Reader};
+use super::reader::{ReadSnapshot, Reader};
 use super::reads::disputes_of;
 use super::{Log, log, rows};
 use crate::domain::{
@@ -29,18 +29,18 @@ impl Reader {
     /// One that makes no sense is left out: its key alone is there, so that the list goes on behind it.
     pub async fn orders(&self, query: &OrderQuery) -> Result<Vec<Row<OrderId, OrderAggregate>>, StorageError> {
         let query = query.clone();
-        let read = |moment: Moment| async move {
-            let newer = query.newer(&*moment).await?;
+        let read = |snapshot: ReadSnapshot| async move {
+            let newer = query.newer(&*snapshot).await?;
             let mut found = Vec::new();
-            for select in query.selects(&newer, moment.get_database_backend()) {
-                found.extend(fetch(select, &*moment).await?.into_iter().filter_map(sound));
+            for select in query.selects(&newer, snapshot.get_database_backend()) {
+                found.extend(fetch(select, &*snapshot).await?.into_iter().filter_map(sound));
             }
             found.sort_unstable_by(|a, b| (b.create_time, &b.order_id).cmp(&(a.create_time, &a.order_id)));
             found.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
             found.retain(|order| order.create_time >= Timestamp::MIN.micros());
             let times: Vec<i64> = found.iter().map(|order| order.create_time).collect();
             let ids: Vec<String> = found.iter().map(|order| order.order_id.clone()).collect();
-            let open = if ids.is_empty() { Vec::new() } else { fetch(disputes_of(ids, &[]), &*moment).await? };
+            let open = if ids.is_empty() { Vec::new() } else { fetch(disputes_of(ids, &[]), &*snapshot).await? };
             let aggregates = rows::aggregates_from(found.into_iter().map(Ok).collect(), open);
             let row = |((id, aggregate), time): ((String, _), i64)| {
                 let key = (Timestamp::from_micros(time).unwrap_or(Timestamp::MAX), OrderId::stored(&id));
@@ -48,7 +48,7 @@ impl Reader {
             };
             Ok(aggregates.into_iter().zip(times).map(row).collect())
         };
-        self.at_one_moment(read).await
+        self.in_snapshot(read).await
     }
 
     /// The disputes that a query finds, each in its aggregate: with its order, and with the open disputes of that, as
@@ -59,11 +59,11 @@ impl Reader {
     /// One that makes no sense is left out: its key alone is there, so that the list goes on behind it.
     pub async fn disputes(&self, query: &DisputeQuery, seq: i64) -> Result<FoundDisputes, StorageError> {
         let query = query.clone();
-        let read = move |moment: Moment| async move {
-            let (log, [event]) = log::log_and_events_at(&*moment, [seq]).await?;
-            Ok((query.read(&moment).await?, log, event))
+        let read = move |snapshot: ReadSnapshot| async move {
+            let (log, [event]) = log::log_and_events_at(&*snapshot, [seq]).await?;
+            Ok((query.read(&snapshot).await?, log, event))
         };
-        self.at_one_moment(read).await
+        self.in_snapshot(read).await
     }
 
     /// The same of what is read page by page to its end, however much is added meanwhile: also the key of the last one
@@ -74,14 +74,14 @@ impl Reader {
         seq: i64,
     ) -> Result<(FoundDisputes, Option<(Timestamp, DisputeId)>), StorageError> {
         let query = query.clone();
-        let read = move |moment: Moment| async move {
-            let (log, [event]) = log::log_and_events_at(&*moment, [seq]).await?;
-            let found = query.read(&moment).await?;
+        let read = move |snapshot: ReadSnapshot| async move {
+            let (log, [event]) = log::log_and_events_at(&*snapshot, [seq]).await?;
+            let found = query.read(&snapshot).await?;
             let is_full = found.len() >= usize::try_from(query.limit).unwrap_or(usize::MAX);
-            let last = if is_full { query.last(&moment).await? } else { found.last().map(|row| row.key) };
+            let last = if is_full { query.last(&snapshot).await? } else { found.last().map(|row| row.key) };
             Ok(((found, log, event), last))
         };
-        self.at_one_moment(read).await
+        self.in_snapshot(read).await
     }
 }
 
@@ -90,22 +90,22 @@ pub type FoundDisputes = (Vec<Row<DisputeId, Found>>, Log, Option<EventId>);
 
 impl DisputeQuery {
     /// What this finds, each in its aggregate: with its order, and with the open disputes of that.
-    async fn read(&self, moment: &Moment) -> Result<Vec<Row<DisputeId, Found>>, StorageError> {
-        let keys = self.find(moment).await?;
+    async fn read(&self, snapshot: &ReadSnapshot) -> Result<Vec<Row<DisputeId, Found>>, StorageError> {
+        let keys = self.find(snapshot).await?;
         if keys.is_empty() {
             return Ok(Vec::new());
         }
         let named = dispute::Column::DisputeId.is_in(filled_up(keys.iter().map(|(_, id)| *id)));
-        let disputes = fetch(dispute::Entity::find().filter(named), &**moment).await?.into_iter().filter_map(sound);
+        let disputes = fetch(dispute::Entity::find().filter(named), &**snapshot).await?.into_iter().filter_map(sound);
         let disputes: Vec<dispute::Model> = disputes.collect();
         let orders: BTreeSet<String> = disputes.iter().map(|dispute| dispute.order_id.clone()).collect();
         let mut aggregates = Vec::new();
         if !orders.is_empty() {
             let named = order::Column::OrderId.is_in(filled_up(orders.iter().cloned()));
-            let found = fetch(order::Entity::find().filter(named), &**moment).await?;
+            let found = fetch(order::Entity::find().filter(named), &**snapshot).await?;
             // What can be done with a dispute depends on the others that are open on its order: they can stand in the
             // way of an escalation, and be overdue.
-            let open = fetch(disputes_of(orders.into_iter().collect(), &[]), &**moment).await?;
+            let open = fetch(disputes_of(orders.into_iter().collect(), &[]), &**snapshot).await?;
             aggregates = rows::aggregates_from(found, open);
         }
         let aggregates: HashMap<String, OrderAggregate> =
@@ -124,21 +124,21 @@ impl DisputeQuery {
     }
 
     /// The key of the last one of what is read with the oldest first.
-    async fn last(&self, moment: &Moment) -> Result<Option<(Timestamp, DisputeId)>, StorageError> {
+    async fn last(&self, snapshot: &ReadSnapshot) -> Result<Option<(Timestamp, DisputeId)>, StorageError> {
         let newest = Self { sort: Sort::NewestFirst, limit: 1, ..self.clone() };
-        let key = newest.find(moment).await?.pop();
+        let key = newest.find(snapshot).await?.pop();
         Ok(key.map(|(time, id)| (Timestamp::from_micros(time).unwrap_or(Timestamp::MAX), DisputeId(id))))
     }
 
     /// The keys of what this finds, in order. What is out of the order of time comes first, or not at all.
-    async fn find(&self, moment: &Moment) -> Result<Vec<(i64, Uuid)>, StorageError> {
-        let backend = moment.get_database_backend();
+    async fn find(&self, snapshot: &ReadSnapshot) -> Result<Vec<(i64, Uuid)>, StorageError> {
+        let backend = snapshot.get_database_backend();
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
-        let newer = self.newer(&**moment).await?;
+        let newer = self.newer(&**snapshot).await?;
         let mut keys: Vec<(i64, Uuid)> = Vec::new();
         for scan in self.scans(&newer, backend) {
             if !scan.comes_last || keys.len() < limit {
-                let rows = moment.query_all(&self.keys(scan, backend).into_query()).await?;
+                let rows = snapshot.query_all(&self.keys(scan, backend).into_query()).await?;
                 keys.extend(
                     rows.iter().filter_map(|row| Some((row.try_get_by_index(0).ok()?, row.try_get_by_index(1).ok()?))),
                 );

@@ -40,7 +40,7 @@ pub struct FoundEvents {
 }
 
 /// How many keys of events one read for some disputes looks at, beside what it finds.
-const LOOK: u64 = 1_024;
+const SCAN_LIMIT: u64 = 1_024;
 
 impl Repository {
     /// The event log as a whole; for the service itself, on a connection that the callers' reads leave free.
@@ -135,7 +135,7 @@ impl Reader {
         if orders.is_empty() {
             return Ok(FoundEvents { events: Vec::new(), looked_at: None });
         }
-        let step = if disputes.is_some() { limit.max(LOOK / orders.len() as u64) } else { limit };
+        let step = if disputes.is_some() { limit.max(SCAN_LIMIT / orders.len() as u64) } else { limit };
         let keys = connection.query_all(&keys_of_orders(orders, after, up_to, step)).await?;
         let (mut wanted, mut looked_at) = (Vec::new(), None);
         let mut is_all = (keys.len() as u64) < step;

@@ -26,7 +26,7 @@ pub struct Reader {
 }
 
 /// A read transaction, in which all statements see one moment.
-pub(super) type Moment = Arc<DatabaseTransaction>;
+pub(super) type ReadSnapshot = Arc<DatabaseTransaction>;
 
 /// What a read of several statements is begun with.
 fn snapshot(backend: DbBackend) -> TransactionOptions {
@@ -67,15 +67,15 @@ impl Reader {
     }
 
     /// Reads with several statements what was there at one moment.
-    pub(super) async fn at_one_moment<T: Send + 'static, F: Future<Output = Result<T, StorageError>> + Send>(
+    pub(super) async fn in_snapshot<T: Send + 'static, F: Future<Output = Result<T, StorageError>> + Send>(
         &self,
-        read: impl FnOnce(Moment) -> F + Clone + Send + Sync + 'static,
+        read: impl FnOnce(ReadSnapshot) -> F + Clone + Send + Sync + 'static,
     ) -> Result<T, StorageError> {
         let read = |connection: DatabaseConnection| async move {
             let options = snapshot(connection.get_database_backend());
-            let moment = Arc::new(connection.begin_with_options(options).await?);
-            let found = read(moment.clone()).await?;
-            if let Some(transaction) = Arc::into_inner(moment) {
+            let snapshot = Arc::new(connection.begin_with_options(options).await?);
+            let found = read(snapshot.clone()).await?;
+            if let Some(transaction) = Arc::into_inner(snapshot) {
                 transaction.commit().await?;
             }
             Ok(found)

@@ -11,7 +11,7 @@ use super::codes::Code as _;
 use super::corrupt::{fetch, model, note};
 use super::entity::{OPEN, PENDING, dispute, order};
 use super::error::StorageError;
-use super::reader::{Moment, Reader};
+use super::reader::{ReadSnapshot, Reader};
 use super::transaction::{Times, times};
 use super::{Deadline, Found, Repository, rows};
 use crate::domain::{
@@ -76,12 +76,12 @@ impl Reader {
         ended_too: &[DisputeKind],
     ) -> Result<Option<OrderAggregate>, StorageError> {
         let (id, ended_too) = (id.to_string(), ended_too.to_vec());
-        let read = |moment: Moment| async move {
-            let order = fetch(order::Entity::find_by_id(id.as_str()), &*moment).await?;
-            let disputes = fetch(disputes_of(vec![id], &ended_too), &*moment).await?;
+        let read = |snapshot: ReadSnapshot| async move {
+            let order = fetch(order::Entity::find_by_id(id.as_str()), &*snapshot).await?;
+            let disputes = fetch(disputes_of(vec![id], &ended_too), &*snapshot).await?;
             rows::aggregates_from(order, disputes).pop().map(|(_, aggregate)| aggregate).transpose()
         };
-        self.at_one_moment(read).await
+        self.in_snapshot(read).await
     }
 
     /// The dispute with this id, in its aggregate: with its order, and with the open disputes of that, as they were at one

@@ -1,4 +1,4 @@
-//! What is forgotten: events and request ids that need not be kept, in small transactions that no caller waits for.
+//! What is pruned: events and request ids that need not be kept, in small transactions that no caller waits for.
 //!
 //! What is deleted stays where it was until PostgreSQL cleans up, which it cannot as long as anybody looks at an old
 //! snapshot. So each step begins where the one before it ended: it never passes over what is deleted already.
@@ -18,10 +18,10 @@ use super::log::log_and_events_at;
 use super::{Repository, Transaction};
 use crate::domain::{EventId, Timestamp};
 
-/// The lock that a replica holds while it forgets events: one at a time, and nobody waits.
+/// The lock that a replica holds while it prunes events: one at a time, and nobody waits.
 const FORGETTING: i64 = 7_305_794_241_085_369_198;
 
-/// A step of forgetting request ids.
+/// A step of pruning request ids.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ForgottenRequests {
     /// How many were deleted.
@@ -30,9 +30,9 @@ pub struct ForgottenRequests {
     pub up_to: Timestamp,
 }
 
-/// Events at the old end of the log that can be forgotten.
+/// Events at the old end of the log that can be pruned.
 struct OldEvents {
-    /// The number of the last one that is forgotten already.
+    /// The number of the last one that is pruned already.
     floor: i64,
     /// The number of the last one.
     up_to: i64,
@@ -41,11 +41,11 @@ struct OldEvents {
 }
 
 impl Repository {
-    /// Forgets events that are older than `before`, at most `limit`. Answers how many: none if another replica is at it.
-    pub async fn forget_events(&self, before: Timestamp, limit: u32) -> Result<u64, StorageError> {
+    /// prunes events that are older than `before`, at most `limit`. Answers how many: none if another replica is at it.
+    pub async fn prune_events(&self, before: Timestamp, limit: u32) -> Result<u64, StorageError> {
         let step = async {
             let transaction = self.begin().await?;
-            let Some(old) = forgettable(&transaction.inner, before, limit.into()).await? else {
+            let Some(old) = prunable(&transaction.inner, before, limit.into()).await? else {
                 transaction.rollback().await?;
                 return Ok(0);
             };
@@ -62,8 +62,8 @@ impl Repository {
         in_time(step).await
     }
 
-    /// Forgets requests that were remembered from `from` on and before `before`, the oldest first, at most `limit`.
-    pub async fn forget_requests(
+    /// prunes requests that were remembered from `from` on and before `before`, the oldest first, at most `limit`.
+    pub async fn prune_requests(
         &self,
         from: Timestamp,
         before: Timestamp,
@@ -79,7 +79,7 @@ impl Repository {
                 .filter(Column::CreateTime.lt(before.micros()))
                 .order_by(Column::CreateTime, Direction::Asc)
                 .limit(u64::from(limit));
-            // Of two replicas that forget at once, each takes what the other has not.
+            // Of two replicas that prune at once, each takes what the other has not.
             let oldest = match transaction.inner.get_database_backend() {
                 DbBackend::Postgres => oldest.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked),
                 _ => oldest,
@@ -100,10 +100,10 @@ impl Repository {
     }
 }
 
-/// What can be forgotten: events that are older than `before`, at most `limit`, with none among them that is not. `None`
-/// if there is nothing to forget, or another replica is at it. The last event is always kept: by it the log is
+/// What can be pruned: events that are older than `before`, at most `limit`, with none among them that is not. `None`
+/// if there is nothing to prune, or another replica is at it. The last event is always kept: by it the log is
 /// recognised.
-async fn forgettable(
+async fn prunable(
     transaction: &DatabaseTransaction,
     before: Timestamp,
     limit: i64,
@@ -133,7 +133,7 @@ async fn forgettable(
     Ok(last.map(|last| OldEvents { floor: log.pruned_seq, up_to, last }))
 }
 
-/// Moves the log's floor to what is forgotten.
+/// Moves the log's floor to what is pruned.
 async fn move_floor(transaction: &Transaction, old: &OldEvents) -> Result<(), StorageError> {
     use event_log::Column;
     let floor = event_log::Entity::update_many()

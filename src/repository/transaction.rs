@@ -42,9 +42,9 @@ pub struct Transaction {
 }
 
 /// How long an insertion waits for another transaction that has inserted the same order, and has not committed …
-const INSERT_PATIENCE: &str = "SET LOCAL lock_timeout = '50ms'";
+const INSERT_LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '50ms'";
 /// … and how long everything else waits, above all for the head of the log.
-const PATIENCE: &str = "SET LOCAL lock_timeout = '10s'";
+const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '10s'";
 
 /// What of the orders at hand is free, and what is not.
 #[derive(Default, Debug)]
@@ -253,14 +253,14 @@ impl Transaction {
     pub async fn insert_orders(&self, orders: &[Order]) -> Result<bool, StorageError> {
         let waits = self.inner.get_database_backend() == DbBackend::Postgres;
         if waits {
-            self.inner.execute_unprepared(INSERT_PATIENCE).await?;
+            self.inner.execute_unprepared(INSERT_LOCK_TIMEOUT).await?;
         }
         match insert_all::<order::ActiveModel>(&self.inner, new_orders(orders), None).await {
             Err(StorageError::LockTimeout) => return Ok(false),
             result => result?,
         }
         if waits {
-            self.inner.execute_unprepared(PATIENCE).await?;
+            self.inner.execute_unprepared(LOCK_TIMEOUT).await?;
         }
         Ok(true)
     }

@@ -22,7 +22,7 @@ use super::accept::Accepting;
 use super::calls::{CallExecutor, Calls, Counted};
 use super::conduct::Conduct;
 use super::frames::{HEAD_BYTES, PREFACE};
-use super::registry::{ConnectionBounds, Place, Registry};
+use super::registry::{ConnectionBounds, ConnectionPermit, Registry};
 use super::socket::Socket;
 use super::turns::{Begun, InTurns, Turn};
 use crate::clock::pause;
@@ -140,7 +140,12 @@ where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Unpin + Send,
 {
-    async fn run(self: Arc<Self>, mut socket: TcpStream, place: Place, permit: Option<OwnedSemaphorePermit>) {
+    async fn run(
+        self: Arc<Self>,
+        mut socket: TcpStream,
+        place: ConnectionPermit,
+        permit: Option<OwnedSemaphorePermit>,
+    ) {
         // Nothing of HTTP/2 is made before the client has begun: 10,000 silent ones take next to nothing.
         let begun = tokio::select! {
             begun = self.begin(&mut socket, permit) => begun,
@@ -175,7 +180,7 @@ where
     }
 
     /// Serves a connection until it ends. All that is kept for it has been dropped when the permit is returned.
-    async fn speak(&self, socket: TcpStream, begun: Vec<u8>, place: &Place) -> Option<OwnedSemaphorePermit> {
+    async fn speak(&self, socket: TcpStream, begun: Vec<u8>, place: &ConnectionPermit) -> Option<OwnedSemaphorePermit> {
         let Bounds { keepalive, error_resets, .. } = self.bounds;
         if let Err(error) = prepare(&socket) {
             tracing::debug!(%error, "a connection failed");

@@ -31,9 +31,7 @@ use self::registry::ConnectionBounds;
 use crate::clock::Clock;
 use crate::config::{self, AuthMode, Config, ConfigError, PolicyFileError};
 use crate::domain::Policy;
-use crate::engine::{
-    Committer, Deadlines, Feed, Health, compare_with_log, forget_events, forget_requests, run_listener,
-};
+use crate::engine::{Committer, Deadlines, Feed, Health, compare_with_log, prune_events, prune_requests, run_listener};
 use crate::grpc::{self, Described, Quota, RateBounds, Rates, RpcBounds, RpcLayer, Shared, Translations};
 use crate::repository::{
     self, BackupError, ConnectError, Notifier, Repository, SchemaError, StorageError, corrupt_rows,
@@ -46,7 +44,7 @@ pub use process::prepare_process;
 const DRAIN: Duration = Duration::from_secs(6);
 
 /// How long the committer has for what is still in its queue.
-const LAST_COMMITS: Duration = Duration::from_secs(1);
+const COMMIT_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long it may take to leave the database in order.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -204,9 +202,9 @@ async fn serve(
     let mut background = JoinSet::new();
     background.spawn(feed.clone().run());
     background.spawn(deadlines.run(repository.clone(), clock.clone(), committer.clone()));
-    background.spawn(forget_requests(repository.clone(), clock.clone()));
+    background.spawn(prune_requests(repository.clone(), clock.clone()));
     if !policy.event_retention.is_zero() {
-        background.spawn(forget_events(policy.event_retention, repository.clone(), clock.clone()));
+        background.spawn(prune_events(policy.event_retention, repository.clone(), clock.clone()));
     }
     if let Some(notifier) = notifier {
         background.spawn(run_listener(notifier, feed.clone(), feed.commits()));
@@ -283,7 +281,7 @@ async fn serve(
     }
     background.shutdown().await;
     committer.close();
-    if tokio::time::timeout(LAST_COMMITS, commits).await.is_err() {
+    if tokio::time::timeout(COMMIT_DRAIN_TIMEOUT, commits).await.is_err() {
         tracing::warn!("the last commands were not committed in time");
     }
     let (commands, batches) = totals.commands_and_batches();

@@ -81,7 +81,7 @@ struct Member {
 
 /// The place of one connection, which it gives back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ConnectionPermit {
     id: u64,
     member: Arc<Member>,
     registry: Registry,
@@ -97,7 +97,7 @@ impl Registry {
     }
 
     /// A place for a new connection from `address`, for which another one may have to go.
-    pub(super) fn enter(&self, address: IpAddr) -> Result<Place, Crowded> {
+    pub(super) fn enter(&self, address: IpAddr) -> Result<ConnectionPermit, Crowded> {
         let mut table = self.table();
         let now = real_now();
         let from_there = table.addresses.get(&address).copied().unwrap_or_default();
@@ -121,7 +121,7 @@ impl Registry {
         table.members.insert(id, member.clone());
         *table.addresses.entry(address).or_default() += 1;
         table.silent.push_back(id);
-        Ok(Place { id, member, registry: self.clone() })
+        Ok(ConnectionPermit { id, member, registry: self.clone() })
     }
 
     /// Ends a connection, or some, that do nothing, where the machine has no room for one more.
@@ -225,7 +225,7 @@ impl Member {
     }
 }
 
-impl Place {
+impl ConnectionPermit {
     /// HTTP/2 has begun on this connection.
     pub(super) fn begun(&self) {
         self.member.has_begun.store(true, Ordering::Release);
@@ -242,7 +242,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut table = self.registry.table();
         table.members.remove(&self.id);

@@ -18,7 +18,7 @@ use crate::target::{order, seed};
 const PACE: Duration = Duration::from_millis(5);
 
 /// What takes longer counts as an error.
-const PATIENCE: Duration = Duration::from_secs(8);
+const TIMEOUT: Duration = Duration::from_secs(8);
 
 /// A request of a caller by `--auth dev`.
 pub fn from<T>(user: &str, scope: Option<&str>, message: T) -> Request<T> {
@@ -113,11 +113,11 @@ async fn call_on(endpoint: Endpoint, samples: Arc<Mutex<Vec<Sample>>>, is_over: 
             let index = {
                 let mut samples = samples.lock().unwrap();
                 let error = Some("no answer".to_owned());
-                samples.push(Sample { is_command, due, took: PATIENCE, error });
+                samples.push(Sample { is_command, due, took: TIMEOUT, error });
                 samples.len() - 1
             };
             let called = async { if is_command { upsert(channel, turn).await } else { get(channel).await } };
-            let result = tokio::time::timeout(PATIENCE, called).await;
+            let result = tokio::time::timeout(TIMEOUT, called).await;
             let error = match result {
                 Ok(Ok(())) => None,
                 Ok(Err(status)) => Some(reason(&status)),

@@ -17,7 +17,7 @@ const RESETS_BY_ERRORS: usize = 1_024;
 const CALLS_OF_ONE: usize = 10_000;
 
 /// How long a server may take to read them.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Calls that are cancelled as soon as they were made, or so much later, on one connection after the other.
 fn rapid(arena: &Arena, block: &[u8], body: &[u8], later: Duration) -> Tally {
@@ -45,7 +45,7 @@ fn rapid(arena: &Arena, block: &[u8], body: &[u8], later: Duration) -> Tally {
         }
         if connection.tally.calls >= CALLS_OF_ONE {
             // A slow server has not read them all yet.
-            connection.wait(Instant::now() + PATIENCE, |tally| !tally.goaways.is_empty());
+            connection.wait(Instant::now() + TIMEOUT, |tally| !tally.goaways.is_empty());
         }
         tally.add(&connection.tally);
     }

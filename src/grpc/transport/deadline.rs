@@ -8,7 +8,7 @@ use crate::clock::{RealInstant, pause_until, real_instant_after};
 use crate::grpc::status::Failure;
 
 /// The transport ends an RPC at its deadline with an error that says nothing. We are so much earlier.
-const HEAD_START: Duration = Duration::from_millis(2);
+const DEADLINE_MARGIN: Duration = Duration::from_millis(2);
 
 /// When the client gives up on an RPC.
 #[derive(Clone, Copy, Debug)]
@@ -19,8 +19,8 @@ impl Deadline {
     /// time at all.
     pub(super) fn of(headers: &HeaderMap) -> Result<Option<Self>, Failure> {
         match timeout(headers) {
-            Some(timeout) if timeout <= HEAD_START => Err(Failure::deadline_exceeded()),
-            Some(timeout) => Ok(real_instant_after(timeout.saturating_sub(HEAD_START)).map(Self)),
+            Some(timeout) if timeout <= DEADLINE_MARGIN => Err(Failure::deadline_exceeded()),
+            Some(timeout) => Ok(real_instant_after(timeout.saturating_sub(DEADLINE_MARGIN)).map(Self)),
             None => Ok(None),
         }
     }

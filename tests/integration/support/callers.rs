@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dispute_service::clock::Hand;
+use dispute_service::clock::ManualClock;
 use dispute_service::proto::v1;
 use dispute_service::proto::v1::dispute_service_client::DisputeServiceClient;
 use dispute_service::proto::v1::order_service_client::OrderServiceClient;
@@ -175,12 +175,12 @@ pub struct Watch {
 }
 
 /// Long enough for anything that comes at all.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 impl Watch {
     /// The next message as it comes.
     pub async fn message(&mut self) -> Result<v1::WatchDisputesResponse, Status> {
-        let message = tokio::time::timeout(PATIENCE, self.stream.message()).await.expect("nothing came")?;
+        let message = tokio::time::timeout(TIMEOUT, self.stream.message()).await.expect("nothing came")?;
         let message = message.expect("a stream of ours ends with a status");
         self.token.clone_from(&message.resume_token);
         Ok(message)
@@ -188,9 +188,9 @@ impl Watch {
 
     /// Moves the clock on until a message comes: a heartbeat, if nothing happens. Each waits for the moment at which the
     /// server looks at the clock.
-    pub async fn beat(&mut self, hand: &Hand, heartbeat: Duration) -> v1::WatchDisputesResponse {
+    pub async fn beat(&mut self, clock: &ManualClock, heartbeat: Duration) -> v1::WatchDisputesResponse {
         for _ in 0..200 {
-            hand.advance(heartbeat);
+            clock.advance(heartbeat);
             if let Ok(message) = tokio::time::timeout(Duration::from_millis(100), self.stream.message()).await {
                 let message = message.unwrap().expect("a stream of ours ends with a status");
                 self.token.clone_from(&message.resume_token);

@@ -6,7 +6,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, ToSocketAddrs};
 use tokio::time::timeout;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
@@ -139,10 +139,10 @@ pub type Received = (u8, u8, u32, Vec<u8>);
 
 async fn receive_from(reader: &mut (impl AsyncRead + Unpin)) -> Option<Received> {
     let mut head = [0; 9];
-    timeout(PATIENCE, reader.read_exact(&mut head)).await.expect("a frame comes").ok()?;
+    timeout(TIMEOUT, reader.read_exact(&mut head)).await.expect("a frame comes").ok()?;
     let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
     let mut payload = vec![0; usize::try_from(length).unwrap()];
-    timeout(PATIENCE, reader.read_exact(&mut payload)).await.expect("its rest comes").ok()?;
+    timeout(TIMEOUT, reader.read_exact(&mut payload)).await.expect("its rest comes").ok()?;
     Some((head[3], head[4], u32::from_be_bytes([head[5], head[6], head[7], head[8]]), payload))
 }
 

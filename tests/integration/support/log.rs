@@ -38,7 +38,7 @@ impl Service {
                 return ends;
             }
             if attempt % 200 == 0 {
-                self.hand.advance(Duration::from_secs(60));
+                self.clock.advance(Duration::from_secs(60));
             }
             pause(Duration::from_millis(5)).await;
         }

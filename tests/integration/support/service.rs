@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::Parser as _;
-use dispute_service::clock::{Clock, Hand, Shift};
+use dispute_service::clock::{Clock, ManualClock, Shift};
 use dispute_service::config::CommandLine;
 use dispute_service::domain::Timestamp;
 use dispute_service::server;
@@ -26,8 +26,8 @@ pub struct Service {
     /// The database.
     pub url: String,
     /// Moves the service's clock.
-    pub hand: Hand,
-    clock: Clock,
+    pub clock: ManualClock,
+    source: Clock,
     running: Option<Running>,
     /// Where the service listens.
     pub address: SocketAddr,
@@ -83,12 +83,12 @@ impl Service {
     }
 
     async fn on_with_flags(folder: TempDir, url: String, flags: Vec<String>) -> Self {
-        let (clock, hand) = Clock::manual(Timestamp::from_micros(BEGINNING * 1_000_000).unwrap());
+        let (source, clock) = Clock::manual(Timestamp::from_micros(BEGINNING * 1_000_000).unwrap());
         let nowhere = Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
         let mut service = Self {
             url,
-            hand,
             clock,
+            source,
             running: None,
             address: ([127, 0, 0, 1], 1).into(),
             channel: nowhere,
@@ -127,7 +127,7 @@ impl Service {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let clock = self.clock.clone();
+        let clock = self.source.clone();
         let ended = tokio::spawn(async move {
             let shutdown = async { drop(stopped.await) };
             server::run(&config, listener, clock, shutdown).await.unwrap();
@@ -159,7 +159,7 @@ impl Service {
     /// Starts the service again, as a new process would, by the clock of a machine that can be made to leap.
     pub async fn restart_on_a_machine(&mut self, shift: &Shift) {
         self.stop().await;
-        self.clock = Clock::shifted(shift.clone());
+        self.source = Clock::shifted(shift.clone());
         self.start().await;
     }
 
@@ -181,8 +181,8 @@ impl Service {
         let folder = tempfile::tempdir().unwrap();
         let mut replica = Self {
             url: self.url.clone(),
-            hand: self.hand.clone(),
             clock: self.clock.clone(),
+            source: self.source.clone(),
             running: None,
             address: self.address,
             channel: self.channel.clone(),
@@ -196,7 +196,7 @@ impl Service {
 
     /// The service's time.
     pub fn now(&self) -> Timestamp {
-        self.clock.now()
+        self.source.now()
     }
 
     /// A connection to the service.

@@ -1,0 +1,10 @@
+//! Processes, databases and networks that fail.
+
+pub mod checker;
+mod crash;
+mod outages;
+mod pasts;
+mod process;
+mod random;
+mod replicas;
+mod stopping;

@@ -1,0 +1,16 @@
+//! The databases: rows, roles, files, poolers, upgrades and restores.
+
+mod corrupt;
+mod database_connections;
+mod databases;
+mod dropped;
+mod files;
+mod locked;
+mod newer;
+mod poolers;
+mod restores;
+mod retention;
+mod roles;
+mod secrets;
+mod startup;
+mod upgrade;
