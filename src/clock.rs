@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use uuid::Uuid;
 
 use self::machine::Machine;
 pub use self::machine::Shift;
@@ -52,13 +51,13 @@ impl Clock {
         Self(Source::System(Arc::new(Machine::new(Some(shift)))))
     }
 
-    /// A clock that stands at `start` until its hand is moved. The database's clock is not asked.
+    /// A clock that stands at `start` until it is moved. The database's clock is not asked.
     pub fn manual(start: Timestamp) -> (Self, ManualClock) {
         let time = Arc::new(watch::Sender::new(start));
         (Self(Source::Manual(time.clone())), ManualClock(time))
     }
 
-    /// Whether a hand moves this clock.
+    /// Whether this clock only moves by hand.
     pub fn is_manual(&self) -> bool {
         matches!(self.0, Source::Manual(_))
     }
@@ -81,8 +80,8 @@ impl Clock {
     }
 
     /// The time to act by, now: what the database answered when it was asked, if it has a clock, which then decides; else
-    /// the machine's. [`Uncertain`] if that clock has leapt: nothing may be judged by it, dated or forgotten. A hand may move
-    /// a manual clock as it likes.
+    /// the machine's. [`Uncertain`] if that clock has leapt: nothing may be judged by it, dated or forgotten. A manual clock may be
+    /// moved as one likes.
     pub fn certain(&self, asked: Asked, database: Option<Timestamp>) -> Result<Timestamp, Uncertain> {
         match &self.0 {
             Source::System(machine) => match database {
@@ -140,29 +139,6 @@ impl ManualClock {
     }
 }
 
-/// A new id, a UUIDv7.
-#[expect(clippy::disallowed_methods, reason = "this is the one place")]
-pub fn mint_id() -> Uuid {
-    Uuid::now_v7()
-}
-
-/// A new id of a trace, which is never 0.
-pub fn mint_trace_id() -> u128 {
-    fastrand::u128(1..)
-}
-
-/// A new id of a span, which is never 0.
-pub fn mint_span_id() -> u64 {
-    fastrand::u64(1..)
-}
-
-/// Random bytes for a secret, from the operating system.
-pub fn random_bytes<const N: usize>() -> Result<[u8; N], getrandom::Error> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes)?;
-    Ok(bytes)
-}
-
 /// An instant of real time.
 pub type RealInstant = tokio::time::Instant;
 
@@ -182,11 +158,6 @@ pub fn real_now() -> tokio::time::Instant {
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 fn wall_now() -> i64 {
     chrono::Utc::now().timestamp_micros()
-}
-
-/// A span that is up to a half longer or shorter, at random: what many do after the same event does not come at once.
-pub fn jittered(span: Duration) -> Duration {
-    span.mul_f64(0.5 + fastrand::f64())
 }
 
 /// Returns after `span` of real time, whatever any clock shows: for what has nothing to do with the time of a story, as
@@ -211,9 +182,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_sleeper_wakes_when_the_hand_reaches_its_instant_and_not_before() {
+    async fn a_sleeper_wakes_when_the_clock_reaches_its_instant_and_not_before() {
         let start = Timestamp::from_micros(1_000_000).unwrap();
-        let (clock, hand) = Clock::manual(start);
+        let (clock, manual) = Clock::manual(start);
         let deadline = start.plus(Duration::from_secs(10));
         let sleeper = tokio::spawn({
             let clock = clock.clone();
@@ -222,10 +193,10 @@ mod tests {
                 clock.now()
             }
         });
-        hand.set(deadline.minus(Duration::from_micros(1)));
+        manual.set(deadline.minus(Duration::from_micros(1)));
         tokio::task::yield_now().await;
         assert!(!sleeper.is_finished());
-        hand.advance(Duration::from_micros(1));
+        manual.advance(Duration::from_micros(1));
         assert_eq!(sleeper.await.unwrap(), deadline);
     }
 

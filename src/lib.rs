@@ -8,10 +8,10 @@
 //! - [`grpc`]: what clients see.
 //! - [`server`]: wiring and lifecycle.
 //!
-//! Beside them: [`config`] (flags and policy file), [`clock`] (the time), [`stderr`] (the log's way out) and [`proto`] (generated code). All of it but
+//! Beside them: [`config`] (flags and policy file), [`clock`] (the time), [`chance`] (ids), [`stderr`] (the log's way out) and [`proto`] (generated code). All of it but
 //! `proto` comes with the feature `server`.
 //!
-//! For those who call the service: [`client`], with the feature of that name, which knows none of the rooms.
+//! For those who call the service: [`client`], with the feature of that name, which knows none of the layers.
 
 #![cfg_attr(
     not(all(feature = "client", feature = "server")),
@@ -19,6 +19,8 @@
 )]
 #![deny(clippy::print_stderr, reason = "stderr.rs writes there: nothing may wait for it, or fail without it")]
 
+#[cfg(feature = "server")]
+pub mod chance;
 #[cfg(feature = "client")]
 pub mod client;
 #[cfg(feature = "server")]

@@ -18,13 +18,14 @@ use syn::visit::{self, Visit};
 use syn::{ItemExternCrate, ItemMod, ItemUse, UseTree};
 
 /// Each module at the top of the crate, with the others that it may name. The layers come first, from the lowest up.
-const MAY_NAME: [(&str, &[&str]); 13] = [
+const MAY_NAME: [(&str, &[&str]); 14] = [
     ("domain", &[]),
-    ("repository", &["domain", "clock"]),
-    ("engine", &["repository", "domain", "clock"]),
-    ("grpc", &["engine", "repository", "domain", "clock", "config", "proto", "fuzzing"]),
+    ("repository", &["domain", "chance", "clock"]),
+    ("engine", &["repository", "domain", "chance", "clock"]),
+    ("grpc", &["engine", "repository", "domain", "chance", "clock", "config", "proto", "fuzzing"]),
     ("server", &["grpc", "engine", "repository", "domain", "clock", "config", "stderr"]),
     ("main", &["server", "clock", "config", "stderr"]),
+    ("chance", &[]),
     ("clock", &["domain"]),
     ("config", &["repository", "domain"]),
     ("stderr", &[]),
@@ -35,7 +36,7 @@ const MAY_NAME: [(&str, &[&str]); 13] = [
 ];
 
 /// What only some of the code may name: the names, and the top modules, folders and files that may.
-const RESERVED: [(&[&str], &[&str]); 5] = [
+const RESERVED: [(&[&str], &[&str]); 6] = [
     // SQL.
     (&["sea_orm", "sea_orm_migration", "sqlx", "libsqlite3_sys"], &["repository"]),
     // gRPC.
@@ -47,6 +48,8 @@ const RESERVED: [(&[&str], &[&str]); 5] = [
     (&["tonic::Code"], &["src/grpc/status.rs", "src/grpc/fuzzing.rs", "client"]),
     // The time. Methods that ask for it are denied by clippy.toml too, under whatever name.
     (&["std::time::SystemTime", "std::time::Instant", "chrono::Utc::now", "chrono::Local"], &["clock"]),
+    // Chance. The client brings its own: it is built without the rest.
+    (&["fastrand", "getrandom", "uuid::Uuid::now_v7"], &["chance", "client"]),
     // Whatever has an effect or waits: nothing of it is in the rules.
     (
         &[

@@ -15,7 +15,8 @@ use super::feed::Feed;
 use super::queue::{Queue, ReplySender, RequestKey, Submission, Waiting};
 use super::trace::TraceParent;
 use super::unit_of_work::{Reply, TimePassed, UnitOfWork};
-use crate::clock::{Clock, Uncertain, mint_id, real_now};
+use crate::chance::mint_id;
+use crate::clock::{Clock, Uncertain, real_now};
 use crate::domain::{
     Caller, Command, DisputeView, EventId, OrderId, OrderReport, OrderView, Policy, RecordedEvent, Timestamp,
 };

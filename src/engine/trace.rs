@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::clock::{mint_span_id, mint_trace_id};
+use crate::chance::{mint_span_id, mint_trace_id};
 use crate::domain::Caller;
 
 /// A trace context as the W3C header `traceparent` has it.

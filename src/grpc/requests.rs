@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::status::Failure;
 use super::violations::{Violations, is_of_the_list};
-use crate::clock::mint_id;
+use crate::chance::mint_id;
 use crate::domain::{
     Caller, Command, Currency, DisputeId, DisputeRef, Money, Opening, OrderId, OrderReport, Parties, Reason,
     ReasonCode, Ruling, Scope, SettlementReport, Terms, text,

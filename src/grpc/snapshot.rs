@@ -19,7 +19,8 @@ use super::Shared;
 use super::requests::digest_of;
 use super::responses;
 use super::violations::known_instant;
-use crate::clock::{mint_id, pause};
+use crate::chance::mint_id;
+use crate::clock::pause;
 use crate::domain::{DisputeId, EventId};
 use crate::engine::{
     Error, EventFilter, FeedError, Page, Position, Shown, ShownPage, SnapshotState, TOKEN_PAGES, end_of, require_known,

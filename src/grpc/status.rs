@@ -8,7 +8,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
 use super::codes::{field_of_amount, field_of_identity};
-use crate::clock::{jittered, mint_id};
+use crate::chance::{jittered, mint_id};
 use crate::domain::{Refusal, Scope, Subject};
 use crate::engine::{Error, FeedError, ResumeToken};
 use crate::proto::v1::{DisputeKind, DisputeStatus, ErrorReason, OrderStatus, SettlementStatus};

@@ -21,7 +21,7 @@ use super::snapshot::{Snapshot, Step};
 use super::status::Failure;
 use super::transport::Deadline;
 use super::violations::Violations;
-use crate::clock::jittered;
+use crate::chance::jittered;
 use crate::domain::Caller;
 use crate::engine::{EventFilter, FeedError, Page, Position, ResumeToken, SnapshotState, Start, Subscription};
 use crate::proto::v1;

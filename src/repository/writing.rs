@@ -8,7 +8,7 @@ use sea_orm::{ConnectionTrait as _, SqliteTransactionMode, Statement, Transactio
 use super::Repository;
 use super::error::{StorageError, of_sqlx};
 use super::transaction::begun;
-use crate::clock::mint_id;
+use crate::chance::mint_id;
 
 /// How long a write, and a read, may take before the database is taken for slow.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(700);

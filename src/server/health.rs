@@ -2,6 +2,7 @@
 
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::watch::Receiver;
+use tokio::task::JoinHandle;
 use tonic::{Request, Response, Status};
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
@@ -11,25 +12,49 @@ use tonic_health::server::{HealthReporter, HealthService};
 /// The services, by the names under which their health is asked for; the empty one is the whole server.
 const NAMES: [&str; 3] = ["", "disputes.v1.DisputeService", "disputes.v1.OrderService"];
 
-/// Keeps the health service true: serving while the service can do its work. Never ends before that is no longer found out.
-pub(super) async fn keep_true(health: HealthReporter, mut serving: Receiver<bool>) {
-    while serving.changed().await.is_ok() {
-        let is_serving = *serving.borrow_and_update();
-        report(&health, is_serving).await;
+/// What the health service says, kept true.
+pub(super) struct HealthReport {
+    reporter: HealthReporter,
+    reporting: JoinHandle<()>,
+}
+
+impl HealthReport {
+    /// Says what is so now, and from then on what changes.
+    pub(super) async fn start(mut is_serving: Receiver<bool>) -> Self {
+        let reporter = HealthReporter::new();
+        let serves = *is_serving.borrow_and_update();
+        report(&reporter, serves).await;
+        let reporting = tokio::spawn({
+            let reporter = reporter.clone();
+            async move {
+                while is_serving.changed().await.is_ok() {
+                    let is_serving = *is_serving.borrow_and_update();
+                    report(&reporter, is_serving).await;
+                }
+            }
+        });
+        Self { reporter, reporting }
+    }
+
+    /// The health service.
+    pub(super) fn service(&self) -> HealthServer<Names<HealthService>> {
+        HealthServer::new(Names(HealthService::from_health_reporter(self.reporter.clone())))
+    }
+
+    /// Says NOT_SERVING, for good.
+    pub(super) async fn stop(self) {
+        self.reporting.abort();
+        let _ = self.reporting.await;
+        report(&self.reporter, false).await;
     }
 }
 
 /// Tells everybody who asks, and everybody who watches.
-pub(super) async fn report(health: &HealthReporter, is_serving: bool) {
+async fn report(health: &HealthReporter, is_serving: bool) {
     let status = if is_serving { ServingStatus::Serving } else { ServingStatus::NotServing };
     for name in NAMES {
         health.set_service_status(name, status).await;
     }
-}
-
-/// The health service of what is reported.
-pub(super) fn service(reporter: &HealthReporter) -> HealthServer<Names<HealthService>> {
-    HealthServer::new(Names(HealthService::from_health_reporter(reporter.clone())))
 }
 
 /// A health service to which names that it does not know are unknown services, as the protocol has it: a stream says so

@@ -4,7 +4,7 @@
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{DbBackend, Statement};
 
-use crate::clock::random_bytes;
+use crate::chance::random_bytes;
 
 pub(super) struct Migration;
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dispute_service::clock::{Clock, mint_id, real_now};
+use dispute_service::chance::mint_id;
+use dispute_service::clock::{Clock, real_now};
 use dispute_service::domain::{
     Caller, Command, DisputeId, DisputeRef, DisputeStatus, DisputeView, EventType, Money, Opening, OrderId,
     OrderReport, OrderStatus, Parties, Policy, Reason, ReasonCode, Refusal, ResolvedBy, Scope, Terms, Timestamp,

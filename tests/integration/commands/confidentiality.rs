@@ -1,6 +1,6 @@
 //! A confidential reason is seen by its opener and by support, and is nowhere else.
 
-use dispute_service::clock::mint_id;
+use dispute_service::chance::mint_id;
 use dispute_service::proto::v1;
 use tonic::transport::Endpoint;
 

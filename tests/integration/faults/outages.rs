@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use dispute_service::clock::{mint_id, pause};
+use dispute_service::chance::mint_id;
+use dispute_service::clock::pause;
 use dispute_service::proto::v1;
 use tonic::Code;
 use tonic_health::pb::health_check_response::ServingStatus;

@@ -21,7 +21,7 @@ const NEWER_SCHEMA: &str = "INSERT INTO seaql_migrations (version, applied_at) V
 async fn works(service: &Service, id: &str) {
     let mut watch = service.platform().watch(v1::WatchDisputesRequest::default()).await;
     service.platform().upsert(order(id)).await;
-    let request_id = dispute_service::clock::mint_id().to_string();
+    let request_id = dispute_service::chance::mint_id().to_string();
     let opened = service.user("ann").ask(v1::RequestOrderUpdateRequest { request_id, ..update(id) }).await.unwrap();
     service.user("bob").reply(answer(&opened.dispute_id)).await.unwrap();
     assert_eq!(watch.take(2).await.len(), 2);

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dispute_service::clock::mint_id;
+use dispute_service::chance::mint_id;
 use dispute_service::proto::{Money, v1};
 use proptest::prelude::Strategy as _;
 use proptest::strategy::ValueTree as _;

@@ -1,0 +1,95 @@
+//! The tasks that run for as long as the service does. None of them ends by itself: without one of them the service would
+//! look alive, and would not do what it promises.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::error::ServeError;
+use crate::clock::Clock;
+use crate::domain::Policy;
+use crate::engine::{
+    Committer, Deadlines, Feed, Health, Totals, compare_with_log, prune_events, prune_requests, run_listener,
+};
+use crate::grpc;
+use crate::repository::{Notifier, Repository, StorageError, corrupt_rows};
+
+/// How long the committer has for what is still in its queue.
+const COMMIT_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+pub(super) struct Background {
+    committer: Committer,
+    commits: JoinHandle<()>,
+    totals: Arc<Totals>,
+    health: Arc<Health>,
+    keep_healthy: JoinHandle<String>,
+    others: JoinSet<()>,
+}
+
+impl Background {
+    /// Starts all of them.
+    pub(super) async fn start(
+        repository: &Arc<Repository>,
+        clock: &Clock,
+        policy: &Arc<Policy>,
+        feed: &Arc<Feed>,
+        notifier: Option<Notifier>,
+    ) -> Result<Self, StorageError> {
+        let (health, keep_healthy) = Health::start(repository.clone(), clock.clone(), feed.reachable()).await;
+        compare_with_log(repository, clock).await?;
+        let deadlines = Arc::<Deadlines>::default();
+        let (committer, totals, commits) = Committer::new(
+            repository.clone(),
+            clock.clone(),
+            policy.clone(),
+            grpc::encode_event,
+            feed.clone(),
+            deadlines.clone(),
+        );
+        let mut others = JoinSet::new();
+        others.spawn(feed.clone().run());
+        others.spawn(deadlines.run(repository.clone(), clock.clone(), committer.clone()));
+        others.spawn(prune_requests(repository.clone(), clock.clone()));
+        if !policy.event_retention.is_zero() {
+            others.spawn(prune_events(policy.event_retention, repository.clone(), clock.clone()));
+        }
+        if let Some(notifier) = notifier {
+            others.spawn(run_listener(notifier, feed.clone(), feed.commits()));
+        }
+        let (commits, keep_healthy) = (tokio::spawn(commits), tokio::spawn(keep_healthy));
+        Ok(Self { committer, commits, totals, health, keep_healthy, others })
+    }
+
+    /// The handle of the committer.
+    pub(super) fn committer(&self) -> Committer {
+        self.committer.clone()
+    }
+
+    /// Whether the service can do its work.
+    pub(super) fn is_serving(&self) -> watch::Receiver<bool> {
+        self.health.is_serving()
+    }
+
+    /// Returns when one of them has ended, and why. Cancel safe.
+    pub(super) async fn failed(&mut self) -> ServeError {
+        tokio::select! {
+            _ = self.others.join_next() => ServeError::Background,
+            _ = &mut self.commits => ServeError::Background,
+            lost = &mut self.keep_healthy => lost.map_or(ServeError::Background, ServeError::Lost),
+        }
+    }
+
+    /// Commits what is still in the queue, and stops all of them.
+    pub(super) async fn stop(mut self) {
+        self.others.shutdown().await;
+        self.committer.close();
+        if tokio::time::timeout(COMMIT_DRAIN_TIMEOUT, self.commits).await.is_err() {
+            tracing::warn!("the last commands were not committed in time");
+        }
+        self.keep_healthy.abort();
+        let (commands, batches) = self.totals.commands_and_batches();
+        tracing::info!(commands, batches, corrupt_rows = corrupt_rows(), "stopped");
+    }
+}
