@@ -41,7 +41,7 @@ enum Retention {
 }
 
 impl Retention {
-    /// prunes some of it. Answers how much.
+    /// Prunes some of it. Answers how much.
     async fn prune_some(&mut self, repository: &Repository, now: Timestamp) -> Result<u64, StorageError> {
         match self {
             Self::Events { retention } => repository.prune_events(now.minus(*retention), STEP).await,
@@ -60,12 +60,12 @@ impl Retention {
     }
 }
 
-/// prunes old request ids for as long as it is polled.
+/// Prunes old request ids for as long as it is polled.
 pub async fn prune_requests(repository: Arc<Repository>, clock: Clock) {
     prune(Retention::Requests { from: Timestamp::MIN, looks: 0 }, REQUESTS_EVERY, &repository, &clock).await;
 }
 
-/// prunes the events that are older than the retention for as long as it is polled; zero keeps them all.
+/// Prunes the events that are older than the retention for as long as it is polled; zero keeps them all.
 pub async fn prune_events(retention: Duration, repository: Arc<Repository>, clock: Clock) {
     if retention.is_zero() {
         return;

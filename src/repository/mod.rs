@@ -52,7 +52,7 @@ pub use log::{EventScan, FoundEvents};
 pub use migration::SchemaError;
 pub use notify::{Listener, Notifier};
 pub use reader::Reader;
-pub use retention::ForgottenRequests;
+pub use retention::PrunedRequests;
 pub use token_key::{LogId, TokenKey};
 pub use transaction::{LockedAggregates, Times, Transaction};
 

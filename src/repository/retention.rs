@@ -19,11 +19,11 @@ use super::{Repository, Transaction};
 use crate::domain::{EventId, Timestamp};
 
 /// The lock that a replica holds while it prunes events: one at a time, and nobody waits.
-const FORGETTING: i64 = 7_305_794_241_085_369_198;
+const PRUNING: i64 = 7_305_794_241_085_369_198;
 
 /// A step of pruning request ids.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ForgottenRequests {
+pub struct PrunedRequests {
     /// How many were deleted.
     pub count: u64,
     /// Those that were remembered before this instant are deleted; the next step begins there.
@@ -41,7 +41,7 @@ struct OldEvents {
 }
 
 impl Repository {
-    /// prunes events that are older than `before`, at most `limit`. Answers how many: none if another replica is at it.
+    /// Prunes events that are older than `before`, at most `limit`. Answers how many: none if another replica is at it.
     pub async fn prune_events(&self, before: Timestamp, limit: u32) -> Result<u64, StorageError> {
         let step = async {
             let transaction = self.begin().await?;
@@ -62,13 +62,13 @@ impl Repository {
         in_time(step).await
     }
 
-    /// prunes requests that were remembered from `from` on and before `before`, the oldest first, at most `limit`.
+    /// Prunes requests that were remembered from `from` on and before `before`, the oldest first, at most `limit`.
     pub async fn prune_requests(
         &self,
         from: Timestamp,
         before: Timestamp,
         limit: u32,
-    ) -> Result<ForgottenRequests, StorageError> {
+    ) -> Result<PrunedRequests, StorageError> {
         use idempotency_key::Column;
         let step = async {
             let transaction = self.begin().await?;
@@ -94,7 +94,7 @@ impl Repository {
                 those.exec(&transaction.inner).await?;
             }
             transaction.commit().await?;
-            Ok(ForgottenRequests { count, up_to })
+            Ok(PrunedRequests { count, up_to })
         };
         in_time(step).await
     }
@@ -111,7 +111,7 @@ async fn prunable(
     let backend = transaction.get_database_backend();
     if backend == DbBackend::Postgres {
         let sql = "SELECT pg_try_advisory_xact_lock($1) AS locked";
-        let lock = Statement::from_sql_and_values(backend, sql, [FORGETTING.into()]);
+        let lock = Statement::from_sql_and_values(backend, sql, [PRUNING.into()]);
         let row = transaction.query_one_raw(lock).await?;
         if !row.map(|row| row.try_get("", "locked")).transpose()?.unwrap_or(false) {
             return Ok(None);

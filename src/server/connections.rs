@@ -47,7 +47,7 @@ const ENDING_AT_ONCE: usize = 1;
 const ABOUT_TO_BEGIN: Duration = Duration::from_millis(1);
 
 /// While draining, a connection with nothing in flight has twice so long to confirm its end.
-const LAST_LOOK: Duration = Duration::from_millis(100);
+const IDLE_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The bounds of each connection, and how many there may be.
 #[derive(Clone, Copy, Debug)]
@@ -262,7 +262,7 @@ fn prepare(socket: &TcpStream) -> Result<()> {
 async fn idle(calls: &Calls) {
     let mut was_idle = false;
     loop {
-        pause(LAST_LOOK).await;
+        pause(IDLE_CHECK_INTERVAL).await;
         let is_idle = calls.are_none();
         if was_idle && is_idle {
             return;
