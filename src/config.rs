@@ -1,4 +1,4 @@
-//! What can be set from outside: the flags, their environment twins, and the policy file.
+//! Configuration: the flags, their environment variables, and the policy file.
 
 mod connections;
 mod database_url;
@@ -25,15 +25,15 @@ pub use rates::RateFlags;
 pub use requests::RequestFlags;
 pub use span::{InvalidSpan, Span};
 
-/// The fewest connections to PostgreSQL with which the service works, and the most that make sense.
+/// The fewest connections to PostgreSQL that the service works with, and the most that make sense.
 const LEAST_CONNECTIONS: u32 = crate::repository::LEAST_CONNECTIONS;
 const MOST_CONNECTIONS: u32 = 10_000;
 
-/// A resolution centre: the buyer and the seller of a marketplace order settle their disputes by themselves.
+/// A resolution centre in which the buyer and seller of a marketplace order settle their disputes.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "dispute-service", version)]
 pub struct CommandLine {
-    /// What to do; `serve` if nothing is said.
+    /// What to do; defaults to `serve`.
     #[command(subcommand)]
     pub action: Option<Action>,
     /// The flags.
@@ -42,7 +42,7 @@ pub struct CommandLine {
 }
 
 impl CommandLine {
-    /// Reads the flags, and the environment for those that are not given. A variable that is empty counts as unset.
+    /// Parses the flags, and takes those that are not given from the environment. An empty variable counts as unset.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         environment::parse(&arguments.into_iter().collect::<Vec<_>>())
     }
@@ -55,9 +55,9 @@ pub enum Action {
     Serve,
     /// Apply the database schema and exit.
     Migrate,
-    /// Copy a SQLite database, also while it is served, and exit.
+    /// Copy a SQLite database, even while it is being served, and exit.
     Backup {
-        /// Where the copy shall be. Nothing is there yet.
+        /// The path of the copy. It must not exist yet.
         file: PathBuf,
     },
 }
@@ -65,7 +65,7 @@ pub enum Action {
 /// The flags. The first sentence of each is its line in `--help`; docs/operations.md has a table of them.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
-    /// Address to listen on; port 0 takes a free one.
+    /// The address to listen on; port 0 picks a free one.
     #[arg(long, global = true, env = "DISPUTES_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:50051")]
     pub listen: SocketAddr,
     /// The database: `sqlite://FILE?mode=rwc` or `postgres://…`.
@@ -78,7 +78,7 @@ pub struct Config {
         default_value = "sqlite://disputes.db?mode=rwc"
     )]
     database_url: String,
-    /// A file that holds the URL of the database, instead of `--database-url`: whoever lists processes does not see it.
+    /// A file with the database URL, instead of `--database-url`, so that process listings do not show it.
     #[arg(
         long,
         global = true,
@@ -87,7 +87,7 @@ pub struct Config {
         conflicts_with = "database_url"
     )]
     database_url_file: Option<PathBuf>,
-    /// How many connections to PostgreSQL this process has at the most; at least 4, and none of them for SQLite.
+    /// The maximum number of connections to PostgreSQL, at least 4; ignored for SQLite.
     #[arg(
         long,
         global = true,
@@ -97,13 +97,13 @@ pub struct Config {
         value_parser = database_connections
     )]
     pub database_connections: u32,
-    /// How callers say who they are; `dev` on a loopback address if nothing is said.
+    /// How callers authenticate; defaults to `dev` on a loopback address.
     #[arg(long, global = true, env = "DISPUTES_AUTH", value_name = "MODE")]
     pub auth: Option<AuthMode>,
-    /// A TOML file over the default policy.
+    /// A TOML file that overrides the default policy.
     #[arg(long, global = true, env = "DISPUTES_POLICY", value_name = "FILE")]
     pub policy: Option<PathBuf>,
-    /// Whether replicas on one PostgreSQL wake each other by NOTIFY; without it events of others take up to a second.
+    /// Whether replicas on one PostgreSQL wake each other with NOTIFY; if not, events of other replicas take up to a second.
     #[arg(
         long,
         global = true,
@@ -113,22 +113,22 @@ pub struct Config {
         action = clap::ArgAction::Set
     )]
     pub notify: bool,
-    /// How many streams of events this process serves at once, a quarter of them kept for callers who have few.
+    /// The maximum number of event streams, a quarter of them reserved for callers with few.
     #[arg(long, global = true, env = "DISPUTES_MAX_STREAMS", value_name = "COUNT", default_value = "20000")]
     pub max_streams: NonZeroUsize,
-    /// How many of them one caller can have, and no more than are free; ten ids to filter by count as one.
+    /// The maximum number of event streams per caller; never more than are free, and ten filter ids count as one stream.
     #[arg(long, global = true, env = "DISPUTES_MAX_STREAMS_PER_CALLER", value_name = "COUNT", default_value = "2000")]
     pub max_streams_per_caller: NonZeroUsize,
-    /// After how long, half more or less, a stream ends and its client comes back, perhaps to another replica; 0s for never.
+    /// The age, plus or minus half, at which a stream ends so that its client reconnects, perhaps to another replica; 0s for never.
     #[arg(long, global = true, env = "DISPUTES_MAX_STREAM_AGE", value_name = "SPAN", default_value = "0s")]
     pub max_stream_age: Span,
-    /// A connection that is silent for so long is asked for a sign of life, and closed if none comes for as long again.
+    /// Pings a connection that was idle this long, and closes it if no reply arrives within the same time again.
     #[arg(long, global = true, env = "DISPUTES_KEEPALIVE", value_name = "SPAN", default_value = "20s", value_parser = keepalive)]
     pub keepalive: Span,
-    /// How long a client may take to begin with HTTP/2 after it has connected; 0s for ever.
+    /// How long a client may take to start HTTP/2 after connecting; 0s for no limit.
     #[arg(long, global = true, env = "DISPUTES_PREFACE_TIMEOUT", value_name = "SPAN", default_value = "10s")]
     pub preface_timeout: Span,
-    /// The largest header list of a request in bytes, as HTTP/2 counts them; 0 for the 64 KiB that the transport reads.
+    /// The maximum size of a request's header list in bytes, as HTTP/2 counts it; 0 for the transport's limit of 64 KiB.
     #[arg(
         long,
         global = true,
@@ -138,45 +138,45 @@ pub struct Config {
         value_parser = clap::value_parser!(u32).range(0..=65_536)
     )]
     pub max_header_bytes: u32,
-    /// How long a caller waits for its turn to read before it is told that there is too much to do; 0s for ever.
+    /// How long a caller waits for a database connection to read before OVERLOADED is returned; 0s for no limit.
     #[arg(long, global = true, env = "DISPUTES_READ_WAIT", value_name = "SPAN", default_value = "5s")]
     pub read_wait: Span,
-    /// What bounds connections.
+    /// Limits on connections.
     #[command(flatten)]
     pub connections: ConnectionFlags,
-    /// How often somebody may ask.
+    /// Limits on rates.
     #[command(flatten)]
     pub rates: RateFlags,
-    /// What bounds the messages of requests.
+    /// Limits on request messages.
     #[command(flatten)]
     pub requests: RequestFlags,
-    /// How log lines are written; `RUST_LOG` filters them.
+    /// The format of log lines; `RUST_LOG` filters them.
     #[arg(long, global = true, env = "DISPUTES_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
 }
 
-/// How callers say who they are.
+/// How callers authenticate.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AuthMode {
-    /// They just say so, in `x-user-id` and `x-scope`: only on a loopback address.
+    /// Trusts the headers `x-user-id` and `x-scope`; allowed only on a loopback address.
     Dev,
 }
 
-/// How log lines are written.
+/// The format of log lines.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LogFormat {
     /// For people.
     Text,
-    /// For machines: one JSON object a line.
+    /// For machines: one JSON object per line.
     Json,
 }
 
-/// Enough connections for what the service does, and not more than any server has.
+/// Parses a number of connections: enough for the service to work, and not more than any server has.
 fn database_connections(text: &str) -> Result<u32, String> {
     let count = text.parse().map_err(|_| "expected a number of connections".to_owned())?;
     match count {
         0..LEAST_CONNECTIONS => {
-            Err("at least 4 connections are needed: to write, to read, for the feed and the deadlines, and to listen"
+            Err("at least 4 connections are needed: for writes, for reads, for the feed and deadlines, and for LISTEN"
                 .to_owned())
         }
         LEAST_CONNECTIONS..=MOST_CONNECTIONS => Ok(count),
@@ -184,7 +184,7 @@ fn database_connections(text: &str) -> Result<u32, String> {
     }
 }
 
-/// A span above zero.
+/// Parses a span above zero.
 fn keepalive(text: &str) -> Result<Span, String> {
     match text.parse() {
         Ok(Span(Duration::ZERO)) => Err("expected a span above zero".to_owned()),
@@ -192,32 +192,32 @@ fn keepalive(text: &str) -> Result<Span, String> {
     }
 }
 
-/// Why the flags do not go together.
+/// Why a combination of flags is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// Nobody may be believed unseen over a network.
+    /// Unauthenticated claims must not be trusted over a network.
     #[error(
         "--auth dev (DISPUTES_AUTH) is allowed only on a loopback address, and --listen (DISPUTES_LISTEN) is {listen}"
     )]
     DevAuthOffLoopback {
-        /// The address asked for.
+        /// The configured address.
         listen: SocketAddr,
     },
-    /// Off loopback there is no default.
+    /// There is no default for an address that is not loopback.
     #[error(
         "--auth (DISPUTES_AUTH) must be given: --listen (DISPUTES_LISTEN) is {listen}, which is not a loopback address"
     )]
     AuthMissing {
-        /// The address asked for.
+        /// The configured address.
         listen: SocketAddr,
     },
-    /// The file with the URL of the database holds none.
+    /// The file does not contain a database URL.
     #[error(transparent)]
     DatabaseUrlFile(#[from] UrlFileError),
 }
 
 impl Config {
-    /// The URL of the database, read from its file if it is in one. It may hold a password.
+    /// Returns the database URL, read from its file if one is configured. It may contain a password.
     pub fn database_url(&self) -> Result<String, ConfigError> {
         match &self.database_url_file {
             Some(file) => Ok(database_url::read(file)?),
@@ -225,7 +225,7 @@ impl Config {
         }
     }
 
-    /// How callers say who they are at the address to listen on.
+    /// Returns how callers authenticate, given the address to listen on.
     pub fn auth_mode(&self) -> Result<AuthMode, ConfigError> {
         let listen = self.listen;
         match (self.auth, listen.ip().is_loopback()) {

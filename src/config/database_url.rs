@@ -1,4 +1,4 @@
-//! The URL of the database out of a file, so that nobody sees its password who can list processes or their environment.
+//! Reads the database URL from a file, so that listings of processes and their environments do not show its password.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -7,7 +7,7 @@ use std::path::Path;
 /// No URL is longer than this.
 const MOST_BYTES: u64 = 64 * 1024;
 
-/// How a file holds no URL. What it holds is never repeated.
+/// Why a file does not contain a URL. Never repeats the file's content.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the file {path} of --database-url-file (DISPUTES_DATABASE_URL_FILE) {problem}")]
 pub struct UrlFileError {
@@ -17,7 +17,7 @@ pub struct UrlFileError {
     pub problem: String,
 }
 
-/// Reads the one line that a file holds.
+/// Reads the single line of a file.
 pub(super) fn read(path: &Path) -> Result<String, UrlFileError> {
     let problem = |problem: String| UrlFileError { path: path.display().to_string(), problem };
     let mut bytes = Vec::new();
@@ -34,7 +34,7 @@ pub(super) fn read(path: &Path) -> Result<String, UrlFileError> {
     }
 }
 
-/// What the system says, without its number.
+/// The system's error message, without its number.
 fn in_words(error: &io::Error) -> String {
     let said = error.to_string();
     said.split(" (os error").next().unwrap_or(&said).to_owned()

@@ -1,11 +1,11 @@
-//! The environment twins of the flags.
+//! The environment variables of the flags.
 
 use std::ffi::{OsStr, OsString};
 
 use clap::{Arg, Command, Error, Parser};
 
-/// Reads the flags, and the environment for those that are not given. A variable that is empty counts as unset. An error
-/// about a variable names it, and its flag.
+/// Parses the flags, and takes those that are not given from the environment. An empty variable counts as unset. An error
+/// about a variable names the variable and its flag.
 pub(super) fn parse<T: Parser>(arguments: &[OsString]) -> Result<T, Error> {
     let parse = |command: Command| T::from_arg_matches(&command.try_get_matches_from(arguments)?);
     let with = |is_read: &dyn Fn(&Arg) -> bool| parse(with_twins(T::command(), is_read));
@@ -14,7 +14,7 @@ pub(super) fn parse<T: Parser>(arguments: &[OsString]) -> Result<T, Error> {
         Err(error) => error,
     };
     if with(&|_| false).is_err() {
-        // It is about what was given, whatever is in the environment.
+        // The error is about the arguments, whatever the environment contains.
         return Err(error);
     }
     let mut command = T::command();
@@ -28,7 +28,7 @@ pub(super) fn parse<T: Parser>(arguments: &[OsString]) -> Result<T, Error> {
             return Err(command.error(error.kind(), message));
         }
     }
-    // Each alone would do: they do not go together.
+    // Each variable is valid alone: they conflict.
     let (kind, text) = (error.kind(), first_paragraph(&error));
     let is_told_of = |twin: &&Arg| twin.get_long().is_some_and(|flag| text.contains(&format!("--{flag} ")));
     let variables =
@@ -40,7 +40,7 @@ pub(super) fn parse<T: Parser>(arguments: &[OsString]) -> Result<T, Error> {
     Err(command.error(kind, format!("{text} (set by the environment variables {})", variables.join(" and "))))
 }
 
-/// What an error says, without what could be done.
+/// The message of an error, without clap's hints.
 fn first_paragraph(error: &Error) -> String {
     let text = error.to_string();
     text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ").to_owned()
@@ -50,7 +50,7 @@ fn is_empty(flag: &Arg) -> bool {
     flag.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty())
 }
 
-/// The command with those twins alone that are to be read.
+/// The command with only the selected environment variables.
 fn with_twins(command: Command, is_read: &dyn Fn(&Arg) -> bool) -> Command {
     let command = command.mut_args(|flag| if is_read(&flag) { flag } else { flag.env(None::<&'static str>) });
     command.mut_subcommands(|subcommand| with_twins(subcommand, is_read))

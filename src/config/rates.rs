@@ -1,11 +1,11 @@
-//! The flags that bound how often somebody may ask.
+//! Flags that limit rates.
 
 use clap::Args;
 
-/// How often a caller may ask, and an address fail to say who it is.
+/// Limits on the rate of requests of a caller and of failed logins of an address.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct RateFlags {
-    /// How many commands a second a party may send, after ten times as many at once; 0 for any number.
+    /// The maximum number of commands a second per party, with a burst of ten times as many; 0 for no limit.
     #[arg(
         long,
         global = true,
@@ -15,7 +15,7 @@ pub struct RateFlags {
         value_parser = clap::value_parser!(u32).range(0..=MOST)
     )]
     pub max_commands_per_second: u32,
-    /// How many reads a second a party may send, after ten times as many at once, streams and lists included; 0 for any number.
+    /// The maximum number of reads a second per party, including lists and new streams, with a burst of ten times as many; 0 for no limit.
     #[arg(
         long,
         global = true,
@@ -25,7 +25,7 @@ pub struct RateFlags {
         value_parser = clap::value_parser!(u32).range(0..=MOST)
     )]
     pub max_reads_per_second: u32,
-    /// How many calls a second without a valid credential an address is told so, after ten times as many at once; 0 for any number.
+    /// The maximum number of calls a second without a valid credential per address, with a burst of ten times as many; 0 for no limit.
     #[arg(
         long,
         global = true,
@@ -37,5 +37,5 @@ pub struct RateFlags {
     pub max_failed_logins_per_second: u32,
 }
 
-/// More than any client sends.
+/// More than any client sends in a second.
 const MOST: i64 = 1_000_000;

@@ -1,13 +1,13 @@
-//! The flags that bound what a request can make the service hold before it is judged.
+//! Flags that limit what a request can make the service hold before it is judged.
 
 use clap::Args;
 
 use super::Span;
 
-/// What bounds the messages of requests.
+/// Limits on request messages.
 #[derive(Args, Clone, Debug)]
 pub struct RequestFlags {
-    /// The largest request in bytes; 0 for the 4 MiB that are read in any case.
+    /// The maximum size of a request in bytes; 0 for the built-in limit of 4 MiB.
     #[arg(
         long,
         global = true,
@@ -17,7 +17,7 @@ pub struct RequestFlags {
         value_parser = clap::value_parser!(u32).range(0..=4_194_304)
     )]
     pub max_message_bytes: u32,
-    /// The largest batch of orders in bytes; 0 for 4 MiB.
+    /// The maximum size of a batch of orders in bytes; 0 for 4 MiB.
     #[arg(
         long,
         global = true,
@@ -27,7 +27,7 @@ pub struct RequestFlags {
         value_parser = clap::value_parser!(u32).range(0..=4_194_304)
     )]
     pub max_batch_bytes: u32,
-    /// The largest request to health and reflection in bytes; 0 for 4 MiB.
+    /// The maximum size of a health or reflection request in bytes; 0 for 4 MiB.
     #[arg(
         long,
         global = true,
@@ -37,16 +37,16 @@ pub struct RequestFlags {
         value_parser = clap::value_parser!(u32).range(0..=4_194_304)
     )]
     pub max_probe_bytes: u32,
-    /// How long a request may take from its headers to its last byte; 0s for ever.
+    /// How long a request may take from its headers to its last byte; 0s for no limit.
     #[arg(long, global = true, env = "DISPUTES_REQUEST_TIMEOUT", value_name = "SPAN", default_value = "10s")]
     pub request_timeout: Span,
-    /// How many bytes of requests may have arrived whose rest is waited for, a quarter of them of one caller; 0 for any number.
+    /// The maximum number of bytes of incomplete requests, a quarter of them from one caller; 0 for no limit.
     #[arg(long, global = true, env = "DISPUTES_MAX_BYTES_IN_FLIGHT", value_name = "BYTES", default_value = "67108864")]
     pub max_bytes_in_flight: usize,
-    /// How many streams of health there can be, beside one on each connection, and an eighth as many of reflection; 0 for any number.
+    /// The maximum number of health streams, besides one per connection; reflection streams get an eighth of it; 0 for no limit.
     #[arg(long, global = true, env = "DISPUTES_MAX_OPEN_STREAMS", value_name = "COUNT", default_value = "1024")]
     pub max_open_streams: usize,
-    /// How long a stream of reflection may ask nothing before it ends; 0s for ever.
+    /// How long a reflection stream may be idle before it ends; 0s for no limit.
     #[arg(long, global = true, env = "DISPUTES_REFLECTION_IDLE", value_name = "SPAN", default_value = "1m")]
     pub reflection_idle: Span,
 }

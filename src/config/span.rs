@@ -1,4 +1,4 @@
-//! Spans of time, as people write them.
+//! Spans of time in the notation of flags and the policy file.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -6,17 +6,17 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
-/// Ten years: longer spans are taken for a slip.
+/// Ten years: longer spans are treated as typing errors.
 const LONGEST: Duration = Duration::from_secs(3_650 * 24 * 60 * 60);
 
 /// A span: an integer and `s`, `m`, `h` or `d`; at most ten years.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Span(pub Duration);
 
-/// A text that is no span.
+/// Why a text is not a span.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum InvalidSpan {
-    /// It is written otherwise.
+    /// It has another syntax.
     #[error("expected an integer and s, m, h or d, for example \"48h\"")]
     Malformed,
     /// It is longer than ten years.
