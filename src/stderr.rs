@@ -147,7 +147,7 @@ impl Output {
             if failed == 0 && lines_lost > lines_told {
                 tracing::warn!(
                     lines = lines_lost.saturating_sub(lines_told),
-                    "lines of the log were lost: stderr took no more"
+                    "log lines were lost: stderr did not accept them"
                 );
                 if self.lock().lines_lost == lines_lost {
                     lines_told = lines_lost;

@@ -152,7 +152,8 @@ where
         while !self.is_over {
             let patience = patience(self.heartbeat);
             let message = tokio::time::timeout(patience, self.message()).await;
-            match message.unwrap_or_else(|_| Err(Status::deadline_exceeded("nothing came for three heartbeats"))) {
+            match message.unwrap_or_else(|_| Err(Status::deadline_exceeded("no message arrived for three heartbeats")))
+            {
                 Ok(message) => {
                     if let Some(batch) = self.batch(message) {
                         return Some((Ok(batch), self));
@@ -167,7 +168,7 @@ where
                     }
                     let delay = self.backoff.delay(error.retry_after(), fastrand::f64());
                     let causes = error.causes();
-                    tracing::warn!(%error, causes, ?delay, "the watch was interrupted, it connects again");
+                    tracing::warn!(%error, causes, ?delay, "the watch was interrupted: reconnecting");
                     sleep(delay).await;
                 }
             }

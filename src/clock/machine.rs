@@ -166,16 +166,16 @@ impl Watched {
                     let seconds = micros.unsigned_abs().saturating_add(500_000) / 1_000_000;
                     let way = if micros < 0 { "back" } else { "ahead" };
                     tracing::error!(
-                        "{clock} has leapt {seconds} s {way}: commands are refused (CLOCK_UNCERTAIN), nothing expires and \
-                         nothing is forgotten. Set it right, and all goes on at once. If the new time is the right one, \
-                         restart the service, or wait: after ten minutes it is believed"
+                        "{clock} has jumped {seconds} s {way}: commands are refused (CLOCK_UNCERTAIN), nothing expires and \
+                         nothing is pruned. Correct the clock, and everything resumes at once. If the new time is \
+                         right, restart the service, or wait: it is accepted after ten minutes"
                     );
                 }
             }
-            Sight::Back if self.is_told => tracing::warn!("{clock} is right again: commands are judged again"),
+            Sight::Back if self.is_told => tracing::warn!("{clock} is right again: commands are accepted again"),
             Sight::Believed => {
                 tracing::warn!(
-                    "{clock} has stood for ten minutes since it leapt: it is believed, commands are judged again"
+                    "the jump of {clock} has lasted ten minutes: its time is accepted, and so are commands again"
                 );
             }
             Sight::Back => {}

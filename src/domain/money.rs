@@ -47,7 +47,7 @@ impl Currency {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidMoney {
     /// Units and nanos disagree in sign, or nanos reach a whole unit.
-    #[error("units and nanos must have the same sign, and nanos be within ±999999999")]
+    #[error("units and nanos must have the same sign, and nanos must be within ±999999999")]
     Malformed,
     /// More decimals than the currency has.
     #[error("has more decimals than the currency")]

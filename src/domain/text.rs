@@ -27,7 +27,7 @@ pub enum InvalidText {
     #[error("must not be empty")]
     Empty,
     /// More characters than allowed.
-    #[error("must have at most {max} characters, has {characters}")]
+    #[error("must have at most {max} characters, but has {characters}")]
     TooLong {
         /// The most that is allowed, in Unicode scalar values.
         max: usize,

@@ -189,7 +189,7 @@ impl Task {
             Err(error) => error,
         };
         if batch.len() > 1 && !error.is_of_database() {
-            tracing::warn!(%error, submissions = batch.len(), "a batch failed, its commands are run one by one");
+            tracing::warn!(%error, submissions = batch.len(), "a batch failed: running its commands one by one");
             for waiting in batch {
                 Box::pin(self.commit(vec![waiting])).await;
             }
@@ -336,7 +336,7 @@ impl Task {
             }
         }
         if self.is_away.swap(false, Ordering::Relaxed) {
-            tracing::warn!("commands are committed again");
+            tracing::warn!("commands can be committed again");
         }
         if let Some(last_seq) = committed.last_seq {
             self.feed.committed(last_seq);

@@ -81,7 +81,7 @@ impl Deadlines {
                 Err(error) => {
                     // Said once: every look meets the same until the database is back.
                     if !is_away {
-                        tracing::warn!(?error, "deadlines wait: they cannot be read or expired now");
+                        tracing::warn!(?error, "deadlines cannot be read or expired now: they wait");
                     }
                     is_away = true;
                     Wait::For(POLL_INTERVAL)
@@ -189,7 +189,7 @@ impl Sweeper {
             for Deadline { dispute, order, .. } in overdue.iter().filter(|deadline| deadline.order == *left) {
                 // It can be due twice, with a reminder.
                 if self.quarantine.insert(*dispute, now.plus(QUARANTINE)).is_none() {
-                    tracing::warn!(%dispute, %order, why, "a dispute cannot be expired here, it is set aside");
+                    tracing::warn!(%dispute, %order, why, "a dispute cannot be expired here: quarantining it");
                 }
             }
         }
@@ -211,7 +211,7 @@ impl Sweeper {
             match self.committer.pass_time(vec![order.clone()]).await {
                 Ok(passed) => events = events.saturating_add(self.quarantined(overdue, &passed, now)),
                 Err(Error::Internal(what)) => {
-                    tracing::error!(%dispute, %order, what, "a dispute cannot be expired, it is set aside");
+                    tracing::error!(%dispute, %order, what, "a dispute cannot be expired: quarantining it");
                     self.quarantine.insert(*dispute, now.plus(QUARANTINE));
                 }
                 Err(error) => return Err(error),

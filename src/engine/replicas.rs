@@ -24,7 +24,7 @@ async fn notify(notifier: Notifier, mut commits: watch::Receiver<i64>) {
     while commits.changed().await.is_ok() {
         let last_seq = *commits.borrow_and_update();
         let notified = notifier.notify(last_seq).await;
-        if trouble.note(notified, "other replicas cannot be told of events, they look by themselves").is_none() {
+        if trouble.note(notified, "other replicas cannot be notified of events: they poll").is_none() {
             pause(TRY_AGAIN).await;
         }
     }
@@ -34,7 +34,7 @@ async fn notify(notifier: Notifier, mut commits: watch::Receiver<i64>) {
 /// as a new one can be had, that is no trouble.
 async fn listen(mut notifier: Notifier, feed: &Feed) {
     let mut trouble = Trouble::default();
-    let what = "other replicas are not heard, the log is looked at once a second";
+    let what = "notifications of other replicas do not arrive: polling the log once a second";
     loop {
         if let Some(mut listener) = trouble.note(notifier.listen().await, what) {
             // For notifications that were missed before.
@@ -45,7 +45,7 @@ async fn listen(mut notifier: Notifier, feed: &Feed) {
                     Err(error) => break error,
                 }
             };
-            tracing::debug!(error = %lost, "the listening connection is lost, another one is made");
+            tracing::debug!(error = %lost, "the listening connection is lost: reconnecting");
         }
         pause(TRY_AGAIN).await;
     }

@@ -94,7 +94,7 @@ async fn prune(mut what: Retention, every: Duration, repository: &Repository, cl
             Err(error) => {
                 // Said once: each step meets the same until the database is back.
                 if !std::mem::replace(&mut is_away, true) {
-                    tracing::warn!(?error, ?what, "what is old could not be pruned now");
+                    tracing::warn!(?error, ?what, "old rows could not be pruned now");
                 }
                 clock.sleep(every).await;
             }

@@ -39,7 +39,7 @@ pub async fn compare_with_log(repository: &Repository, clock: &Clock) -> Result<
         tracing::warn!(
             ahead_seconds = ahead.as_secs(),
             "the last event of the log is in the future: the clock was ahead when it was written, or is behind now. Check \
-             it. Commands are judged by what it shows; what happens is dated right after the last event until it has caught up"
+             the clock. Commands are judged by it; new events are dated right after the last one until it has caught up"
         );
     }
     Ok(())

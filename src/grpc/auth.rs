@@ -40,5 +40,5 @@ fn identity<'a>(metadata: &'a HeaderMap, name: &str) -> Result<Option<&'a Header
 /// The caller of this RPC, whom [`super::transport`] has recognised.
 pub(super) fn caller<T>(request: &Request<T>) -> Result<Caller, Failure> {
     let caller = request.extensions().get::<Caller>().cloned();
-    caller.ok_or_else(|| Failure::internal("an RPC got past the authentication"))
+    caller.ok_or_else(|| Failure::internal("an RPC bypassed authentication"))
 }

@@ -27,7 +27,7 @@ pub(super) fn query(caller: &Caller, request: &v1::ListDisputesRequest) -> Resul
         v1::DisputeSide::Responder => Some(Side::Responder),
     });
     if caller.scope.is_some() && request.side != 0 && request.party_id.is_empty() {
-        violations.add("side", "needs a party_id");
+        violations.add("side", "requires a party_id");
     }
     let kinds =
         violations.list("kinds", &request.kinds, |v, field, kind| v.value(field, *kind, v1::DisputeKind::known));

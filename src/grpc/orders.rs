@@ -75,7 +75,7 @@ pub(super) fn query(caller: &Caller, request: &v1::ListOrdersRequest) -> Result<
     let party = violations.optional_user_id("party_id", &request.party_id);
     let role = violations.optional_value("role", request.role, v1::PartyRole::known);
     if caller.scope.is_some() && request.role != 0 && request.party_id.is_empty() {
-        violations.add("role", "needs a party_id");
+        violations.add("role", "requires a party_id");
     }
     let statuses = violations
         .list("statuses", &request.statuses, |v, field, status| v.value(field, *status, v1::OrderStatus::known));

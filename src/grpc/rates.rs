@@ -77,7 +77,7 @@ impl Rates {
             Class::Read | Class::List | Class::Stream => self.reads.take(&caller.user, 1),
             Class::Open => Ok(()),
         };
-        admitted.map_err(|wait| Failure::rate_limited("the caller makes too many calls", wait))
+        admitted.map_err(|wait| Failure::rate_limited("the caller sends too many requests", wait))
     }
 
     /// Takes for the texts of a command what they cost beside the call.

@@ -52,7 +52,7 @@ pub(super) fn batch_upsert_orders(
     for (index, order) in request.orders.iter().enumerate() {
         let path = format!("orders[{index}]");
         if !order.order_id.is_empty() && !ids.insert(&order.order_id) {
-            violations.add(format!("{path}.order_id"), "must come only once in a batch");
+            violations.add(format!("{path}.order_id"), "must appear only once in a batch");
         }
         reports.extend(order_report(&mut violations, &path, Some(order), currencies));
     }

@@ -117,12 +117,12 @@ impl Failure {
 
     pub(super) fn scope_missing(scope: Scope) -> Self {
         let scope = scope.name();
-        let message = format!("this RPC needs the scope {scope}");
+        let message = format!("this RPC requires the scope {scope}");
         Self::new(Code::PermissionDenied, ErrorReason::ScopeMissing, message).with("scope", scope)
     }
 
     pub(super) fn headers_too_large(max: usize) -> Self {
-        let message = format!("the headers of the request, with its metadata, are larger than {max} bytes");
+        let message = format!("the request's headers, including its metadata, are larger than {max} bytes");
         Self::new(Code::ResourceExhausted, ErrorReason::HeadersTooLarge, message)
     }
 
@@ -140,29 +140,29 @@ impl Failure {
         // Rounded up: whoever comes then finds it.
         let millis = wait.as_micros().div_ceil(1_000);
         let wait = Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX));
-        let message = format!("{what}; this one was not done, the next may be made in {wait:?}");
+        let message = format!("{what}; this request was not processed, retry in {wait:?}");
         let failure = Self::new(Code::ResourceExhausted, ErrorReason::RateLimited, message);
         Self { retry_after: Some(wait), ..failure }
     }
 
     /// The status says in a header, as gRPC wants it, what it says in its metadata.
     pub(super) fn encoding_not_supported() -> Self {
-        let message = "the request is compressed in a way that this server does not read";
+        let message = "the request uses a compression that this server does not support";
         Self::new(Code::Unimplemented, ErrorReason::EncodingNotSupported, message).with("supported", READ_ENCODINGS)
     }
 
     pub(super) fn message_malformed() -> Self {
-        let message = "the message is not framed as gRPC says, or is not a valid protobuf encoding of the request";
+        let message = "the message has an invalid gRPC frame, or is not a valid protobuf encoding of the request";
         Self::new(Code::InvalidArgument, ErrorReason::MessageMalformed, message)
     }
 
     pub(super) fn message_too_large(max: usize) -> Self {
-        let message = format!("the message is larger than the {max} bytes that this RPC takes");
+        let message = format!("the message is larger than this RPC's limit of {max} bytes");
         Self::new(Code::ResourceExhausted, ErrorReason::MessageTooLarge, message)
     }
 
     pub(super) fn request_late() -> Self {
-        let message = "the request was not complete in time";
+        let message = "the request did not arrive completely in time";
         Self::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message)
     }
 
@@ -171,12 +171,12 @@ impl Failure {
     }
 
     fn timed_out() -> Self {
-        let message = "reading this took longer than the service allows; ask for less, or later";
+        let message = "the read exceeded its time limit; request less, or retry later";
         Self::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message)
     }
 
     pub(super) fn draining() -> Self {
-        let message = "this stream or the server is shutting down; connect again";
+        let message = "this stream or the server is shutting down; reconnect";
         Self::new(Code::Unavailable, ErrorReason::ServerDraining, message).with_retry()
     }
 
@@ -184,27 +184,28 @@ impl Failure {
     pub(super) fn internal(what: &str) -> Self {
         let correlation = mint_id();
         tracing::error!(%correlation, what, "internal error");
-        let message = "an internal error, please report the correlation id";
+        let message = "internal error; please report the correlation id";
         Self::new(Code::Internal, ErrorReason::Internal, message).with("correlationId", correlation)
     }
 
     pub(super) fn too_many_subscriptions() -> Self {
-        let message = "as many streams are open as there can be, for this caller or for all; end some";
+        let message = "the limit of open streams is reached, for this caller or for all callers; close some";
         Self::new(Code::ResourceExhausted, ErrorReason::TooManySubscriptions, message).with_retry()
     }
 
     fn unavailable() -> Self {
-        let message = "the database is away; a command may or may not have been done, with its request_id it is safe to send again";
+        let message = "the database is unavailable; a command may or may not have taken effect, and can safely be retried with its request_id";
         Self::new(Code::Unavailable, ErrorReason::StorageUnavailable, message).with_retry()
     }
 
     fn clock_uncertain() -> Self {
-        let message = "the service's clock has leapt, so that nothing can be judged now; this command was not done";
+        let message =
+            "the service's clock has jumped, so that nothing can be judged now; this command was not processed";
         Self::new(Code::Unavailable, ErrorReason::ClockUncertain, message).with_retry()
     }
 
     pub(super) fn overloaded() -> Self {
-        let message = "too many requests are waiting; this one was not done";
+        let message = "too many requests are waiting; this one was not processed";
         Self::new(Code::ResourceExhausted, ErrorReason::Overloaded, message).with_retry()
     }
 
@@ -224,7 +225,7 @@ impl Failure {
         match status.code() {
             Code::Internal | Code::InvalidArgument => Some(Self::message_malformed()),
             Code::OutOfRange | Code::ResourceExhausted => {
-                let message = "the message is larger than this server takes";
+                let message = "the message is larger than this server's limit";
                 Some(Self::new(Code::ResourceExhausted, ErrorReason::MessageTooLarge, message))
             }
             Code::Unimplemented if status.metadata().contains_key(ACCEPT_ENCODING) => {
@@ -253,7 +254,7 @@ impl From<&Refusal> for Failure {
             }
             Refusal::OrderStatusNotAllowed { status } => {
                 let status = OrderStatus::from(*status).name();
-                let message = format!("an order that is {status} does not allow this");
+                let message = format!("an order in status {status} does not allow this");
                 Self::new(FailedPrecondition, ErrorReason::OrderStatusNotAllowed, message).with("status", status)
             }
             Refusal::OpenDisputeExists { dispute } => {
@@ -270,7 +271,7 @@ impl From<&Refusal> for Failure {
             }
             Refusal::AmountOutOfRange { min, max } => {
                 let message = if max.minor < min.minor {
-                    "nothing is left that could be refunded".to_owned()
+                    "nothing is left to refund".to_owned()
                 } else {
                     format!("the amount must be from {min} to {max}")
                 };
@@ -286,20 +287,23 @@ impl From<&Refusal> for Failure {
             Refusal::TooPreciseForOrder { amount, expected } => {
                 let field = field_of_amount(*amount);
                 let (code, decimals) = (expected.code(), expected.exponent());
-                Self::invalid_field(field, format!("this order counts {code} with {decimals} decimals, it has more"))
+                Self::invalid_field(
+                    field,
+                    format!("must have at most {decimals} decimals, as this order's {code} amounts do"),
+                )
             }
             Refusal::MessageRequired => Self::invalid_field("message", "must not be empty"),
             Refusal::ReasonNotValid => {
-                let message = "the reason is not one that can be given here, see ListReasons";
+                let message = "the reason is not allowed for this kind and role; see ListReasons";
                 Self::new(InvalidArgument, ErrorReason::ReasonNotValid, message).about("reason")
             }
             Refusal::WrongKind { kind } => {
                 let kind = DisputeKind::from(*kind).name();
-                let message = format!("a dispute of the kind {kind} is not answered this way");
+                let message = format!("this command does not apply to a dispute of kind {kind}");
                 Self::new(FailedPrecondition, ErrorReason::WrongKind, message).with("kind", kind)
             }
             Refusal::EtagMismatch { etag } => {
-                let message = "the dispute has changed since; read it again";
+                let message = "the dispute has changed since it was read; read it again";
                 Self::new(Aborted, ErrorReason::EtagMismatch, message).with("etag", etag)
             }
             Refusal::DeadlinePassed { respond_by } => {
@@ -313,22 +317,21 @@ impl From<&Refusal> for Failure {
             }
             Refusal::NewDueTimeOutOfRange { after, latest } => {
                 let description = if latest <= after {
-                    "the order is too late for a new due time".to_owned()
+                    "the order is too late for an extension".to_owned()
                 } else {
                     format!("must be after {after} and at most {latest}")
                 };
                 Self::invalid_field("new_due_time", description)
             }
             Refusal::DeadlineNotLater { respond_by } => {
-                Self::invalid_field("respond_by", format!("must be later than the deadline that holds, {respond_by}"))
+                Self::invalid_field("respond_by", format!("must be later than the current deadline, {respond_by}"))
             }
             Refusal::CoolDown { retry_time } => {
-                let message =
-                    format!("the same was asked for a short while ago; it can be tried again at {retry_time}");
+                let message = format!("a similar dispute ended recently; try again at {retry_time}");
                 Self::new(FailedPrecondition, ErrorReason::CoolDown, message).with("retryTime", retry_time)
             }
             Refusal::TooManyAttempts { attempts, max } => {
-                let message = format!("the same was asked for {attempts} times on this order, {max} is the most");
+                let message = format!("this was requested {attempts} times on this order; the maximum is {max}");
                 Self::new(FailedPrecondition, ErrorReason::TooManyAttempts, message)
                     .with("attempts", attempts)
                     .with("max", max)
@@ -339,13 +342,13 @@ impl From<&Refusal> for Failure {
                     .with("closedTime", closed_time)
             }
             Refusal::NothingToSettle => {
-                Self::new(FailedPrecondition, ErrorReason::NothingToSettle, "this dispute refunds nothing")
+                Self::new(FailedPrecondition, ErrorReason::NothingToSettle, "this dispute's outcome contains no refund")
             }
             Refusal::AttemptUnknown { highest } => {
                 Self::invalid_field("attempt", format!("must be at most {highest}, the highest attempt so far"))
             }
             Refusal::SettledTwice { attempt } => {
-                let message = format!("the refund was paid before: attempt {attempt} counts");
+                let message = format!("the refund was already paid, by attempt {attempt}");
                 Self::new(FailedPrecondition, ErrorReason::SettledTwice, message).with("attempt", attempt)
             }
             Refusal::SettlementStatusNotAllowed { status } => {
@@ -355,13 +358,13 @@ impl From<&Refusal> for Failure {
             }
             Refusal::OrderIdentityChanged { order, changed } => {
                 let field = field_of_identity(*changed);
-                let message = format!("{field} of an order never changes");
+                let message = format!("the {field} of an order can never change");
                 Self::new(FailedPrecondition, ErrorReason::OrderIdentityChanged, message)
                     .with("orderId", order)
                     .with("field", field)
             }
             Refusal::NewerReleaseNeeded { subject } => {
-                let message = "this replica is of a release that is too old to judge this; another may not be";
+                let message = "this replica's release is too old to judge this; another replica may be able to";
                 let failure = Self::new(Code::Unavailable, ErrorReason::NewerReleaseNeeded, message).with_retry();
                 match subject {
                     Subject::Dispute(dispute) => failure.with("disputeId", dispute),
@@ -369,7 +372,7 @@ impl From<&Refusal> for Failure {
                 }
             }
             Refusal::Unreadable { order } => {
-                Self::internal(&format!("the order {order} has an open dispute that makes no sense as it is stored"))
+                Self::internal(&format!("the order {order} has an open dispute that is stored corruptly"))
             }
         }
     }
@@ -380,7 +383,7 @@ impl From<Error> for Failure {
         match error {
             Error::Refused(refusal) => Self::from(&refusal),
             Error::RequestIdReused => {
-                let message = "this request_id was used before for another command";
+                let message = "this request_id was already used for another command";
                 Self::new(Code::InvalidArgument, ErrorReason::RequestIdReused, message).about("request_id")
             }
             Error::Overloaded => Self::overloaded(),
@@ -402,7 +405,7 @@ impl From<FeedError> for Failure {
                     .with("oldestToken", ResumeToken::encode(&oldest))
             }
             FeedError::Unknown => {
-                let message = "this token is from another log, or from before this one was rolled back; read the current state again";
+                let message = "this token is from another log, or from before this log was rolled back; read the current state again";
                 Self::new(Code::OutOfRange, ErrorReason::ResumeTokenUnknown, message)
             }
             FeedError::Malformed => Self::resume_token_malformed(),

@@ -48,7 +48,7 @@ pub(super) async fn watch(
         None => ("", false),
     };
     if request.include_snapshot && (!token.is_empty() || from_beginning) {
-        violations.add("include_snapshot", "must not be set together with a start");
+        violations.add("include_snapshot", "must not be combined with start");
     }
     let (filter, heartbeat) = violations.finish(filter.zip(heartbeat))?;
     let filter = Arc::new(filter);

@@ -23,7 +23,7 @@ pub enum BackupError {
     #[error("backup copies a SQLite database; for PostgreSQL use pg_dump or pg_basebackup")]
     Postgres,
     /// The copy would take the place of another file.
-    #[error("{0} exists, and is not overwritten")]
+    #[error("{0} already exists and is not overwritten")]
     Exists(String),
     /// The copy cannot be put where it shall be.
     #[error("the copy {path} cannot be written: {problem}")]
@@ -34,7 +34,7 @@ pub enum BackupError {
         problem: String,
     },
     /// The process was told to stop.
-    #[error("interrupted before the copy was complete; nothing is left of it")]
+    #[error("interrupted before the copy was complete; the partial copy was removed")]
     Interrupted,
     /// The database cannot be opened.
     #[error(transparent)]

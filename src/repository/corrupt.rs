@@ -27,7 +27,7 @@ pub(super) fn note(error: &StorageError) {
     if let StorageError::Corrupt { table, id, what } = error {
         let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
         if found.len() < TOLD && found.insert((table, id.clone())) {
-            tracing::error!(table, id, what, "a row makes no sense, it is left out");
+            tracing::error!(table, id, what, "skipping a corrupt row");
         }
     }
 }

@@ -16,23 +16,23 @@ pub enum StorageError {
     #[error("every connection was in use")]
     Busy,
     /// The database works, but a statement, or a read of several, took longer than it may. Nothing was written.
-    #[error("a statement took longer than it may")]
+    #[error("a statement exceeded its time limit")]
     TimedOut,
     /// A lock was held by another transaction for longer than a statement waits for it. Nothing was written.
-    #[error("a lock was held for longer than a statement waits for it")]
+    #[error("a statement waited too long for a lock")]
     LockTimeout,
     /// The database does not take writes: a standby, or one that is set to be read only. Nothing was written.
-    #[error("the database does not take writes")]
+    #[error("the database does not accept writes")]
     ReadOnly,
     /// The tables changed under the statements that a connection has prepared. Nothing was done; on a new connection
     /// the same can succeed.
     #[error("the tables changed under prepared statements")]
     Stale,
     /// Another writer was first. Nothing was written; doing the same again can succeed.
-    #[error("another writer was first")]
+    #[error("a concurrent writer was first")]
     Conflict,
     /// A row that makes no sense.
-    #[error("the row {id} of {table} makes no sense: {what}")]
+    #[error("the row {id} of {table} is corrupt: {what}")]
     Corrupt {
         /// The table.
         table: &'static str,
@@ -124,25 +124,25 @@ fn of_database(error: &dyn DatabaseError) -> StorageError {
 /// What went wrong, in words; the database's own could quote a value.
 fn meaning_of_postgres(code: &str) -> &'static str {
     match code {
-        "25006" => "the database takes no writes",
-        "3F000" => "the role's search_path names no schema in which tables could be made",
-        "40001" | "40P01" => "another transaction was in the way",
-        "42501" => "the role lacks a right on a table or schema; GRANT it",
-        "42703" => "a column is missing: the tables are not those of this release",
+        "25006" => "the database accepts no writes",
+        "3F000" => "the role's search_path names no schema in which tables can be created",
+        "40001" | "40P01" => "the transaction conflicted with another one",
+        "42501" => "the role lacks a privilege on a table or schema; GRANT it",
+        "42703" => "a column is missing: the tables are of another release",
         "42P01" => "a table is missing; run `dispute-service migrate`",
-        "42P07" => "a table or an index of this name exists already",
+        "42P07" => "a table or an index of this name already exists",
         "53100" => "the server's disk is full",
         "53200" => "the server is out of memory",
         "53300" => "the server, the database or the role has no connection left",
         "55P03" => "a lock was held for too long",
         "57014" => "a statement took too long",
         "57P01" | "57P02" => "the server is shutting down",
-        "57P03" => "the server does not take connections yet",
+        "57P03" => "the server does not accept connections yet",
         "XX001" | "XX002" => "the server's files are damaged",
         code if code.starts_with("08") => "the connection was lost",
-        code if code.starts_with("28") => "the server lets the role in no more",
+        code if code.starts_with("28") => "the server no longer lets the role log in",
         code if code.starts_with("58") => "the server cannot read or write its files",
-        _ => "the database refuses a statement",
+        _ => "the database rejected a statement",
     }
 }
 
@@ -150,13 +150,13 @@ fn meaning_of_postgres(code: &str) -> &'static str {
 fn meaning_of_sqlite(code: &str) -> &'static str {
     match code.parse::<i32>().map(|code| code & 0xff) {
         Ok(5 | 6) => "another process keeps the file locked",
-        Ok(8) => "the file or its folder can only be read",
+        Ok(8) => "the file or its folder is read-only",
         Ok(10) => "the file cannot be read or written",
         Ok(11) => "the file is damaged",
         Ok(13) => "the disk is full",
         Ok(14) => "the file cannot be opened",
-        Ok(26) => "the file is no SQLite database",
-        _ => "the database refuses a statement",
+        Ok(26) => "the file is not a SQLite database",
+        _ => "the database rejected a statement",
     }
 }
 
@@ -187,7 +187,7 @@ fn of_postgres(code: &str, what: String) -> StorageError {
         // A prepared statement that is not there, or that is there already: what a pooler left, or took away.
         "26000" | "42P05" => StorageError::Stale,
         "53100" => StorageError::Unavailable(format!("the disk is full, {what}")),
-        "42501" => StorageError::Failed(format!("the database's role may not do that, {what}")),
+        "42501" => StorageError::Failed(format!("the database's role lacks a privilege, {what}")),
         // Connection exceptions, insufficient resources, operator intervention, system errors.
         code if ["08", "28", "53", "57", "58"].iter().any(|class| code.starts_with(class)) => {
             StorageError::Unavailable(what)

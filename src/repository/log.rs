@@ -167,7 +167,7 @@ impl Reader {
         if events.iter().map(|event| (event.seq, event.id)).eq(keys.iter().copied()) {
             return Ok(events);
         }
-        Err(StorageError::Unavailable("events were forgotten or lost while they were read".to_owned()))
+        Err(StorageError::Unavailable("events were pruned or lost while they were being read".to_owned()))
     }
 }
 

@@ -63,7 +63,7 @@ impl Reader {
             found
         };
         let read = tokio::spawn(task.in_current_span()).await;
-        read.unwrap_or_else(|_| Err(StorageError::Failed("a read ended without an answer".to_owned())))
+        read.unwrap_or_else(|_| Err(StorageError::Failed("a read ended without a result".to_owned())))
     }
 
     /// Reads with several statements what was there at one moment.

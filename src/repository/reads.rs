@@ -202,5 +202,5 @@ pub(super) async fn database_time(connection: &impl ConnectionTrait) -> Result<T
     let row = connection.query_one_raw(Statement::from_string(connection.get_database_backend(), ask)).await?;
     let micros: Option<i64> = row.map(|row| row.try_get("", "micros")).transpose()?;
     let time = micros.and_then(Timestamp::from_micros);
-    time.ok_or_else(|| StorageError::Failed("the database does not tell the time".to_owned()))
+    time.ok_or_else(|| StorageError::Failed("the database did not return its time".to_owned()))
 }

@@ -344,7 +344,7 @@ pub(super) async fn times(connection: &impl ConnectionTrait) -> Result<Times, St
     let last = "(SELECT event_time FROM events ORDER BY seq DESC LIMIT 1)";
     let ask = Statement::from_string(backend, format!("SELECT {micros} AS micros, {last} AS last_event"));
     let row = connection.query_one_raw(ask).await?;
-    let row = row.ok_or_else(|| StorageError::Failed("the database does not tell the time".to_owned()))?;
+    let row = row.ok_or_else(|| StorageError::Failed("the database did not return its time".to_owned()))?;
     let clock: Option<i64> = row.try_get("", "micros")?;
     // A last event whose time makes no sense must not stop every command: it bounds nothing.
     let last_event: Option<i64> = row.try_get("", "last_event").unwrap_or_default();

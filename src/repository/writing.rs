@@ -118,7 +118,7 @@ impl Repository {
         if files.loss_so_far().is_none() && !files.is_one_file() {
             let database = files.path().display();
             tracing::warn!(
-                "another process has {database} open: to copy it now, take its -wal file too, or use backup"
+                "another process has {database} open: copy its -wal file too, or use `dispute-service backup`"
             );
         }
     }
@@ -141,7 +141,7 @@ impl Repository {
             self.close_readers().await;
         }
         if let Some(Err(error)) = self.files.as_ref().map(|files| files.set_log_aside()) {
-            tracing::error!(%error, "the write-ahead log cannot be set aside: remove it before the database is opened again");
+            tracing::error!(%error, "the write-ahead log cannot be moved away: remove it before opening the database again");
         }
     }
 
@@ -158,7 +158,7 @@ impl Repository {
     async fn empty_log(&self) {
         let moved = self.writer.connections().execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)").await;
         if let Err(error) = moved.map_err(StorageError::from) {
-            tracing::error!(%error, "the write-ahead log cannot be moved into the database: copy both files");
+            tracing::error!(%error, "the write-ahead log cannot be merged into the database: copy both files");
         }
     }
 }

@@ -46,7 +46,7 @@ impl Accepting {
         }
         let delay = match self {
             Self::Fine => {
-                tracing::warn!(%error, "no connection can be accepted, clients have to wait; trying again and again");
+                tracing::warn!(%error, "no connection can be accepted: clients have to wait; retrying");
                 FIRST_DELAY
             }
             Self::Failing { delay } => delay.saturating_mul(2).min(LONGEST_DELAY),

@@ -232,7 +232,7 @@ impl<F: Future<Output = ()>> Future for InTime<F> {
             (Box::pin(pause(most.unwrap_or(*this.answer_timeout).min(*this.answer_timeout))), untaken)
         });
         ready!(running_out.as_mut().poll(context));
-        tracing::debug!("a client did not take an answer in time, its stream is reset");
+        tracing::debug!("a client did not read a response in time: resetting its stream");
         Poll::Ready(())
     }
 }

@@ -54,8 +54,8 @@ impl Misconduct {
     pub(super) fn in_words(self) -> &'static str {
         match self {
             Self::Cancelled => "it cancelled too many calls",
-            Self::Errors => "it made too many errors",
-            Self::Idle => "it sent too many frames that are no part of a call",
+            Self::Errors => "it caused too many errors",
+            Self::Idle => "it sent too many frames that belong to no call",
         }
     }
 }

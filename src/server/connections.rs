@@ -112,7 +112,7 @@ where
     while connections.join_next().await.is_some() {}
     let (refused, replaced) = registry.refused_and_replaced();
     if refused + replaced > 0 {
-        tracing::info!(refused, replaced, "connections for which there was no room");
+        tracing::info!(refused, replaced, "connections refused or replaced at the limit");
     }
 }
 
@@ -173,7 +173,7 @@ where
         tokio::select! {
             bytes = bytes => bytes.ok(),
             () = pause(timeout) => {
-                tracing::debug!("a client did not begin with HTTP/2 in time, its connection is closed");
+                tracing::debug!("a client did not start HTTP/2 in time: closing its connection");
                 None
             }
         }

@@ -16,7 +16,7 @@ pub enum ServeError {
     #[error(transparent)]
     Policy(#[from] PolicyFileError),
     /// A language that is part of the program cannot be read.
-    #[error("a translation is broken: {0}")]
+    #[error("a translation file is invalid: {0}")]
     Translations(#[from] toml::de::Error),
     /// The database cannot be used.
     #[error(transparent)]
@@ -28,7 +28,7 @@ pub enum ServeError {
     #[error("the database: {0}")]
     Storage(#[from] StorageError),
     /// The reflection service cannot read the description of the API.
-    #[error("the API's description: {0}")]
+    #[error("the API's descriptor set is invalid: {0}")]
     Reflection(#[from] prost::DecodeError),
     /// The address to listen on cannot be had.
     #[error("cannot listen on {address} (--listen, DISPUTES_LISTEN): {}", in_words(source))]
@@ -42,10 +42,10 @@ pub enum ServeError {
     #[error(transparent)]
     Io(#[from] std::io::Error),
     /// What must go on for as long as the service runs has ended: the log says why.
-    #[error("a part of the service has failed, it stops")]
+    #[error("a part of the service has failed; stopping")]
     Background,
     /// The database's files are no longer what was opened.
-    #[error("{0}: nothing more is read from it or acknowledged, the service ends")]
+    #[error("{0}: nothing more is read from it or acknowledged; stopping")]
     Lost(String),
     /// There is no copy of the database.
     #[error(transparent)]

@@ -107,7 +107,7 @@ async fn open(config: &Config) -> Result<Repository, ServeError> {
 /// Leaves the database in order.
 async fn close(repository: &Repository) {
     if tokio::time::timeout(CLOSE_TIMEOUT, repository.close()).await.is_err() {
-        tracing::warn!("the database was not closed in time: before it is copied, start and stop the service again");
+        tracing::warn!("the database was not closed in time: start and stop the service once before copying it");
     }
 }
 
@@ -163,7 +163,7 @@ async fn serve(
         return ended;
     }
     if tokio::time::timeout(DRAIN, connections).await.is_err() {
-        tracing::warn!("some clients did not leave in time, their connections are cut");
+        tracing::warn!("some clients did not disconnect in time: closing their connections");
     }
     background.stop().await;
     ended

@@ -36,8 +36,8 @@ pub(super) fn warn_of_few_descriptors(config: &Config) {
             descriptors,
             connections,
             others,
-            "the limit of file descriptors (ulimit -n) is too low for --max-connections and --max-streams, with the \
-             connections to the database and the files: when they are used up new clients have to wait"
+            "the limit of file descriptors (ulimit -n) is too low for --max-connections and --max-streams, plus \
+             connections to the database and files: when it is reached, new clients have to wait"
         );
     }
 }

@@ -102,11 +102,11 @@ impl Registry {
         let now = real_now();
         let from_there = table.addresses.get(&address).copied().unwrap_or_default();
         if self.bounds.per_address > 0 && from_there >= self.bounds.per_address {
-            table.refuse(now, "as many as --max-connections-per-address are open from one address, more are refused");
+            table.refuse(now, "--max-connections-per-address is reached for an address: refusing more from it");
             return Err(Crowded::Address);
         }
         if self.bounds.all > 0 && table.staying() >= self.bounds.all && !table.make_room(now) {
-            table.refuse(now, "as many connections as --max-connections are open and in use, new ones are refused");
+            table.refuse(now, "--max-connections is reached and all are in use: refusing new ones");
             return Err(Crowded::All);
         }
         let id = table.next_id;
@@ -167,7 +167,7 @@ impl Table {
         if is_made {
             self.tell(
                 now,
-                "as many connections are open as there can be, silent and idle ones are closed for new ones",
+                "--max-connections is reached: closing silent and idle connections to make room for new ones",
             );
         }
         is_made

@@ -125,7 +125,7 @@ impl<T: AsyncWrite + Unpin> Socket<T> {
 
     /// Says goodbye, if that is possible at once, and returns the error that ends the connection.
     fn end(&mut self, why: Misconduct, context: &mut Context<'_>) -> Error {
-        tracing::debug!(why = why.in_words(), "a connection is ended");
+        tracing::debug!(why = why.in_words(), "closing a connection");
         if self.sent.is_between() {
             let goodbye = goaway(self.last_stream, ENHANCE_YOUR_CALM);
             let _ = Pin::new(&mut self.inner).poll_write(context, &goodbye);
@@ -139,7 +139,7 @@ impl<T: AsyncWrite + Unpin> Socket<T> {
         let timeout = self.stall_timeout;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(pause(timeout)));
         ready!(stalled.as_mut().poll(context));
-        tracing::debug!("a client takes nothing any more, its connection is closed");
+        tracing::debug!("a client no longer reads: closing its connection");
         Poll::Ready(ErrorKind::TimedOut.into())
     }
 

@@ -74,7 +74,7 @@ fn shortened(line: &str, format: Format) -> String {
     };
     match (shortened.len(), format) {
         (..=LINE, _) => shortened,
-        (length, Format::Json) => format!(r#"{{"level":"WARN","message":"a line of {length} bytes was left out"}}"#),
+        (length, Format::Json) => format!(r#"{{"level":"WARN","message":"a line of {length} bytes was dropped"}}"#),
         (length, Format::Plain) => format!("{}… ({length} bytes)", beginning(line, LINE)),
         (length, Format::Coloured) => format!("{}\u{1b}[0m… ({length} bytes)", beginning(line, LINE)),
     }

@@ -51,10 +51,10 @@ pub enum ConnectError {
     #[error("the database URL ({URL_FLAGS}) must begin with sqlite:// or postgres://")]
     UnknownScheme,
     /// Each connection to such a database would have a database of its own.
-    #[error("the database URL ({URL_FLAGS}) must name a file: a SQLite database in memory cannot be used")]
+    #[error("the database URL ({URL_FLAGS}) must name a file: an in-memory SQLite database cannot be used")]
     InMemory,
     /// A SQLite that can lose what it acknowledged.
-    #[error("SQLite {found} can lose acknowledged commits, 3.51.3 or later is needed")]
+    #[error("SQLite {found} can lose acknowledged commits; 3.51.3 or later is required")]
     SqliteTooOld {
         /// The version that was found.
         found: String,
@@ -70,14 +70,14 @@ pub enum ConnectError {
     Unusable(String),
     /// A pooler that does not keep a session for each connection.
     #[error(
-        "the database cannot be opened: a pooler stands in front of it and lends its connections for a transaction or a \
-         statement only, so that settings, prepared statements and LISTEN would be lost; transaction pooling and \
-         statement pooling are not supported, use pool_mode=session or connect to the server itself"
+        "the database cannot be opened: the pooler in front of it lends connections for single transactions or statements, \
+         so that settings, prepared statements and LISTEN would be lost; transaction pooling and statement pooling are \
+         not supported, use pool_mode=session or connect to the server directly"
     )]
     NoSessions,
     /// Not enough connections.
     #[error(
-        "the database gives this process {opened} connections, and at least {} are needed; raise max_connections, the \
+        "this process could open {opened} database connections, but at least {} are needed; raise max_connections, the \
          limit of the role or database, or the pooler's pool_size",
         Connections::LEAST
     )]
@@ -149,7 +149,7 @@ pub(super) fn is_postgres(url: &str) -> bool {
 
 /// Does a piece of work with the database, or gives up: then it is not known whether it was done.
 pub(crate) async fn in_time<T>(work: impl Future<Output = Result<T, StorageError>>) -> Result<T, StorageError> {
-    let silent = |_| Err(StorageError::Unavailable("the database does not answer".to_owned()));
+    let silent = |_| Err(StorageError::Unavailable("the database does not respond".to_owned()));
     tokio::time::timeout(DATABASE_TIMEOUT, work).await.unwrap_or_else(silent)
 }
 

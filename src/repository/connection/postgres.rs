@@ -94,8 +94,8 @@ fn warn_of_strangers(options: &PgConnectOptions) {
     if is_remote(options) && !matches!(options.get_ssl_mode(), PgSslMode::VerifyFull) {
         tracing::warn!(
             host,
-            "the database is on another machine, and it is not verified that it is the right one: whoever is between can \
-             read and change everything; set sslmode=verify-full in its URL, and sslrootcert where its CA is your own"
+            "the database is on another machine whose identity is not verified: anyone on the network path can read and change \
+             everything; set sslmode=verify-full in its URL, and sslrootcert if you use your own CA"
         );
     }
 }
@@ -114,7 +114,7 @@ fn tell(wanted: u32, connections: &Connections) {
     let Connections { writers, readers, background, notifiers } = *connections;
     let opened = connections.sum();
     if opened < wanted {
-        let what = "the database has fewer connections for this process than it may have";
+        let what = "fewer connections to the database could be opened than wanted";
         tracing::warn!(wanted, opened, writers, readers, background, notifiers, "{what}");
     } else {
         tracing::info!(opened, writers, readers, background, notifiers, "connections to the database");

@@ -79,13 +79,11 @@ static PREPARE: LazyLock<String> = LazyLock::new(|| {
 /// Why a session cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unfit {
-    #[error(
-        "the server is a standby: it takes no writes, and what was just written may not be there yet; connect to the primary"
-    )]
+    #[error("the server is a standby: it accepts no writes, and its data may be stale; connect to the primary")]
     Standby,
-    #[error("the database's encoding is {found}, and only UTF8 can hold every text; create it with ENCODING 'UTF8'")]
+    #[error("the database's encoding is {found}, but only UTF8 can store every text; create it with ENCODING 'UTF8'")]
     Encoding { found: String },
-    #[error("the setting {name} does not stay {wanted} but is {found}; a pooler or the server changes it")]
+    #[error("the setting {name} is {found} although {wanted} was set; a pooler or the server changes it")]
     Setting { name: &'static str, wanted: &'static str, found: String },
     #[error(transparent)]
     Failed(#[from] sqlx::Error),

@@ -46,7 +46,7 @@ const STEPS: i32 = 10_000;
 pub(super) async fn open(url: &str, read_wait: Option<Duration>) -> Result<Repository, ConnectError> {
     let (path, may_create) = named_by(url)?;
     if let Some(parameter) = read_only_by(url) {
-        let problem = format!("cannot be written: its URL says {parameter}, and the service has to write");
+        let problem = format!("cannot be written: its URL says {parameter}, but the service has to write");
         return Err(FileError::new(&path, problem).into());
     }
     let files = Arc::new(DatabaseFiles::find(&path, may_create)?);

@@ -238,6 +238,6 @@ async fn the_program_survives_a_clock_that_is_three_days_ahead_for_a_moment() {
     health.turns_serving().await;
     let (is_well, log) = server.terminate();
     assert!(is_well, "{log}");
-    assert_eq!(log.matches("this machine's clock has leapt 259200 s ahead").count(), 1, "{log}");
+    assert_eq!(log.matches("this machine's clock has jumped 259200 s ahead").count(), 1, "{log}");
     assert_eq!(log.matches("this machine's clock is right again").count(), 1, "{log}");
 }

@@ -183,7 +183,7 @@ async fn a_short_silence_of_the_database_is_waited_for() {
     heard_everything(&service, &mut streams).await;
 }
 
-/// Streams that are in the middle of a read when their callers go away, while the database does not answer.
+/// Streams that are in the middle of a read when their callers go away, while the database does not respond.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_goes_away_while_the_database_does_not_answer_leaves_no_task_behind() {
     let Some((mut service, between, _)) = Service::on_postgres_behind_a_network().await else { return };

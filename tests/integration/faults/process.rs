@@ -189,7 +189,7 @@ async fn lost_lines_are_counted_and_told_once_there_is_room_again() {
     signal(&program.child, "TERM");
     assert!(ended(&mut program.child).await.success());
     let log = log.await.unwrap();
-    let told: Vec<_> = log.lines().filter(|line| line.contains("lines of the log were lost")).collect();
+    let told: Vec<_> = log.lines().filter(|line| line.contains("log lines were lost")).collect();
     assert!(!told.is_empty());
     assert!(told.iter().all(|line| line.contains("WARN") && line.contains("lines=")), "{told:?}");
     assert!(log.lines().any(|line| line.starts_with("listening on ")));

@@ -298,7 +298,7 @@ async fn a_row_that_makes_no_sense_is_told_of_once(mut service: Service) {
         assert!(platform.list(v1::ListDisputesRequest::default()).await.disputes.is_empty());
     }
     let (_, log) = running.terminate();
-    let told: Vec<_> = log.lines().filter(|line| line.contains("a row makes no sense")).collect();
+    let told: Vec<_> = log.lines().filter(|line| line.contains("skipping a corrupt row")).collect();
     assert!(told.len() == 1 && told[0].contains(&asked.dispute_id), "{log}");
     assert!(log.contains("corrupt_rows=1"), "{log}");
 }

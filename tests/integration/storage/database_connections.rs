@@ -117,7 +117,7 @@ async fn the_sum_of_all_connections_is_bounded_and_told() {
     assert!(narrow.terminate().0);
     limit(3).await;
     let log = start(&[]).err().unwrap();
-    assert!(log.contains("gives this process 3 connections, and at least 4 are needed"), "{log}");
+    assert!(log.contains("could open 3 database connections, but at least 4 are needed"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -60,16 +60,16 @@ async fn what_any_server_answers_is_told_in_words() {
         (nobody, "the connection was refused"),
         (nowhere, "cannot be resolved by DNS"),
         ("postgres://private-name:hunter2@host:port/private-name".to_owned(), "its URL is not valid"),
-        (fake(fatal("28P01")).await, "refuses the password"),
-        (fake(fatal("28000")).await, "no role"),
-        (fake(fatal("3D000")).await, "no database of that name"),
+        (fake(fatal("28P01")).await, "rejects the password"),
+        (fake(fatal("28000")).await, "is not a role"),
+        (fake(fatal("3D000")).await, "database does not exist"),
         (fake(fatal("42501")).await, "may not connect to this database"),
         (fake(fatal("53300")).await, "has no connection left"),
-        (fake(fatal("57P03")).await, "does not take connections yet"),
+        (fake(fatal("57P03")).await, "does not accept connections yet"),
         (fake(fatal("53100")).await, "disk is full"),
         (fake(fatal("08P01")).await, "a pooler in front of it"),
-        (fake(Vec::new()).await, "was closed while it was being made"),
-        (fake(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()).await, "is this a PostgreSQL server"),
+        (fake(Vec::new()).await, "closed the connection while it was being set up"),
+        (fake(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()).await, "check that it is PostgreSQL"),
     ];
     for (url, words) in cases {
         let said = said(&url, &[]).await;
@@ -148,15 +148,15 @@ impl Drop for Guarded {
 async fn what_a_real_server_answers_is_told_in_words() {
     let Some(server) = Guarded::start("off") else { return };
     let cases = [
-        (server.url("locked", "data", ""), "refuses the password"),
-        (server.url("nobody", "data", ""), "no role"),
-        (server.url("sleeper", "data", ""), "no role"),
+        (server.url("locked", "data", ""), "rejects the password"),
+        (server.url("nobody", "data", ""), "is not a role"),
+        (server.url("sleeper", "data", ""), "is not a role"),
         (server.url("rejected", "data", ""), "pg_hba.conf"),
         (server.url("postgres", "template1", ""), "pg_hba.conf"),
-        (server.url("postgres", "missing", ""), "no database of that name"),
+        (server.url("postgres", "missing", ""), "database does not exist"),
         (server.url("postgres", "data", "sslmode=require"), "does not offer TLS"),
         (server.url("postgres", "data", "sslmode=verify-full&sslrootcert=/no/such/file"), "TLS"),
-        (server.url("guest", "data", ""), "gives this process 2 connections, and at least 4 are needed"),
+        (server.url("guest", "data", ""), "could open 2 database connections, but at least 4 are needed"),
     ];
     for (url, words) in cases {
         let said = said(&url, &[]).await;

@@ -199,7 +199,7 @@ async fn a_request_is_complete_in_time_however_slowly_it_comes() {
     let (ended, dripping) = tokio::join!(ended, dripping);
     for status in ended.into_iter().chain([dripping]) {
         assert_eq!(facts(&status), late());
-        assert!(status.message().contains("complete in time"), "{status:?}");
+        assert!(status.message().contains("completely in time"), "{status:?}");
     }
     // The client's own deadline is the shorter one.
     let status = client.call(REASONS, &[("x-user-id", "ann"), ("grpc-timeout", "50m")], b"").unfinished().await;

@@ -79,9 +79,9 @@ async fn a_silent_crowd_keeps_nobody_out() {
     assert!(real_now() - begun < Duration::from_secs(5));
     assert_eq!(list(&early).await, Code::Ok, "who is connected stays");
     assert!(is_closed(crowd.remove(0)).await, "the first one had to go");
-    logged(&server, "silent and idle ones are closed for new ones", 1).await;
+    logged(&server, "closing silent and idle connections", 1).await;
     let log = server.log();
-    assert_eq!(log.matches("silent and idle ones are closed for new ones").count(), 1, "{log}");
+    assert_eq!(log.matches("closing silent and idle connections").count(), 1, "{log}");
     assert!(server.terminate().0);
 }
 
@@ -120,9 +120,9 @@ async fn connections_in_use_stay_and_one_more_is_refused_at_once() {
         assert!(is_closed(send(&server, OPENING)).await);
     }
     first.accepted(&[]).await;
-    logged(&server, "are open and in use, new ones are refused", 1).await;
+    logged(&server, "all are in use: refusing new ones", 1).await;
     let log = server.log();
-    assert_eq!(log.matches("are open and in use, new ones are refused").count(), 1, "{log}");
+    assert_eq!(log.matches("all are in use: refusing new ones").count(), 1, "{log}");
     drop(second);
     assert!(is_let_in(&server).await, "there is a place");
     assert!(server.terminate().0);
@@ -152,7 +152,7 @@ async fn an_address_has_no_more_connections_than_it_may_have() {
     let (server, _folder) = start("", &["--max-connections-per-address", "2"]);
     let (_first, second) = (watching(&server).await, watching(&server).await);
     assert!(is_closed(send(&server, OPENING)).await);
-    logged(&server, "--max-connections-per-address are open from one address", 1).await;
+    logged(&server, "--max-connections-per-address is reached", 1).await;
     drop(second);
     assert!(is_let_in(&server).await, "there is a place");
     assert!(server.terminate().0);
