@@ -1,6 +1,6 @@
 //! A resolution centre for marketplace orders, as a gRPC service.
 //!
-//! The rooms, in reading order; arrows only downward: `main → server → grpc → engine → repository → domain`.
+//! The layers, in reading order; each uses only those below it: `main → server → grpc → engine → repository → domain`.
 //!
 //! - [`domain`]: the rules, pure. Start with [`domain::decide`].
 //! - [`repository`]: what is kept, on SQLite or PostgreSQL.
@@ -8,8 +8,9 @@
 //! - [`grpc`]: what clients see.
 //! - [`server`]: wiring and lifecycle.
 //!
-//! Beside them: [`config`] (flags and policy file), [`clock`] (the time), [`chance`] (ids), [`stderr`] (the log's way out) and [`proto`] (generated code). All of it but
-//! `proto` comes with the feature `server`.
+//! Beside them: [`config`] (flags and policy file), [`clock`] (the time), [`chance`] (ids), [`stderr`] (the log's way out)
+//! and [`proto`] (generated code). `domain` is always there; `proto` comes with either of the two features, the rest with
+//! `server`.
 //!
 //! For those who call the service: [`client`], with the feature of that name, which knows none of the layers.
 
@@ -27,7 +28,6 @@ pub mod client;
 pub mod clock;
 #[cfg(feature = "server")]
 pub mod config;
-#[cfg(feature = "server")]
 pub mod domain;
 #[cfg(feature = "server")]
 pub mod engine;
@@ -36,6 +36,7 @@ pub mod engine;
 pub mod fuzzing;
 #[cfg(feature = "server")]
 pub mod grpc;
+#[cfg(feature = "proto")]
 pub mod proto;
 #[cfg(feature = "server")]
 pub mod repository;

@@ -345,7 +345,8 @@ async fn health_and_reflection_are_open(service: Service) {
         ..Default::default()
     };
     let mut client = reflection::server_reflection_client::ServerReflectionClient::new(service.channel());
-    let mut answers = client.server_reflection_info(tokio_stream::once(ask)).await.unwrap().into_inner();
+    let mut answers =
+        client.server_reflection_info(tonic::codegen::tokio_stream::once(ask)).await.unwrap().into_inner();
     let answer = answers.message().await.unwrap().unwrap().message_response.unwrap();
     let is_file = matches!(
         answer,
@@ -358,7 +359,8 @@ async fn health_and_reflection_are_open(service: Service) {
         ..Default::default()
     };
     let mut client = v1alpha::server_reflection_client::ServerReflectionClient::new(service.channel());
-    let mut answers = client.server_reflection_info(tokio_stream::once(ask)).await.unwrap().into_inner();
+    let mut answers =
+        client.server_reflection_info(tonic::codegen::tokio_stream::once(ask)).await.unwrap().into_inner();
     let answer = answers.message().await.unwrap().unwrap().message_response.unwrap();
     let v1alpha::server_reflection_response::MessageResponse::ListServicesResponse(services) = answer else {
         panic!("not a list of services");

@@ -112,7 +112,7 @@ struct Raw {
 async fn read_all(service: &Service, ids: &[String]) {
     let mut client = tonic::client::Grpc::new(service.connect().await);
     client.ready().await.unwrap();
-    let mut request = tonic::Request::new(tokio_stream::once(from_beginning()));
+    let mut request = tonic::Request::new(tonic::codegen::tokio_stream::once(from_beginning()));
     request.metadata_mut().insert("x-user-id", MetadataValue::from_static("shop"));
     request.metadata_mut().insert("x-scope", MetadataValue::from_static("platform"));
     let path = PathAndQuery::from_static("/disputes.v1.DisputeService/WatchDisputes");

@@ -66,7 +66,7 @@ async fn nothing_idle_holds_up_a_drain() {
     let list = reflection::ServerReflectionRequest { host: String::new(), message_request: Some(list) };
     requests.send(list).await.unwrap();
     let answers = reflection::server_reflection_client::ServerReflectionClient::new(channel.clone())
-        .server_reflection_info(tokio_stream::wrappers::ReceiverStream::new(stream))
+        .server_reflection_info(tonic::codegen::tokio_stream::wrappers::ReceiverStream::new(stream))
         .await;
     let (mut health, mut answers) = (health.into_inner(), answers.unwrap().into_inner());
     assert_eq!(health.message().await.unwrap().unwrap().status, 1);

@@ -2,7 +2,7 @@
 
 use dispute_service::proto::v1;
 use prost::Message;
-use tokio_stream::wrappers::ReceiverStream;
+use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 use tonic_reflection::pb;
 

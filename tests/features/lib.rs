@@ -1,0 +1,1 @@
+//! Nothing: this crate turns on features, see its Cargo.toml.
