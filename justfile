@@ -12,6 +12,10 @@ check:
 test-fast:
     cargo test --lib
 
+# The rules alone: built without gRPC, an async runtime or a database.
+test-rules:
+    cargo test --no-default-features
+
 # Everything, on SQLite and, if a server is installed, on PostgreSQL.
 test:
     cargo test
