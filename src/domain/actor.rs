@@ -109,12 +109,31 @@ pub enum Actor {
     System,
 }
 
+impl From<PartyRole> for ActorRole {
+    fn from(role: PartyRole) -> Self {
+        match role {
+            PartyRole::Buyer => Self::Buyer,
+            PartyRole::Seller => Self::Seller,
+        }
+    }
+}
+
 impl Actor {
+    /// Who does what comes of a caller's command on an order of these parties. A command of somebody else's than its
+    /// parties and support is accepted of the platform alone.
+    pub fn for_caller(caller: &Caller, parties: &Parties) -> Self {
+        let user = caller.user.clone();
+        match (caller.scope, parties.role_of(caller)) {
+            (Some(Scope::Support), _) => Self::Support(user),
+            (Some(Scope::Platform), _) | (None, None) => Self::Platform(user),
+            (None, Some(role)) => Self::Party(role, user),
+        }
+    }
+
     /// The role in which it was done.
     pub fn role(&self) -> ActorRole {
         match self {
-            Self::Party(PartyRole::Buyer, _) => ActorRole::Buyer,
-            Self::Party(PartyRole::Seller, _) => ActorRole::Seller,
+            Self::Party(role, _) => (*role).into(),
             Self::Support(_) => ActorRole::Support,
             Self::Platform(_) => ActorRole::Platform,
             Self::System => ActorRole::System,

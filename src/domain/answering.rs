@@ -1,11 +1,12 @@
 //! Answering a dispute: who first, then what, then when.
 
-use super::actor::{Actor, Caller, Scope};
+use super::actor::{Caller, Scope};
 use super::command::DisputeRef;
 use super::dispute::{Dispute, DisputeStatus, Outcome, ResolvedBy};
 use super::escalation;
+use super::event::Event;
 use super::kinds::AnsweredWith;
-use super::order_aggregate::{Decision, EventRecorder, OrderAggregate};
+use super::order_aggregate::OrderAggregate;
 use super::refusal::Refusal;
 use super::time::Timestamp;
 
@@ -14,9 +15,10 @@ pub(super) fn accept(
     caller: &Caller,
     target: &DisputeRef,
     now: Timestamp,
-) -> Result<Decision, Refusal> {
-    let (actor, outcome) = may_accept(aggregate, caller, target, now)?;
-    Ok(resolved(aggregate, actor, target, DisputeStatus::Accepted, ResolvedBy::Responder, outcome, now))
+) -> Result<Vec<Event>, Refusal> {
+    let outcome = may_accept(aggregate, caller, target, now)?;
+    let (by, message) = (ResolvedBy::Responder, target.message.clone());
+    Ok(vec![Event::Accepted { dispute: target.dispute, time: now, by, outcome, message }])
 }
 
 pub(super) fn decline(
@@ -24,9 +26,9 @@ pub(super) fn decline(
     caller: &Caller,
     target: &DisputeRef,
     now: Timestamp,
-) -> Result<Decision, Refusal> {
-    let actor = may_decline(aggregate, caller, target, now)?;
-    Ok(resolved(aggregate, actor, target, DisputeStatus::Declined, ResolvedBy::Responder, Outcome::Nothing, now))
+) -> Result<Vec<Event>, Refusal> {
+    may_decline(aggregate, caller, target, now)?;
+    Ok(vec![Event::Declined { dispute: target.dispute, time: now, message: target.message.clone() }])
 }
 
 pub(super) fn answer(
@@ -34,9 +36,9 @@ pub(super) fn answer(
     caller: &Caller,
     target: &DisputeRef,
     now: Timestamp,
-) -> Result<Decision, Refusal> {
-    let actor = may_answer(aggregate, caller, target, now)?;
-    Ok(resolved(aggregate, actor, target, DisputeStatus::Answered, ResolvedBy::Responder, Outcome::Nothing, now))
+) -> Result<Vec<Event>, Refusal> {
+    may_answer(aggregate, caller, target, now)?;
+    Ok(vec![Event::Answered { dispute: target.dispute, time: now, message: target.message.clone() }])
 }
 
 pub(super) fn withdraw(
@@ -44,20 +46,20 @@ pub(super) fn withdraw(
     caller: &Caller,
     target: &DisputeRef,
     now: Timestamp,
-) -> Result<Decision, Refusal> {
-    let (actor, by) = may_withdraw(aggregate, caller, target, now)?;
-    Ok(resolved(aggregate, actor, target, DisputeStatus::Withdrawn, by, Outcome::Nothing, now))
+) -> Result<Vec<Event>, Refusal> {
+    let by = may_withdraw(aggregate, caller, target, now)?;
+    Ok(vec![Event::Withdrawn { dispute: target.dispute, time: now, by }])
 }
 
-/// The guards of accepting; answers what it will do.
+/// The guards of accepting. Returns what it will do.
 pub(super) fn may_accept(
     aggregate: &OrderAggregate,
     caller: &Caller,
     target: &DisputeRef,
     now: Timestamp,
-) -> Result<(Actor, Outcome), Refusal> {
-    let (dispute, actor) = authorize(aggregate, caller, target, Side::Responder, Some(AnsweredWith::YesOrNo), now)?;
-    Ok((actor, outcome_if_accepted(aggregate, dispute)?))
+) -> Result<Outcome, Refusal> {
+    let dispute = authorize(aggregate, caller, target, Side::Responder, Some(AnsweredWith::YesOrNo), now)?;
+    outcome_if_accepted(aggregate, dispute)
 }
 
 /// The guards of declining.
@@ -66,8 +68,8 @@ pub(super) fn may_decline(
     caller: &Caller,
     target: &DisputeRef,
     now: Timestamp,
-) -> Result<Actor, Refusal> {
-    authorize(aggregate, caller, target, Side::Responder, Some(AnsweredWith::YesOrNo), now).map(|(_, actor)| actor)
+) -> Result<(), Refusal> {
+    authorize(aggregate, caller, target, Side::Responder, Some(AnsweredWith::YesOrNo), now).map(drop)
 }
 
 /// The guards of answering with a message.
@@ -76,23 +78,23 @@ pub(super) fn may_answer(
     caller: &Caller,
     target: &DisputeRef,
     now: Timestamp,
-) -> Result<Actor, Refusal> {
-    authorize(aggregate, caller, target, Side::Responder, Some(AnsweredWith::Message), now).map(|(_, actor)| actor)
+) -> Result<(), Refusal> {
+    authorize(aggregate, caller, target, Side::Responder, Some(AnsweredWith::Message), now).map(drop)
 }
 
-/// The guards of withdrawing: the opener a pending dispute, who escalated it an escalated one.
+/// The guards of withdrawing: the opener a pending dispute, who escalated it an escalated one. Returns which of them it is.
 pub(super) fn may_withdraw(
     aggregate: &OrderAggregate,
     caller: &Caller,
     target: &DisputeRef,
     now: Timestamp,
-) -> Result<(Actor, ResolvedBy), Refusal> {
+) -> Result<ResolvedBy, Refusal> {
     let dispute = aggregate.require_dispute(target.dispute)?;
     match &dispute.escalation {
         Some(escalation) if dispute.is_open() => escalation::may_take_back(dispute, escalation, caller, target),
         Some(_) | None => {
-            let (_, actor) = authorize(aggregate, caller, target, Side::Opener, None, now)?;
-            Ok((actor, ResolvedBy::Opener))
+            authorize(aggregate, caller, target, Side::Opener, None, now)?;
+            Ok(ResolvedBy::Opener)
         }
     }
 }
@@ -112,7 +114,7 @@ fn authorize<'a>(
     side: Side,
     with: Option<AnsweredWith>,
     now: Timestamp,
-) -> Result<(&'a Dispute, Actor), Refusal> {
+) -> Result<&'a Dispute, Refusal> {
     let dispute = aggregate.require_dispute(target.dispute)?;
     let role = dispute.role_of(caller)?;
     if (role == dispute.opener) != (side == Side::Opener) {
@@ -123,21 +125,7 @@ fn authorize<'a>(
     }
     dispute.require_unchanged(target)?;
     dispute.require_in_time(now)?;
-    Ok((dispute, Actor::Party(role, caller.user.clone())))
-}
-
-fn resolved(
-    aggregate: &OrderAggregate,
-    actor: Actor,
-    target: &DisputeRef,
-    status: DisputeStatus,
-    by: ResolvedBy,
-    outcome: Outcome,
-    now: Timestamp,
-) -> Decision {
-    let mut recorder = EventRecorder::new(aggregate.clone(), actor, now);
-    recorder.resolve(target.dispute, status, by, outcome, target.message.clone());
-    recorder.decided(Some(target.dispute))
+    Ok(dispute)
 }
 
 /// What accepting a dispute does to the order now, or what keeps it from being accepted: the guards of

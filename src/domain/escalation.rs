@@ -1,12 +1,12 @@
 //! Escalation: a dispute that the parties could not settle goes to support, which decides it.
 
-use super::actor::{Actor, ActorRole, Caller, Scope};
+use super::actor::{ActorRole, Caller, PartyRole, Scope};
 use super::command::{DisputeRef, Ruling};
-use super::dispute::{Dispute, DisputeStatus, Escalation, Outcome, Resolution, ResolvedBy, Ruled};
+use super::dispute::{Dispute, DisputeStatus, Escalation, Outcome, Resolution, ResolvedBy};
 use super::event::Event;
 use super::money::Money;
 use super::order::OrderStatus;
-use super::order_aggregate::{Decision, EventRecorder, OrderAggregate};
+use super::order_aggregate::OrderAggregate;
 use super::policy::Policy;
 use super::refusal::{AmountOf, Refusal};
 use super::time::Timestamp;
@@ -17,27 +17,24 @@ pub(super) fn escalate(
     target: &DisputeRef,
     policy: &Policy,
     now: Timestamp,
-) -> Result<Decision, Refusal> {
-    let actor = may_escalate(aggregate, caller, target, policy, now)?;
-    let escalation = Escalation { by: actor.role().into(), message: target.message.clone(), ruling: None };
-    let mut recorder = EventRecorder::new(aggregate.clone(), actor, now);
-    recorder.record(target.dispute, Event::Escalated(escalation));
-    Ok(recorder.decided(Some(target.dispute)))
+) -> Result<Vec<Event>, Refusal> {
+    let by = may_escalate(aggregate, caller, target, policy, now)?;
+    Ok(vec![Event::Escalated { dispute: target.dispute, by, message: target.message.clone() }])
 }
 
-/// The guards of escalating, in their order.
+/// The guards of escalating, in their order. Returns who asks for it.
 pub(super) fn may_escalate(
     aggregate: &OrderAggregate,
     caller: &Caller,
     target: &DisputeRef,
     policy: &Policy,
     now: Timestamp,
-) -> Result<Actor, Refusal> {
+) -> Result<ActorRole, Refusal> {
     let dispute = aggregate.require_dispute(target.dispute)?;
-    let actor = party_or_support(dispute, caller)?;
+    let role = party_or_support(dispute, caller)?;
     dispute.require_unchanged(target)?;
-    if dispute.is_pending() && actor.role() == ActorRole::Support {
-        return Ok(actor);
+    if dispute.is_pending() && role == ActorRole::Support {
+        return Ok(role);
     }
     let unsettled = dispute.resolution.as_ref().filter(|resolution| can_escalate(dispute, resolution));
     let Some(resolution) = unsettled else {
@@ -56,7 +53,7 @@ pub(super) fn may_escalate(
     if let Some(rival) = aggregate.open_that_excludes(dispute.kind()) {
         return Err(Refusal::OpenDisputeExists { dispute: rival.id });
     }
-    Ok(actor)
+    Ok(role)
 }
 
 /// Whether a dispute that ended like this can go to support: declined, answered, expired without effect, or
@@ -76,31 +73,32 @@ fn can_escalate(dispute: &Dispute, resolution: &Resolution) -> bool {
 }
 
 /// Who asks, if it is a party of the dispute or support.
-fn party_or_support(dispute: &Dispute, caller: &Caller) -> Result<Actor, Refusal> {
+fn party_or_support(dispute: &Dispute, caller: &Caller) -> Result<ActorRole, Refusal> {
     match caller.scope {
-        Some(Scope::Support) => Ok(Actor::Support(caller.user.clone())),
-        Some(Scope::Platform) | None => Ok(Actor::Party(dispute.role_of(caller)?, caller.user.clone())),
+        Some(Scope::Support) => Ok(ActorRole::Support),
+        Some(Scope::Platform) | None => Ok(dispute.role_of(caller)?.into()),
     }
 }
 
-/// The guards of taking back a dispute that is escalated: only who escalated it can, and support is one.
+/// The guards of taking back a dispute that is escalated: only who escalated it can, and support is one. Returns which of
+/// them it is.
 pub(super) fn may_take_back(
     dispute: &Dispute,
     escalation: &Escalation,
     caller: &Caller,
     target: &DisputeRef,
-) -> Result<(Actor, ResolvedBy), Refusal> {
-    let actor = party_or_support(dispute, caller)?;
-    if escalation.by != actor.role() {
+) -> Result<ResolvedBy, Refusal> {
+    let role = party_or_support(dispute, caller)?;
+    if escalation.by != role {
         return Err(Refusal::WrongRole);
     }
     dispute.require_unchanged(target)?;
-    let by = match &actor {
-        Actor::Party(role, _) if *role == dispute.opener => ResolvedBy::Opener,
-        Actor::Party(..) => ResolvedBy::Responder,
-        Actor::Support(_) | Actor::Platform(_) | Actor::System => ResolvedBy::Support,
-    };
-    Ok((actor, by))
+    Ok(match role {
+        ActorRole::Buyer if dispute.opener == PartyRole::Buyer => ResolvedBy::Opener,
+        ActorRole::Seller if dispute.opener == PartyRole::Seller => ResolvedBy::Opener,
+        ActorRole::Buyer | ActorRole::Seller => ResolvedBy::Responder,
+        ActorRole::Support | ActorRole::Platform | ActorRole::System => ResolvedBy::Support,
+    })
 }
 
 pub(super) fn rule(
@@ -109,19 +107,15 @@ pub(super) fn rule(
     target: &DisputeRef,
     ruling: Ruling,
     now: Timestamp,
-) -> Result<Decision, Refusal> {
+) -> Result<Vec<Event>, Refusal> {
     may_rule(aggregate, caller, target)?;
     let outcome = match ruling {
         Ruling::NoAction => Outcome::Nothing,
         Ruling::Refund(amount) => Outcome::Refund(require_refundable(aggregate, amount)?),
         Ruling::CancelOrder { counts } => aggregate.order.outcome_of_cancelling(counts),
     };
-    let mut recorder = EventRecorder::new(aggregate.clone(), Actor::Support(caller.user.clone()), now);
-    let ruled = Ruled { agent: caller.user.clone(), message: target.message.clone() };
-    let resolution = Resolution::new(DisputeStatus::Decided, now, ResolvedBy::Support, outcome);
-    recorder.record(target.dispute, Event::Decided(resolution, ruled));
-    recorder.supersede(ResolvedBy::OtherDispute);
-    Ok(recorder.decided(Some(target.dispute)))
+    let (agent, message) = (caller.user.clone(), target.message.clone());
+    Ok(vec![Event::Decided { dispute: target.dispute, time: now, outcome, agent, message }])
 }
 
 /// The guards of deciding that do not depend on the decision. An escalated dispute of a cancelled order is

@@ -1,13 +1,14 @@
 //! Opening a dispute: the guards, in the order in which they are judged.
 
-use super::actor::{Actor, Caller, PartyRole};
+use super::actor::{Caller, PartyRole};
 use super::answering;
 use super::command::Opening;
-use super::dispute::{Dispute, DisputeStatus, Outcome, ResolvedBy};
+use super::dispute::{Dispute, DisputeStatus, ResolvedBy};
+use super::event::Event;
 use super::ids::DisputeId;
 use super::kinds::DisputeKind;
 use super::order::Order;
-use super::order_aggregate::{Decision, EventRecorder, OrderAggregate};
+use super::order_aggregate::OrderAggregate;
 use super::policy::{Attempts, Policy};
 use super::postponing::next_reminder;
 use super::reason;
@@ -20,7 +21,7 @@ pub(super) fn open(
     opening: &Opening,
     policy: &Policy,
     now: Timestamp,
-) -> Result<Decision, Refusal> {
+) -> Result<Vec<Event>, Refusal> {
     let kind = opening.terms.kind();
     let role = aggregate.order.role_of(caller)?;
     if !policy.for_kind(kind).enabled || !kind.may_be_opened_by(role) {
@@ -35,26 +36,36 @@ pub(super) fn open(
         return Err(first);
     }
 
-    let mut recorder = EventRecorder::new(aggregate.clone(), Actor::Party(role, caller.user.clone()), now);
+    let mut events = Vec::new();
     match conflict(aggregate, kind, role) {
         Conflict::AcceptsCancellation(first) => {
             let outcome = answering::outcome_if_accepted(aggregate, first)?;
-            let message = opening.message.clone();
-            let first = first.id;
-            recorder.resolve(first, DisputeStatus::Accepted, ResolvedBy::Crossed, outcome, message);
-            return Ok(recorder.decided(Some(first)));
+            let (by, message) = (ResolvedBy::Crossed, opening.message.clone());
+            return Ok(vec![Event::Accepted { dispute: first.id, time: now, by, outcome, message }]);
         }
         Conflict::DeclinesOffer(offer) => {
-            recorder.resolve(offer, DisputeStatus::Declined, ResolvedBy::Responder, Outcome::Nothing, String::new());
+            events.push(Event::Declined { dispute: offer, time: now, message: String::new() });
         }
         Conflict::None | Conflict::Blocked(_) => {}
     }
+    events.push(Event::Opened(Box::new(opened(&aggregate.order, opening, role, policy, now))));
+    if is_immediate(&aggregate.order, kind, role, policy, now) {
+        let outcome = opening.terms.outcome_if_accepted(&aggregate.order)?;
+        let (by, message) = (ResolvedBy::Immediate, String::new());
+        events.push(Event::Accepted { dispute: opening.dispute, time: now, by, outcome, message });
+    }
+    Ok(events)
+}
+
+/// The dispute that an opening makes.
+fn opened(order: &Order, opening: &Opening, opener: PartyRole, policy: &Policy, now: Timestamp) -> Dispute {
+    let kind = opening.terms.kind();
     let respond_by = now.plus(policy.for_kind(kind).response_window);
-    recorder.open(Dispute {
+    Dispute {
         id: opening.dispute,
-        order: aggregate.order.id.clone(),
-        parties: aggregate.order.parties.clone(),
-        opener: role,
+        order: order.id.clone(),
+        parties: order.parties.clone(),
+        opener,
         terms: opening.terms,
         message: opening.message.clone(),
         reason: opening.reason.clone(),
@@ -62,20 +73,14 @@ pub(super) fn open(
         remind_at: next_reminder(respond_by, policy, now),
         reminders_sent: 0,
         postpone_message: String::new(),
-        silence: policy.silence(kind, &aggregate.order),
+        silence: policy.silence(kind, order),
         create_time: now,
         update_time: now,
         revision: 1,
         answer_message: String::new(),
         escalation: None,
         resolution: None,
-    });
-    if is_immediate(&aggregate.order, kind, role, policy, now) {
-        let outcome = opening.terms.outcome_if_accepted(&aggregate.order)?;
-        let (status, by) = (DisputeStatus::Accepted, ResolvedBy::Immediate);
-        recorder.resolve(opening.dispute, status, by, outcome, String::new());
     }
-    Ok(recorder.decided(Some(opening.dispute)))
 }
 
 /// Everything that keeps this role from opening a dispute of this kind now, whatever it would say in it; first

@@ -3,9 +3,11 @@
 use super::actor::{Caller, Parties, PartyRole};
 use super::carried::Carried;
 use super::dispute::Outcome;
+use super::event::Event;
 use super::ids::{DisputeId, OrderId};
 use super::kinds::DisputeKind;
 use super::money::Money;
+use super::order_aggregate::OrderAggregate;
 use super::refusal::{AmountOf, OrderIdentity, Refusal};
 use super::time::Timestamp;
 
@@ -170,7 +172,7 @@ impl Order {
     }
 
     /// The order that `report` makes of `stored`: the stored one if the report is not newer.
-    pub(super) fn upsert(stored: Option<&Self>, report: &OrderReport, now: Timestamp) -> Result<Self, Refusal> {
+    fn upsert(stored: Option<&Self>, report: &OrderReport, now: Timestamp) -> Result<Self, Refusal> {
         let Some(stored) = stored else {
             return Ok(Self::first_heard_of(report, now));
         };
@@ -235,4 +237,15 @@ impl Order {
             Ok(())
         }
     }
+}
+
+/// Takes what the order system says; nothing happens if that changes nothing.
+pub(super) fn report(
+    aggregate: Option<&OrderAggregate>,
+    report: &OrderReport,
+    now: Timestamp,
+) -> Result<Vec<Event>, Refusal> {
+    let stored = aggregate.map(|aggregate| &aggregate.order);
+    let order = Order::upsert(stored, report, now)?;
+    if stored == Some(&order) { Ok(Vec::new()) } else { Ok(vec![Event::OrderReported(Box::new(order))]) }
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::actor::{Actor, Caller};
+use super::actor::Caller;
 use super::command::DisputeRef;
 use super::dispute::Dispute;
 use super::event::Event;
-use super::order_aggregate::{Decision, EventRecorder, OrderAggregate};
+use super::order_aggregate::OrderAggregate;
 use super::policy::Policy;
 use super::refusal::Refusal;
 use super::time::Timestamp;
@@ -19,15 +19,14 @@ pub(super) fn postpone(
     respond_by: Timestamp,
     policy: &Policy,
     now: Timestamp,
-) -> Result<Decision, Refusal> {
+) -> Result<Vec<Event>, Refusal> {
     let dispute = may_postpone(aggregate, caller, target, now)?;
     if respond_by <= dispute.respond_by {
         return Err(Refusal::DeadlineNotLater { respond_by: dispute.respond_by });
     }
-    let mut recorder = EventRecorder::new(aggregate.clone(), Actor::Support(caller.user.clone()), now);
     let remind_at = next_reminder(respond_by, policy, now);
-    recorder.record(target.dispute, Event::Postponed { respond_by, remind_at, message: target.message.clone() });
-    Ok(recorder.decided(Some(target.dispute)))
+    let message = target.message.clone();
+    Ok(vec![Event::DeadlineMoved { dispute: target.dispute, respond_by, remind_at, message }])
 }
 
 /// The guards of postponing that do not depend on the new instant.
@@ -44,32 +43,32 @@ pub(super) fn may_postpone<'a>(
     Ok(dispute)
 }
 
-/// Reminds the responders of every dispute of the aggregate whose time for that has come, earliest first; `None`
-/// if there are none, or if a newer release has to judge them. What is overdue has expired before, and is not reminded of.
+/// Reminds the responders of every dispute of the aggregate whose time for that has come, earliest first; of none if a
+/// newer release has to judge them. What is overdue has expired before, and is not reminded of.
 /// The policy of now decides, not the one by which the instant was stored: if it names no offset of which the time has
 /// come since, nothing is sent, and the reminder is for the next instant that it names, or for none.
-pub fn remind(aggregate: &OrderAggregate, policy: &Policy, now: Timestamp) -> Option<Decision> {
+pub fn remind(aggregate: &OrderAggregate, policy: &Policy, now: Timestamp) -> Vec<Event> {
     let is_due = |dispute: &&Dispute| dispute.is_pending() && dispute.remind_at.is_some_and(|time| time <= now);
     let mut due: Vec<&Dispute> = aggregate.disputes.iter().filter(is_due).collect();
     if due.is_empty() || !aggregate.is_ours() {
-        return None;
+        return Vec::new();
     }
     due.sort_unstable_by_key(|dispute| (dispute.remind_at, dispute.id));
-    let mut recorder = EventRecorder::new(aggregate.clone(), Actor::System, now);
-    for dispute in due {
-        let next = next_reminder(dispute.respond_by, policy, now);
-        let is_named = |offset: &Duration| {
-            let time = dispute.respond_by.minus(*offset);
-            time <= now && Some(time) >= dispute.remind_at
-        };
-        if policy.reminders.iter().any(is_named) {
-            // One event, however many instants have passed since: of those that were missed only the latest is sent.
-            recorder.record(dispute.id, Event::Reminded { next });
-        } else {
-            recorder.reschedule(dispute.id, next);
-        }
+    due.into_iter().map(|dispute| reminder(dispute, policy, now)).collect()
+}
+
+fn reminder(due: &Dispute, policy: &Policy, now: Timestamp) -> Event {
+    let (dispute, remind_at) = (due.id, next_reminder(due.respond_by, policy, now));
+    let is_named = |offset: &Duration| {
+        let time = due.respond_by.minus(*offset);
+        time <= now && Some(time) >= due.remind_at
+    };
+    if policy.reminders.iter().any(is_named) {
+        // One event, however many instants have passed since: of those that were missed only the latest is sent.
+        Event::ReminderSent { dispute, remind_at }
+    } else {
+        Event::ReminderMoved { dispute, remind_at }
     }
-    Some(recorder.decided(None))
 }
 
 /// The first instant after `now` at which the responder is to be reminded. An offset that is not shorter

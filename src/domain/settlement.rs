@@ -1,13 +1,12 @@
 //! Settlement: whether the money of an outcome has really moved. Apart from the decision: a refund that
 //! fails never opens a dispute again.
 
-use super::actor::{Actor, Caller, Scope};
+use super::actor::{Caller, Scope};
 use super::dispute::Dispute;
 use super::event::Event;
 use super::ids::DisputeId;
-use super::order_aggregate::{Decision, EventRecorder, OrderAggregate};
+use super::order_aggregate::OrderAggregate;
 use super::refusal::Refusal;
-use super::time::Timestamp;
 
 /// How the money stands, and what was reported of each attempt to pay it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -194,9 +193,9 @@ impl Settlement {
     }
 
     /// Takes a report of an attempt.
-    pub(super) fn take(&mut self, attempt: u32, report: &SettlementReport) {
+    pub(super) fn take(&mut self, attempt: u32, report: SettlementReport) {
         if let Some(results) = nth(attempt).and_then(|nth| self.attempts.get_mut(nth)) {
-            results.add(report);
+            results.add(&report);
         }
         match report {
             SettlementReport::Settled { .. } => self.attempt = attempt,
@@ -206,7 +205,7 @@ impl Settlement {
             }
             SettlementReport::Voided { .. } => {}
         }
-        self.last = Some(report.clone());
+        self.last = Some(report);
     }
 }
 
@@ -234,17 +233,18 @@ impl DisputeId {
 pub(super) fn report(
     aggregate: &OrderAggregate,
     caller: &Caller,
-    id: DisputeId,
+    dispute: DisputeId,
     attempt: u32,
     report: &SettlementReport,
-    now: Timestamp,
-) -> Result<Decision, Refusal> {
-    let taken = require_settlement(aggregate, caller, id)?.judge(attempt, report)?;
-    let mut recorder = EventRecorder::new(aggregate.clone(), Actor::Platform(caller.user.clone()), now);
-    if let Some(attempt) = taken {
-        recorder.record(id, Event::Settled { attempt, report: report.clone() });
-    }
-    Ok(recorder.decided(Some(id)))
+) -> Result<Vec<Event>, Refusal> {
+    let taken = require_settlement(aggregate, caller, dispute)?.judge(attempt, report)?;
+    let event = taken.map(|attempt| match report.clone() {
+        SettlementReport::Settled { reference } => Event::Settled { dispute, attempt, reference },
+        SettlementReport::Failed { detail } => Event::SettlementFailed { dispute, attempt, detail },
+        SettlementReport::Returned { detail } => Event::SettlementReturned { dispute, attempt, detail },
+        SettlementReport::Voided { detail } => Event::SettlementVoided { dispute, attempt, detail },
+    });
+    Ok(event.into_iter().collect())
 }
 
 /// The guards of a report, whatever it says, as long as it says something new.

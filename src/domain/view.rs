@@ -7,7 +7,7 @@ use super::answering::{self, outcome_if_accepted};
 use super::command::DisputeRef;
 use super::dispute::{Dispute, DisputeStatus, Outcome};
 use super::escalation;
-use super::expiry::{expire_overdue, outcome_of_silence};
+use super::expiry::{after_the_clock, outcome_of_silence};
 use super::ids::DisputeId;
 use super::kinds::AnsweredWith;
 use super::order::Order;
@@ -106,8 +106,8 @@ impl OrderAggregate {
     /// What will come of a dispute, once the clock has done what it has to do at `now`: what is overdue can no
     /// longer be accepted, whether or not that has been recorded yet.
     pub fn consequences_at(&self, dispute: &Dispute, now: Timestamp) -> Consequences {
-        match expire_overdue(self, now) {
-            Some(clock) => clock.aggregate.consequences_of_stored(dispute),
+        match after_the_clock(self, now) {
+            Some(aggregate) => aggregate.consequences_of_stored(dispute),
             None => self.consequences(dispute),
         }
     }
@@ -127,7 +127,7 @@ impl OrderAggregate {
         if !self.is_ours() {
             return DisputeView::alone(dispute.clone());
         }
-        let after_the_clock = expire_overdue(self, now).map(|decision| decision.aggregate);
+        let after_the_clock = after_the_clock(self, now);
         let aggregate = after_the_clock.as_ref().unwrap_or(self);
         DisputeView {
             dispute: dispute.clone(),

@@ -9,9 +9,9 @@ use super::error::Error;
 use super::queue::{RequestKey, Submission, Waiting};
 use super::trace::TraceParent;
 use crate::domain::{
-    Actor, Caller, Command, Decision, DisputeId, DisputeKind, DisputeView, EventId, OrderAggregate, OrderId,
-    OrderReport, OrderView, Policy, RecordedEvent, Refusal, ShownDispute, Subject, Timestamp, decide, expire_overdue,
-    remind,
+    Actor, Caller, Command, DisputeId, DisputeKind, DisputeView, Event, EventId, OrderAggregate, OrderId, OrderReport,
+    OrderView, Policy, RecordedEvent, Refusal, ShownDispute, Subject, Timestamp, answered_by, decide, expire_overdue,
+    record, remind,
 };
 use crate::repository::{Changes, IdempotencyRecord, LockedAggregates, NewEvent, StorageError, Transaction};
 
@@ -214,10 +214,12 @@ impl UnitOfWork {
             dispute
         } else {
             let aggregate = order.and_then(|order| self.aggregates.get(&order));
-            let decision = decide(aggregate, caller, command, policy, now)?;
+            let events = decide(aggregate, caller, command, policy, now)?;
             // Only an upsert is answered by no dispute, and upserts are not judged here.
-            let dispute = decision.dispute.ok_or(Refusal::WrongRole)?;
-            self.apply(decision);
+            let answered = aggregate.zip(answered_by(command, &events));
+            let (OrderAggregate { order, .. }, dispute) = answered.ok_or(Refusal::WrongRole)?;
+            let (actor, order) = (Actor::for_caller(caller, &order.parties), order.id.clone());
+            self.apply(&order, &actor, &events);
             self.remember(request, dispute);
             dispute
         };
@@ -246,18 +248,22 @@ impl UnitOfWork {
         reports: &[OrderReport],
         policy: &Policy,
     ) -> Result<Vec<OrderView>, Error> {
-        let mut decisions = Vec::with_capacity(reports.len());
+        let mut decided = Vec::with_capacity(reports.len());
         for report in reports {
             self.require_sense(&Subject::Order(report.id.clone()))?;
             self.expire_overdue(&report.id);
             let command = Command::UpsertOrder(Box::new(report.clone()));
-            decisions.push(decide(self.aggregates.get(&report.id), caller, &command, policy, self.now)?);
+            decided.push(decide(self.aggregates.get(&report.id), caller, &command, policy, self.now)?);
         }
-        let orders = decisions.iter().map(|decision| decision.aggregate.order_view()).collect();
-        for decision in decisions {
-            self.apply(decision);
+        let actor = Actor::Platform(caller.user.clone());
+        for (report, events) in reports.iter().zip(&decided) {
+            self.apply(&report.id, &actor, events);
         }
-        Ok(orders)
+        Ok(reports
+            .iter()
+            .filter_map(|report| self.aggregates.get(&report.id))
+            .map(OrderAggregate::order_view)
+            .collect())
     }
 
     /// Does what time has brought on those of the orders that could be locked: expires what is overdue, and
@@ -279,42 +285,44 @@ impl UnitOfWork {
             }
             let events = self.expire_overdue(order);
             passed.events = passed.events.saturating_add(events);
-            if let Some(decision) = self.aggregates.get(order).and_then(|aggregate| remind(aggregate, policy, self.now))
-            {
-                let changes = decision.events.len().saturating_add(decision.rescheduled.len());
-                passed.events = passed.events.saturating_add(changes);
-                self.apply(decision);
-            }
+            let reminders = self.aggregates.get(order).map(|aggregate| remind(aggregate, policy, self.now));
+            passed.events = passed.events.saturating_add(self.pass(order, &reminders.unwrap_or_default()));
         }
         passed
     }
 
     fn expire_overdue(&mut self, order: &OrderId) -> usize {
-        let Some(decision) = self.aggregates.get(order).and_then(|aggregate| expire_overdue(aggregate, self.now))
-        else {
-            return 0;
-        };
-        let expired = decision.events.len();
-        self.apply(decision);
-        expired
+        let expired = self.aggregates.get(order).map(|aggregate| expire_overdue(aggregate, self.now));
+        self.pass(order, &expired.unwrap_or_default())
     }
 
-    fn apply(&mut self, decision: Decision) {
-        let order = decision.aggregate.order.id.clone();
-        let decision = decision.dated(self.aggregates.get(&order), self.event_time);
-        self.changed_disputes.extend(decision.rescheduled);
-        for recorded in decision.events {
+    /// Applies what time has brought; returns how much that is.
+    fn pass(&mut self, order: &OrderId, events: &[Event]) -> usize {
+        self.apply(order, &Actor::System, events);
+        events.len()
+    }
+
+    /// Applies what happens on an order; notes what of it is to be written.
+    fn apply(&mut self, order: &OrderId, actor: &Actor, events: &[Event]) {
+        if events.is_empty() {
+            return;
+        }
+        let mut aggregate = self.aggregates.remove(order);
+        let before = aggregate.as_ref().map(|aggregate| aggregate.order.clone());
+        for dispute in events.iter().filter_map(Event::dispute) {
+            self.order_of.insert(dispute, order.clone());
+            self.changed_disputes.insert(dispute);
+        }
+        for recorded in record(&mut aggregate, events, actor, self.event_time.max(self.now)) {
             self.event_time = recorded.time;
-            self.order_of.insert(recorded.dispute.id, order.clone());
-            self.changed_disputes.insert(recorded.dispute.id);
             // What passes by time was done by nobody's command.
-            let trace = self.trace.clone().filter(|_| recorded.actor != Actor::System);
+            let trace = self.trace.clone().filter(|_| *actor != Actor::System);
             self.events.push((recorded, trace));
         }
-        if self.aggregates.get(&order).map(|aggregate| &aggregate.order) != Some(&decision.aggregate.order) {
+        if before.as_ref() != aggregate.as_ref().map(|aggregate| &aggregate.order) {
             self.changed_orders.insert(order.clone());
         }
-        self.aggregates.insert(order, decision.aggregate);
+        self.aggregates.extend(aggregate.map(|aggregate| (order.clone(), aggregate)));
     }
 
     fn remember(&mut self, request: Option<RequestKey>, dispute: DisputeId) {

@@ -12,7 +12,7 @@ use super::{
     violations::{Violations, is_of_the_list},
     watch,
 };
-use crate::domain::{Caller, Currency, DisputeId, OrderId, PartyRole, Refusal, Subject, expire_overdue, options};
+use crate::domain::{Caller, Currency, DisputeId, OrderId, PartyRole, Refusal, Subject, after_the_clock, options};
 use crate::proto::Money as ProtoMoney;
 use crate::proto::server::dispute_service_server::DisputeService;
 use crate::proto::v1;
@@ -97,7 +97,7 @@ impl DisputeHandlers {
         };
         drop(reader);
         // What is overdue is shown as it will be judged, whether or not that has been recorded yet.
-        let aggregate = expire_overdue(&aggregate, now).map_or(aggregate, |decision| decision.aggregate);
+        let aggregate = after_the_clock(&aggregate, now).unwrap_or(aggregate);
         let texts = translations.of(&request.language_code);
         let options = options(&aggregate, role, standing.as_ref(), policy, now);
         let shown = |dispute| Some(responses::shown_to(&aggregate.show(dispute, caller, policy, now)?, caller));

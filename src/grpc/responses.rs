@@ -211,7 +211,7 @@ pub fn encode_event(id: EventId, recorded: &RecordedEvent, trace: Option<&TraceP
     let previous_status = recorded.previous_status.map_or(v1::DisputeStatus::Unspecified, v1::DisputeStatus::from);
     v1::DisputeEvent {
         event_id: id.to_string(),
-        r#type: v1::EventType::from(recorded.event.event_type()).into(),
+        r#type: v1::EventType::from(recorded.event_type).into(),
         dispute: Some(public_dispute(&recorded.dispute, recorded.consequences)),
         previous_status: previous_status.into(),
         event_time: Some(timestamp(recorded.time)),

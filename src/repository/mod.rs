@@ -148,7 +148,7 @@ impl NewEvent {
             order: dispute.order.clone(),
             parties: dispute.parties.clone(),
             kind: dispute.kind(),
-            event_type: recorded.event.event_type(),
+            event_type: recorded.event_type,
             time: recorded.time,
             payload,
         }

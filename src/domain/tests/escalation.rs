@@ -18,7 +18,7 @@ fn an_escalation_opens_the_dispute_again_and_keeps_what_was_said() {
     assert_eq!(dispute.escalation, Some(expected));
     let last = story.events.last().unwrap();
     assert_eq!(last.previous_status, Some(DisputeStatus::Declined));
-    assert_eq!(last.event.event_type(), EventType::Escalated);
+    assert_eq!(last.event_type, EventType::Escalated);
     assert_eq!(last.consequences, Consequences::default(), "neither acceptance nor silence matters any more");
 }
 

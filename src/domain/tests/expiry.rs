@@ -133,11 +133,11 @@ fn before_silence_accepts_an_offer_it_judges_again_what_accepting_judges() {
 fn the_window_is_half_open() {
     let mut story = Story::new(OrderStatus::InProgress);
     story.done(&seller(), &offer(1, 100));
-    assert_eq!(expire_overdue(story.aggregate(), at(172_800).minus(MICROSECOND)), None);
+    assert_eq!(expire_overdue(story.aggregate(), at(172_800).minus(MICROSECOND)), []);
     story.now = at(172_800);
     story.expire_overdue();
     assert_eq!(story.dispute(1).status(), DisputeStatus::Expired);
-    assert_eq!(expire_overdue(story.aggregate(), at(999_999)), None, "an expiry happens once");
+    assert_eq!(expire_overdue(story.aggregate(), at(999_999)), [], "an expiry happens once");
 }
 
 #[test]

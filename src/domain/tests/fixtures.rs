@@ -190,6 +190,9 @@ pub(super) fn voided(dispute: u128, detail: &str) -> Command {
 #[derive(Clone)]
 pub(super) struct Story {
     pub(super) aggregate: Option<OrderAggregate>,
+    /// Everything that was decided, each with the time at which it is dated.
+    pub(super) facts: Vec<(Event, Timestamp)>,
+    /// What of it is logged.
     pub(super) events: Vec<RecordedEvent>,
     pub(super) policy: Policy,
     pub(super) now: Timestamp,
@@ -197,24 +200,25 @@ pub(super) struct Story {
 
 impl Story {
     pub(super) fn new(status: OrderStatus) -> Self {
-        let mut story = Self { aggregate: None, events: Vec::new(), policy: Policy::default(), now: at(0) };
-        story.upsert(report(status, 1)).unwrap();
-        story
+        Self::with_report(report(status, 1))
     }
 
     pub(super) fn with_report(report: OrderReport) -> Self {
-        let mut story = Self { aggregate: None, ..Self::new(report.status) };
+        let (facts, events) = (Vec::new(), Vec::new());
+        let mut story = Self { aggregate: None, facts, events, policy: Policy::default(), now: at(0) };
         story.upsert(report).unwrap();
         story
     }
 
-    /// Has a command judged; answers the dispute that it is answered with.
+    /// Has a command judged; returns the dispute that it is answered with.
     pub(super) fn tell(&mut self, caller: &Caller, command: &Command) -> Result<Option<Dispute>, Refusal> {
         self.expire_overdue();
-        let decision = decide(self.aggregate.as_ref(), caller, command, &self.policy, self.now)?;
-        let dispute = decision.dispute.map(|id| decision.aggregate.dispute(id).unwrap().clone());
-        self.adopt(decision);
-        Ok(dispute)
+        let events = decide(self.aggregate.as_ref(), caller, command, &self.policy, self.now)?;
+        let parties = self.aggregate.as_ref().map(|aggregate| aggregate.order.parties.clone());
+        let actor = parties.map_or(Actor::System, |parties| Actor::for_caller(caller, &parties));
+        let dispute = answered_by(command, &events);
+        self.apply(&actor, events);
+        Ok(dispute.map(|id| self.aggregate().dispute(id).unwrap().clone()))
     }
 
     /// The same for a command that is accepted.
@@ -225,8 +229,7 @@ impl Story {
     pub(super) fn refused(&mut self, caller: &Caller, command: &Command) -> Refusal {
         let before = self.clone();
         let refusal = self.tell(caller, command).unwrap_err();
-        let clock = expire_overdue(before.aggregate(), self.now)
-            .map_or(before.aggregate().clone(), |decision| decision.aggregate);
+        let clock = after_the_clock(before.aggregate(), self.now).unwrap_or(before.aggregate().clone());
         assert_eq!(*self.aggregate(), clock, "a refused command changes nothing but what the clock did");
         refusal
     }
@@ -243,18 +246,14 @@ impl Story {
     }
 
     pub(super) fn expire_overdue(&mut self) {
-        if let Some(decision) = self.aggregate.as_ref().and_then(|aggregate| expire_overdue(aggregate, self.now)) {
-            self.adopt(decision);
-        }
+        let overdue = self.aggregate.as_ref().map(|aggregate| expire_overdue(aggregate, self.now));
+        self.apply(&Actor::System, overdue.unwrap_or_default());
     }
 
     /// What the sweep does: the clock, and the reminders.
     pub(super) fn sweep(&mut self) {
         self.expire_overdue();
-        if let Some(decision) = self.aggregate.as_ref().and_then(|aggregate| remind(aggregate, &self.policy, self.now))
-        {
-            self.adopt(decision);
-        }
+        self.apply(&Actor::System, remind(self.aggregate(), &self.policy, self.now));
     }
 
     /// What a caller can do with a dispute now.
@@ -266,9 +265,13 @@ impl Story {
         self.aggregate().view(self.dispute(number), caller, &self.policy, self.now)
     }
 
-    fn adopt(&mut self, decision: Decision) {
-        self.events.extend(decision.events);
-        self.aggregate = Some(decision.aggregate);
+    fn apply(&mut self, actor: &Actor, events: Vec<Event>) {
+        for event in events {
+            let recorded = record(&mut self.aggregate, std::slice::from_ref(&event), actor, self.now);
+            let time = recorded.first().map_or(self.now, |recorded| recorded.time);
+            self.events.extend(recorded);
+            self.facts.push((event, time));
+        }
     }
 
     pub(super) fn aggregate(&self) -> &OrderAggregate {
@@ -291,7 +294,7 @@ impl Story {
 
     /// The types of the events from number `from` on, each with its dispute.
     pub(super) fn happened(&self, from: usize) -> Vec<(EventType, DisputeId)> {
-        self.events[from..].iter().map(|recorded| (recorded.event.event_type(), recorded.dispute.id)).collect()
+        self.events[from..].iter().map(|recorded| (recorded.event_type, recorded.dispute.id)).collect()
     }
 }
 

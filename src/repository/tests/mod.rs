@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use super::*;
 use crate::domain::{
-    Actor, ActorRole, Caller, Consequences, Currency, DisputeStatus, Escalation, Event, Money, OrderStatus, Outcome,
-    PartyRole, Reason, ReasonCode, Resolution, ResolvedBy, Results, Ruled, Settlement, SettlementReport,
+    Actor, ActorRole, Caller, Consequences, Currency, DisputeStatus, Escalation, EventType, Money, OrderStatus,
+    Outcome, PartyRole, Reason, ReasonCode, Resolution, ResolvedBy, Results, Ruled, Settlement, SettlementReport,
     SettlementStatus, Silence, SilenceRule, StoredDispute, Terms, UserId,
 };
 
@@ -151,7 +151,7 @@ fn disputes() -> Vec<Dispute> {
 
 fn opened(dispute: &Dispute) -> NewEvent {
     let recorded = RecordedEvent {
-        event: Event::Opened(Box::new(dispute.clone())),
+        event_type: EventType::Opened,
         actor: Actor::System,
         time: at(0),
         previous_status: None,
