@@ -3,20 +3,36 @@
 //! One tailer reads the log by its dense numbers into a [`TailCache`] and notifies the subscribers whom the events may concern. A subscriber is a
 //! place in the log, not a queue: it reads on from there, from the cache or, if it is behind that, from the
 //! [`History`]. So a slow one costs nothing, delays nobody and loses nothing.
+//!
+//! - `subscription`: that place, which `watchers` wakes; `filter`: what it asks for; `page`: what it gets at a time.
+//! - `watch`: a subscription with the `snapshot` that it can begin with.
+//! - `tail_cache` and `history`: where events are read from.
+//! - `token`: a place that clients keep, by `sealing` so that nobody else can read or make one.
+
+pub(super) mod filter;
+pub(super) mod history;
+mod page;
+pub(super) mod sealing;
+pub(super) mod snapshot;
+mod subscription;
+mod tail_cache;
+pub(super) mod token;
+pub(super) mod watch;
+mod watchers;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
+use tokio::sync::watch::{Receiver, Sender};
 
+use self::filter::EventFilter;
+use self::history::{History, end_of, require_known, start_of};
+use self::page::{Bounds, Page};
+use self::tail_cache::{Cursor, Lookup, TailCache, UNPROVEN};
+use self::token::{Position, ResumeToken, SnapshotState, TokenError};
+use self::watchers::WatcherRegistry;
 use super::error::Error;
-use super::filter::EventFilter;
-use super::history::{History, end_of, require_known, start_of};
-use super::page::{Bounds, Page};
-use super::subscription::Subscription;
-use super::tail_cache::{Cursor, Lookup, TailCache, UNPROVEN};
-use super::token::{Position, ResumeToken, SnapshotState, TokenError};
-use super::watchers::WatcherRegistry;
 use crate::repository::{Log, LogId, LoggedEvent, ReadClass, Reader, Repository, StorageError};
 
 /// How many events the tailer reads at a time.
@@ -39,21 +55,32 @@ pub struct Feed {
     tail_cache: RwLock<TailCache>,
     watchers: Arc<WatcherRegistry>,
     /// Up to here every subscriber concerned has been notified.
-    high_watermark: watch::Sender<Cursor>,
-    reachable: watch::Sender<bool>,
+    high_watermark: Sender<Cursor>,
+    reachable: Sender<bool>,
     wake: Notify,
-    commits: watch::Sender<i64>,
+    commits: Sender<i64>,
 }
 
 /// Where a subscriber starts.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Start {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Start<'a> {
     /// With what comes.
     Now,
     /// With the oldest event that is kept.
     Beginning,
-    /// After what a token covers.
-    After(ResumeToken),
+    /// After what the token with this text covers.
+    After(&'a str),
+}
+
+/// A page of the events that a filter lets through.
+#[derive(Clone, Debug)]
+pub struct EventPage {
+    /// The events, in log order.
+    pub events: Vec<Arc<LoggedEvent>>,
+    /// The token of the place up to which the log has been looked at.
+    pub token: ResumeToken,
+    /// Whether the log went on from there when it was read.
+    pub more: bool,
 }
 
 /// Why the log cannot be read on from a place.
@@ -92,12 +119,12 @@ impl Feed {
         Ok(Self {
             history: History::default(),
             repository,
-            high_watermark: watch::Sender::new(cache.end()),
+            high_watermark: Sender::new(cache.end()),
             tail_cache: RwLock::new(cache),
             watchers: Arc::default(),
-            reachable: watch::Sender::new(true),
+            reachable: Sender::new(true),
             wake: Notify::new(),
-            commits: watch::Sender::new(0),
+            commits: Sender::new(0),
         })
     }
 
@@ -113,7 +140,7 @@ impl Feed {
     }
 
     /// What this process has committed, to tell other replicas of.
-    pub fn commits(&self) -> watch::Receiver<i64> {
+    pub fn commits(&self) -> Receiver<i64> {
         self.commits.subscribe()
     }
 
@@ -125,17 +152,17 @@ impl Feed {
     }
 
     /// Whether the log could be read when it was last looked at.
-    pub fn reachable(&self) -> watch::Receiver<bool> {
+    pub fn reachable(&self) -> Receiver<bool> {
         self.reachable.subscribe()
     }
 
     /// The place up to which every subscriber concerned has been notified.
-    pub(super) fn high_watermark(&self) -> Cursor {
+    fn high_watermark(&self) -> Cursor {
         *self.high_watermark.borrow()
     }
 
     /// Returns once everybody was notified beyond a place that is still unproven: it can be compared then.
-    pub(super) async fn reaches(&self, cursor: Cursor, told: Position) {
+    async fn reaches(&self, cursor: Cursor, told: Position) {
         if cursor.generation == UNPROVEN {
             let is_there = |end: &Cursor| end.position.seq >= told.seq;
             // The sender lives as long as this: waiting cannot fail.
@@ -221,7 +248,7 @@ impl Feed {
     }
 
     /// Reads a token. The log itself is asked only where the token is of another one than the tailer knows.
-    pub async fn read_token(&self, reader: &Reader, text: &str) -> Result<ResumeToken, FeedError> {
+    async fn read_token(&self, reader: &Reader, text: &str) -> Result<ResumeToken, FeedError> {
         let read = match ResumeToken::decode(text, self.log_id()) {
             Err(TokenError::OtherLog) => ResumeToken::decode(text, reader.log().await?.id),
             read => read,
@@ -232,21 +259,17 @@ impl Feed {
         })
     }
 
-    /// Subscribes to what a filter lets through.
-    pub async fn subscribe(
-        self: &Arc<Self>,
-        reader: &Reader,
-        start: Start,
-        filter: Arc<EventFilter>,
-    ) -> Result<Subscription, FeedError> {
-        // First: every event after what is read below then notifies this registration.
-        let registration = self.watchers.register(&filter);
-        let ResumeToken { log, position, told, .. } = self.start(reader, start).await?;
-        Ok(Subscription::new(self.clone(), filter, Cursor { position, generation: UNPROVEN, log }, told, registration))
+    /// The events that a filter lets through, from a place on; at most `most`, 500 or less.
+    pub async fn events(&self, start: Start<'_>, filter: &EventFilter, most: usize) -> Result<EventPage, FeedError> {
+        let reader = self.repository.reader(ReadClass::List, &filter.caller).await?;
+        let token = self.start(&reader, start).await?;
+        let Page { events, position, more } = self.list(&reader, token.position, token.told, filter, most).await?;
+        let token = ResumeToken { snapshot: SnapshotState::Over, ..token };
+        Ok(EventPage { events, token: token.moved_to(position), more })
     }
 
     /// Finds where to start. Returns the token of that place.
-    pub async fn start(&self, reader: &Reader, start: Start) -> Result<ResumeToken, FeedError> {
+    async fn start(&self, reader: &Reader, start: Start<'_>) -> Result<ResumeToken, FeedError> {
         let token = match start {
             Start::Beginning => {
                 let log = reader.log().await?;
@@ -256,7 +279,7 @@ impl Feed {
                 let log = reader.log().await?;
                 return Ok(ResumeToken::of(log.id, end_of(&log)));
             }
-            Start::After(token) => token,
+            Start::After(text) => self.read_token(reader, text).await?,
         };
         let (position, told) = (token.position, token.told);
         let (log, [there, where_told]) = reader.log_and_events_at([position.seq, told.seq]).await?;
@@ -266,12 +289,12 @@ impl Feed {
         require_known(position, there, &log)?;
         // What a snapshot showed of another generation is not what is there.
         require_known(told, where_told, &log)?;
-        Ok(ResumeToken { snapshot: SnapshotState::Over, ..token })
+        Ok(token)
     }
 
     /// Reads on from a place, from the cache; `None` if the cache begins later or holds another generation. An event
     /// that was acknowledged a moment ago may not be there yet: the registration is notified when it is.
-    pub(super) fn read_cache(
+    fn read_cache(
         &self,
         cursor: &mut Cursor,
         told: Position,
@@ -284,7 +307,7 @@ impl Feed {
 
     /// Reads on from a place, from the log itself and as far as the cache goes. Returns where that ends, too. `told` is
     /// that place, or a later one that must be of the same generation.
-    pub(super) async fn read_log(
+    async fn read_log(
         &self,
         after: Position,
         told: Position,
@@ -318,7 +341,7 @@ impl Feed {
 
     /// Reads on from a place, from the log itself: everything that was acknowledged before is there. `told` is that place,
     /// or a later one that must be of the same generation. At most `most` events, 500 or less.
-    pub async fn list(
+    async fn list(
         &self,
         reader: &Reader,
         after: Position,

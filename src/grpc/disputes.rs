@@ -12,11 +12,11 @@ use super::{
     violations::{Violations, is_of_the_list},
     watch,
 };
-use crate::domain::{Caller, Currency, DisputeId, OrderId, PartyRole, Refusal, Subject, after_the_clock, options};
+use crate::domain::{Caller, Currency, DisputeId, OrderId, Subject, options};
+use crate::engine::OptionsFound;
 use crate::proto::Money as ProtoMoney;
 use crate::proto::server::dispute_service_server::DisputeService;
 use crate::proto::v1;
-use crate::repository::ReadClass;
 
 /// `disputes.v1.DisputeService`.
 #[derive(Debug)]
@@ -47,25 +47,14 @@ impl DisputeHandlers {
         amount: Option<(&ProtoMoney, Subject)>,
     ) -> Result<Option<Currency>, Failure> {
         let Some((_, subject)) = amount.filter(|(amount, _)| !is_of_the_list(amount)) else { return Ok(None) };
-        let reader = self.shared.repository.reader(ReadClass::Single, caller).await?;
-        let order = match subject {
-            Subject::Order(order) => reader.orders_named(&[order]).await?.pop(),
-            Subject::Dispute(dispute) => {
-                let found = reader.dispute(dispute).await?;
-                found.and_then(|found| found.aggregate().map(|aggregate| aggregate.order.clone()))
-            }
-        };
-        let order = order.filter(|order| order.parties.may_be_seen_by(caller));
-        Ok(order.map(|order| order.price.currency))
+        Ok(self.shared.reads.currency(caller, subject).await?)
     }
 
     async fn get(&self, caller: &Caller, id: &str) -> Result<v1::GetDisputeResponse, Failure> {
         let mut violations = Violations::default();
         let id = violations.dispute_id("dispute_id", id);
         let id = violations.finish(id)?;
-        let found = self.shared.repository.reader(ReadClass::Single, caller).await?.dispute(id).await?;
-        let visible = found.filter(|found| found.dispute().parties().may_be_seen_by(caller));
-        let found = visible.ok_or(Refusal::DisputeNotFound { dispute: id })?;
+        let found = self.shared.reads.dispute(caller, id).await?;
         let now = self.shared.clock.now();
         Ok(v1::GetDisputeResponse {
             dispute: Some(responses::shown_to(&found.shown(caller, &self.shared.policy, now), caller)),
@@ -78,26 +67,11 @@ impl DisputeHandlers {
         caller: &Caller,
         request: &v1::GetDisputeOptionsRequest,
     ) -> Result<v1::GetDisputeOptionsResponse, Failure> {
-        let Shared { repository, policy, clock, translations, .. } = &*self.shared;
+        let Shared { reads, policy, translations, .. } = &*self.shared;
         let mut violations = Violations::default();
         let id = violations.order_id("order_id", &request.order_id);
         let id = violations.finish(id)?;
-        let reader = repository.reader(ReadClass::Single, caller).await?;
-        let aggregate = reader.aggregate(&id, &policy.kinds_with_limited_attempts()).await?;
-        let Some(aggregate) = aggregate.filter(|aggregate| aggregate.order.parties.may_be_seen_by(caller)) else {
-            return Err(Refusal::OrderNotFound { order: id }.into());
-        };
-        let Some(role) = aggregate.order.parties.role_of(caller) else {
-            return Err(Refusal::WrongRole.into());
-        };
-        let now = clock.now();
-        let standing = match role {
-            PartyRole::Seller => Some(self.shared.seller_standing(&reader, &caller.user, now).await?),
-            PartyRole::Buyer => None,
-        };
-        drop(reader);
-        // What is overdue is shown as it will be judged, whether or not that has been recorded yet.
-        let aggregate = after_the_clock(&aggregate, now).unwrap_or(aggregate);
+        let OptionsFound { aggregate, role, standing, now } = reads.options(caller, id).await?;
         let texts = translations.of(&request.language_code);
         let options = options(&aggregate, role, standing.as_ref(), policy, now);
         let shown = |dispute| Some(responses::shown_to(&aggregate.show(dispute, caller, policy, now)?, caller));

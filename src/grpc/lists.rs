@@ -4,10 +4,9 @@ use uuid::Uuid;
 
 use super::pages::Binding;
 use super::{Shared, encoded, requests, responses, status::Failure, violations::Violations};
-use crate::domain::{Caller, DisputeId, EventId};
-use crate::engine::{FeedError, Position, ResumeToken, end_of, require_known};
+use crate::domain::{Caller, DisputeId};
+use crate::engine::{DisputePage, DisputeQuery, Position, ResumeToken, Row, Side, Sort};
 use crate::proto::v1;
-use crate::repository::{DisputeQuery, Log, ReadClass, Row, Side, Sort};
 
 /// A page of disputes ends before it is too large for clients, whatever its size in rows.
 const PAGE_BYTES: usize = 2 * 1024 * 1024;
@@ -75,17 +74,9 @@ pub(super) async fn disputes(
         Pages::decode(&page.cursor_state).ok_or_else(Failure::page_token_invalid)
     });
     let before = before.transpose()?;
-    let seq = before.as_ref().map_or(0, |pages| pages.last.seq);
-    // The turn ends with the read, before its answer is built.
-    let (found, log, there) = shared.repository.reader(ReadClass::List, caller).await?.disputes(&query, seq).await?;
-    let last = end_of(&log);
-    let pages = match before {
-        Some(Pages { first, last: before }) => {
-            require_same_past(before, there, &log)?;
-            Pages { first, last }
-        }
-        None => Pages { first: last, last },
-    };
+    let DisputePage { rows: found, log, end } =
+        shared.reads.disputes(caller, &query, before.as_ref().map(|pages| pages.last)).await?;
+    let pages = Pages { first: before.map_or(end, |pages| pages.first), last: end };
     let now = shared.clock.now();
     let mut disputes = Vec::with_capacity(found.len().min(size));
     let mut bytes = 0_usize;
@@ -104,11 +95,11 @@ pub(super) async fn disputes(
         (seen, last) = (seen.saturating_add(1), Some(*key));
     }
     let last = last.filter(|_| found.len() > seen);
-    let next_page_token = last.map(|(time, id)| binding.token(log.id, time, &id.to_string(), &pages.encode()));
+    let next_page_token = last.map(|(time, id)| binding.token(log, time, &id.to_string(), &pages.encode()));
     Ok(v1::ListDisputesResponse {
         disputes,
         next_page_token: next_page_token.unwrap_or_default(),
-        resume_token: ResumeToken::of(log.id, pages.first).encode(),
+        resume_token: ResumeToken::of(log, pages.first).encode(),
         server_time: Some(responses::timestamp(now)),
     })
 }
@@ -135,15 +126,6 @@ impl Pages {
     }
 }
 
-/// The pages of a list are of one past: of two, neither what they show together nor what a watch from their token brings
-/// would tell what is lost. If the place is forgotten meanwhile, nothing is known of it.
-fn require_same_past(before: Position, there: Option<EventId>, log: &Log) -> Result<(), FeedError> {
-    match require_known(before, there, log) {
-        Err(FeedError::Expired { .. }) => Ok(()),
-        known => known,
-    }
-}
-
 /// A page of events.
 pub(super) async fn events(
     shared: &Shared,
@@ -160,13 +142,10 @@ pub(super) async fn events(
         Some(Start::FromBeginning(from_beginning)) => ("", *from_beginning),
         None => ("", false),
     };
-    let feed = &shared.feed;
-    let reader = shared.repository.reader(ReadClass::List, caller).await?;
-    let start = feed.start(&reader, requests::start(feed, &reader, token, from_beginning).await?).await?;
-    let page = feed.list(&reader, start.position, start.told, &filter, size).await?;
+    let page = shared.feed.events(requests::start(token, from_beginning), &filter, size).await?;
     Ok(encoded::ListDisputeEventsResponse {
         events: page.events.iter().map(|event| event.payload.clone()).collect(),
-        resume_token: start.moved_to(page.position).encode(),
+        resume_token: page.token.encode(),
         more: page.more,
     })
 }

@@ -1,9 +1,9 @@
-//! The only room that knows gRPC.
+//! The only layer that knows gRPC. It reads and writes by the engine, never by the repository.
 //!
 //! - `transport`: the order in which a call is judged; `http`, `auth`, `draining` and `answers` are parts of it. `rpcs`: the table of
 //!   all RPCs that it goes by.
 //! - `reflection`: what the service is made of.
-//! - `orders`, `disputes`, `lists`, `watch` with `snapshot` and `quota`: the handlers.
+//! - `orders`, `disputes`, `lists`, `watch` with `quota`: the handlers.
 //! - `requests`, `violations`, `pages`: messages in, with every field violation at once.
 //! - `responses` and `encoded`: messages out; `codec` and `metered`: in small buffers. `translations`: what people read in them.
 //! - `status`: the only place that names a gRPC code.
@@ -28,7 +28,6 @@ mod reflection;
 mod requests;
 mod responses;
 mod rpcs;
-mod snapshot;
 mod status;
 mod translations;
 mod transport;
@@ -41,11 +40,10 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::domain::{Policy, SellerStanding, Timestamp, UserId};
-use crate::engine::{Committer, Feed};
+use crate::domain::Policy;
+use crate::engine::{Committer, Feed, Reads};
 use crate::proto::server::dispute_service_server::DisputeServiceServer;
 use crate::proto::server::order_service_server::OrderServiceServer;
-use crate::repository::{Reader, Repository, StorageError};
 
 pub use answers::{Answer, AnswerBudget, Answers, Untaken};
 pub use disputes::DisputeHandlers;
@@ -63,7 +61,7 @@ pub struct Shared {
     /// Where commands go.
     pub committer: Committer,
     /// Where plain reads go.
-    pub repository: Arc<Repository>,
+    pub reads: Reads,
     /// Where events come from.
     pub feed: Arc<Feed>,
     /// The time.
@@ -80,18 +78,6 @@ pub struct Shared {
     pub max_stream_age: Duration,
     /// Cancelled when the service shuts down: streams end.
     pub drain: CancellationToken,
-}
-
-impl Shared {
-    /// How a seller stands at `now`.
-    async fn seller_standing(
-        &self,
-        reader: &Reader,
-        seller: &UserId,
-        now: Timestamp,
-    ) -> Result<SellerStanding, StorageError> {
-        reader.seller_standing(seller, now.minus(self.policy.standing_window), now).await
-    }
 }
 
 /// `disputes.v1.OrderService`.

@@ -7,10 +7,10 @@ use tonic::{Request, Response, Status};
 use super::pages::Binding;
 use super::requests::Currencies;
 use super::{Shared, auth, requests, responses, status::Failure, transport, violations::Violations};
-use crate::domain::{Caller, OrderId, OrderView, Refusal, Scope};
+use crate::domain::{Caller, OrderId, OrderView, Scope};
+use crate::engine::OrderQuery;
 use crate::proto::server::order_service_server::OrderService;
 use crate::proto::v1;
-use crate::repository::{OrderQuery, ReadClass};
 
 /// `disputes.v1.OrderService`.
 #[derive(Debug)]
@@ -27,11 +27,7 @@ impl OrderHandlers {
         let mut violations = Violations::default();
         let id = violations.order_id("order_id", id);
         let id = violations.finish(id)?;
-        let aggregate = self.shared.repository.reader(ReadClass::Single, caller).await?.aggregate(&id, &[]).await?;
-        let visible = aggregate
-            .filter(|aggregate| aggregate.order.parties.may_be_seen_by(caller))
-            .map(|aggregate| aggregate.order_view());
-        visible.ok_or_else(|| Refusal::OrderNotFound { order: id }.into())
+        Ok(self.shared.reads.order(caller, id).await?)
     }
 
     /// The currencies of the stored orders whose amounts cannot be read without: there are few, if any.
@@ -45,9 +41,7 @@ impl OrderHandlers {
         if ids.is_empty() {
             return Ok(Currencies::new());
         }
-        let reader = self.shared.repository.reader(ReadClass::Single, caller).await?;
-        let stored = reader.orders_named(&ids).await?.into_iter();
-        Ok(stored.map(|order| (order.id, order.price.currency)).collect())
+        Ok(self.shared.reads.currencies(caller, &ids).await?)
     }
 
     async fn list(&self, caller: Caller, request: v1::ListOrdersRequest) -> Result<v1::ListOrdersResponse, Failure> {
@@ -56,7 +50,7 @@ impl OrderHandlers {
         let binding = Binding::new("orders", &filter);
         let page = binding.page(self.shared.feed.log_id(), &request.page_token, |id| Some(OrderId::stored(id)))?;
         query.after = page.map(|page| page.after);
-        let mut orders = self.shared.repository.reader(ReadClass::List, &caller).await?.orders(&query).await?;
+        let mut orders = self.shared.reads.orders(&caller, &query).await?;
         let more = orders.len() > size;
         orders.truncate(size);
         let last = orders.last().map(|row| &row.key).filter(|_| more);
@@ -106,8 +100,7 @@ async fn standing(
     if caller.scope.is_none() && caller.user != seller {
         return Err(Failure::scope_missing(Scope::Support));
     }
-    let reader = shared.repository.reader(ReadClass::Single, caller).await?;
-    Ok(responses::standing(&shared.seller_standing(&reader, &seller, shared.clock.now()).await?))
+    Ok(responses::standing(&shared.reads.seller_standing(caller, &seller).await?))
 }
 
 #[tonic::async_trait]

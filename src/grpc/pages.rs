@@ -7,8 +7,7 @@ use uuid::Uuid;
 use super::requests::digest;
 use super::status::Failure;
 use crate::domain::Timestamp;
-use crate::engine::{Purpose, Sealer};
-use crate::repository::LogId;
+use crate::engine::{LogId, Purpose, Sealer};
 
 /// Where a page that is not the first begins.
 pub(super) struct Page<I> {

@@ -13,9 +13,8 @@ use crate::domain::{
     Caller, Command, Currency, DisputeId, DisputeRef, Money, Opening, OrderId, OrderReport, Parties, Reason,
     ReasonCode, Ruling, Scope, SettlementReport, Terms, text,
 };
-use crate::engine::{EventFilter, Feed, RequestKey, Start};
+use crate::engine::{EventFilter, RequestKey, Start};
 use crate::proto::v1;
-use crate::repository::Reader;
 
 /// How many orders one batch can have.
 pub(super) const BATCH_ORDERS: usize = 500;
@@ -363,16 +362,11 @@ pub(super) fn event_filter(
 }
 
 /// Where to start: with what comes, with the oldest event, or after a token. An empty one is none.
-pub(super) async fn start(
-    feed: &Feed,
-    reader: &Reader,
-    resume_token: &str,
-    from_beginning: bool,
-) -> Result<Start, Failure> {
+pub(super) fn start(resume_token: &str, from_beginning: bool) -> Start<'_> {
     match resume_token {
-        "" if from_beginning => Ok(Start::Beginning),
-        "" => Ok(Start::Now),
-        token => Ok(feed.read_token(reader, token).await.map(Start::After)?),
+        "" if from_beginning => Start::Beginning,
+        "" => Start::Now,
+        token => Start::After(token),
     }
 }
 

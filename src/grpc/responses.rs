@@ -1,19 +1,20 @@
 //! Messages out.
 
+use bytes::Bytes;
 use prost::Message as _;
 use prost_types::Timestamp as ProtoTimestamp;
 
 use super::codes::number;
 use super::status::Failure;
 use super::translations::Texts;
+use super::violations::known_instant;
 use crate::domain::{
     Actor, Caller, Consequences, Dispute, DisputeKind, DisputeOption, DisputeView, EventId, Money, NewerDispute,
     OrderView, Outcome, PartyRole, Policy, Reason, RecordedEvent, Refusal, Scope, SellerStanding, Settlement,
     SettlementReport, ShownDispute, StoredDispute, Subject, Timestamp, is_confidential, reasons, text,
 };
-use crate::engine::TraceParent;
+use crate::engine::{Found, SnapshotCodec, TraceParent};
 use crate::proto::{Money as ProtoMoney, v1};
-use crate::repository::Found;
 
 pub(super) fn order(view: &OrderView) -> v1::Order {
     let order = &view.order;
@@ -222,8 +223,17 @@ pub fn encode_event(id: EventId, recorded: &RecordedEvent, trace: Option<&TraceP
     .encode_to_vec()
 }
 
-/// What a subscriber who asked for a snapshot is sent of an open dispute.
-pub(super) fn encode_snapshot(id: EventId, found: &Found, now: Timestamp) -> Vec<u8> {
+/// How open disputes are sent to a subscriber that asked for a snapshot.
+pub(super) const SNAPSHOT_CODEC: SnapshotCodec = SnapshotCodec { encode: encode_snapshot, read: read_event };
+
+/// When the dispute of an event was created, and whether it is open after it; `None` if that cannot be read.
+fn read_event(payload: &Bytes) -> Option<(Timestamp, bool)> {
+    let dispute = v1::DisputeEvent::decode(payload.clone()).ok()?.dispute?;
+    Some((known_instant(dispute.create_time.as_ref()?)?, dispute.resolve_time.is_none()))
+}
+
+/// What a subscriber that asked for a snapshot is sent of an open dispute.
+fn encode_snapshot(id: EventId, found: &Found, now: Timestamp) -> Vec<u8> {
     let dispute = match found.dispute() {
         StoredDispute::Judged(dispute) => {
             let consequences = found.aggregate().map(|aggregate| aggregate.consequences_at(dispute, now));

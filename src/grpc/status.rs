@@ -12,7 +12,6 @@ use crate::chance::{jittered, mint_id};
 use crate::domain::{Refusal, Scope, Subject};
 use crate::engine::{Error, FeedError, ResumeToken};
 use crate::proto::v1::{DisputeKind, DisputeStatus, ErrorReason, OrderStatus, SettlementStatus};
-use crate::repository::StorageError;
 
 /// The `domain` of every ErrorInfo.
 const DOMAIN: &str = "disputes.v1";
@@ -480,12 +479,6 @@ impl ReflectionError {
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         Failure::from(error).into()
-    }
-}
-
-impl From<StorageError> for Failure {
-    fn from(error: StorageError) -> Self {
-        Error::from(error).into()
     }
 }
 

@@ -31,7 +31,7 @@ use self::registry::ConnectionBounds;
 use crate::clock::Clock;
 use crate::config::{self, AuthMode, Config};
 use crate::domain::Policy;
-use crate::engine::Feed;
+use crate::engine::{Feed, Reads};
 use crate::grpc::{self, Described, Quota, RateBounds, Rates, RpcBounds, RpcLayer, Shared, Translations};
 use crate::repository::{self, Notifier, Repository};
 use crate::stderr;
@@ -135,7 +135,7 @@ async fn serve(
     let auth = settings.auth;
     let shared = Arc::new(Shared {
         committer,
-        repository,
+        reads: Reads::new(repository, clock.clone(), settings.policy.clone()),
         feed,
         clock,
         policy: settings.policy,

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use tokio_util::task::AbortOnDropHandle;
 
-use super::error::Error;
-use super::feed::{Feed, FeedError};
 use super::filter::EventFilter;
 use super::page::{Bounds, Page};
 use super::tail_cache::{Cursor, UNPROVEN};
 use super::token::{Position, ResumeToken, SnapshotState};
 use super::watchers::Registration;
+use super::{Feed, FeedError};
 use crate::clock::pause;
+use crate::engine::error::Error;
 
 /// How much one message to a subscriber holds. A subscriber that does not read costs the server about one message.
 const MESSAGE: Bounds = Bounds { events: 256, bytes: 8 * 1024 };
@@ -22,7 +22,7 @@ const READ_AGAIN: Duration = Duration::from_millis(250);
 
 /// A subscriber's place in the log. It is not a queue: nothing is read for a subscriber that
 /// does not ask.
-pub struct Subscription {
+pub(super) struct Subscription {
     feed: Arc<Feed>,
     filter: Arc<EventFilter>,
     /// Everything up to here was looked at for this subscriber.
@@ -58,13 +58,13 @@ impl Subscription {
 
     /// The furthest place that the subscriber was told of: where it is, or beyond. The log is one chain: as long as the
     /// event there is what it was, so is everything before it.
-    pub fn told(&self) -> Position {
+    pub(super) fn told(&self) -> Position {
         self.cursor.position.or_further(self.told)
     }
 
     /// The subscriber is told of a place, otherwise than by what this brings; it is in the log with all it was told of
     /// before. Should it be lost, the subscription ends, although its own place may still be there.
-    pub fn tell(&mut self, told: Position) {
+    pub(super) fn tell(&mut self, told: Position) {
         if told.seq > self.told().seq {
             self.told = told;
             self.cursor.generation = UNPROVEN;
@@ -72,19 +72,19 @@ impl Subscription {
     }
 
     /// The place up to which everything was looked at for this subscriber.
-    pub fn position(&self) -> Position {
+    pub(super) fn position(&self) -> Position {
         self.cursor.position
     }
 
     /// The token of that place.
-    pub fn token(&self) -> ResumeToken {
+    pub(super) fn token(&self) -> ResumeToken {
         let Cursor { log, position, .. } = self.cursor;
         ResumeToken { log, position, told: self.told(), snapshot: SnapshotState::Over }
     }
 
     /// The next events for this subscriber, once there are any. While the database is away it waits for it. Cancel safe: dropping the future
     /// loses no event.
-    pub async fn next(&mut self) -> Result<Page, FeedError> {
+    pub(super) async fn next(&mut self) -> Result<Page, FeedError> {
         loop {
             let read = match &mut self.cursor_state {
                 CursorState::Waiting => {
@@ -131,7 +131,7 @@ impl Subscription {
 
     /// Moves on to the end of the log if nothing up to there is for this subscriber, so that it is never further behind
     /// than its last heartbeat.
-    pub fn advance(&mut self) {
+    pub(super) fn advance(&mut self) {
         if matches!(self.cursor_state, CursorState::Waiting) {
             // In this order: a later notification is of events beyond this watermark.
             let high_watermark = self.feed.high_watermark();

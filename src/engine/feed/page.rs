@@ -8,13 +8,13 @@ use crate::repository::LoggedEvent;
 
 /// A look at the log.
 #[derive(Clone, Debug)]
-pub struct Page {
+pub(super) struct Page {
     /// What the filter lets through, in log order.
-    pub events: Vec<Arc<LoggedEvent>>,
+    pub(super) events: Vec<Arc<LoggedEvent>>,
     /// The place up to which the log has been looked at.
-    pub position: Position,
+    pub(super) position: Position,
     /// Whether the log went on from there when it was read.
-    pub more: bool,
+    pub(super) more: bool,
 }
 
 /// How much a page holds at the most.

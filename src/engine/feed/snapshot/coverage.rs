@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::domain::{DisputeId, Timestamp};
-use crate::engine::ShownPage;
+use crate::engine::feed::token::ShownPage;
 
 /// What a dispute is sorted by.
 pub(super) type Key = (Timestamp, DisputeId);

@@ -1,4 +1,4 @@
-//! How everything open stands, for a subscriber who begins.
+//! How everything open stands, for a subscriber that begins.
 //!
 //! It is read page by page, each at a moment of its own, for as long as the subscriber takes, up to the last dispute that
 //! was open at the moment of the first page: however much is opened meanwhile, it comes to an end. What happened
@@ -11,21 +11,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use prost::Message as _;
 use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
 
 use self::coverage::{Coverage, Key};
-use super::Shared;
-use super::requests::digest_of;
-use super::responses;
-use super::violations::known_instant;
+use super::filter::EventFilter;
+use super::history::{end_of, require_known};
+use super::page::Page;
+use super::token::{Position, Shown, ShownPage, SnapshotState, TOKEN_PAGES};
+use super::{Feed, FeedError};
 use crate::chance::mint_id;
-use crate::clock::pause;
-use crate::domain::{DisputeId, EventId};
-use crate::engine::{
-    Error, EventFilter, FeedError, Page, Position, Shown, ShownPage, SnapshotState, TOKEN_PAGES, end_of, require_known,
-};
-use crate::proto::v1;
+use crate::clock::{Clock, pause};
+use crate::domain::{DisputeId, EventId, Timestamp};
+use crate::engine::error::Error;
 use crate::repository::{DisputeQuery, Found, LoggedEvent, ReadClass, Row, Sort};
 
 /// How many disputes one read looks at …
@@ -39,6 +37,25 @@ const EVENTS: usize = 256;
 
 /// How long to wait before a read is tried again while the database is away.
 const READ_AGAIN: Duration = Duration::from_millis(250);
+
+/// How an open dispute is told of, and what the payload of an event tells of its dispute. Given from above: what payloads
+/// look like is not the engine's concern.
+#[derive(Clone, Copy, Debug)]
+pub struct SnapshotCodec {
+    /// The payload of an event that shows an open dispute, as it is found and at this time.
+    pub encode: fn(EventId, &Found, Timestamp) -> Vec<u8>,
+    /// When the dispute of a payload was created, and whether it is open after the event; `None` if it cannot be read.
+    pub read: fn(&Bytes) -> Option<(Timestamp, bool)>,
+}
+
+/// What a snapshot is read with.
+#[derive(Clone)]
+pub(super) struct Source {
+    pub(super) feed: Arc<Feed>,
+    pub(super) clock: Clock,
+    pub(super) codec: SnapshotCodec,
+    pub(super) filter: Arc<EventFilter>,
+}
 
 /// The snapshot of one stream.
 pub(super) struct Snapshot {
@@ -94,14 +111,14 @@ impl Snapshot {
         }
     }
 
-    /// The rest of one that was sent on another stream; `None` if it showed something else than `filter` asks for: then
-    /// it is not known what it has shown of that, and what it has comes again.
-    pub(super) fn resumed(shown: Shown, filter: &EventFilter, position: Position, told: Position) -> Option<Self> {
+    /// The rest of one that was sent on another stream; `None` if it was of something else than `of`: then it is not known
+    /// what it has shown of that, and what it has comes again.
+    pub(super) fn resumed(shown: Shown, of: Uuid, position: Position, told: Position) -> Option<Self> {
         let coverage = Coverage::of(shown.pages);
         let (up_to, size) = (None, PAGE);
         let resumed =
             Self { coverage, up_to, size, all_read: true, judged: position, told, is_announced: true, reading: None };
-        (shown.of == digest_of(filter)).then_some(resumed)
+        (shown.of == of).then_some(resumed)
     }
 
     /// The subscriber is told that it is complete. `false` if that was done before.
@@ -145,38 +162,36 @@ impl Snapshot {
         self.coverage.covers(event.seq, event.dispute)
     }
 
-    /// What a token says of it.
-    pub(super) fn state(&self, filter: &EventFilter) -> SnapshotState {
+    /// What a token says of it; `of` is to whom it is shown and of what, digested.
+    pub(super) fn state(&self, of: Uuid) -> SnapshotState {
         let pages = self.coverage.pages();
         if self.is_announced && pages.len() <= TOKEN_PAGES {
-            SnapshotState::Shown(Shown { of: digest_of(filter), pages: pages.to_vec() })
+            SnapshotState::Shown(Shown { of, pages: pages.to_vec() })
         } else {
             SnapshotState::Incomplete
         }
     }
 
-    /// Goes on by one read. While the database is away it waits for it. Who stops waiting misses nothing.
-    pub(super) async fn step(&mut self, shared: &Arc<Shared>, filter: &Arc<EventFilter>) -> Result<Step, FeedError> {
+    /// Goes on by one read. While the database is away it waits for it. Cancel safe: dropping the future loses nothing.
+    pub(super) async fn step(&mut self, source: &Source) -> Result<Step, FeedError> {
         if self.is_complete() {
             return Ok(Step::Complete);
         }
         loop {
             let reading = match self.reading.take() {
                 Some(reading) => reading,
-                None => {
-                    AbortOnDropHandle::new(tokio::spawn(read(shared.clone(), filter.clone(), self.to_read(filter))))
-                }
+                None => AbortOnDropHandle::new(tokio::spawn(read(source.clone(), self.to_read(&source.filter)))),
             };
             let found = self.reading.insert(reading).await;
             self.reading = None;
             match found.unwrap_or_else(|_| Err(Error::Unavailable.into())) {
                 Ok(Read::Disputes(found, end, up_to)) => {
                     self.up_to = self.up_to.or(up_to);
-                    return Ok(self.show(&found, end, shared));
+                    return Ok(self.show(&found, end, source));
                 }
-                Ok(Read::Log(page)) => return self.judge(&page),
+                Ok(Read::Log(page)) => return self.judge(&page, source.codec),
                 Err(FeedError::Failed(error)) if error.is_transient() => {
-                    let again = read_again(shared.clone(), filter.clone(), self.to_read(filter));
+                    let again = read_again(source.clone(), self.to_read(&source.filter));
                     self.reading = Some(AbortOnDropHandle::new(tokio::spawn(again)));
                 }
                 Err(error) => return Err(error),
@@ -208,8 +223,8 @@ impl Snapshot {
     }
 
     /// Takes in a page of disputes.
-    fn show(&mut self, found: &[Row<DisputeId, Found>], end: Position, shared: &Shared) -> Step {
-        let now = shared.clock.now();
+    fn show(&mut self, found: &[Row<DisputeId, Found>], end: Position, source: &Source) -> Step {
+        let now = source.clock.now();
         let mut events: Vec<Bytes> = Vec::with_capacity(found.len());
         let mut bytes = 0_usize;
         let (mut seen, mut up_to) = (0_usize, None);
@@ -218,7 +233,7 @@ impl Snapshot {
                 (seen, up_to) = (seen.saturating_add(1), Some(*key));
                 continue;
             };
-            let event = responses::encode_snapshot(EventId(mint_id()), found, now);
+            let event = (source.codec.encode)(EventId(mint_id()), found, now);
             bytes = bytes.saturating_add(event.len());
             if bytes > PAGE_BYTES && !events.is_empty() {
                 break;
@@ -239,14 +254,12 @@ impl Snapshot {
     }
 
     /// Takes in what the log says of the pages.
-    fn judge(&mut self, page: &Page) -> Result<Step, FeedError> {
+    fn judge(&mut self, page: &Page, codec: SnapshotCodec) -> Result<Step, FeedError> {
         for event in &page.events {
-            let dispute = v1::DisputeEvent::decode(event.payload.clone()).ok().and_then(|event| event.dispute);
             // By what it says of the dispute, and not by its type, which this release may not know. One that cannot be
             // read is none of those that a page shows: it comes again.
-            let created = dispute.as_ref().and_then(|dispute| known_instant(dispute.create_time.as_ref()?));
-            if let (Some(dispute), Some(created)) = (dispute, created) {
-                self.coverage.add_event(event.seq, (created, event.dispute), dispute.resolve_time.is_none());
+            if let Some((created, is_open)) = (codec.read)(&event.payload) {
+                self.coverage.add_event(event.seq, (created, event.dispute), is_open);
             }
         }
         if page.position == self.judged {
@@ -270,8 +283,9 @@ enum ToRead {
 // for the event at the last page's end (for the first page: where the stream begins) at the moment of each page, which
 // is one with its reads, and after each read of the log, as nothing that is lost comes back.
 
-async fn read(shared: Arc<Shared>, filter: Arc<EventFilter>, what: ToRead) -> Result<Read, FeedError> {
-    let reader = shared.repository.reader(ReadClass::Stream, &filter.caller).await?;
+async fn read(source: Source, what: ToRead) -> Result<Read, FeedError> {
+    let Source { feed, filter, clock: _, codec: _ } = &source;
+    let reader = feed.repository.reader(ReadClass::Stream, &filter.caller).await?;
     match what {
         ToRead::Disputes(query, told) => {
             let ((found, log, there), last) = match query.after {
@@ -281,13 +295,11 @@ async fn read(shared: Arc<Shared>, filter: Arc<EventFilter>, what: ToRead) -> Re
             require_known(told, there, &log)?;
             Ok(Read::Disputes(found, end_of(&log), last))
         }
-        ToRead::Log(after, told, filter) => {
-            shared.feed.list(&reader, after, told, &filter, EVENTS).await.map(Read::Log)
-        }
+        ToRead::Log(after, told, filter) => feed.list(&reader, after, told, &filter, EVENTS).await.map(Read::Log),
     }
 }
 
-async fn read_again(shared: Arc<Shared>, filter: Arc<EventFilter>, what: ToRead) -> Result<Read, FeedError> {
+async fn read_again(source: Source, what: ToRead) -> Result<Read, FeedError> {
     pause(READ_AGAIN).await;
-    read(shared, filter, what).await
+    read(source, what).await
 }

@@ -94,7 +94,7 @@ const INCOMPLETE: u64 = 1;
 const SHOWN: u64 = 2;
 
 /// How many pages a token can tell of. Of more there is no token: who resumes there is shown the snapshot again.
-pub const TOKEN_PAGES: usize = 64;
+pub(super) const TOKEN_PAGES: usize = 64;
 
 impl ResumeToken {
     /// The token of a place, for whoever was told of nothing that lies beyond.

@@ -1,7 +1,7 @@
 //! The history: what lies behind the tail cache, read from the log itself.
 //!
-//! Who asks for everything reads the log in chunks, which all share: a thousand subscribers that resume from the same
-//! old token read it once. Who asks for less finds it by an index, however much there is of the rest. Either way the
+//! A subscriber to everything reads the log in chunks, which all share: a thousand subscribers that resume from the same
+//! old token read it once. One that asks for less finds it by an index, however much there is of the rest. Either way the
 //! place that is read from is looked at too: a rollback is noticed whenever it happens, and what is forgotten is never
 //! passed over.
 
@@ -10,13 +10,13 @@ use std::sync::Arc;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-use super::error::Error;
-use super::feed::FeedError;
+use super::FeedError;
 use super::filter::EventFilter;
 use super::page::{Bounds, Page};
 use super::tail_cache::Cursor;
 use super::token::{Position, ResumeToken};
 use crate::domain::EventId;
+use crate::engine::error::Error;
 use crate::repository::{EventScan, Log, LoggedEvent, Reader, StorageError};
 
 /// How many numbers a chunk covers. It begins with the event before them, by which its generation is recognised.
@@ -151,7 +151,7 @@ impl History {
 
 /// Checks that a place is one of this generation of a log, and that nothing after it was pruned. `there` is the event at
 /// that place when the log was read.
-pub fn require_known(position: Position, there: Option<EventId>, log: &Log) -> Result<(), FeedError> {
+pub(in crate::engine) fn require_known(position: Position, there: Option<EventId>, log: &Log) -> Result<(), FeedError> {
     match there {
         Some(there) if Position::after(position.seq, there) == position => Ok(()),
         Some(_) => Err(FeedError::Unknown),
@@ -170,6 +170,6 @@ pub(super) fn start_of(log: &Log) -> Position {
 }
 
 /// The end of the log.
-pub fn end_of(log: &Log) -> Position {
+pub(in crate::engine) fn end_of(log: &Log) -> Position {
     Position::at(log.last_seq, log.last_event)
 }

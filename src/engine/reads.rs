@@ -1,0 +1,152 @@
+//! What callers read: each read when it is the caller's turn, and only what the caller may see.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::error::Error;
+use super::feed::FeedError;
+use super::feed::history::{end_of, require_known};
+use super::feed::token::Position;
+use crate::clock::Clock;
+use crate::domain::{
+    Caller, Currency, DisputeId, OrderAggregate, OrderId, OrderView, PartyRole, Policy, Refusal, SellerStanding,
+    Subject, Timestamp, UserId, after_the_clock,
+};
+use crate::repository::{DisputeQuery, Found, LogId, OrderQuery, ReadClass, Reader, Repository, Row, StorageError};
+
+/// Where plain reads go.
+#[derive(Debug)]
+pub struct Reads {
+    repository: Arc<Repository>,
+    clock: Clock,
+    policy: Arc<Policy>,
+}
+
+/// What a party can do about an order is judged by this.
+#[derive(Clone, Debug)]
+pub struct OptionsFound {
+    /// The order with its open disputes, and with the ended ones that count. What is overdue is judged already, whether or
+    /// not that has been recorded yet.
+    pub aggregate: OrderAggregate,
+    /// The caller's role.
+    pub role: PartyRole,
+    /// How the caller stands, if it is the seller.
+    pub standing: Option<SellerStanding>,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// A page of disputes.
+#[derive(Clone, Debug)]
+pub struct DisputePage {
+    /// What the query finds, as it was at one moment.
+    pub rows: Vec<Row<DisputeId, Found>>,
+    /// The log.
+    pub log: LogId,
+    /// The end of the log at that moment: every event up to there is behind what was found, and none that follows.
+    pub end: Position,
+}
+
+impl Reads {
+    /// Reads of this database.
+    pub fn new(repository: Arc<Repository>, clock: Clock, policy: Arc<Policy>) -> Self {
+        Self { repository, clock, policy }
+    }
+
+    /// The dispute with this id, in its aggregate.
+    pub async fn dispute(&self, caller: &Caller, id: DisputeId) -> Result<Found, Error> {
+        let found = self.repository.reader(ReadClass::Single, caller).await?.dispute(id).await?;
+        let visible = found.filter(|found| found.dispute().parties().may_be_seen_by(caller));
+        Ok(visible.ok_or(Refusal::DisputeNotFound { dispute: id })?)
+    }
+
+    /// A page of the disputes that a query finds. The pages of a list are of one past: of two, neither what they show
+    /// together nor what a watch from their token brings would tell what is lost. So it is an error if the end of the log at
+    /// the moment of the page before is there no more; if that place is forgotten meanwhile, nothing is known of it.
+    pub async fn disputes(
+        &self,
+        caller: &Caller,
+        query: &DisputeQuery,
+        before: Option<Position>,
+    ) -> Result<DisputePage, FeedError> {
+        let seq = before.map_or(0, |before| before.seq);
+        let (rows, log, there) = self.repository.reader(ReadClass::List, caller).await?.disputes(query, seq).await?;
+        match before.map_or(Ok(()), |before| require_known(before, there, &log)) {
+            Ok(()) | Err(FeedError::Expired { .. }) => Ok(DisputePage { rows, log: log.id, end: end_of(&log) }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The order with this id.
+    pub async fn order(&self, caller: &Caller, id: OrderId) -> Result<OrderView, Error> {
+        let aggregate = self.repository.reader(ReadClass::Single, caller).await?.aggregate(&id, &[]).await?;
+        Ok(visible(aggregate, caller, id)?.order_view())
+    }
+
+    /// A page of the orders that a query finds, as they were at one moment.
+    pub async fn orders(
+        &self,
+        caller: &Caller,
+        query: &OrderQuery,
+    ) -> Result<Vec<Row<OrderId, OrderAggregate>>, Error> {
+        Ok(self.repository.reader(ReadClass::List, caller).await?.orders(query).await?)
+    }
+
+    /// What the options of a caller about an order are judged by; refused to those who are none of its parties.
+    pub async fn options(&self, caller: &Caller, id: OrderId) -> Result<OptionsFound, Error> {
+        let reader = self.repository.reader(ReadClass::Single, caller).await?;
+        let aggregate = reader.aggregate(&id, &self.policy.kinds_with_limited_attempts()).await?;
+        let aggregate = visible(aggregate, caller, id)?;
+        let role = aggregate.order.parties.role_of(caller).ok_or(Refusal::WrongRole)?;
+        let now = self.clock.now();
+        let standing = match role {
+            PartyRole::Seller => Some(self.standing_at(&reader, &caller.user, now).await?),
+            PartyRole::Buyer => None,
+        };
+        drop(reader);
+        let aggregate = after_the_clock(&aggregate, now).unwrap_or(aggregate);
+        Ok(OptionsFound { aggregate, role, standing, now })
+    }
+
+    /// How a seller stands now.
+    pub async fn seller_standing(&self, caller: &Caller, seller: &UserId) -> Result<SellerStanding, Error> {
+        let reader = self.repository.reader(ReadClass::Single, caller).await?;
+        Ok(self.standing_at(&reader, seller, self.clock.now()).await?)
+    }
+
+    async fn standing_at(
+        &self,
+        reader: &Reader,
+        seller: &UserId,
+        now: Timestamp,
+    ) -> Result<SellerStanding, StorageError> {
+        reader.seller_standing(seller, now.minus(self.policy.standing_window), now).await
+    }
+
+    /// The currency of an order, or of a dispute's order, if the caller may see it: nobody else learns of it.
+    pub async fn currency(&self, caller: &Caller, subject: Subject) -> Result<Option<Currency>, Error> {
+        let reader = self.repository.reader(ReadClass::Single, caller).await?;
+        let order = match subject {
+            Subject::Order(order) => reader.orders_named(&[order]).await?.pop(),
+            Subject::Dispute(dispute) => {
+                let found = reader.dispute(dispute).await?;
+                found.and_then(|found| found.aggregate().map(|aggregate| aggregate.order.clone()))
+            }
+        };
+        let order = order.filter(|order| order.parties.may_be_seen_by(caller));
+        Ok(order.map(|order| order.price.currency))
+    }
+
+    /// The currencies of those of these orders that are stored, for who may report all of them.
+    pub async fn currencies(&self, caller: &Caller, orders: &[OrderId]) -> Result<HashMap<OrderId, Currency>, Error> {
+        let reader = self.repository.reader(ReadClass::Single, caller).await?;
+        let stored = reader.orders_named(orders).await?.into_iter();
+        Ok(stored.map(|order| (order.id, order.price.currency)).collect())
+    }
+}
+
+/// The order, if there is one that the caller may see.
+fn visible(aggregate: Option<OrderAggregate>, caller: &Caller, id: OrderId) -> Result<OrderAggregate, Refusal> {
+    let visible = aggregate.filter(|aggregate| aggregate.order.parties.may_be_seen_by(caller));
+    visible.ok_or(Refusal::OrderNotFound { order: id })
+}
