@@ -1,6 +1,7 @@
 //! Answering: who first, then what, then when.
 
 use super::fixtures::*;
+use super::given::*;
 use crate::domain::PartyRole::{Buyer, Seller};
 use crate::domain::*;
 
@@ -16,54 +17,44 @@ fn story() -> Story {
 fn each_answer_does_what_it_says() {
     use DisputeStatus::*;
     let refund = Outcome::Refund(usd(2_500));
+    let nothing = Outcome::Nothing;
+    let (responder, opener) = (ResolvedBy::Responder, ResolvedBy::Opener);
+    // What happens; and the dispute after it: status, what ended it, outcome, and the text of the answer.
     let cases = [
-        ("the buyer accepts the offer", buyer(), accept(1), 1, Accepted, ResolvedBy::Responder, refund, ""),
+        (
+            "the buyer accepts the offer",
+            (buyer(), accept(1), 1),
+            fact::accepted(1, 5, refund),
+            (Accepted, responder, refund, ""),
+        ),
         (
             "the buyer declines the offer",
-            buyer(),
-            decline(1),
-            1,
-            Declined,
-            ResolvedBy::Responder,
-            Outcome::Nothing,
-            "Answer.",
+            (buyer(), decline(1), 1),
+            fact::declined(1, 5, "Answer."),
+            (Declined, responder, nothing, "Answer."),
         ),
         (
             "the seller withdraws the offer",
-            seller(),
-            withdraw(1),
-            1,
-            Withdrawn,
-            ResolvedBy::Opener,
-            Outcome::Nothing,
-            "",
+            (seller(), withdraw(1), 1),
+            fact::withdrawn(1, 5, opener),
+            (Withdrawn, opener, nothing, ""),
         ),
         (
             "the seller answers the request",
-            seller(),
-            reply(2),
-            2,
-            Answered,
-            ResolvedBy::Responder,
-            Outcome::Nothing,
-            "Answer.",
+            (seller(), reply(2), 2),
+            fact::answered(2, 5, "Answer."),
+            (Answered, responder, nothing, "Answer."),
         ),
         (
             "the buyer withdraws the request",
-            buyer(),
-            withdraw(2),
-            2,
-            Withdrawn,
-            ResolvedBy::Opener,
-            Outcome::Nothing,
-            "",
+            (buyer(), withdraw(2), 2),
+            fact::withdrawn(2, 5, opener),
+            (Withdrawn, opener, nothing, ""),
         ),
     ];
-    for (name, caller, command, dispute, status, by, outcome, answer_message) in cases {
-        let mut story = story();
-        story.now = at(5);
-        let before = story.dispute(dispute).clone();
-        let answered = story.done(&caller, &command);
+    for (name, (caller, command, dispute), event, (status, by, outcome, answer_message)) in cases {
+        let before = story().dispute(dispute).clone();
+        let story = given(story()).named(name).at(5).when(caller, command).then([event]);
         let expected = Dispute {
             update_time: at(5),
             revision: 2,
@@ -72,7 +63,7 @@ fn each_answer_does_what_it_says() {
             resolution: Some(Resolution::new(status, at(5), by, outcome)),
             ..before
         };
-        assert_eq!(answered, expected, "{name}");
+        assert_eq!(*story.dispute(dispute), expected, "{name}");
         assert_eq!(story.events.last().unwrap().previous_status, Some(Pending), "{name}");
     }
 }
@@ -89,11 +80,12 @@ fn an_accepted_refund_grows_refunded_and_the_order_goes_on() {
 
 #[test]
 fn an_accepted_cancellation_refunds_what_is_left_and_ends_what_is_pending() {
-    let mut story = story();
-    story.done(&buyer(), &accept(1));
-    story.done(&seller(), &cancellation(3, Seller));
-    let before = story.events.len();
-    story.done(&buyer(), &accept(3));
+    let story = given(story())
+        .with(buyer(), accept(1))
+        .with(seller(), cancellation(3, Seller))
+        .when(buyer(), accept(3))
+        // What causes others comes first.
+        .then([fact::accepted(3, 0, cancelled(7_500)), fact::superseded(2, 0, ResolvedBy::OtherDispute)]);
     assert_eq!(story.ending(3), (DisputeStatus::Accepted, ResolvedBy::Responder, cancelled(7_500)));
     assert_eq!(story.ending(2), (DisputeStatus::Superseded, ResolvedBy::OtherDispute, Outcome::Nothing));
     let order = story.order();
@@ -106,17 +98,16 @@ fn an_accepted_cancellation_refunds_what_is_left_and_ends_what_is_pending() {
         (Some(at(0)), Some(dispute_id(3)), true)
     );
     let expected = [(EventType::Accepted, dispute_id(3)), (EventType::Superseded, dispute_id(2))];
-    assert_eq!(story.happened(before), expected, "what causes others comes first");
+    assert_eq!(story.happened(4), expected, "and so it is logged");
     assert_eq!(story.events.last().unwrap().actor, Actor::Party(Buyer, buyer().user), "by who caused it");
 }
 
 #[test]
 fn a_cancellation_with_nothing_left_refunds_nothing() {
-    let mut story =
-        Story::with_report(OrderReport { refunded_elsewhere: usd(10_000), ..report(OrderStatus::InProgress, 1) });
-    story.done(&buyer(), &cancellation(1, Buyer));
-    story.done(&seller(), &accept(1));
-    assert_eq!(story.ending(1).2, Outcome::Cancellation { refund: None, counts: true });
+    given(OrderReport { refunded_elsewhere: usd(10_000), ..report(OrderStatus::InProgress, 1) })
+        .with(buyer(), cancellation(1, Buyer))
+        .when(seller(), accept(1))
+        .then([fact::accepted(1, 0, Outcome::Cancellation { refund: None, counts: true })]);
 }
 
 #[test]
@@ -125,17 +116,10 @@ fn each_guard_of_answering_refuses_in_its_order() {
     let mismatch = Refusal::EtagMismatch { etag: "1".to_owned() };
     let passed = Refusal::DeadlinePassed { respond_by: at(172_800) };
     let resolved = |status| Refusal::StatusNotAllowed { status };
-    let later = |seconds| {
-        let mut story = story();
-        story.now = at(seconds);
-        story
-    };
-    let after = |caller: Caller, command: Command| {
-        let mut story = story();
-        story.done(&caller, &command);
-        story
-    };
-    let cases: Vec<(&str, Story, Caller, Command, Refusal)> = vec![
+    let story = || given(story());
+    let later = |seconds| story().at(seconds);
+    let after = |caller: Caller, command: Command| story().with(caller, command);
+    let cases: Vec<(&str, Given, Caller, Command, Refusal)> = vec![
         ("an unknown dispute", story(), buyer(), accept(9), not_found(9)),
         ("a stranger finds none", story(), stranger(), accept(1), not_found(1)),
         ("a stranger who would be the seller if it were not the buyer", story(), stranger(), withdraw(1), not_found(1)),
@@ -217,19 +201,20 @@ fn each_guard_of_answering_refuses_in_its_order() {
             resolved(DisputeStatus::Answered),
         ),
     ];
-    for (name, mut story, caller, command, expected) in cases {
-        assert_eq!(story.refused(&caller, &command), expected, "{name}");
+    for (name, given, caller, command, expected) in cases {
+        given.named(name).when(caller, command).then_refused(expected);
     }
-    story().done(&buyer(), &seen("1", accept(1)));
+    let refund = Outcome::Refund(usd(2_500));
+    story().when(buyer(), seen("1", accept(1))).then([fact::accepted(1, 0, refund)]);
 }
 
 #[test]
 fn accepting_judges_again_what_can_have_changed() {
-    let mut story = story();
-    let report = OrderReport { refunded_elsewhere: usd(7_501), ..report(OrderStatus::InProgress, 2) };
-    story.upsert(report).unwrap();
-    let too_much = Refusal::AmountOutOfRange { min: usd(1), max: usd(2_499) };
-    assert_eq!(story.refused(&buyer(), &accept(1)), too_much, "less is left than was offered");
+    given(story())
+        .reported(OrderReport { refunded_elsewhere: usd(7_501), ..report(OrderStatus::InProgress, 2) })
+        .when(buyer(), accept(1))
+        // Less is left than was offered.
+        .then_refused(Refusal::AmountOutOfRange { min: usd(1), max: usd(2_499) });
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What support makes of what is escalated.
 
 use super::fixtures::*;
+use super::given::*;
 use crate::domain::*;
 
 #[test]
@@ -31,9 +32,12 @@ fn support_decides_one_of_three() {
         ),
     ];
     for (name, ruling, outcome, status, refunded) in cases {
-        let mut story = escalated();
-        story.now = at(9_000);
-        let decided = story.done(&support(), &rule(1, ruling));
+        let story = given(escalated())
+            .named(name)
+            .at(9_000)
+            .when(support(), rule(1, ruling))
+            .then([fact::decided(1, 9_000, outcome)]);
+        let decided = story.dispute(1).clone();
         assert_eq!(story.ending(1), (DisputeStatus::Decided, ResolvedBy::Support, outcome), "{name}");
         let ruled = Ruled { agent: support().user, message: "Answer.".to_owned() };
         assert_eq!(decided.escalation.unwrap().ruling, Some(ruled), "{name}");
@@ -77,13 +81,18 @@ fn a_decided_refund_does_not_use_up_the_one_offer() {
 #[test]
 fn each_guard_of_deciding_refuses_in_its_order() {
     let decide = rule(1, Ruling::NoAction);
-    let mut story = declined();
-    assert_eq!(story.refused(&stranger(), &decide), Refusal::DisputeNotFound { dispute: dispute_id(1) });
-    for caller in [buyer(), seller(), platform()] {
-        assert_eq!(story.refused(&caller, &decide), Refusal::WrongRole);
+    let declined = given(declined());
+    let cases = [
+        (stranger(), decide.clone(), Refusal::DisputeNotFound { dispute: dispute_id(1) }),
+        (buyer(), decide.clone(), Refusal::WrongRole),
+        (seller(), decide.clone(), Refusal::WrongRole),
+        (platform(), decide.clone(), Refusal::WrongRole),
+        (support(), seen("9", decide.clone()), Refusal::EtagMismatch { etag: "2".to_owned() }),
+        (support(), decide, Refusal::StatusNotAllowed { status: DisputeStatus::Declined }),
+    ];
+    for (caller, command, refusal) in cases {
+        declined.clone().when(caller, command).then_refused(refusal);
     }
-    assert_eq!(story.refused(&support(), &seen("9", decide.clone())), Refusal::EtagMismatch { etag: "2".to_owned() });
-    assert_eq!(story.refused(&support(), &decide), Refusal::StatusNotAllowed { status: DisputeStatus::Declined });
 }
 
 #[test]
@@ -129,24 +138,32 @@ fn what_is_decided_on_a_completed_order_takes_effect() {
 
 #[test]
 fn deciding_to_cancel_supersedes_whatever_else_is_open_oldest_first() {
-    let mut story = escalated();
-    story.now = at(4_000);
-    story.done(&buyer(), &update(9));
-    story.now = at(5_000);
-    story.done(&seller(), &extension(2, 999_999));
-    story.done(&support(), &escalate(2));
-    let before = story.events.len();
-    let mut no_action = story.clone();
-    no_action.done(&support(), &rule(1, Ruling::NoAction));
-    assert_eq!(no_action.happened(before), [(EventType::Decided, dispute_id(1))], "nothing else ends with it");
+    let story = given(escalated())
+        .at(4_000)
+        .with(buyer(), update(9))
+        .at(5_000)
+        .with(seller(), extension(2, 999_999))
+        .with(support(), escalate(2));
+    // Nothing else ends with this one.
+    let no_action = rule(1, Ruling::NoAction);
+    story.clone().when(support(), no_action).then([fact::decided(1, 5_000, Outcome::Nothing)]);
 
-    story.done(&support(), &rule(1, Ruling::CancelOrder { counts: true }));
+    let by = ResolvedBy::OtherDispute;
+    let story = story
+        .when(support(), rule(1, Ruling::CancelOrder { counts: true }))
+        // What causes others comes first, then a pending and an escalated one.
+        .then([
+            fact::decided(1, 5_000, cancelled(10_000)),
+            fact::superseded(9, 5_000, by),
+            fact::superseded(2, 5_000, by),
+        ]);
+    let before = story.events.len() - 3;
     let expected = [
         (EventType::Decided, dispute_id(1)),
         (EventType::Superseded, dispute_id(9)),
         (EventType::Superseded, dispute_id(2)),
     ];
-    assert_eq!(story.happened(before), expected, "what causes others comes first, then a pending and an escalated one");
+    assert_eq!(story.happened(before), expected, "and so they are logged");
     for recorded in &story.events[before..] {
         assert_eq!(recorded.actor, Actor::Support(support().user), "by who caused it");
     }

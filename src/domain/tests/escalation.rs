@@ -1,6 +1,7 @@
 //! Escalation: how a dispute comes to support, and back.
 
 use super::fixtures::*;
+use super::given::*;
 use crate::domain::PartyRole::{Buyer, Seller};
 use crate::domain::*;
 
@@ -8,9 +9,9 @@ const DAY: u64 = 86_400;
 
 #[test]
 fn an_escalation_opens_the_dispute_again_and_keeps_what_was_said() {
-    let mut story = declined();
-    story.now = at(7_200);
-    let dispute = story.done(&buyer(), &escalate(1));
+    let escalated = fact::escalated(1, ActorRole::Buyer);
+    let story = given(declined()).at(7_200).when(buyer(), escalate(1)).then([escalated]);
+    let dispute = story.dispute(1).clone();
     assert_eq!(dispute.status(), DisputeStatus::Escalated);
     assert_eq!(dispute.resolution, None, "resolve_time is unset by an escalation");
     assert_eq!(dispute.answer_message, "Answer.", "the decline's text stays");
@@ -29,18 +30,20 @@ fn either_party_can_escalate_until_14_days_after_the_end() {
         let mut story = declined();
         story.now = closed_time.minus(MICROSECOND);
         story.done(&caller, &escalate(1));
-        let mut late = declined();
-        late.now = closed_time;
-        assert_eq!(late.refused(&caller, &escalate(1)), Refusal::EscalationWindowClosed { closed_time });
+        given(declined())
+            .at(3_600 + 14 * DAY)
+            .when(caller, escalate(1))
+            .then_refused(Refusal::EscalationWindowClosed { closed_time });
     }
 }
 
 #[test]
 fn the_window_of_the_policy_is_what_counts() {
-    let mut story = declined();
-    story.policy.escalation_window = std::time::Duration::from_secs(60);
-    story.now = at(3_660);
-    assert_eq!(story.refused(&buyer(), &escalate(1)), Refusal::EscalationWindowClosed { closed_time: at(3_660) });
+    given(declined())
+        .by_policy(|policy| policy.escalation_window = std::time::Duration::from_secs(60))
+        .at(3_660)
+        .when(buyer(), escalate(1))
+        .then_refused(Refusal::EscalationWindowClosed { closed_time: at(3_660) });
 }
 
 #[test]
@@ -122,16 +125,14 @@ fn what_can_be_escalated_is_what_left_a_quarrel() {
 
 #[test]
 fn support_alone_can_escalate_a_pending_dispute_and_its_deadline_stops() {
-    let mut story = Story::new(OrderStatus::InProgress);
-    story.done(&seller(), &offer(1, 100));
+    let pending = given(OrderStatus::InProgress).with(seller(), offer(1, 100));
     for party in [buyer(), seller()] {
-        let pending = Refusal::StatusNotAllowed { status: DisputeStatus::Pending };
-        assert_eq!(story.refused(&party, &escalate(1)), pending);
+        let refusal = Refusal::StatusNotAllowed { status: DisputeStatus::Pending };
+        pending.clone().when(party, escalate(1)).then_refused(refusal);
     }
-    let dispute = story.done(&support(), &escalate(1));
-    assert_eq!(dispute.remind_at, None, "its reminders stop");
-    story.now = at(999_999_999);
-    story.sweep();
+    let story = pending.when(support(), escalate(1)).then([fact::escalated(1, ActorRole::Support)]);
+    assert_eq!(story.dispute(1).remind_at, None, "its reminders stop");
+    let story = given(story).when_time_comes(999_999_999).then([]);
     assert_eq!(story.dispute(1).status(), DisputeStatus::Escalated, "its deadline stops");
 }
 
@@ -239,12 +240,11 @@ fn only_who_escalated_takes_it_back() {
         ("support", support(), ResolvedBy::Support),
     ];
     for (name, who, by) in &cases {
-        let mut story = declined();
-        story.done(who, &escalate(1));
+        let escalated = given(declined()).named(name).with(who.clone(), escalate(1));
         for (_, other, _) in cases.iter().filter(|(other, ..)| other != name) {
-            assert_eq!(story.refused(other, &withdraw(1)), Refusal::WrongRole, "{name}");
+            escalated.clone().when(other.clone(), withdraw(1)).then_refused(Refusal::WrongRole);
         }
-        story.done(who, &withdraw(1));
+        let story = escalated.when(who.clone(), withdraw(1)).then([fact::withdrawn(1, 3_600, *by)]);
         assert_eq!(story.ending(1), (DisputeStatus::Withdrawn, *by, Outcome::Nothing), "{name}");
     }
     let mut story = declined();
@@ -255,15 +255,18 @@ fn only_who_escalated_takes_it_back() {
 
 #[test]
 fn nobody_answers_what_is_with_support() {
-    let mut story = Story::new(OrderStatus::InProgress);
-    story.done(&seller(), &offer(1, 100));
-    story.done(&support(), &escalate(1));
+    let story = given(OrderStatus::InProgress).with(seller(), offer(1, 100)).with(support(), escalate(1));
     let with_support = Refusal::StatusNotAllowed { status: DisputeStatus::Escalated };
-    assert_eq!(story.refused(&buyer(), &accept(1)), with_support);
-    assert_eq!(story.refused(&buyer(), &decline(1)), with_support);
-    assert_eq!(story.refused(&seller(), &withdraw(1)), Refusal::WrongRole);
     let in_the_way = Refusal::OpenDisputeExists { dispute: dispute_id(1) };
-    assert_eq!(story.refused(&buyer(), &cancellation(2, Buyer)), in_the_way, "only a pending offer is declined");
+    let cases = [
+        ("accepting", buyer(), accept(1), with_support.clone()),
+        ("declining", buyer(), decline(1), with_support),
+        ("withdrawing", seller(), withdraw(1), Refusal::WrongRole),
+        ("only a pending offer is declined", buyer(), cancellation(2, Buyer), in_the_way),
+    ];
+    for (name, caller, command, refusal) in cases {
+        story.clone().named(name).when(caller, command).then_refused(refusal);
+    }
 }
 
 #[test]
@@ -285,24 +288,23 @@ fn what_a_cancellation_of_the_order_ended_cannot_be_escalated_even_if_the_order_
 
 #[test]
 fn an_escalated_dispute_is_superseded_when_the_order_is_cancelled() {
-    let mut story = escalated();
-    story.status(OrderStatus::Cancelled);
-    assert_eq!(story.ending(1), (DisputeStatus::Superseded, ResolvedBy::OrderCancelled, Outcome::Nothing));
+    let story = given(escalated()).moved_to(OrderStatus::Cancelled);
     // A dispute is escalated at most once, even if the order goes on again.
-    story.status(OrderStatus::InProgress);
-    let refusal = story.refused(&buyer(), &escalate(1));
-    assert_eq!(refusal, Refusal::StatusNotAllowed { status: DisputeStatus::Superseded });
+    let story = story
+        .moved_to(OrderStatus::InProgress)
+        .when(buyer(), escalate(1))
+        .then_refused(Refusal::StatusNotAllowed { status: DisputeStatus::Superseded });
+    assert_eq!(story.ending(1), (DisputeStatus::Superseded, ResolvedBy::OrderCancelled, Outcome::Nothing));
 
     // By another dispute, too: an update that was escalated, and a cancellation that is accepted.
-    let mut story = Story::new(OrderStatus::InProgress);
-    story.done(&buyer(), &update(1));
-    story.done(&support(), &escalate(1));
-    story.done(&seller(), &cancellation(2, Seller));
-    let before = story.events.len();
-    story.done(&buyer(), &accept(2));
+    let story = given(OrderStatus::InProgress)
+        .with(buyer(), update(1))
+        .with(support(), escalate(1))
+        .with(seller(), cancellation(2, Seller))
+        .when(buyer(), accept(2))
+        // An event that causes others comes first.
+        .then([fact::accepted(2, 0, cancelled(10_000)), fact::superseded(1, 0, ResolvedBy::OtherDispute)]);
     assert_eq!(story.ending(1), (DisputeStatus::Superseded, ResolvedBy::OtherDispute, Outcome::Nothing));
-    let expected = [(EventType::Accepted, dispute_id(2)), (EventType::Superseded, dispute_id(1))];
-    assert_eq!(story.happened(before), expected, "an event that causes others comes first");
     assert_eq!(story.events.last().unwrap().actor, Actor::Party(Buyer, buyer().user), "with its actor");
 }
 

@@ -1,6 +1,7 @@
 //! First the clock: what silence does.
 
 use super::fixtures::*;
+use super::given::*;
 use crate::domain::PartyRole::{Buyer, Seller};
 use crate::domain::*;
 
@@ -142,25 +143,23 @@ fn the_window_is_half_open() {
 
 #[test]
 fn what_is_overdue_expires_earliest_first_and_the_first_can_end_the_second() {
-    let mut story = Story::new(OrderStatus::InProgress);
-    story.done(&buyer(), &cancellation(1, Buyer));
-    story.now = at(1);
-    story.done(&buyer(), &update(2));
-    story.now = at(999_999);
-    let before = story.events.len();
-    story.expire_overdue();
+    let story = given(OrderStatus::InProgress)
+        .with(buyer(), cancellation(1, Buyer))
+        .at(1)
+        .with(buyer(), update(2))
+        .when_time_comes(999_999)
+        .then([fact::expired(1, 999_999, cancelled(10_000)), fact::superseded(2, 999_999, ResolvedBy::OtherDispute)]);
     let expected = [(EventType::DeadlineExpired, dispute_id(1)), (EventType::Superseded, dispute_id(2))];
-    assert_eq!(story.happened(before), expected);
+    assert_eq!(story.happened(2), expected);
 
-    let mut story = Story::new(OrderStatus::InProgress);
-    story.done(&buyer(), &update(2));
-    story.now = at(1);
-    story.done(&buyer(), &cancellation(1, Buyer));
-    story.now = at(999_999);
-    let before = story.events.len();
-    story.expire_overdue();
+    let story = given(OrderStatus::InProgress)
+        .with(buyer(), update(2))
+        .at(1)
+        .with(buyer(), cancellation(1, Buyer))
+        .when_time_comes(999_999)
+        .then([fact::expired(2, 999_999, Outcome::Nothing), fact::expired(1, 999_999, cancelled(10_000))]);
     let expected = [(EventType::DeadlineExpired, dispute_id(2)), (EventType::DeadlineExpired, dispute_id(1))];
-    assert_eq!(story.happened(before), expected);
+    assert_eq!(story.happened(2), expected);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod etags;
 mod expiry;
 mod extension;
 mod fixtures;
+mod given;
 mod guards;
 mod matrix;
 mod opening;

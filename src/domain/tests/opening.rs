@@ -1,23 +1,15 @@
 //! Opening: the guards one by one, the bounds of an offer, and what a new dispute is.
 
 use super::fixtures::*;
+use super::given::*;
 use crate::domain::PartyRole::{Buyer, Seller};
 use crate::domain::*;
 
 #[test]
 fn each_guard_of_opening_refuses_with_its_facts() {
     use OrderStatus::*;
-    let in_progress = || Story::new(InProgress);
-    let with = |caller: Caller, command: Command| {
-        let mut story = in_progress();
-        story.done(&caller, &command);
-        story
-    };
-    let after_accepted_refund = || {
-        let mut story = with(seller(), offer(1, 100));
-        story.done(&buyer(), &accept(1));
-        story
-    };
+    let in_progress = || given(InProgress);
+    let with = |caller: Caller, command: Command| in_progress().with(caller, command);
     let not_allowed = |status| Refusal::OrderStatusNotAllowed { status };
     let exists = |dispute| Refusal::OpenDisputeExists { dispute: dispute_id(dispute) };
     let not_found = Refusal::OrderNotFound { order: order_id() };
@@ -26,7 +18,7 @@ fn each_guard_of_opening_refuses_with_its_facts() {
         opening.reason = Some(Reason { code: code.into(), detail: String::new() });
         open(opening)
     };
-    let cases: Vec<(&str, Story, Caller, Command, Refusal)> = vec![
+    let cases: Vec<(&str, Given, Caller, Command, Refusal)> = vec![
         ("a stranger finds no order", in_progress(), stranger(), cancellation(2, Buyer), not_found.clone()),
         ("support is no party, whatever its id", in_progress(), support(), cancellation(2, Buyer), Refusal::WrongRole),
         ("the platform is no party", in_progress(), platform(), update(2), Refusal::WrongRole),
@@ -34,20 +26,20 @@ fn each_guard_of_opening_refuses_with_its_facts() {
         ("a seller asks for no update", in_progress(), seller(), update(2), Refusal::WrongRole),
         (
             "no refund before the work has begun",
-            Story::new(RequirementsPending),
+            given(RequirementsPending),
             seller(),
             offer(2, 100),
             not_allowed(RequirementsPending),
         ),
-        ("no refund on a completed order", Story::new(Completed), seller(), offer(2, 100), not_allowed(Completed)),
+        ("no refund on a completed order", given(Completed), seller(), offer(2, 100), not_allowed(Completed)),
         (
             "no cancellation of a completed order",
-            Story::new(Completed),
+            given(Completed),
             buyer(),
             cancellation(2, Buyer),
             not_allowed(Completed),
         ),
-        ("no update on a cancelled order", Story::new(Cancelled), buyer(), update(2), not_allowed(Cancelled)),
+        ("no update on a cancelled order", given(Cancelled), buyer(), update(2), not_allowed(Cancelled)),
         ("one open offer", with(seller(), offer(1, 100)), seller(), offer(2, 100), exists(1)),
         (
             "one open money dispute: no offer beside a seller's cancellation",
@@ -80,7 +72,7 @@ fn each_guard_of_opening_refuses_with_its_facts() {
         ("one open request for an update", with(buyer(), update(1)), buyer(), update(2), exists(1)),
         (
             "one accepted refund per order",
-            after_accepted_refund(),
+            with(seller(), offer(1, 100)).with(buyer(), accept(1)),
             seller(),
             offer(2, 100),
             Refusal::RefundAlreadyAccepted { dispute: dispute_id(1) },
@@ -121,8 +113,8 @@ fn each_guard_of_opening_refuses_with_its_facts() {
             Refusal::ReasonNotValid,
         ),
     ];
-    for (name, mut story, caller, command, expected) in cases {
-        assert_eq!(story.refused(&caller, &command), expected, "{name}");
+    for (name, given, caller, command, expected) in cases {
+        given.named(name).when(caller, command).then_refused(expected);
     }
     let unknown = decide(None, &buyer(), &cancellation(1, Buyer), &Policy::default(), at(0));
     assert_eq!(unknown, Err(not_found), "an order that does not exist looks like a stranger's");
@@ -216,25 +208,25 @@ fn the_policys_smallest_refund_and_price_bound_an_offer() {
 
 #[test]
 fn declined_withdrawn_and_expired_offers_do_not_count_as_accepted() {
-    let mut story = Story::new(OrderStatus::InProgress);
-    story.done(&seller(), &offer(1, 100));
-    story.done(&buyer(), &decline(1));
-    story.done(&seller(), &offer(2, 100));
-    story.done(&seller(), &withdraw(2));
-    story.done(&seller(), &offer(3, 100));
-    story.now = story.now.plus(WINDOW);
-    story.done(&seller(), &offer(4, 100));
+    let story = given(OrderStatus::InProgress)
+        .with(seller(), offer(1, 100))
+        .with(buyer(), decline(1))
+        .with(seller(), offer(2, 100))
+        .with(seller(), withdraw(2))
+        .with(seller(), offer(3, 100))
+        .at(WINDOW.as_secs())
+        .with(seller(), offer(4, 100))
+        .when(buyer(), accept(4))
+        .then([fact::accepted(4, WINDOW.as_secs(), Outcome::Refund(usd(100)))]);
     assert_eq!(story.ending(3), (DisputeStatus::Expired, ResolvedBy::Deadline, Outcome::Nothing));
 }
 
 #[test]
 fn a_new_dispute_is_what_was_asked_for() {
-    let mut story = Story::new(OrderStatus::InProgress);
-    let dispute = story.done(&buyer(), &cancellation(1, Buyer));
     let expected = Dispute {
         id: dispute_id(1),
         order: order_id(),
-        parties: story.order().parties.clone(),
+        parties: report(OrderStatus::InProgress, 1).parties,
         opener: Buyer,
         terms: Terms::Cancellation,
         message: "Because.".to_owned(),
@@ -251,7 +243,9 @@ fn a_new_dispute_is_what_was_asked_for() {
         escalation: None,
         resolution: None,
     };
-    assert_eq!(dispute, expected, "48 hours are 172,800 seconds");
+    let opened = Event::Opened(Box::new(expected.clone()));
+    let story = given(OrderStatus::InProgress).when(buyer(), cancellation(1, Buyer)).then([opened]);
+    assert_eq!(*story.dispute(1), expected, "48 hours are 172,800 seconds");
 }
 
 #[test]

@@ -4,13 +4,15 @@
 use proptest::prelude::*;
 
 use super::fixtures::*;
+use super::given::*;
 use crate::domain::*;
 
 fn refunded() -> Story {
-    let mut story = Story::new(OrderStatus::InProgress);
-    story.done(&seller(), &offer(1, 2_500));
-    story.done(&buyer(), &accept(1));
-    story
+    given(OrderStatus::InProgress).with(seller(), offer(1, 2_500)).when(buyer(), accept(1)).then([fact::accepted(
+        1,
+        0,
+        Outcome::Refund(usd(2_500)),
+    )])
 }
 
 fn settlement(story: &Story) -> Option<&Settlement> {
@@ -264,6 +266,23 @@ fn each_report_is_an_event_with_its_text() {
 }
 
 #[test]
+fn each_report_is_an_event_of_its_attempt() {
+    let dispute = dispute_id(1);
+    let cases = [
+        ("F", "S1=paid", Event::Settled { dispute, attempt: 1, reference: "paid".to_owned() }),
+        ("F", "F=no", Event::SettlementFailed { dispute, attempt: 2, detail: "no".to_owned() }),
+        ("S", "R=back", Event::SettlementReturned { dispute, attempt: 1, detail: "back".to_owned() }),
+        ("F F", "V2=gone", Event::SettlementVoided { dispute, attempt: 2, detail: "gone".to_owned() }),
+    ];
+    for (before, step, event) in cases {
+        let (attempt, report) = parse(step);
+        given(after(before)).named(step).when(platform(), reported(1, attempt, report.clone())).then([event]);
+        let taken = given(after(&format!("{before} {step}"))).named(step);
+        taken.when(platform(), reported(1, 0, report)).then([]);
+    }
+}
+
+#[test]
 fn reports_leave_the_decision_and_the_order_as_they_are() {
     let mut story = refunded();
     let (order, outcome) = (story.order().clone(), story.ending(1));
@@ -349,15 +368,14 @@ fn the_orders_status_does_not_matter() {
 
 #[test]
 fn only_the_platform_reports() {
-    let mut story = refunded();
+    let refunded = || given(refunded());
     for caller in [buyer(), seller(), support()] {
-        assert_eq!(story.refused(&caller, &settled(1, "")), Refusal::WrongRole);
-        assert_eq!(story.refused(&caller, &voided(1, "")), Refusal::WrongRole);
+        refunded().when(caller.clone(), settled(1, "")).then_refused(Refusal::WrongRole);
+        refunded().when(caller, voided(1, "")).then_refused(Refusal::WrongRole);
     }
-    let unknown = Refusal::DisputeNotFound { dispute: dispute_id(1) };
-    assert_eq!(story.refused(&stranger(), &settled(1, "")), unknown);
-    let unknown = Refusal::DisputeNotFound { dispute: dispute_id(9) };
-    assert_eq!(story.refused(&platform(), &settled(9, "")), unknown);
+    let unknown = |dispute| Refusal::DisputeNotFound { dispute: dispute_id(dispute) };
+    refunded().when(stranger(), settled(1, "")).then_refused(unknown(1));
+    refunded().when(platform(), settled(9, "")).then_refused(unknown(9));
 }
 
 #[test]
