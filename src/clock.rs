@@ -1,7 +1,7 @@
-//! The time, and everything that is made of it: the only place that asks for it.
+//! The time: the only module that reads a clock.
 //!
-//! A [`Clock`] is the machine's, or the database's where there is one for all replicas, watched by a `guard`; or a manual
-//! one that a test moves. tokio's paused time would not do: it does not work with real I/O.
+//! A [`Clock`] is the machine's clock, or the database's if several replicas share one, watched by a `guard`; or a
+//! manual clock that a test advances. Tokio's paused time would not do: it does not work with real I/O.
 
 mod guard;
 mod machine;
@@ -15,10 +15,10 @@ use self::machine::Machine;
 pub use self::machine::Shift;
 use crate::domain::Timestamp;
 
-/// How long a sleep lasts before it looks at the clock again, which may have been set.
+/// How long to sleep before reading the clock again, which may have been set meanwhile.
 const LONGEST_NAP: Duration = Duration::from_secs(30);
 
-/// Where the service gets the time from, in microseconds of UTC. Clones share it.
+/// The source of time, in microseconds UTC. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Clock(Source);
 
@@ -28,15 +28,15 @@ enum Source {
     Manual(Arc<watch::Sender<Timestamp>>),
 }
 
-/// Moves a manual [`Clock`].
+/// Advances a manual [`Clock`].
 #[derive(Clone, Debug)]
 pub struct ManualClock(Arc<watch::Sender<Timestamp>>);
 
-/// The clock has leapt, so that it is not known what the time is.
+/// The clock has jumped, so the time is not known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Uncertain;
 
-/// When another clock was asked, in microseconds since this machine was started.
+/// When another clock was asked, in microseconds since the machine was started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Asked(i64);
 
@@ -46,24 +46,24 @@ impl Clock {
         Self(Source::System(Arc::new(Machine::new(None))))
     }
 
-    /// The machine's clock, which a test can make leap.
+    /// The machine's clock, which a test can make jump.
     pub fn shifted(shift: Shift) -> Self {
         Self(Source::System(Arc::new(Machine::new(Some(shift)))))
     }
 
-    /// A clock that stands at `start` until it is moved. The database's clock is not asked.
+    /// A clock that stands at `start` until it is advanced. The database's clock is not used.
     pub fn manual(start: Timestamp) -> (Self, ManualClock) {
         let time = Arc::new(watch::Sender::new(start));
         (Self(Source::Manual(time.clone())), ManualClock(time))
     }
 
-    /// Whether this clock only moves by hand.
+    /// Whether this clock only advances by hand.
     pub fn is_manual(&self) -> bool {
         matches!(self.0, Source::Manual(_))
     }
 
-    /// The time now, as close to the database's as is known, for what is only shown. While the clock is uncertain it goes
-    /// on as if that had not leapt.
+    /// Returns the current time, as close to the database's as known, for display only. While the clock is uncertain it
+    /// continues as if the clock had not jumped.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Source::System(machine) => machine.now(),
@@ -79,9 +79,9 @@ impl Clock {
         })
     }
 
-    /// The time to act by, now: what the database answered when it was asked, if it has a clock, which then decides; else
-    /// the machine's. [`Uncertain`] if that clock has leapt: nothing may be judged by it, dated or forgotten. A manual clock may be
-    /// moved as one likes.
+    /// Returns the time to act by: what the database returned, if it has a deciding clock, else the machine's.
+    /// [`Uncertain`] if that clock has jumped: nothing may be judged, dated or pruned by it. A manual clock may be
+    /// moved freely.
     pub fn certain(&self, asked: Asked, database: Option<Timestamp>) -> Result<Timestamp, Uncertain> {
         match &self.0 {
             Source::System(machine) => match database {
@@ -92,7 +92,7 @@ impl Clock {
         }
     }
 
-    /// Whether the clock was certain when it was looked at last.
+    /// Whether the clock was certain when it was last read.
     pub fn certainty(&self) -> watch::Receiver<bool> {
         match &self.0 {
             Source::System(machine) => machine.certainty(),
@@ -118,7 +118,7 @@ impl Clock {
         }
     }
 
-    /// Returns after `span`, whatever is done to the machine's clock meanwhile; a manual clock has to be moved.
+    /// Returns after `span`, whatever happens to the machine's clock meanwhile; a manual clock has to be advanced.
     pub async fn sleep(&self, span: Duration) {
         match &self.0 {
             Source::System(_) => nap(span).await,
@@ -133,7 +133,7 @@ impl ManualClock {
         self.0.send_replace(instant);
     }
 
-    /// Moves the clock forward by `span`.
+    /// Advances the clock by `span`.
     pub fn advance(&self, span: Duration) {
         self.0.send_modify(|now| *now = now.plus(span));
     }
@@ -142,14 +142,14 @@ impl ManualClock {
 /// An instant of real time.
 pub type RealInstant = tokio::time::Instant;
 
-/// The instant `span` from now in real time, which no manual clock moves: for the deadlines of clients.
-/// `None` if it is beyond what the machine can tell.
+/// The instant `span` from now in real time, which a manual clock does not affect: for clients' deadlines. `None` if
+/// the machine cannot represent it.
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn real_instant_after(span: Duration) -> Option<RealInstant> {
     tokio::time::Instant::now().checked_add(span)
 }
 
-/// Now in real time, which no manual clock moves: for how long something has been waited for.
+/// The current real time, which a manual clock does not affect: for measuring how long something has waited.
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn real_now() -> tokio::time::Instant {
     tokio::time::Instant::now()
@@ -160,8 +160,8 @@ fn wall_now() -> i64 {
     chrono::Utc::now().timestamp_micros()
 }
 
-/// Returns after `span` of real time, whatever any clock shows: for what has nothing to do with the time of a story, as
-/// trying a lost connection again.
+/// Returns after `span` of real time, whatever any clock shows: for waits unrelated to the time of a test, such as
+/// reconnecting.
 pub async fn pause(span: Duration) {
     nap(span).await;
 }
@@ -207,7 +207,7 @@ mod tests {
         let tell = |time| clock.certain(clock.ask(), Some(time));
         let database = clock.now().plus(HOUR);
         assert_eq!(tell(database), Ok(database));
-        shift.leap(-3 * HOUR_MICROS);
+        shift.jump(-3 * HOUR_MICROS);
         assert!(clock.now().since(database) < Duration::from_secs(1), "{}", clock.now());
         shift.pass(HOUR);
         assert!(clock.now() >= database.plus(HOUR));
@@ -215,17 +215,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_goes_on_as_if_the_clock_had_not_leapt() {
-        for leap in [72 * HOUR_MICROS, -72 * HOUR_MICROS] {
+    fn what_is_shown_goes_on_as_if_the_clock_had_not_jumped() {
+        for jump in [72 * HOUR_MICROS, -72 * HOUR_MICROS] {
             let shift = Shift::default();
             let clock = Clock::shifted(shift.clone());
             let before = clock.certain(clock.ask(), None).unwrap();
-            shift.leap(leap);
+            shift.jump(jump);
             assert!(clock.now() >= before && clock.now().since(before) < Duration::from_secs(1));
             assert!(*clock.certainty().borrow(), "nobody has looked yet");
             assert_eq!(clock.certain(clock.ask(), None), Err(Uncertain));
             assert!(!*clock.certainty().borrow());
-            shift.leap(-leap);
+            shift.jump(-jump);
             let now = clock.certain(clock.ask(), None).unwrap();
             assert!(now >= before && now.since(before) < Duration::from_secs(1));
             assert!(*clock.certainty().borrow());
@@ -233,20 +233,20 @@ mod tests {
     }
 
     #[test]
-    fn a_database_that_leaps_is_not_followed_until_it_is_believed() {
+    fn a_database_that_jumps_is_not_followed_until_it_is_believed() {
         let shift = Shift::default();
         let clock = Clock::shifted(shift.clone());
         let tell = |time| clock.certain(clock.ask(), Some(time));
         let start = clock.now();
         tell(start).unwrap();
-        let leapt = start.minus(HOUR);
-        assert_eq!(tell(leapt), Err(Uncertain));
+        let jumped = start.minus(HOUR);
+        assert_eq!(tell(jumped), Err(Uncertain));
         assert!(clock.now() >= start);
         shift.pass(Duration::from_secs(600));
         assert!(clock.now() >= start.plus(Duration::from_secs(600)));
-        let leapt = leapt.plus(Duration::from_secs(600));
-        assert_eq!(tell(leapt), Ok(leapt));
-        assert!(clock.now().since(leapt) < Duration::from_secs(1));
+        let jumped = jumped.plus(Duration::from_secs(600));
+        assert_eq!(tell(jumped), Ok(jumped));
+        assert!(clock.now().since(jumped) < Duration::from_secs(1));
     }
 
     const HOUR: Duration = Duration::from_secs(3_600);

@@ -1,6 +1,6 @@
-//! Everything that the program writes to stderr. A thread of its own writes it, so that nothing ever waits for whoever
-//! should read it: a pipe that is full, a full disk, a terminal that is held. What there is no room for is lost, counted,
-//! and told of once there is room again. What is written can be read safely, whatever stands in it (`line`).
+//! Everything that the program writes to stderr. A separate thread writes it, so that nothing waits for the reader: a
+//! full pipe, a full disk, a suspended terminal. Lines that do not fit into the buffer are dropped, counted, and
+//! reported once there is room again. Lines are made safe to read whatever they contain (`line`).
 
 mod line;
 
@@ -14,24 +14,24 @@ use std::time::Duration;
 
 pub use line::Format;
 
-/// How many bytes wait for stderr at the most; as many may be in the hands of the thread.
+/// The most bytes that wait for stderr; the thread may hold as many again.
 const ROOM: usize = 1024 * 1024;
 
-/// How long the last lines have when the program ends.
+/// How long the last lines may take when the program ends.
 const LAST_LINES: Duration = Duration::from_millis(500);
 
-/// How long to leave a stderr alone that does not wait for its reader itself.
+/// How long to wait before retrying a non-blocking stderr.
 const NOT_NOW: Duration = Duration::from_millis(10);
 
 static STDERR: OnceLock<Arc<Output>> = OnceLock::new();
 
-/// Starts the thread. Before that, and in programs that do without, nothing is written.
+/// Starts the thread. Before that, and in programs that do not start it, nothing is written.
 pub fn start() {
     STDERR.get_or_init(|| Output::start(stderr()));
 }
 
-/// Writes a text as it is, whatever the log settings: scripts may wait for it. It is never lost for want of room.
-/// Only its ends of line, and on a terminal its colours, are not escaped.
+/// Writes a text as it is, whatever the log settings: scripts may wait for it. It is never dropped for lack of room.
+/// Only its line ends, and on a terminal its colours, are not escaped.
 pub fn say(text: &str) {
     if let Some(output) = STDERR.get() {
         let format = if std::io::stderr().is_terminal() { Format::Coloured } else { Format::Plain };
@@ -40,14 +40,14 @@ pub fn say(text: &str) {
     }
 }
 
-/// Waits until everything is written, for half a second at the most.
+/// Waits until everything is written, for at most half a second.
 pub fn finish() {
     if let Some(output) = STDERR.get() {
         output.finish(LAST_LINES);
     }
 }
 
-/// A panic becomes a line of the log. The standard hook would wait for stderr, and panic once more without it.
+/// Logs panics. The standard hook would wait for stderr, and panic again without it.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic: &PanicHookInfo<'_>| {
         let message = panic.payload_as_str().unwrap_or("no message");
@@ -56,7 +56,7 @@ pub fn log_panics() {
     }));
 }
 
-/// Where the log goes, in this format: each write is one line, with its end. Never fails, never waits.
+/// A writer for the log in this format: each write is one line, including its end. Never fails, never blocks.
 #[derive(Clone, Copy, Debug)]
 pub struct LogLines(pub Format);
 
@@ -77,7 +77,7 @@ impl Write for LogLines {
     }
 }
 
-/// The process's stderr, past the lock of the standard library, which its writer holds for as long as the write takes.
+/// The process's stderr, bypassing the standard library's lock, which a writer holds for as long as the write takes.
 fn stderr() -> Box<dyn Write + Send> {
     let stderr = std::io::stderr();
     match stderr.as_fd().try_clone_to_owned() {
@@ -95,7 +95,7 @@ struct Output {
 #[derive(Default)]
 struct Queue {
     waiting: Vec<u8>,
-    /// In all.
+    /// In total.
     lines_lost: usize,
     is_writing: bool,
 }
@@ -104,7 +104,7 @@ impl Output {
     fn start(target: Box<dyn Write + Send>) -> Arc<Self> {
         let output = Arc::<Self>::default();
         let writer = output.clone();
-        // Without a thread nothing is written, and nothing else is wrong.
+        // Without the thread nothing is written, but everything else works.
         let _ = std::thread::Builder::new().name("stderr".to_owned()).spawn(move || writer.run(target));
         output
     }
@@ -143,7 +143,7 @@ impl Output {
             let lines_lost = queue.lines_lost;
             drop(queue);
             self.changed.notify_all();
-            // Only where it can be read; and again if this line is lost too.
+            // Only where it can be read; again if this line is lost too.
             if failed == 0 && lines_lost > lines_told {
                 tracing::warn!(
                     lines = lines_lost.saturating_sub(lines_told),

@@ -1,42 +1,42 @@
-//! The guard of the clock: a wall clock that leaps is noticed by the clock that counts since the machine was started, which
-//! nobody can set.
+//! Guards the clock: compares the wall clock with the time since the machine was started, which nobody can set, to
+//! detect jumps.
 //!
-//! What the wall clock shows beside that one is expected to stay as it is. By how much it may differ, and for how long, is
-//! decided here, from readings alone: where they come from is the concern of `super`.
+//! The difference between the two is expected to stay constant. This module decides, from readings alone, how far and
+//! for how long it may deviate; `super` takes the readings.
 
-/// A wall clock that is further than this from where it is expected has leapt. NTP sets a clock right by less, a few seconds
-/// where a machine is just started, and an answer that counts by half a minute is nobody's loss.
+/// A wall clock further than this from its expected time has jumped. NTP corrects by less, a few seconds on a machine
+/// that was just started, and judging an answer by half a minute too much or too little harms nobody.
 const TOLERATED: i64 = 30 * SECOND;
 
-/// A leap that has stood for so long is believed: the operator, or NTP, meant it.
+/// A jump that has lasted this long is accepted: the operator, or NTP, meant it.
 const BELIEVED_AFTER: i64 = 10 * 60 * SECOND;
 
-/// What is expected follows the wall clock by one part in so many of the time that passes. So what is tolerated is believed as
-/// soon as a leap is, and small steps add up to one if they come faster. It is twice what the clocks of two machines need
-/// that NTP steers, and most of what it does when it slews one of them as fast as it can.
+/// The expected offset follows the wall clock by one part in this many of the time that passes. So a deviation within
+/// the tolerance is accepted as soon as a jump is, and small steps that come faster add up to a jump. It is twice what
+/// two NTP-steered clocks need, and most of the fastest slew of one of them.
 const FOLLOWS: i64 = BELIEVED_AFTER / TOLERATED;
 
 const SECOND: i64 = 1_000_000;
 
-/// A reading of a wall clock, between two of the clock that counts since the machine was started; in microseconds.
+/// A reading of a wall clock between two readings of the time since the machine was started; in microseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Reading {
-    /// Since the machine was started, before the wall clock was asked.
+    /// The time since the machine was started, before the wall clock was read.
     pub(super) asked: i64,
     /// What the wall clock showed at some time between the two.
     pub(super) wall: i64,
-    /// Since the machine was started, when the answer was there.
+    /// The time since the machine was started, when the wall clock's time had arrived.
     pub(super) answered: i64,
 }
 
 impl Reading {
-    /// How far the wall clock is ahead of the other one.
+    /// How far the wall clock is ahead of the time since the start.
     pub(super) fn offset(self) -> i64 {
         let took = self.answered.saturating_sub(self.asked).max(0);
         self.wall.saturating_sub(self.asked.saturating_add(took / 2))
     }
 
-    /// How far the wall clock is ahead of where it is expected, at least: an answer that took its time tells that less well.
+    /// How far the wall clock is at least ahead of its expected time: a slow reading is less precise.
     fn deviation(self, expected: i64) -> i64 {
         let earliest = self.asked.saturating_add(expected);
         let latest = self.answered.saturating_add(expected).max(earliest);
@@ -44,81 +44,81 @@ impl Reading {
     }
 }
 
-/// Whether a clock that is so far from where it is expected has leapt.
-pub(super) fn is_leap(deviation: i64) -> bool {
+/// Whether a clock this far from its expected time has jumped.
+pub(super) fn is_jump(deviation: i64) -> bool {
     deviation.saturating_abs() > TOLERATED
 }
 
-/// What a reading shows.
+/// The result of a reading.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Sight {
-    /// The clock is where it is expected.
+    /// The clock shows its expected time.
     Steady,
-    /// It has just leapt by so many microseconds.
-    Leapt(i64),
-    /// It leapt before, and that stands.
+    /// It has just jumped by this many microseconds.
+    Jumped(i64),
+    /// It jumped before, and has not come back.
     Stands,
-    /// It leapt, and is back.
+    /// It had jumped, and is back.
     Back,
-    /// It leapt, and that has stood for so long that it is believed.
+    /// It had jumped, and that has lasted so long that the new time is accepted.
     Believed,
 }
 
 impl Sight {
-    /// Whether what the clock showed can be judged by.
+    /// Whether commands may be judged by the clock's time.
     pub(super) fn is_certain(self) -> bool {
         match self {
             Self::Steady | Self::Back | Self::Believed => true,
-            Self::Leapt(_) | Self::Stands => false,
+            Self::Jumped(_) | Self::Stands => false,
         }
     }
 }
 
-/// Looks at readings. Believes the first.
+/// Evaluates readings. Trusts the first one.
 #[derive(Default, Debug)]
 pub(super) struct Guard(Option<Watched>);
 
 #[derive(Clone, Copy, Debug)]
 struct Watched {
-    /// How far the wall clock is expected to be ahead of the other one.
+    /// How far the wall clock is expected to be ahead of the time since the start.
     expected: i64,
-    /// When it was looked at last, by the other one.
+    /// The time since the start at the last reading.
     looked: i64,
-    leap: Option<Leap>,
+    jump: Option<Jump>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Leap {
-    /// How far the wall clock is ahead of the other one since.
+struct Jump {
+    /// How far the wall clock has been ahead of the time since the start since the jump.
     to: i64,
-    /// When it was noticed, by the other one.
+    /// The time since the start when the jump was noticed.
     since: i64,
 }
 
 impl Guard {
-    /// How far the wall clock is expected to be ahead of the other one, once it was looked at.
+    /// How far the wall clock is expected to be ahead of the time since the start; `None` before the first reading.
     pub(super) fn expected(&self) -> Option<i64> {
         self.0.map(|watched| watched.expected)
     }
 
-    /// Takes in a reading.
+    /// Evaluates a reading.
     pub(super) fn look(&mut self, reading: Reading) -> Sight {
-        let new = Watched { expected: reading.offset(), looked: reading.answered, leap: None };
+        let new = Watched { expected: reading.offset(), looked: reading.answered, jump: None };
         let watched = self.0.get_or_insert(new);
         let passed = reading.answered.saturating_sub(watched.looked).max(0);
         watched.looked = watched.looked.max(reading.answered);
         let deviation = reading.deviation(watched.expected);
-        if !is_leap(deviation) {
+        if !is_jump(deviation) {
             let most = passed / FOLLOWS;
             watched.expected = watched.expected.saturating_add(deviation.clamp(-most, most));
-            return if watched.leap.take().is_some() { Sight::Back } else { Sight::Steady };
+            return if watched.jump.take().is_some() { Sight::Back } else { Sight::Steady };
         }
-        match watched.leap.filter(|leap| !is_leap(reading.deviation(leap.to))) {
+        match watched.jump.filter(|jump| !is_jump(reading.deviation(jump.to))) {
             None => {
-                watched.leap = Some(Leap { to: reading.offset(), since: reading.answered });
-                Sight::Leapt(deviation)
+                watched.jump = Some(Jump { to: reading.offset(), since: reading.answered });
+                Sight::Jumped(deviation)
             }
-            Some(leap) if reading.answered.saturating_sub(leap.since) < BELIEVED_AFTER => Sight::Stands,
+            Some(jump) if reading.answered.saturating_sub(jump.since) < BELIEVED_AFTER => Sight::Stands,
             Some(_) => {
                 *watched = new;
                 Sight::Believed
@@ -127,20 +127,20 @@ impl Guard {
     }
 }
 
-/// How many leaps are told of at once, and how long it takes until another one is: a database behind an address that leads
-/// now here, now there, leaps with every look.
+/// How many jumps are logged in a row, and how long until another one is: a database behind an address that alternates
+/// between two servers jumps with every reading.
 const TOLD_AT_ONCE: i64 = 10;
 const TOLD_AGAIN_AFTER: i64 = 60 * SECOND;
 
-/// Whether a leap is told of in the log.
+/// Limits how many jumps are logged.
 #[derive(Default, Debug)]
 pub(super) struct Telling {
-    /// When all that was told would be forgotten.
+    /// When the allowance will be full again.
     full_until: i64,
 }
 
 impl Telling {
-    /// Whether one that is noticed at `now` is, by the clock that counts since the machine was started.
+    /// Whether a jump noticed at `now`, in time since the start, is logged.
     pub(super) fn allows(&mut self, now: i64) -> bool {
         let full_until = self.full_until.max(now).saturating_add(TOLD_AGAIN_AFTER);
         let allows = full_until.saturating_sub(now) <= TOLD_AT_ONCE.saturating_mul(TOLD_AGAIN_AFTER);
@@ -184,13 +184,13 @@ mod tests {
     }
 
     #[test]
-    fn thirty_seconds_are_tolerated_and_a_microsecond_more_is_a_leap_in_either_direction() {
+    fn thirty_seconds_are_tolerated_and_a_microsecond_more_is_a_jump_in_either_direction() {
         for way in [1, -1] {
             let mut machine = Machine::steady();
             machine.set = way * TOLERATED;
             assert_eq!(machine.look(), Sight::Steady);
             machine.set = way * (TOLERATED + 1);
-            assert_eq!(machine.look(), Sight::Leapt(way * (TOLERATED + 1)));
+            assert_eq!(machine.look(), Sight::Jumped(way * (TOLERATED + 1)));
             assert_eq!(machine.look_after(SECOND), Sight::Stands);
             machine.set = 0;
             assert_eq!(machine.look(), Sight::Back);
@@ -199,31 +199,31 @@ mod tests {
     }
 
     #[test]
-    fn a_leap_is_believed_when_it_has_stood_for_ten_minutes_and_not_before() {
+    fn a_jump_is_believed_when_it_has_stood_for_ten_minutes_and_not_before() {
         let mut machine = Machine::steady();
         machine.set = -3 * DAY;
-        assert_eq!(machine.look(), Sight::Leapt(-3 * DAY));
+        assert_eq!(machine.look(), Sight::Jumped(-3 * DAY));
         assert_eq!(machine.look_after(10 * MINUTE - 1), Sight::Stands);
         assert_eq!(machine.look_after(1), Sight::Believed);
         assert_eq!(machine.look_after(MINUTE), Sight::Steady);
-        // From now on the way back is a leap.
+        // From now on going back is a jump.
         machine.set = 0;
-        assert_eq!(machine.look(), Sight::Leapt(3 * DAY));
+        assert_eq!(machine.look(), Sight::Jumped(3 * DAY));
     }
 
     #[test]
-    fn a_clock_that_leaps_on_begins_its_ten_minutes_again() {
+    fn a_clock_that_jumps_on_begins_its_ten_minutes_again() {
         let mut machine = Machine::steady();
         machine.set = DAY;
-        assert_eq!(machine.look(), Sight::Leapt(DAY));
+        assert_eq!(machine.look(), Sight::Jumped(DAY));
         machine.set = 2 * DAY;
-        assert_eq!(machine.look_after(9 * MINUTE), Sight::Leapt(2 * DAY));
+        assert_eq!(machine.look_after(9 * MINUTE), Sight::Jumped(2 * DAY));
         assert_eq!(machine.look_after(9 * MINUTE), Sight::Stands);
         assert_eq!(machine.look_after(MINUTE), Sight::Believed);
     }
 
     #[test]
-    fn a_suspended_machine_has_not_leapt() {
+    fn a_suspended_machine_has_not_jumped() {
         let mut machine = Machine::steady();
         assert_eq!(machine.look_after(30 * DAY), Sight::Steady);
     }
@@ -235,28 +235,28 @@ mod tests {
             machine.set += MINUTE / FOLLOWS;
             assert_eq!(machine.look_after(MINUTE), Sight::Steady);
         }
-        // What stood at the bound for ten minutes is believed.
+        // A deviation at the bound for ten minutes is accepted.
         machine.set += TOLERATED;
         assert_eq!(machine.look(), Sight::Steady);
         assert_eq!(machine.look_after(10 * MINUTE), Sight::Steady);
         machine.set += TOLERATED;
         assert_eq!(machine.look(), Sight::Steady);
         machine.set += 2 * SECOND;
-        assert_eq!(machine.look_after(MINUTE / 2), Sight::Leapt(TOLERATED + 2 * SECOND));
+        assert_eq!(machine.look_after(MINUTE / 2), Sight::Jumped(TOLERATED + 2 * SECOND));
     }
 
     #[test]
-    fn an_answer_that_took_its_time_is_no_leap() {
+    fn an_answer_that_took_its_time_is_no_jump() {
         let mut guard = Guard::default();
         let at = |asked, wall, answered| Reading { asked, wall: NOON + wall, answered };
         assert_eq!(guard.look(at(0, 0, 0)), Sight::Steady);
-        // Asked, then frozen for an hour on the way there, or back.
+        // Asked, then frozen for an hour on the way there or back.
         assert_eq!(guard.look(at(MINUTE, 61 * MINUTE, 61 * MINUTE)), Sight::Steady);
         assert_eq!(guard.look(at(62 * MINUTE, 62 * MINUTE, 122 * MINUTE)), Sight::Steady);
         assert_eq!(guard.look(at(123 * MINUTE, 123 * MINUTE, 123 * MINUTE)), Sight::Steady);
         assert_eq!(guard.expected(), Some(NOON));
         let late = at(124 * MINUTE, 125 * MINUTE + TOLERATED + 1, 125 * MINUTE);
-        assert_eq!(guard.look(late), Sight::Leapt(TOLERATED + 1));
+        assert_eq!(guard.look(late), Sight::Jumped(TOLERATED + 1));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The machine's clocks, and what is known of the database's where that decides.
+//! The machine's clocks, and what is known of the database's clock if that decides.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,34 +7,35 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::watch;
 
-use super::guard::{Guard, Reading, Sight, Telling, is_leap};
+use super::guard::{Guard, Reading, Sight, Telling, is_jump};
 use super::{Uncertain, wall_now};
 use crate::domain::Timestamp;
 
-/// A machine whose clock is further from the database's than this says so.
+/// A machine whose clock differs from the database's by more than this logs it.
 const TOLERATED_OFFSET: Duration = Duration::from_secs(1);
 
-/// The clock that nobody can set, and that counts on while the machine is suspended. Not by way of libc, which a library
-/// can be put in front of.
+/// Time that nobody can set and that advances even while the machine is suspended. Read without libc, because a library
+/// can be preloaded in front of it.
 #[cfg(target_os = "linux")]
 const SINCE_START: ClockId = ClockId::Boottime;
 #[cfg(not(target_os = "linux"))]
 const SINCE_START: ClockId = ClockId::Monotonic;
 
-/// An offset that is not known.
+/// Marks an unknown offset.
 const UNKNOWN: i64 = i64::MIN;
 
-/// The machine's wall clock, beside the one that counts since the machine was started, and a guard that compares the clock
-/// that decides with that.
+/// The machine's wall clock and the time since it was started, with a guard that compares the deciding clock with the
+/// latter.
 #[derive(Debug)]
 pub(super) struct Machine {
     shift: Option<Shift>,
     watched: Mutex<Watched>,
-    /// How far the clock that decides is ahead of the machine's uptime, as the guard expects it; for those who take no lock.
+    /// How far the deciding clock is ahead of the machine's uptime, as the guard expects it; for readers that take no
+    /// lock.
     expected: AtomicI64,
-    /// How far the database's clock was when it was certain last; unknown where that does not decide.
+    /// How far ahead the database's clock was when it was last certain; unknown if it does not decide.
     database: AtomicI64,
-    /// Whether the machine's clock is off, and has said so.
+    /// Whether the machine's clock is off and this was logged.
     is_off: AtomicBool,
     certainty: watch::Sender<bool>,
 }
@@ -43,11 +44,11 @@ pub(super) struct Machine {
 struct Watched {
     guard: Guard,
     telling: Telling,
-    /// Whether the leap that stands was told of.
+    /// Whether the current jump was logged.
     is_told: bool,
 }
 
-/// Makes the machine's clocks that a test sees leap.
+/// Makes the machine's clocks jump in a test.
 #[derive(Clone, Default, Debug)]
 pub struct Shift(Arc<Shifted>);
 
@@ -58,20 +59,20 @@ struct Shifted {
 }
 
 impl Shift {
-    /// Sets the wall clock ahead by so many microseconds, or back.
-    pub fn leap(&self, micros: i64) {
+    /// Sets the wall clock ahead or back by this many microseconds.
+    pub fn jump(&self, micros: i64) {
         self.0.wall.fetch_add(micros, Ordering::Relaxed);
     }
 
-    /// Lets time pass, for both clocks.
+    /// Lets time pass on both clocks.
     pub fn pass(&self, span: Duration) {
         let micros = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
         self.0.up.fetch_add(micros, Ordering::Relaxed);
-        self.leap(micros);
+        self.jump(micros);
     }
 }
 
-/// The instant so many microseconds after 1970, or the last one there is.
+/// The instant this many microseconds after 1970, or the last one that can be represented.
 fn instant(micros: i64) -> Timestamp {
     Timestamp::from_micros(micros).unwrap_or(Timestamp::MAX)
 }
@@ -103,7 +104,7 @@ impl Machine {
         self.certainty.subscribe()
     }
 
-    /// The time for what is only shown.
+    /// The time for display only.
     pub(super) fn now(&self) -> Timestamp {
         let up = self.up();
         let database = self.database.load(Ordering::Relaxed);
@@ -112,7 +113,7 @@ impl Machine {
         }
         let (wall, expected) = (self.wall(), self.expected.load(Ordering::Relaxed));
         let should_be = up.saturating_add(expected);
-        instant(if expected != UNKNOWN && is_leap(wall.saturating_sub(should_be)) { should_be } else { wall })
+        instant(if expected != UNKNOWN && is_jump(wall.saturating_sub(should_be)) { should_be } else { wall })
     }
 
     /// The machine's time, to act by.
@@ -121,7 +122,7 @@ impl Machine {
         self.look(reading, "this machine's clock").map(instant)
     }
 
-    /// The database's time, to act by: what it told after it was asked.
+    /// The database's time, to act by: what it returned when asked.
     pub(super) fn certain_by_database(&self, asked: i64, told: Timestamp) -> Result<Timestamp, Uncertain> {
         let reading = Reading { asked, wall: told.micros(), answered: self.up() };
         self.compare_with(told);
@@ -130,7 +131,7 @@ impl Machine {
         Ok(told)
     }
 
-    /// A machine whose own clock is more than a second off says so in the log, once until it is right again.
+    /// Logs that the machine's own clock is more than a second off, once until it is right again.
     fn compare_with(&self, database: Timestamp) {
         let ahead = database.micros().saturating_sub(self.wall());
         let is_off = u128::from(ahead.unsigned_abs()) > TOLERATED_OFFSET.as_micros();
@@ -144,7 +145,7 @@ impl Machine {
         }
     }
 
-    /// Has the guard look at the clock that decides. Returns what that shows, if it is certain.
+    /// Lets the guard evaluate a reading of the deciding clock. Returns the clock's time if it is certain.
     fn look(&self, reading: Reading, clock: &str) -> Result<i64, Uncertain> {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         let sight = watched.guard.look(reading);
@@ -156,11 +157,11 @@ impl Machine {
 }
 
 impl Watched {
-    /// Says in the log what has happened to the clock, and what to do about it.
+    /// Logs what happened to the clock, and what to do about it.
     fn tell(&mut self, sight: Sight, clock: &str, now: i64) {
         match sight {
             Sight::Steady | Sight::Stands => {}
-            Sight::Leapt(micros) => {
+            Sight::Jumped(micros) => {
                 self.is_told = self.telling.allows(now);
                 if self.is_told {
                     let seconds = micros.unsigned_abs().saturating_add(500_000) / 1_000_000;

@@ -308,7 +308,7 @@ impl Task {
     /// which events can happen. That is after the last one of the log, also when the clock was set back: so what has
     /// changed since a listing is later than everything that it has shown. Only a clock that a hand moves can stand
     /// still, and what happens at one instant then has that instant. It is this very instant that must be certain: a clock
-    /// can leap between any two looks of those who watch it.
+    /// can jump between any two looks of those who watch it.
     async fn times(
         &self,
         transaction: &Transaction,

@@ -14,7 +14,7 @@ pub enum Error {
     Overloaded,
     /// The service is shutting down. It was not done.
     Draining,
-    /// The clock has leapt, so that nothing can be judged by it. It was not done; trying again later can succeed.
+    /// The clock has jumped, so that nothing can be judged by it. It was not done; trying again later can succeed.
     ClockUncertain,
     /// The database cannot be reached, or it is not known whether the command was done: with a request
     /// id it is safe to try again.

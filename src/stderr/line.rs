@@ -1,30 +1,31 @@
-//! A line that can be read safely, whatever stands in it: paths, header values, what a database says, names of files.
+//! Makes a line safe to read, whatever it contains: paths, header values, database messages, file names.
 //!
-//! It is one line, its control characters and those that turn the direction of text or are not to be seen are written as
-//! escapes, and it is of a bounded length. Done here it holds for everything, also for what dependencies log.
+//! The result is one line of bounded length, with control characters, bidirectional marks and invisible characters
+//! escaped. Doing it here covers everything, including what dependencies log.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// How long a line is at the most, in bytes: far longer than any of ours, and less than what collectors of logs cut.
+/// The longest line in bytes: far longer than any of ours, and shorter than where log collectors cut.
 const LINE: usize = 16 * 1024;
 
-/// How much of each text is kept in a line of JSON that is longer: no line has so many that these are too long, too.
+/// How much of each text is kept in a JSON line that is longer: no line has so many texts that these are still too
+/// long.
 const TEXT: usize = 512;
 
-/// What a line is written in.
+/// The format of a line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Format {
     /// Text without colours.
     Plain,
-    /// Text for a terminal, with the escape sequences of colours. Where these come from outside, the formatter of the log
-    /// has escaped them before.
+    /// Text for a terminal, with the escape sequences of colours. The log's formatter has already escaped those in
+    /// foreign text.
     Coloured,
     /// A JSON object.
     Json,
 }
 
-/// The line without its end, as it can be written.
+/// Returns the line, without its end, as it can be written.
 pub(super) fn safe(line: &str, format: Format) -> Cow<'_, str> {
     let escaped = escaped(line, format);
     if escaped.len() <= LINE { escaped } else { Cow::Owned(shortened(&escaped, format)) }
@@ -49,7 +50,7 @@ fn escaped(line: &str, format: Format) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Controls, marks of direction, line separators, and what is not seen at all.
+/// Whether a character is a control, a bidirectional mark, a line separator, or invisible.
 fn is_hidden(character: char) -> bool {
     matches!(
         character,
@@ -80,10 +81,10 @@ fn shortened(line: &str, format: Format) -> String {
     }
 }
 
-/// A JSON object with what is at the beginning of each text in it.
+/// A JSON object with only the beginning of each text.
 fn with_short_texts(json: &str) -> String {
     let mut short = String::with_capacity(LINE);
-    // Where the text began whose end is looked for.
+    // The start of the text whose end is being searched.
     let mut text: Option<usize> = None;
     let mut characters = json.chars();
     while let Some(character) = characters.next() {
@@ -105,7 +106,7 @@ fn with_short_texts(json: &str) -> String {
                 if escape == "u" {
                     escape.extend(characters.by_ref().take(4));
                 }
-                // The first half of a pair is nothing without the second.
+                // The first half of a surrogate pair is invalid without the second.
                 if escape.starts_with("ud") && matches!(escape.as_bytes().get(2), Some(b'8'..=b'9' | b'a'..=b'b')) {
                     escape.extend(characters.by_ref().take(6));
                 }
@@ -121,7 +122,7 @@ fn with_short_texts(json: &str) -> String {
     short
 }
 
-/// As many whole characters as there is room for.
+/// As many whole characters as fit.
 fn beginning(text: &str, bytes: usize) -> &str {
     text.get(..text.floor_char_boundary(bytes)).unwrap_or_default()
 }

@@ -1,5 +1,5 @@
 //! Deadlines and the clock that they are judged by.
 
-mod clock_leaps;
+mod clock_jumps;
 mod clock_steps;
 mod expiry;

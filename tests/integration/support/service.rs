@@ -156,7 +156,7 @@ impl Service {
         self.start().await;
     }
 
-    /// Starts the service again, as a new process would, by the clock of a machine that can be made to leap.
+    /// Starts the service again, as a new process would, by the clock of a machine that can be made to jump.
     pub async fn restart_on_a_machine(&mut self, shift: &Shift) {
         self.stop().await;
         self.source = Clock::shifted(shift.clone());

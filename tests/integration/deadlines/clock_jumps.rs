@@ -1,4 +1,4 @@
-//! The clock leaps: nothing is judged by it, expires or is forgotten, until it is back, or is believed. What decides is the
+//! The clock jumps: nothing is judged by it, expires or is forgotten, until it is back, or is believed. What decides is the
 //! machine's clock on SQLite, the database's on PostgreSQL.
 
 use std::path::PathBuf;
@@ -20,11 +20,11 @@ use crate::support::postgres::skip;
 use crate::support::service::Service;
 
 on_both_databases!(
-    a_leap_stops_commands_and_expiries_and_reads_and_streams_go_on,
-    less_than_half_a_minute_is_no_leap,
-    a_leap_that_has_stood_for_ten_minutes_is_believed,
+    a_jump_stops_commands_and_expiries_and_reads_and_streams_go_on,
+    less_than_half_a_minute_is_no_jump,
+    a_jump_that_has_stood_for_ten_minutes_is_believed,
     the_new_time_is_believed_when_the_service_is_started_again,
-    nothing_is_forgotten_by_a_clock_that_has_leapt,
+    nothing_is_forgotten_by_a_clock_that_has_jumped,
 );
 
 const DAYS: i64 = 3 * 24 * 3_600;
@@ -36,7 +36,7 @@ struct Decisive {
 }
 
 impl Decisive {
-    /// Starts the service again by a clock that can leap.
+    /// Starts the service again by a clock that can jump.
     async fn of(service: &mut Service) -> Self {
         let database = match service.url.starts_with("postgres") {
             true => Some(settable_clock(service).await),
@@ -49,22 +49,22 @@ impl Decisive {
         Self { machine, database }
     }
 
-    async fn leap(&self, seconds: i64) {
+    async fn jump(&self, seconds: i64) {
         match &self.database {
             Some(database) => {
                 let sql = format!("UPDATE shift SET by = by + interval '{seconds} seconds'");
                 database.execute_unprepared(&sql).await.unwrap();
             }
-            None => self.machine.leap(seconds * 1_000_000),
+            None => self.machine.jump(seconds * 1_000_000),
         }
     }
 
-    /// Lets time pass, in steps that are no leap even while only one of two machines has made it.
+    /// Lets time pass, in steps that are no jump even while only one of two machines has made it.
     async fn pass(&self, seconds: u64) {
         for _ in 0..seconds / 20 {
             self.machine.pass(Duration::from_secs(20));
             if self.database.is_some() {
-                self.leap(20).await;
+                self.jump(20).await;
             }
         }
     }
@@ -98,11 +98,11 @@ async fn event_types(caller: &mut Party) -> Vec<v1::EventType> {
     caller.events().await.iter().map(v1::DisputeEvent::r#type).collect()
 }
 
-async fn a_leap_stops_commands_and_expiries_and_reads_and_streams_go_on(mut service: Service) {
+async fn a_jump_stops_commands_and_expiries_and_reads_and_streams_go_on(mut service: Service) {
     let clock = Decisive::of(&mut service).await;
     let (mut ann, mut bob) = (service.user("ann"), service.user("bob"));
     for seconds in [DAYS, -DAYS] {
-        let id = format!("leap{seconds}");
+        let id = format!("jump{seconds}");
         service.platform().upsert(order(&id)).await;
         let cancellation = ann.cancel(cancellation(&id)).await.unwrap();
         let mut watch = bob.watch(v1::WatchDisputesRequest::default()).await;
@@ -110,7 +110,7 @@ async fn a_leap_stops_commands_and_expiries_and_reads_and_streams_go_on(mut serv
         let shown = bob.dispute(&cancellation.dispute_id).await;
         let before = server_time(&mut bob).await;
 
-        clock.leap(seconds).await;
+        clock.jump(seconds).await;
         // Nobody but the command itself has looked at the clock yet.
         assert_eq!(bob.accept(accept(&cancellation.dispute_id)).await, Err(uncertain()));
         assert_eq!(upsert(&service, "other").await, Err(uncertain()));
@@ -119,7 +119,7 @@ async fn a_leap_stops_commands_and_expiries_and_reads_and_streams_go_on(mut serv
         let now = server_time(&mut bob).await;
         assert!((before..before + 20).contains(&now), "{now} is not right after {before}");
 
-        clock.leap(-seconds).await;
+        clock.jump(-seconds).await;
         let accepted = bob.accept(accept(&cancellation.dispute_id)).await.unwrap();
         assert_eq!(accepted.resolved_by(), v1::ResolvedBy::Responder);
         let resolved = accepted.resolve_time.unwrap().seconds;
@@ -135,22 +135,22 @@ async fn server_time(caller: &mut Party) -> i64 {
     caller.list(v1::ListDisputesRequest::default()).await.server_time.unwrap().seconds
 }
 
-async fn less_than_half_a_minute_is_no_leap(mut service: Service) {
+async fn less_than_half_a_minute_is_no_jump(mut service: Service) {
     let clock = Decisive::of(&mut service).await;
     for (seconds, is_judged) in [(29, true), (-29, true), (-29, true), (29, true), (31, false), (-31, true)] {
-        clock.leap(seconds).await;
+        clock.jump(seconds).await;
         let expected = if is_judged { None } else { Some(uncertain()) };
         assert_eq!(upsert(&service, "o1").await.err(), expected, "{seconds}");
     }
 }
 
-async fn a_leap_that_has_stood_for_ten_minutes_is_believed(mut service: Service) {
+async fn a_jump_that_has_stood_for_ten_minutes_is_believed(mut service: Service) {
     let clock = Decisive::of(&mut service).await;
     service.platform().upsert(order("o1")).await;
     let mut health = Health::of(service.channel()).await;
     let (mut ann, mut bob) = (service.user("ann"), service.user("bob"));
     let asked = ann.ask(update("o1")).await.unwrap();
-    clock.leap(DAYS).await;
+    clock.jump(DAYS).await;
     assert_eq!(bob.reply(answer(&asked.dispute_id)).await, Err(uncertain()));
     clock.pass(580).await;
     assert_eq!(bob.reply(answer(&asked.dispute_id)).await, Err(uncertain()));
@@ -168,7 +168,7 @@ async fn a_leap_that_has_stood_for_ten_minutes_is_believed(mut service: Service)
 
 async fn the_new_time_is_believed_when_the_service_is_started_again(mut service: Service) {
     let clock = Decisive::of(&mut service).await;
-    clock.leap(DAYS).await;
+    clock.jump(DAYS).await;
     assert_eq!(upsert(&service, "o1").await, Err(uncertain()));
     let before = server_time(&mut service.user("ann")).await;
     service.restart_on_a_machine(&clock.machine).await;
@@ -176,7 +176,7 @@ async fn the_new_time_is_believed_when_the_service_is_started_again(mut service:
     assert!(server_time(&mut service.user("ann")).await >= before + DAYS);
 }
 
-async fn nothing_is_forgotten_by_a_clock_that_has_leapt(mut service: Service) {
+async fn nothing_is_forgotten_by_a_clock_that_has_jumped(mut service: Service) {
     let clock = Decisive::of(&mut service).await;
     service.restart_with_policy("event_retention = \"16s\"").await;
     for id in ["o1", "o2"] {
@@ -184,7 +184,7 @@ async fn nothing_is_forgotten_by_a_clock_that_has_leapt(mut service: Service) {
         service.user("ann").ask(update(id)).await.unwrap();
     }
     let mut health = Health::of(service.channel()).await;
-    clock.leap(DAYS).await;
+    clock.jump(DAYS).await;
     health.turns_not_serving().await;
     pause(Duration::from_millis(1_200)).await;
     assert_eq!(service.ends().await.floor, 0);
@@ -197,7 +197,7 @@ fn faketime() -> Option<PathBuf> {
     let library = String::from_utf8(found).unwrap().lines().next().map(PathBuf::from);
     if library.is_none() {
         assert!(std::env::var_os("REQUIRE_FAKETIME").is_none(), "REQUIRE_FAKETIME is set, but there is no libfaketime");
-        skip("the program itself under a clock that leaps. No libfaketime was found.");
+        skip("the program itself under a clock that jumps. No libfaketime was found.");
     }
     library
 }
