@@ -1,7 +1,7 @@
-//! The committer: one task that runs whatever commands are waiting in one transaction.
+//! The committer: one task that runs all waiting commands in one transaction.
 //!
-//! There is no timer: while one commit runs, the next batch gathers. So a lone command waits for nobody,
-//! and under load one fsync and one round of statements serve hundreds of commands.
+//! There is no timer: while one commit runs, the next batch gathers. So a lone command does not wait, and under load
+//! one fsync and one round of statements serve hundreds of commands.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,21 +22,21 @@ use crate::domain::{
 };
 use crate::repository::{Repository, StorageError, Transaction, in_time};
 
-/// How often a batch that met another replica is run again.
+/// How often a batch that conflicted with another replica is rerun.
 const RERUNS: usize = 3;
 
-/// By how much events come later than the last one of the log when the clock does not.
+/// How much later than the last event of the log new events are dated when the clock is not ahead of it.
 const MICROSECOND: Duration = Duration::from_micros(1);
 
-/// Encodes the public payload of an event. Given from above: what the payload looks like is not the
-/// engine's concern.
+/// Encodes the public payload of an event. Passed in by a higher layer, because the engine does not know the payload's
+/// format.
 pub type EncodeEvent = fn(EventId, &RecordedEvent, Option<&TraceParent>) -> Vec<u8>;
 
-/// Hands commands to the committer's task. Clones share it.
+/// Sends commands to the committer's task. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Committer(Arc<Entrance>);
 
-/// The way in: closed with the last handle.
+/// Closes the queue when the last handle is dropped.
 #[derive(Debug)]
 struct Entrance(Arc<Queue>);
 
@@ -46,7 +46,7 @@ impl Drop for Entrance {
     }
 }
 
-/// What the committer did since the start.
+/// What the committer has done since the start.
 #[derive(Default, Debug)]
 pub struct Totals {
     commands: AtomicU64,
@@ -54,14 +54,14 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// How many commands were committed, refused ones included, and in how many transactions.
+    /// Returns how many commands were committed, including refused ones, and in how many transactions.
     pub fn commands_and_batches(&self) -> (u64, u64) {
         (self.commands.load(Ordering::Relaxed), self.batches.load(Ordering::Relaxed))
     }
 }
 
 impl Committer {
-    /// The handle, and the task to spawn.
+    /// Returns the handle, and the task to spawn.
     pub fn new(
         repository: Arc<Repository>,
         clock: Clock,
@@ -86,13 +86,13 @@ impl Committer {
         (Self(Arc::new(Entrance(queue))), totals, task.run())
     }
 
-    /// Takes in nothing more: the task finishes what is waiting and ends.
+    /// Stops accepting submissions: the task finishes what is waiting and ends.
     pub fn close(&self) {
         self.0.0.close();
     }
 
-    /// Has a command judged and, if it is accepted, committed. Answers the dispute after it. A
-    /// caller that stops waiting leaves its command to be committed or not, never half.
+    /// Judges a command and, if it is accepted, commits it. Returns the dispute after it. Cancel safe: if the future is
+    /// dropped, the command is either committed or not, never half.
     pub async fn dispute(
         &self,
         caller: Caller,
@@ -104,7 +104,7 @@ impl Committer {
         self.submit(|answer| Submission::Dispute { caller, command, request, trace, answer }).await
     }
 
-    /// Takes in orders, all or nothing. Answers them as they are stored now, in the same order.
+    /// Upserts orders, all or nothing. Returns them as stored now, in the same order.
     pub async fn orders(
         &self,
         caller: Caller,
@@ -114,7 +114,7 @@ impl Committer {
         self.submit(|answer| Submission::Orders { caller, reports, trace, answer }).await
     }
 
-    /// Expires what is overdue on these orders and reminds of what comes due; skips the orders that somebody else has
+    /// Expires overdue disputes of these orders and sends due reminders; skips orders that another transaction has
     /// locked. Waits for its turn beside the callers.
     pub(super) async fn pass_time(&self, orders: Vec<OrderId>) -> Result<TimePassed, Error> {
         self.submit(|answer| Submission::PassTime { orders, answer }).await
@@ -123,7 +123,7 @@ impl Committer {
     async fn submit<T>(&self, submission: impl FnOnce(ReplySender<T>) -> Submission) -> Result<T, Error> {
         let (answer, answered) = oneshot::channel();
         self.0.0.push(submission(answer))?;
-        // The task answers everything it takes; if it is gone, it is not known what became of this.
+        // The task replies to everything it takes; if it is gone, the outcome is unknown.
         answered.await.unwrap_or(Err(Error::Unavailable))
     }
 }
@@ -137,7 +137,7 @@ struct Task {
     feed: Arc<Feed>,
     deadlines: Arc<Deadlines>,
     totals: Arc<Totals>,
-    /// Whether the last batch found the database away.
+    /// Whether the last batch could not reach the database.
     is_away: AtomicBool,
 }
 
@@ -147,24 +147,24 @@ impl Drop for Task {
     }
 }
 
-/// What a committed batch means to the rest of the engine.
+/// The outcome of a committed batch, for the rest of the engine.
 struct Committed {
-    /// Of each submission; `None` if its order is locked by somebody else, so that it was not judged.
+    /// One per submission; `None` if its order is locked by another transaction, so that it was not judged.
     replies: Vec<Option<Reply>>,
     last_seq: Option<i64>,
     earliest_deadline: Option<Timestamp>,
 }
 
-/// What came of running a batch.
+/// The result of running a batch.
 enum Attempt {
     Committed(Committed),
-    /// Somebody else has inserted one of its orders, and has not committed.
+    /// Another transaction has inserted one of its orders, and has not committed.
     OrderTaken,
-    /// There is no time to judge it by.
+    /// There is no certain time to judge it by.
     ClockUncertain,
 }
 
-/// Replies to every caller of a batch that its command was not done.
+/// Tells every caller of a batch that its command was not done.
 fn refuse(batch: Vec<Waiting>, error: &Error) {
     for Waiting { submission, .. } in batch {
         submission.answer(Err(error.clone()));
@@ -178,13 +178,13 @@ impl Task {
         }
     }
 
-    /// Commits a batch and answers everybody in it. If it fails for another reason than the database
-    /// being away, its submissions are run one by one, so that only the culprit fails.
+    /// Commits a batch and replies to its callers. If it fails for a reason other than an unavailable database, its
+    /// submissions are run one by one, so that only the culprit fails.
     async fn commit(&self, batch: Vec<Waiting>) {
         let error = match self.attempt_again(&batch).await {
             Ok(Attempt::Committed(committed)) => return self.answer(batch, committed),
             Ok(Attempt::OrderTaken) => return self.set_imports_apart(batch).await,
-            // The clock has said so already.
+            // The clock has logged it already.
             Ok(Attempt::ClockUncertain) => return refuse(batch, &Error::ClockUncertain),
             Err(error) => error,
         };
@@ -198,7 +198,7 @@ impl Task {
         match error {
             StorageError::Corrupt { .. } | StorageError::Failed(_) => tracing::error!(%error, "a command failed"),
             StorageError::Conflict => tracing::warn!(%error, "commands were not committed"),
-            // Said once: every batch meets the same until the database is back.
+            // Logged once: every batch fails the same way until the database is back.
             StorageError::Unavailable(_)
             | StorageError::Busy
             | StorageError::TimedOut
@@ -211,15 +211,15 @@ impl Task {
             }
         }
         let error = match Error::from(error) {
-            // Of a command it does not matter to its caller why the database did not do it.
+            // To the caller of a command, it does not matter why the database did not do it.
             Error::TimedOut => Error::Unavailable,
             error => error,
         };
         refuse(batch, &error);
     }
 
-    /// Somebody else has inserted one of the orders of a batch, it is not known which, and has not committed: each import
-    /// waits for that alone, and the rest is committed without them.
+    /// Another transaction has inserted one of the orders of a batch, it is unknown which, and has not committed: each
+    /// import waits for it alone, and the rest is committed without them.
     async fn set_imports_apart(&self, batch: Vec<Waiting>) {
         let is_import = |waiting: &Waiting| matches!(waiting.submission, Submission::Orders { .. });
         let (imports, others): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_import);
@@ -229,8 +229,7 @@ impl Task {
         }
     }
 
-    /// Runs a batch, and again if another replica was first or if the tables changed under prepared
-    /// statements.
+    /// Runs a batch, and reruns it if another replica was first or the tables changed under prepared statements.
     async fn attempt_again(&self, batch: &[Waiting]) -> Result<Attempt, StorageError> {
         let mut reruns = 0;
         loop {
@@ -250,7 +249,7 @@ impl Task {
                 transaction.commit().await.map(|()| Attempt::Committed(committed))
             }
             Ok(not_done @ (Attempt::OrderTaken | Attempt::ClockUncertain)) => {
-                // Nothing was written that could fail to be undone.
+                // Nothing was written that has to be undone.
                 let _ = transaction.rollback().await;
                 Ok(not_done)
             }
@@ -263,7 +262,7 @@ impl Task {
 
     async fn judge_and_write(&self, transaction: &Transaction, batch: &[Waiting]) -> Result<Attempt, StorageError> {
         let mut work = UnitOfWork::load(transaction, batch, &self.policy).await?;
-        // After the locks: whoever waited for one must not be judged by an older time.
+        // After the locks: a command that waited for one must not be judged by an older time.
         let Ok((now, event_time)) = self.times(transaction).await? else {
             return Ok(Attempt::ClockUncertain);
         };
@@ -283,7 +282,7 @@ impl Task {
         Ok(Attempt::Committed(Committed { replies, last_seq, earliest_deadline }))
     }
 
-    /// What comes of a submission; `None` if somebody else has locked what it is about.
+    /// Judges a submission; `None` if another transaction has locked its order.
     fn judge(&self, work: &mut UnitOfWork, submission: &Submission) -> Option<Reply> {
         if work.is_busy(submission) {
             return None;
@@ -304,11 +303,11 @@ impl Task {
         })
     }
 
-    /// The time that commands are judged by, the database's where there is one for all replicas; and the earliest at
-    /// which events can happen. That is after the last one of the log, also when the clock was set back: so what has
-    /// changed since a listing is later than everything that it has shown. Only a clock that a hand moves can stand
-    /// still, and what happens at one instant then has that instant. It is this very instant that must be certain: a clock
-    /// can jump between any two looks of those who watch it.
+    /// Returns the time that commands are judged by (the database's, if replicas share one) and the earliest time of
+    /// new events. The latter is after the last event of the log, even if the clock was set back, so that every change
+    /// after a listing is later than everything it showed. Only a manual clock can stand still; several events then
+    /// have the same time. The clock must be certain at this very instant: it can jump between two checks of its
+    /// watchers.
     async fn times(
         &self,
         transaction: &Transaction,

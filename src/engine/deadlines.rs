@@ -1,9 +1,9 @@
 //! Deadlines: data in the database, not timers in memory.
 //!
-//! Each replica sleeps until the earliest deadline or reminder it knows of, then feeds what is overdue through the
-//! committer, a page at a time behind the callers. Nobody leads: replicas skip the orders that another one
-//! has locked, and the rules see what is already done. Correctness never waits for this: every command
-//! expires what is overdue on its order first.
+//! Each replica sleeps until the earliest deadline or reminder it knows, then passes overdue disputes through the
+//! committer, a page at a time behind the callers. There is no leader: replicas skip orders that another one has
+//! locked, and the rules see what is already done. Correctness never depends on this: every command first expires
+//! overdue disputes of its order.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -21,31 +21,31 @@ use crate::clock::{Clock, pause, real_now};
 use crate::domain::{DisputeId, Timestamp};
 use crate::repository::{Deadline, Repository};
 
-/// How many disputes are fed through the committer at a time: a batch has room for callers beside them.
+/// How many disputes pass through the committer at a time: a batch has room for callers besides them.
 const PAGE: usize = 256;
 
-/// The deadlines are looked at afresh this often, for those that other replicas set.
+/// How often deadlines are read again, to find those that other replicas set.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long to wait when somebody else is busy with everything that is due …
+/// How long to wait if everything due is locked by others …
 const CONTENTION_DELAY: Duration = Duration::from_millis(20);
-/// … and how long to leave alone what somebody else is busy with: however much that is, it does not fill every page.
+/// … and how long to skip locked disputes: however many there are, they do not fill every page.
 const BUSY_QUARANTINE: Duration = Duration::from_secs(1);
 
-/// What is done leaves remains in the indexes, which PostgreSQL cannot clean up as long as anybody looks at an old
-/// snapshot. So what lies further back than the earliest that is left, by more than a transaction of another replica can
-/// last, is not looked at again …
+/// Finished disputes leave dead entries in the indexes, which PostgreSQL cannot clean up while anybody reads an old
+/// snapshot. So entries further behind the earliest remaining one than a transaction of another replica can last are
+/// not scanned again …
 const BEHIND: Duration = Duration::from_secs(60);
-/// … but so often, in case a clock was set back somewhere.
+/// … except this often, in case a clock was set back somewhere.
 const FULL_SCAN_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How long a dispute that cannot be expired is set aside.
+/// How long a dispute that cannot be expired is quarantined.
 const QUARANTINE: Duration = Duration::from_secs(60);
 
-/// Where the committer tells of new deadlines.
+/// Where the committer reports new deadlines.
 #[derive(Debug)]
 pub struct Deadlines {
-    /// The earliest that is slept for, in microseconds.
+    /// The earliest deadline that the sweep sleeps for, in microseconds.
     slept_for: AtomicI64,
     sooner: Notify,
 }
@@ -57,29 +57,29 @@ impl Default for Deadlines {
 }
 
 impl Deadlines {
-    /// Says that there is a deadline at `deadline`, which may be sooner than what is slept for.
+    /// Reports a deadline at `deadline`, which may be sooner than the one slept for.
     pub fn reschedule(&self, deadline: Timestamp) {
         if deadline.micros() < self.slept_for.load(Ordering::Acquire) {
             self.sooner.notify_one();
         }
     }
 
-    /// Expires disputes, and reminds of them, for as long as it is polled.
+    /// Expires disputes and sends reminders for as long as it is polled.
     pub async fn run(self: Arc<Self>, repository: Arc<Repository>, clock: Clock, committer: Committer) {
         let mut sweeper = Sweeper::new(repository, clock, committer);
         let mut is_away = false;
         loop {
-            // Anything opened from here on is either read below or reschedules.
+            // Any dispute opened from here on is either read below or reschedules.
             self.slept_for.store(i64::MAX, Ordering::Release);
             let wait = match sweeper.sweep().await {
                 Ok(wait) => {
                     is_away = false;
                     wait
                 }
-                // The clock has said so already.
+                // The clock has logged it already.
                 Err(Error::ClockUncertain) => Wait::For(POLL_INTERVAL),
                 Err(error) => {
-                    // Said once: every look meets the same until the database is back.
+                    // Logged once: every sweep fails the same way until the database is back.
                     if !is_away {
                         tracing::warn!(?error, "deadlines cannot be read or expired now: they wait");
                     }
@@ -96,7 +96,7 @@ impl Deadlines {
                     tokio::select! {
                         () = sweeper.clock.sleep_until(deadline) => {}
                         () = self.sooner.notified() => {}
-                        // In real time, also with a manual clock: other replicas do not wait for a hand to move.
+                        // In real time even with a manual clock: other replicas do not wait for it to advance.
                         () = pause(POLL_INTERVAL) => {}
                     }
                 }
@@ -106,7 +106,7 @@ impl Deadlines {
     }
 }
 
-/// When to look again.
+/// When to sweep again.
 enum Wait {
     No,
     For(Duration),
@@ -119,47 +119,47 @@ struct Sweeper {
     committer: Committer,
     /// Disputes that could not be expired, and when to try again: they never block the rest.
     quarantine: HashMap<DisputeId, Timestamp>,
-    /// Disputes of orders that somebody else had locked, and when to try again. In real time: they do not wait for a hand
-    /// to move.
+    /// Disputes of orders that another transaction had locked, and when to try again. In real time: locks do not wait
+    /// for a manual clock.
     busy: HashMap<DisputeId, Instant>,
     /// Nothing is left before this instant.
     done_before: Timestamp,
-    /// When everything was looked at last, and what the clock showed at the last look.
+    /// When everything was last scanned, and the clock's time at the last scan.
     last_full_scan: Instant,
-    last_look: Timestamp,
+    last_scan: Timestamp,
 }
 
 impl Sweeper {
     fn new(repository: Arc<Repository>, clock: Clock, committer: Committer) -> Self {
-        let (done_before, last_look) = (Timestamp::MIN, Timestamp::MIN);
+        let (done_before, last_scan) = (Timestamp::MIN, Timestamp::MIN);
         let (quarantine, busy) = (HashMap::new(), HashMap::new());
-        Self { repository, clock, committer, quarantine, busy, done_before, last_full_scan: real_now(), last_look }
+        Self { repository, clock, committer, quarantine, busy, done_before, last_full_scan: real_now(), last_scan }
     }
 
-    /// From which instant on there can be anything to do.
-    fn look_from(&mut self, now: Timestamp) -> Timestamp {
-        let looked = real_now();
-        if now < self.last_look || looked.saturating_duration_since(self.last_full_scan) >= FULL_SCAN_INTERVAL {
+    /// Returns the instant from which to scan.
+    fn scan_start(&mut self, now: Timestamp) -> Timestamp {
+        let scanned = real_now();
+        if now < self.last_scan || scanned.saturating_duration_since(self.last_full_scan) >= FULL_SCAN_INTERVAL {
             self.done_before = Timestamp::MIN;
-            self.last_full_scan = looked;
+            self.last_full_scan = scanned;
         }
-        self.last_look = now;
+        self.last_scan = now;
         self.done_before
     }
 
-    /// Expires a page of what is overdue, reminds of what comes due, and says when to look again.
+    /// Expires a page of overdue disputes, sends due reminders, and returns when to sweep again.
     async fn sweep(&mut self) -> Result<Wait, Error> {
         let now = time_to_act_by(&self.repository, &self.clock).await?;
         self.quarantine.retain(|_, again| *again > now);
         self.busy.retain(|_, again| *again > real_now());
-        // A dispute has a deadline and perhaps a reminder: what is set aside never fills the page.
+        // A dispute has a deadline and perhaps a reminder: quarantined ones never fill the page.
         let quarantined = self.quarantine.len().saturating_add(self.busy.len());
         let limit = PAGE.saturating_add(quarantined.saturating_mul(2));
         let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-        // What is done leaves the indexes that this reads, so that the earliest is always first.
-        let from = self.look_from(now);
+        // Finished disputes leave the indexes that this reads, so the earliest is always first.
+        let from = self.scan_start(now);
         let mut next = self.repository.next_deadlines(from, limit).await?;
-        // What was locked and is done by now is no longer there.
+        // Disputes that were locked and are done by now are no longer there.
         let due: HashSet<DisputeId> = next.iter().map(|deadline| deadline.dispute).collect();
         self.busy.retain(|dispute, _| due.contains(dispute));
         let earliest = next.first().map_or(now, |first| first.time.min(now));
@@ -179,7 +179,7 @@ impl Sweeper {
         Ok(if done == 0 { Wait::For(CONTENTION_DELAY) } else { Wait::No })
     }
 
-    /// Sets aside what cannot be done here, or not now. Answers how much else was.
+    /// Quarantines what cannot be done here, or not now. Returns how many events there were.
     fn quarantined(&mut self, overdue: &[Deadline], passed: &TimePassed, now: Timestamp) -> usize {
         if let Some(again) = real_now().checked_add(BUSY_QUARANTINE) {
             let busy = overdue.iter().filter(|deadline| passed.busy.contains(&deadline.order));
@@ -187,7 +187,7 @@ impl Sweeper {
         }
         for (left, why) in &passed.left {
             for Deadline { dispute, order, .. } in overdue.iter().filter(|deadline| deadline.order == *left) {
-                // It can be due twice, with a reminder.
+                // A dispute can be due twice, with a reminder.
                 if self.quarantine.insert(*dispute, now.plus(QUARANTINE)).is_none() {
                     tracing::warn!(%dispute, %order, why, "a dispute cannot be expired here: quarantining it");
                 }
@@ -196,10 +196,10 @@ impl Sweeper {
         passed.events
     }
 
-    /// Does these together and, if one of them cannot be done, one by one.
+    /// Processes these together and, if one of them fails, one by one.
     async fn pass_time(&mut self, overdue: &[Deadline], now: Timestamp) -> Result<usize, Error> {
         let mut seen = HashSet::new();
-        // Each once, and still the earliest first.
+        // Each order once, and still the earliest first.
         let orders = overdue.iter().map(|deadline| &deadline.order).filter(|order| seen.insert(*order)).cloned();
         match self.committer.pass_time(orders.collect()).await {
             Err(Error::Internal(_)) => {}

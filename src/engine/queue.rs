@@ -1,9 +1,10 @@
-//! The queue in front of the committer: what is waiting, how much of it there can be, and whose turn it is.
+//! The queue in front of the committer: what is waiting, how much can wait, and whose turn it is.
 //!
 //! It has a [`Line`] for each kind of work, bounded by orders and by bytes: parties' commands, imports of the order
-//! system, what time brings, and what waits for an order that somebody else has locked. Each batch takes something of
-//! every line, parties first: so imports, however many there are, delay a command by one batch, and are never starved
-//! either. Within a line the callers take turns, and when it is full, whoever has most in it gives way.
+//! system, expiries and reminders, and submissions whose order another transaction has locked. Each batch takes
+//! something from every line, parties first: so any number of imports delays a command by one batch at most, and
+//! imports are never starved either. Within a line the callers take turns, and when it is full, the caller with the
+//! most waiting gives way.
 
 mod batch_size;
 mod line;
@@ -27,28 +28,28 @@ pub(super) use self::line::Waiting;
 pub use self::submission::RequestKey;
 pub(super) use self::submission::{ReplySender, Submission};
 
-/// How much of each kind can wait; what comes then is refused, or whoever has most waiting gives way to it. A party's
-/// command is about one order. Of imports fifty find room, with five hundred orders each.
+/// How much of each kind can wait; beyond that a submission is refused, or the caller with the most waiting gives way
+/// to it. A party's command concerns one order. There is room for fifty imports of five hundred orders each.
 const COMMANDS: Load = Load { orders: 4_096, bytes: 32 << 20 };
 const IMPORTS: Load = Load { orders: 25_600, bytes: 24 << 20 };
-/// … and how much of it for orders that are locked: one of them must not fill the queue of all.
+/// … and how much of it for locked orders: one of these must not fill the whole queue.
 const BUSY: Load = Load { orders: 2_048, bytes: 8 << 20 };
-/// Time passes for one page of orders after the other: whoever watches the deadlines waits for it.
+/// Deadlines are processed one page of orders after another: their sweep waits for each page.
 const TIME: Load = Load { orders: usize::MAX, bytes: usize::MAX };
 
-/// The part of a batch that parties' commands leave to the others, as long as others wait.
+/// The share of a batch that parties' commands leave to other work, as long as any is waiting.
 const OTHERS_SHARE: usize = 4;
 
-/// How long a command waits for an order that somebody else has locked.
+/// How long a command waits for an order that another transaction has locked.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A locked order is tried again after this part of the time that has been waited for it, within these bounds: another
-/// replica is done in a moment, somebody who forgot to commit is not.
+/// A locked order is tried again after this fraction of the time it has waited, within these bounds: another replica
+/// finishes soon, a session that forgot to commit does not.
 const BUSY_RETRY: Retry = Retry { part: 50, soonest: Duration::from_millis(1), latest: Duration::from_millis(20) };
-/// … and, where each try costs the others a moment, seldom.
+/// … and, where each try delays the others, seldom.
 const ALONE_RETRY: Retry = Retry { part: 4, soonest: Duration::from_millis(20), latest: Duration::from_secs(2) };
 
-/// When something is tried again: after a part of the time that it has waited, within bounds.
+/// When to try again: after a fraction of the time waited, within bounds.
 struct Retry {
     part: u32,
     soonest: Duration,
@@ -60,7 +61,7 @@ struct Lines {
     imports: Line,
     time: Line,
     busy: Line,
-    /// What has to be tried in a batch of its own; and whether the last batch was one of those: they take turns.
+    /// Submissions that need a batch of their own; and whether the last batch was such a one: the two kinds alternate.
     alone: Line,
     was_alone: bool,
     batch_size: BatchSize,
@@ -81,7 +82,7 @@ impl Lines {
         }
     }
 
-    /// What is next, in fair turns.
+    /// Takes the next batch, in fair turns.
     fn batch(&mut self, now: Instant) -> Vec<Waiting> {
         let mut batch = Batch::default();
         self.was_alone = !self.was_alone && {
@@ -95,7 +96,7 @@ impl Lines {
         let of_others = most / OTHERS_SHARE;
         self.commands.take(&mut batch, most.saturating_sub(of_others), now);
         let room = batch.orders.saturating_add(of_others);
-        // Something of each, however much of the room the one before it takes.
+        // Something of each kind, however much room the previous ones took.
         for line in [&mut self.busy, &mut self.imports, &mut self.time] {
             let at_least_one = batch.orders.saturating_add(1);
             line.take(&mut batch, room.max(at_least_one), now);
@@ -109,18 +110,18 @@ impl Lines {
         [&self.commands, &self.imports, &self.time, &self.busy, &self.alone].into_iter().all(Line::is_empty)
     }
 
-    /// The instant before which nothing is to be tried again.
+    /// The instant before which nothing is retried.
     fn next_try(&self) -> Option<Instant> {
         [&self.busy, &self.alone].into_iter().filter_map(Line::next_try).min()
     }
 }
 
-/// Tells those for whom there is no room.
+/// Replies OVERLOADED to the displaced submissions.
 fn refuse(displaced: Vec<Waiting>) {
     displaced.into_iter().for_each(|waiting| waiting.submission.fail(Error::Overloaded));
 }
 
-/// What waits for the committer.
+/// The submissions that wait for the committer.
 pub(super) struct Queue {
     lines: Mutex<Lines>,
     news: Notify,
@@ -133,12 +134,12 @@ impl std::fmt::Debug for Queue {
 }
 
 impl Queue {
-    /// An empty queue in front of a database in this process, or elsewhere.
+    /// An empty queue for a database in this process, or for a remote one.
     pub(super) fn new(is_remote: bool) -> Self {
         Self { lines: Mutex::new(Lines::new(BatchSize::new(is_remote))), news: Notify::new() }
     }
 
-    /// Lets a submission wait, if there is room for it or somebody has to give way.
+    /// Enqueues a submission, if there is room for it or another caller has to give way.
     pub(super) fn push(&self, submission: Submission) -> Result<(), Error> {
         let waiting = Waiting::new(submission);
         let mut lines = self.lines();
@@ -164,13 +165,13 @@ impl Queue {
         Ok(())
     }
 
-    /// Puts off a submission whose order is locked by somebody else: it is tried again with a later batch, for as long
-    /// as a lock is waited for.
+    /// Postpones a submission whose order another transaction has locked: it is retried with later batches until
+    /// [`BUSY_TIMEOUT`].
     pub(super) fn put_off(&self, waiting: Waiting) {
         self.wait(waiting, false);
     }
 
-    /// The same; it is then tried in a batch of its own.
+    /// The same, but it is retried in a batch of its own.
     pub(super) fn put_off_alone(&self, waiting: Waiting) {
         self.wait(waiting, true);
     }
@@ -198,7 +199,7 @@ impl Queue {
         refuse(displaced);
     }
 
-    /// The next batch, as soon as something is waiting; `None` once the queue is closed and empty.
+    /// Returns the next batch as soon as something is waiting; `None` once the queue is closed and empty. Cancel safe.
     pub(super) async fn next(&self) -> Option<Vec<Waiting>> {
         loop {
             let next_try = {
@@ -219,19 +220,19 @@ impl Queue {
         }
     }
 
-    /// Takes note that a batch was judged and written in such a time.
+    /// Records how long a batch took to be judged and written.
     pub(super) fn has_written(&self, batch: &[Waiting], took: Duration) {
         let orders = batch.iter().map(|waiting| waiting.submission.load().orders).sum();
         self.lines().batch_size.has_written(orders, took);
     }
 
-    /// Takes in nothing more. What waits is done, and no lock is waited for any longer.
+    /// Stops accepting submissions. Waiting ones are still processed, but no longer wait for locks.
     pub(super) fn close(&self) {
         self.lines().is_closed = true;
         self.news.notify_one();
     }
 
-    /// Lets go of everything: whoever waits is told that it is not known what became of it.
+    /// Drops everything: waiting callers are told that the outcome of their command is unknown.
     pub(super) fn abandon(&self) {
         let mut lines = self.lines();
         *lines = Lines { is_closed: true, ..Lines::new(lines.batch_size) };

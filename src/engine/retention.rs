@@ -1,5 +1,4 @@
-//! what need not be remembered is pruned, in small steps and in transactions of its own, for which no
-//! caller waits.
+//! Prunes data that need not be kept, in small steps and in transactions of its own, so that no caller waits for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,42 +14,42 @@ const REQUEST_MEMORY: Duration = Duration::from_secs(72 * 60 * 60);
 
 /// How often old request ids are pruned …
 const REQUESTS_EVERY: Duration = Duration::from_secs(10 * 60);
-/// … and after how many times it is looked whether any were left behind, as by a clock that was set back.
-const REQUESTS_COMPLETELY: u32 = 6;
+/// … and after how many runs a full scan empty_runs for any left behind, for example by a clock that was set back.
+const REQUESTS_FULL_SCAN: u32 = 6;
 
-/// How often old events are pruned at the least, and how often at the most.
+/// How often old events are pruned: the longest and the shortest interval.
 const EVENTS_EVERY: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(1));
 
 /// How many request ids, or events, are pruned in one transaction …
 const STEP: u32 = 1_000;
-/// … and what is left to others between two of them: together more than can be written in the time.
+/// … and how long to pause between two of them: together they outpace all possible writes.
 const YIELD_DELAY: Duration = Duration::from_millis(5);
 
-/// What is not kept for ever.
+/// What is pruned.
 #[derive(Debug)]
 enum Retention {
-    /// Request ids that are older than they need be kept.
+    /// Request ids older than they need to be kept.
     Requests {
-        /// Those from before are pruned already.
+        /// Those before this are pruned already.
         from: Timestamp,
         /// How often there was nothing left to prune.
-        looks: u32,
+        empty_runs: u32,
     },
-    /// Events that are older than the policy keeps them.
+    /// Events older than the policy keeps them.
     Events { retention: Duration },
 }
 
 impl Retention {
-    /// Prunes some of it. Answers how much.
+    /// Prunes some of it. Returns how many rows.
     async fn prune_some(&mut self, repository: &Repository, now: Timestamp) -> Result<u64, StorageError> {
         match self {
             Self::Events { retention } => repository.prune_events(now.minus(*retention), STEP).await,
-            Self::Requests { from, looks } => {
+            Self::Requests { from, empty_runs } => {
                 let pruned = repository.prune_requests(*from, now.minus(REQUEST_MEMORY), STEP).await?;
                 *from = pruned.up_to;
                 if pruned.count == 0 {
-                    *looks = looks.saturating_add(1);
-                    if looks.is_multiple_of(REQUESTS_COMPLETELY) {
+                    *empty_runs = empty_runs.saturating_add(1);
+                    if empty_runs.is_multiple_of(REQUESTS_FULL_SCAN) {
                         *from = Timestamp::MIN;
                     }
                 }
@@ -62,7 +61,7 @@ impl Retention {
 
 /// Prunes old request ids for as long as it is polled.
 pub async fn prune_requests(repository: Arc<Repository>, clock: Clock) {
-    prune(Retention::Requests { from: Timestamp::MIN, looks: 0 }, REQUESTS_EVERY, &repository, &clock).await;
+    prune(Retention::Requests { from: Timestamp::MIN, empty_runs: 0 }, REQUESTS_EVERY, &repository, &clock).await;
 }
 
 /// Prunes the events that are older than the retention for as long as it is polled; zero keeps them all.
@@ -88,11 +87,11 @@ async fn prune(mut what: Retention, every: Duration, repository: &Repository, cl
                 if count == 0 { clock.sleep(every).await } else { pause(YIELD_DELAY).await }
             }
             Err(Error::ClockUncertain) => {
-                // Health looks at the clock all the time. It goes on with the service.
+                // Health reads the clock all the time. The wait ends when the clock is certain.
                 let _ = clock.certainty().wait_for(|is_certain| *is_certain).await;
             }
             Err(error) => {
-                // Said once: each step meets the same until the database is back.
+                // Logged once: each step fails the same way until the database is back.
                 if !std::mem::replace(&mut is_away, true) {
                     tracing::warn!(?error, ?what, "old rows could not be pruned now");
                 }

@@ -1,22 +1,23 @@
-//! How much a batch takes in: as much as is judged and written in a moment, since whoever comes meanwhile waits for it.
+//! How large a batch is: as many orders as can be judged and written within [`TARGET`], since commands that arrive
+//! meanwhile wait for it.
 //!
-//! What an order takes differs by machine, database and command. So what the last batch took decides that was full or too
-//! slow, and batches grow until they take that moment. The commit does not count: its price is that of a batch, however
-//! large. Neither should each way to a database and back, but what those take is not known apart: so on PostgreSQL, where
-//! a batch has a dozen of them, it takes in more at the least.
+//! The time per order differs by machine, database and command. So the last batch that was full or too slow determines
+//! the size, and batches grow until they reach the target. The commit does not count: its price does not depend on the
+//! size of the batch. Neither should round trips to the database, but their share is not known separately: so on
+//! PostgreSQL, where a batch has a dozen of them, the minimum is larger.
 
 use std::time::Duration;
 
-/// How long a batch should take until it is committed, which takes a few milliseconds more. Whoever is unlucky waits for
-/// two batches.
-const MOMENT: Duration = Duration::from_millis(6);
+/// How long a batch should take until its commit, which takes a few milliseconds more. An unlucky command waits for two
+/// batches.
+const TARGET: Duration = Duration::from_millis(6);
 
-/// A batch takes in no more once it touches so many orders, however fast they are …
+/// The most orders in a batch, however fast they are …
 const MOST: usize = 512;
 
-/// … and no less than so many, however slow they are, in the same process …
+/// … and the least, however slow they are, in the same process …
 const LEAST_EMBEDDED: usize = 8;
-/// … and elsewhere: at a millisecond for each way, some four thousand orders a second.
+/// … and on a remote database: with round trips of a millisecond, some four thousand orders a second.
 const LEAST_REMOTE: usize = 64;
 
 /// How many orders a batch may touch.
@@ -27,26 +28,26 @@ pub(super) struct BatchSize {
 }
 
 impl BatchSize {
-    /// For a database in this process, or elsewhere. Nothing is known of it yet, and batches grow soon.
+    /// The size for a database in this process, or for a remote one. It starts at the minimum and grows soon.
     pub(super) fn new(is_remote: bool) -> Self {
         let least = if is_remote { LEAST_REMOTE } else { LEAST_EMBEDDED };
         Self { orders: least, least }
     }
 
-    /// One that has grown as far as it can.
+    /// A size that has grown to the maximum.
     #[cfg(test)]
     pub(super) fn grown() -> Self {
         Self { orders: MOST, least: LEAST_EMBEDDED }
     }
 
-    /// So many orders were judged and written in such a time. If they were not as many as there could have been, that tells
-    /// nothing, unless they were too many already.
+    /// Records that so many orders took this long. A batch that could have been larger tells nothing, unless it was
+    /// already too slow.
     pub(super) fn has_written(&mut self, orders: usize, took: Duration) {
-        let were_too_many = orders > self.least && took > MOMENT;
+        let were_too_many = orders > self.least && took > TARGET;
         if orders < self.orders && !were_too_many {
             return;
         }
-        let moment = u128::try_from(orders).unwrap_or(u128::MAX).saturating_mul(MOMENT.as_nanos());
+        let moment = u128::try_from(orders).unwrap_or(u128::MAX).saturating_mul(TARGET.as_nanos());
         let in_a_moment = moment.checked_div(took.as_nanos()).unwrap_or(u128::MAX);
         let in_a_moment = usize::try_from(in_a_moment).unwrap_or(usize::MAX);
         self.orders = in_a_moment.min(self.orders.saturating_mul(2)).clamp(self.least, MOST);
@@ -62,7 +63,7 @@ impl BatchSize {
 mod tests {
     use super::*;
 
-    /// What batches come to of which each takes in all that it may, and takes a price of its own and one for each order.
+    /// Simulates full batches with a fixed price each and a price per order.
     fn settled(size: &mut BatchSize, own: Duration, each: Duration) -> usize {
         for _ in 0..12 {
             let orders = size.orders();

@@ -1,5 +1,5 @@
-//! A line of the queue: its callers take turns, so that nobody waits for all that another one has sent; and when it is
-//! full, whoever has most in it gives way, so that nobody fills it for the others.
+//! A line of the queue: its callers take turns, so that nobody waits for everything that another caller sent; and when
+//! it is full, the caller with the most waiting gives way, so that nobody fills it at the expense of others.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -13,9 +13,9 @@ use crate::domain::Caller;
 pub(in crate::engine) struct Waiting {
     pub(in crate::engine) submission: Submission,
     load: Load,
-    /// Since when it has waited for an order that is locked.
+    /// Since when it has waited for a locked order.
     pub(super) busy_since: Option<Instant>,
-    /// When it came into its line.
+    /// Its arrival in the line.
     arrival: Arrival,
 }
 
@@ -26,7 +26,7 @@ impl Waiting {
     }
 }
 
-/// What is on its way to the committer's next transaction.
+/// The next batch for the committer's transaction.
 #[derive(Default)]
 pub(super) struct Batch {
     pub(super) waiting: Vec<Waiting>,
@@ -34,43 +34,44 @@ pub(super) struct Batch {
     pub(super) orders: usize,
 }
 
-/// Who waits in a line: a caller, or the service itself for what time brings.
+/// The owner of a submission: a caller, or the service itself for expiries and reminders.
 type Who = Option<Caller>;
 
-/// What something takes of a line's bound: of its orders or of its bytes, whichever is more, in bytes.
+/// The share of a line's bound: of its orders or of its bytes, whichever is larger, in bytes.
 type Weight = u64;
 
-/// Something that is counted up, so that what is otherwise equal stays in order.
+/// A counter that keeps otherwise equal entries in order.
 type Arrival = u64;
 
-/// What waits of one kind.
+/// The waiting submissions of one kind.
 pub(super) struct Line {
     most: Load,
     load: Load,
     by_caller: HashMap<Who, Own>,
-    /// Whoever has something that can be taken, once: by the weight that everybody whose turn was as early has had taken.
+    /// Every caller with something ready, once, by its turn: the weight already taken for callers whose turn was
+    /// equally early.
     turns: BTreeMap<(Weight, Arrival), Who>,
-    /// The turn of what was taken last.
+    /// The turn of the submission taken last.
     turn: Weight,
-    /// What is not to be taken before an instant.
+    /// Submissions that are not ready before an instant.
     later: BTreeMap<(Instant, Arrival), Waiting>,
-    /// Everybody, by how much they have waiting.
+    /// Every caller, by the weight of its waiting submissions.
     by_weight: BTreeMap<(Weight, Arrival), Who>,
     arrivals: Arrival,
 }
 
-/// What waits of one caller.
+/// The waiting submissions of one caller.
 struct Own {
-    /// When the first of it came.
+    /// The arrival of the first one.
     arrival: Arrival,
-    /// Of everything.
+    /// The total.
     weight: Weight,
-    /// What can be taken, first come first served.
+    /// Submissions that are ready, first come, first served.
     waiting: VecDeque<Waiting>,
 }
 
 impl Line {
-    /// A line that holds so much at the most.
+    /// A line with this bound.
     pub(super) fn new(most: Load) -> Self {
         Self {
             most,
@@ -84,9 +85,9 @@ impl Line {
         }
     }
 
-    /// Whether there is room for this. As long as there is not, whoever has more waiting than its caller would have gives
-    /// way with what came last, which is added to `displaced`: so each can have the same share, and leave what they do not
-    /// need to the others.
+    /// Whether there is room for this submission. While there is not, the caller with the most waiting, if that is more
+    /// than this caller would have, loses its newest submission, which is added to `displaced`. So all callers can have
+    /// the same share, and leave what they do not need to others.
     pub(super) fn make_room_for(&mut self, waiting: &Waiting, displaced: &mut Vec<Waiting>) -> bool {
         let own = self.by_caller.get(&waiting.submission.caller().cloned()).map_or(0, |own| own.weight);
         let own = own.saturating_add(self.weight(waiting.load));
@@ -100,21 +101,21 @@ impl Line {
         true
     }
 
-    /// Lets something wait for its caller's turn. There is room for it.
+    /// Enqueues a submission for its caller's turn. There is room for it.
     pub(super) fn push(&mut self, mut waiting: Waiting) {
         self.count_in(&mut waiting);
         self.queue(waiting);
     }
 
-    /// Lets something wait for an instant, and then for its caller's turn. There is room for it.
+    /// Enqueues a submission that is ready at an instant, and then waits for its caller's turn. There is room for it.
     pub(super) fn push_later(&mut self, mut waiting: Waiting, instant: Instant) {
         self.count_in(&mut waiting);
         self.later.insert((instant, waiting.arrival), waiting);
     }
 
-    /// Moves what comes next into a batch, in turns, until that touches so many orders; there it is in the order in which
-    /// it came. What nobody waits for any more is dropped: so calls that are cancelled as fast as they are made cost the
-    /// others nothing.
+    /// Moves the next submissions into a batch, in turns, until it touches this many orders; within the batch they are
+    /// in order of arrival. Abandoned ones are dropped, so that calls that are cancelled as fast as they are made cost
+    /// the others nothing.
     pub(super) fn take(&mut self, batch: &mut Batch, up_to: usize, now: Instant) {
         while let Some(later) = self.later.first_entry()
             && later.key().0 <= now
@@ -148,20 +149,20 @@ impl Line {
         self.by_caller.is_empty()
     }
 
-    /// How much waits.
+    /// How much is waiting.
     #[cfg(test)]
     pub(super) fn load(&self) -> Load {
         self.load
     }
 
-    /// How much waits of some callers.
+    /// How much is waiting for some callers.
     #[cfg(test)]
     pub(super) fn count(&self, of: impl Fn(&Caller) -> bool) -> usize {
         let waiting = self.by_caller.values().flat_map(|own| &own.waiting).chain(self.later.values());
         waiting.filter(|waiting| waiting.submission.caller().is_some_and(&of)).count()
     }
 
-    /// The instant before which nothing more can be taken, where nothing can be now.
+    /// The instant before which nothing is ready, if nothing is ready now.
     pub(super) fn next_try(&self) -> Option<Instant> {
         self.later.first_key_value().map(|((instant, _), _)| *instant)
     }
@@ -170,7 +171,7 @@ impl Line {
         self.turns.pop_first().map(|((turn, _), who)| (turn, who))
     }
 
-    /// Lets somebody have a turn, who has none, if there is anything to take.
+    /// Gives a turn to a caller that has none, if it has something ready.
     fn give_turn(&mut self, turn: Weight, who: Who) {
         if self.by_caller.get(&who).is_some_and(|own| !own.waiting.is_empty()) {
             let arrival = self.arrive();
@@ -183,12 +184,12 @@ impl Line {
         let Some(own) = self.by_caller.get_mut(&who) else { return };
         own.waiting.push_back(waiting);
         if own.waiting.len() == 1 {
-            // As early as whoever had the last turn: before everybody who has had one since.
+            // As early as the caller that had the last turn: before everybody who has had one since.
             self.give_turn(self.turn, who);
         }
     }
 
-    /// Removes what came last of somebody: what can be taken, or else of what is to be taken later.
+    /// Removes a caller's newest submission: of the ready ones, or else of the postponed ones.
     fn remove_last(&mut self, who: &Who) -> Option<Waiting> {
         let last = self.by_caller.get_mut(who).and_then(|own| own.waiting.pop_back());
         let last = last.or_else(|| {
@@ -211,7 +212,7 @@ impl Line {
         self.by_weight.insert((own.weight, own.arrival), who);
     }
 
-    /// Whoever has nothing waiting any more leaves nothing behind.
+    /// A caller with nothing waiting leaves nothing behind.
     fn count_out(&mut self, waiting: &Waiting) {
         self.load = self.load.minus(waiting.load);
         let weight = self.weight(waiting.load);

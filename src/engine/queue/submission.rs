@@ -1,4 +1,4 @@
-//! What waits for the committer: commands, imports, and what time brings; each with who waits for the answer.
+//! Submissions to the committer: commands, imports, and expiries and reminders; each with the sender for its reply.
 
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -8,19 +8,19 @@ use crate::engine::error::Error;
 use crate::engine::trace::TraceParent;
 use crate::engine::unit_of_work::{Reply, TimePassed};
 
-/// What a submission takes for each order that it is about, beside its texts: rounded up from what is measured.
+/// The memory of a submission per order, besides its texts: rounded up from measurements.
 const BYTES_PER_ORDER: usize = 768;
 
-/// What makes a command that is sent twice happen once.
+/// Identifies a command that is sent more than once, so that it takes effect once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RequestKey {
-    /// The caller and the request id, digested.
+    /// Digest of the caller and the request id.
     pub key: Uuid,
-    /// The RPC and all its fields but the request id, digested.
+    /// Digest of the RPC and all its fields except the request id.
     pub fingerprint: Uuid,
 }
 
-/// What waits for the committer, and who waits for the answer.
+/// A submission to the committer, with the sender for its reply.
 pub(in crate::engine) enum Submission {
     /// A command about a dispute.
     Dispute {
@@ -37,14 +37,14 @@ pub(in crate::engine) enum Submission {
         trace: Option<TraceParent>,
         answer: ReplySender<Vec<OrderView>>,
     },
-    /// Orders on which a deadline has passed, or somebody is to be reminded of one.
+    /// Orders with an overdue dispute or a due reminder.
     PassTime { orders: Vec<OrderId>, answer: ReplySender<TimePassed> },
 }
 
 pub(in crate::engine) type ReplySender<T> = oneshot::Sender<Result<T, Error>>;
 
 impl Submission {
-    /// Who has sent it; `None` for what time brings.
+    /// The caller that sent it; `None` for expiries and reminders.
     pub(super) fn caller(&self) -> Option<&Caller> {
         match self {
             Self::Dispute { caller, .. } | Self::Orders { caller, .. } => Some(caller),
@@ -52,7 +52,7 @@ impl Submission {
         }
     }
 
-    /// Whether nobody waits for the answer any more: the call was cancelled, or its connection is gone.
+    /// Whether nobody waits for the reply any more: the call was cancelled, or its connection is gone.
     pub(super) fn is_abandoned(&self) -> bool {
         match self {
             Self::Dispute { answer, .. } => answer.is_closed(),
@@ -61,7 +61,7 @@ impl Submission {
         }
     }
 
-    /// How much it is.
+    /// Its share of the queue's bounds.
     pub(super) fn load(&self) -> Load {
         let (orders, texts) = match self {
             Self::Dispute { command, .. } => (1, command.text_bytes()),
@@ -71,7 +71,7 @@ impl Submission {
         Load { orders, bytes: texts.saturating_add(orders.saturating_mul(BYTES_PER_ORDER)) }
     }
 
-    /// Replies to the caller that waits; one that has gone away is ignored.
+    /// Sends the reply to the waiting caller; a caller that has gone away is ignored.
     pub(in crate::engine) fn answer(self, reply: Result<Reply, Error>) {
         match (self, reply) {
             (Self::Dispute { answer, .. }, Ok(Reply::Dispute(reply))) => {
@@ -95,12 +95,12 @@ impl Submission {
     }
 }
 
-/// How much something is.
+/// What counts towards a bound.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Load {
-    /// How many orders it touches.
+    /// The number of orders.
     pub(super) orders: usize,
-    /// What it takes in memory, about.
+    /// The approximate memory in bytes.
     pub(super) bytes: usize,
 }
 

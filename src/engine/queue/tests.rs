@@ -1,4 +1,4 @@
-//! The queue is bounded, everybody has a share of it, and everybody's turn comes.
+//! The queue is bounded, and every caller gets a share of it and its turn.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,14 @@ use crate::domain::{
     Caller, Command, Currency, DisputeId, DisputeRef, Money, OrderId, OrderReport, OrderStatus, Parties, Scope, UserId,
 };
 
-/// A queue whose batches have grown as large as they may.
+/// A queue whose batches have grown to their maximum.
 fn grown() -> Queue {
     let queue = Queue::new(false);
     queue.lines().batch_size = BatchSize::grown();
     queue
 }
 
-/// To somebody who waits for ever.
+/// Sends the reply to a caller that waits for ever.
 fn answer<T>() -> ReplySender<T> {
     let (answer, answered) = oneshot::channel();
     std::mem::forget(answered);
@@ -73,7 +73,7 @@ fn kinds(batch: &[Waiting]) -> (usize, usize, usize) {
     )
 }
 
-/// Who sent what is in a batch, in its order, and how long its text is.
+/// The sender of each submission in a batch, in order, and the length of its text.
 fn senders(batch: &[Waiting]) -> Vec<(String, usize)> {
     let sender = |waiting: &Waiting| match &waiting.submission {
         Submission::Dispute { caller, command, .. } => (caller.user.as_str().to_owned(), command.text_bytes()),
@@ -105,7 +105,8 @@ fn whoever_has_most_waiting_gives_way_and_fifty_commands_of_a_caller_are_innocen
     queue.push(command("ann", 0)).unwrap();
     assert_eq!(of_the_last.try_recv().unwrap(), Err(Error::Overloaded));
     assert_eq!(queue.lines().commands.load().orders, 4_096);
-    // Those who send all that they can have the same in the end, whoever came first; and nobody less who wants less.
+    // Callers that send as much as they can end up with equal shares, whoever came first; callers that want less get
+    // all of it.
     for _ in 0..4_096 {
         for flooder in 0..40 {
             let _ = queue.push(command(&format!("eve{flooder}"), 0));
@@ -210,7 +211,7 @@ async fn what_is_put_off_comes_again_and_the_last_handle_ends_the_queue() {
         assert!(batch.len() == 1 && batch[0].busy_since.is_some() == (round > 0));
         queue.put_off(batch.pop().unwrap());
     }
-    // What is busy has a bound of its own, and what exceeds it is refused at once.
+    // Busy submissions have their own bound, and those beyond it are refused at once.
     let put_off_all = async |user: &str, count: usize| {
         (0..count).for_each(|_| queue.push(command(user, 0)).unwrap());
         let mut left = count;
