@@ -1,22 +1,22 @@
 //! A resolution centre for marketplace orders, as a gRPC service.
 //!
-//! The layers, in reading order; each uses only those below it: `main → server → grpc → engine → repository → domain`.
+//! The layers, in reading order; each uses only those to its right: `main → server → grpc → engine → repository → domain`.
 //!
 //! - [`domain`]: the rules, pure. Start with [`domain::decide`].
-//! - [`repository`]: what is kept, on SQLite or PostgreSQL.
-//! - [`engine`]: what happens between a command and its event.
-//! - [`grpc`]: what clients see.
+//! - [`repository`]: storage, on SQLite or PostgreSQL.
+//! - [`engine`]: from a command to its event.
+//! - [`grpc`]: the API that clients see.
 //! - [`server`]: wiring and lifecycle.
 //!
-//! Beside them: [`config`] (flags and policy file), [`clock`] (the time), [`chance`] (ids), [`stderr`] (the log's way out)
-//! and [`proto`] (generated code). `domain` is always there; `proto` comes with either of the two features, the rest with
+//! Beside them: [`config`] (flags and policy file), [`clock`] (the time), [`chance`] (ids), [`stderr`] (log output) and
+//! [`proto`] (generated code). `domain` is always compiled; `proto` requires either of the two features, the rest requires
 //! `server`.
 //!
-//! For those who call the service: [`client`], with the feature of that name, which knows none of the layers.
+//! For callers of the service: [`client`], with the feature of that name, which knows none of the layers.
 
 #![cfg_attr(
     not(all(feature = "client", feature = "server")),
-    allow(rustdoc::broken_intra_doc_links, reason = "not everything that is told of is built")
+    allow(rustdoc::broken_intra_doc_links, reason = "links to features that are not compiled")
 )]
 #![deny(clippy::print_stderr, reason = "stderr.rs writes there: nothing may wait for it, or fail without it")]
 

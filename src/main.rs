@@ -1,4 +1,4 @@
-//! The program: reads the flags, starts tracing, binds, and serves until it is told to stop.
+//! The program: parses the flags, starts tracing, binds, and serves until it is told to stop.
 
 #![deny(clippy::print_stderr, reason = "stderr.rs writes there: nothing may wait for it, or fail without it")]
 
@@ -13,15 +13,16 @@ use rustix::fs::Mode;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// A quarter of the server's time under load went to the system's allocator.
+/// The system's allocator took a quarter of the server's time under load.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// A line for each attempt to connect to a database that is away; what that means is said once, by who needs it.
+/// Silences a line per attempt to connect to an unavailable database; its consequences are logged once, where they
+/// matter.
 const QUIET: &str = "sqlx_core::pool=off";
 
 fn main() -> ExitCode {
-    // What this process makes is its owner's alone, whatever it is and whoever started it.
+    // Files that this process creates are accessible to their owner only, whoever started it.
     rustix::process::umask(Mode::from_raw_mode(0o077));
     // Before the first thread: it may change what threads inherit.
     server::prepare_process();
@@ -31,11 +32,11 @@ fn main() -> ExitCode {
     code
 }
 
-/// A thread of the runtime takes every other task from those that were woken from outside of it: whatever waits for SQLite
-/// is, several times for each call, and must not wait for all that strangers send; nor they for it.
+/// How often a runtime thread checks tasks woken from outside the runtime: every other time. Calls that wait for SQLite
+/// are woken so, several times each, and must not wait behind everything that strangers send, nor the other way round.
 const TURNS_OF_OWN: u32 = 2;
 
-/// After so many turns it looks for what has come over the network, and for timers.
+/// How many turns a thread takes before it checks the network and timers.
 const TURNS_BEFORE_EVENTS: u32 = 16;
 
 fn run() -> ExitCode {
@@ -59,12 +60,12 @@ fn run() -> ExitCode {
             Action::Backup { file } => server::back_up(&config, &file, stopped()?).await,
         }
     });
-    // Whoever still asks for the address of a database that is away is not waited for.
+    // Does not wait for DNS lookups of an unavailable database.
     runtime.shutdown_background();
     ended(result)
 }
 
-/// What clap has to say: an error, or the help that was asked for.
+/// Prints clap's message: an error, or the requested help.
 fn misused(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         // If nobody reads it, nobody needs it.
@@ -88,13 +89,13 @@ fn ended(result: Result<(), ServeError>) -> ExitCode {
 }
 
 async fn serve(config: &Config) -> Result<(), ServeError> {
-    // Before the first line is printed: whoever reads it may send a signal.
+    // Before the first line is printed: whatever reads it may send a signal.
     let stopped = stopped()?;
     let listener = server::listen(config).await?;
     server::run(config, listener, Clock::system(), stopped).await
 }
 
-/// Catches the signals that end the process from here on; returns when one comes.
+/// Catches the signals that end the process from here on; returns when one arrives.
 fn stopped() -> std::io::Result<impl Future<Output = ()>> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {
@@ -105,7 +106,7 @@ fn stopped() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// A terminal that goes away, or somebody who expects a reload, ends nothing: whatever the program does meanwhile.
+/// Ignores SIGHUP: neither a closed terminal nor a request to reload ends the program.
 fn note_hangups() -> Result<(), ServeError> {
     let mut hangups = signal(SignalKind::hangup())?;
     tokio::spawn(async move {

@@ -1,45 +1,45 @@
-//! Accepting connections, also while the machine has no room for one more.
+//! Accepts connections, and waits while the machine has no resources for one more.
 
 use std::io::{Error, ErrorKind};
 use std::time::Duration;
 
 use crate::clock::{RealInstant, pause, pause_until, real_instant_after};
 
-/// How long nothing is accepted after the first failure; twice as long after each further one.
+/// How long to wait after the first failure; doubled after each further one.
 const FIRST_DELAY: Duration = Duration::from_millis(5);
 
 /// The longest such delay.
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
 
-/// A failure is over once connections were accepted for so long without another.
+/// A failure is over once connections were accepted for this long without another.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
-/// Whether connections can be accepted, and what the log was told of it.
+/// Whether connections can be accepted, and what was logged about it.
 #[derive(Debug)]
 pub(super) enum Accepting {
-    /// All is well.
+    /// No failure.
     Fine,
-    /// The last attempt failed; the log was told.
+    /// The last attempt failed, and this was logged.
     Failing {
-        /// How long to wait before the next one.
+        /// How long to wait before the next attempt.
         delay: Duration,
     },
-    /// Attempts succeed again; the log will be told, unless another fails before that.
+    /// Attempts succeed again; this will be logged unless another fails before.
     Recovering {
-        /// When.
+        /// When to log it.
         settled: RealInstant,
     },
 }
 
 impl Accepting {
-    /// Takes note of a connection.
+    /// Records an accepted connection.
     pub(super) fn succeeded(&mut self) {
         if let (Self::Failing { .. }, Some(settled)) = (&self, real_instant_after(SETTLED_AFTER)) {
             *self = Self::Recovering { settled };
         }
     }
 
-    /// Takes note of a failure, and returns when it makes sense to try again. Cancel safe.
+    /// Records a failure, and returns when it makes sense to try again. Cancel safe.
     pub(super) async fn failed(&mut self, error: &Error) {
         if is_of_one_connection(error) {
             return;
@@ -56,7 +56,7 @@ impl Accepting {
         pause(delay).await;
     }
 
-    /// Returns once a failure is over, and tells the log. Cancel safe.
+    /// Returns once a failure is over, and logs that. Cancel safe.
     pub(super) async fn settles(&mut self) {
         match self {
             Self::Recovering { settled } => pause_until(*settled).await,
@@ -67,8 +67,8 @@ impl Accepting {
     }
 }
 
-/// Whether it is the connection that failed, before it could be accepted: the next one may be all right. Anything else,
-/// above all a lack of file descriptors or memory, would fail again at once.
+/// Whether the connection itself failed before it could be accepted: the next one may succeed. Any other failure, in
+/// particular a lack of file descriptors or memory, would repeat at once.
 fn is_of_one_connection(error: &Error) -> bool {
     matches!(
         error.kind(),

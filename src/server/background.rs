@@ -1,5 +1,5 @@
-//! The tasks that run for as long as the service does. None of them ends by itself: without one of them the service would
-//! look alive, and would not do what it promises.
+//! The tasks that run as long as the service. None of them ends by itself: without one of them the service would look
+//! alive but not keep its promises.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::engine::{
 use crate::grpc;
 use crate::repository::{Notifier, Repository, StorageError, corrupt_rows};
 
-/// How long the committer has for what is still in its queue.
+/// How long the committer may take for its remaining queue.
 const COMMIT_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) struct Background {
@@ -29,7 +29,7 @@ pub(super) struct Background {
 }
 
 impl Background {
-    /// Starts all of them.
+    /// Starts all tasks.
     pub(super) async fn start(
         repository: &Arc<Repository>,
         clock: &Clock,
@@ -72,7 +72,7 @@ impl Background {
         self.health.is_serving()
     }
 
-    /// Returns when one of them has ended, and why. Cancel safe.
+    /// Returns when one of the tasks has ended, and why. Cancel safe.
     pub(super) async fn failed(&mut self) -> ServeError {
         tokio::select! {
             _ = self.others.join_next() => ServeError::Background,
@@ -81,7 +81,7 @@ impl Background {
         }
     }
 
-    /// Commits what is still in the queue, and stops all of them.
+    /// Commits what is still in the queue, and stops all tasks.
     pub(super) async fn stop(mut self) {
         self.others.shutdown().await;
         self.committer.close();

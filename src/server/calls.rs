@@ -1,9 +1,9 @@
 //! The calls in flight on one connection: each from its headers until the transport has released the last byte of the
-//! response, or the client has not taken that in time.
+//! response, or the client did not read it in time.
 //!
-//! The transport does not ask for the body of a response while the client's window is closed: what is in the body cannot
-//! notice that. So the future is watched in which the transport serves the call. It lives until the transport has been
-//! given the last byte; and it is given a piece only when there is room for the piece before.
+//! The transport does not poll a response body while the client's window is closed, so the body cannot notice that.
+//! Therefore this watches the future in which the transport serves the call: it lives until the transport was given the
+//! last byte, and it is given a piece only when there is room for the previous one.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -37,9 +37,9 @@ pub(super) struct Calls(Arc<State>);
 struct State {
     in_flight: AtomicUsize,
     opened: RealInstant,
-    /// When the last call ended, in milliseconds after the opening; 0 before the first one.
+    /// When the last call ended, in milliseconds after the connection was opened; 0 before the first one.
     last_ended: AtomicU64,
-    /// The call that has just begun, until what serves it has.
+    /// The call that has just started, until the task that serves it has started too.
     begun: Mutex<Option<Arc<Call>>>,
 }
 
@@ -99,7 +99,7 @@ impl Drop for Call {
     }
 }
 
-/// A service that counts the calls of one connection, and tells each on which it is.
+/// A service that counts the calls of one connection, and attaches the connection's information to each.
 #[derive(Clone, Debug)]
 pub(super) struct Counted<S> {
     service: S,
@@ -110,7 +110,7 @@ pub(super) struct Counted<S> {
 }
 
 impl<S> Counted<S> {
-    /// The calls on a connection that comes from this address, as far as that is known.
+    /// The calls on a connection from this address, if known.
     pub(super) fn new(service: S, calls: Calls, answers: Answers, peer: Option<PeerAddress>) -> Self {
         Self { service, calls, answers, connection: ConnectionId::mint(), peer }
     }
@@ -136,7 +136,7 @@ where
     }
 }
 
-/// A call until its response begins.
+/// A call until its response starts.
 pub(super) struct CountedCall<S, F> {
     stage: Stage<S, F>,
     call: Arc<Call>,
@@ -162,7 +162,7 @@ where
                     if let Some((service, _)) = begin.as_deref_mut() {
                         ready!(service.poll_ready(context))?;
                     }
-                    // It is there until it is called, and that is once.
+                    // It is there until the only call.
                     let Some(begin) = begin.take() else { return Poll::Pending };
                     let (mut service, request) = *begin;
                     self.stage = Stage::Called(service.call(request));
@@ -177,12 +177,12 @@ where
     }
 }
 
-/// Has that run beside one connection in which the transport serves its calls.
+/// Runs the futures in which the transport serves its calls beside the connection.
 #[derive(Clone)]
 pub(super) struct CallExecutor {
     calls: Calls,
     begun: Begun,
-    /// How long a client may take over an answer; zero for ever.
+    /// How long a client may take to read a response; zero for no limit.
     answer_timeout: Duration,
 }
 
@@ -204,14 +204,14 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for CallExe
 }
 
 pin_project! {
-    /// Serves a call, and gives it up when the client has not taken the answer so long after it was built. The transport
-    /// then resets the stream and frees what it holds of it; the connection goes on.
+    /// Serves a call, and drops it if the client has not read the response within the limit. The transport then resets
+    /// the stream and frees its memory; the connection stays open.
     struct InTime<F> {
         #[pin]
         served: F,
         call: Arc<Call>,
         answer_timeout: Duration,
-        // There is none for an answer that is taken at once.
+        // There is none for a response that is read at once.
         running_out: Option<(BoxFuture<'static, ()>, Untaken)>,
     }
 }
@@ -237,11 +237,11 @@ impl<F: Future<Output = ()>> Future for InTime<F> {
     }
 }
 
-/// The body of a response, in pieces: the call is in flight for as long as anybody holds any of it.
+/// The body of a response, in pieces: the call is in flight as long as anybody holds a piece.
 #[derive(Debug)]
 pub(super) struct CountedBody {
     body: Body,
-    /// What is left of the last frame.
+    /// The rest of the last frame.
     rest: Bytes,
     call: Arc<Call>,
 }
@@ -291,7 +291,7 @@ impl http_body::Body for CountedBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        // It is asked for before the first frame.
+        // Asked for before the first frame.
         if self.rest.is_empty() { self.body.size_hint() } else { SizeHint::default() }
     }
 }

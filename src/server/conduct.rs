@@ -1,8 +1,8 @@
-//! What one connection may do beside its calls: cancel some, make errors, and send frames that are no call.
+//! What one connection may do besides calls: cancel some, make errors, and send frames that belong to no call.
 //!
-//! Each of them is cheap for the client and costs the server work, and none of them counts as a call in flight: so the
-//! number of calls, which HTTP/2 bounds, bounds none of them. The transport has bounds of its own for some; these are for
-//! all, and by what passes over the wire.
+//! Each of these is cheap for the client and costs the server work, and none counts as a call in flight, so HTTP/2's
+//! limit on concurrent calls does not bound them. The transport limits some of them itself; these limits cover all, and
+//! count what passes over the wire.
 
 use std::time::Duration;
 
@@ -12,31 +12,31 @@ use crate::clock::{RealInstant, real_now};
 /// How many calls a client may cancel at once. A hundred together are innocent, and a proxy carries many clients.
 const CANCELLED_AT_ONCE: u32 = 5_000;
 
-/// How many it may cancel in a second, for as long as it likes: a client that hedges cancels every other call.
+/// How many it may cancel per second in the long run: a client that hedges cancels every other call.
 const CANCELLED_PER_SECOND: u32 = 500;
 
-/// How many frames beside those of calls a client may send at once: SETTINGS, PING, WINDOW_UPDATE, PRIORITY, empty DATA.
+/// How many frames outside calls a client may send at once: SETTINGS, PING, WINDOW_UPDATE, PRIORITY, empty DATA.
 const IDLE_AT_ONCE: u32 = 10_000;
 
-/// How many such frames it may send in a second, for as long as it likes.
+/// How many such frames it may send per second in the long run.
 const IDLE_PER_SECOND: u32 = 1_000;
 
-/// How many more it may send for each frame of an answer: two windows that are opened, a ping to measure the way.
+/// How many more it may send for each frame of a response: two window updates, and a ping that measures the round trip.
 const IDLE_PER_ANSWER: u32 = 4;
 
-/// The error codes with which a stream is reset that is no error of the client: none, refused, cancelled.
+/// The error codes of a reset that are not the client's error: none, refused, cancelled.
 const INNOCENT: [u32; 3] = [ANSWERED_EARLY, 7, 8];
 
-/// The error code with which a stream is reset that was answered before its message was read.
+/// The error code of a stream that was answered before its message was read.
 const ANSWERED_EARLY: u32 = 0;
 
-/// The error code with which DATA is refused on a stream that has ended.
+/// The error code with which DATA on an ended stream is refused.
 const STREAM_CLOSED: u32 = 5;
 
-/// How many frames of DATA may be under way on a stream that is answered early: a window of a mebibyte.
+/// How many DATA frames may be in transit on a stream that is answered early: a window of 1 MiB.
 const UNDER_WAY: u32 = 64;
 
-/// On no more than so many such streams together.
+/// On at most this many such streams together.
 const ANSWERED_EARLY_AT_ONCE: u32 = 100;
 
 /// Why a connection has to end.
@@ -46,7 +46,7 @@ pub(super) enum Misconduct {
     Cancelled,
     /// Too many streams had to be reset because of the client's errors.
     Errors,
-    /// Too many frames that are part of no call.
+    /// Too many frames that belong to no call.
     Idle,
 }
 
@@ -60,19 +60,19 @@ impl Misconduct {
     }
 }
 
-/// The accounts of one connection.
+/// The counters of one connection.
 #[derive(Debug)]
 pub(super) struct Conduct {
     cancelled: Bucket,
     idle: Bucket,
-    /// How many more errors are tolerated; `None` for any number.
+    /// How many more errors are tolerated; `None` for no limit.
     errors_left: Option<u32>,
-    /// How many frames of DATA may be under way on streams that have ended.
+    /// How many DATA frames may be in transit on streams that have ended.
     under_way: u32,
 }
 
 impl Conduct {
-    /// A client whose errors may reset so many streams; 0 for any number.
+    /// A client whose errors may reset this many streams; 0 for no limit.
     pub(super) fn new(max_errors: u32) -> Self {
         Self {
             cancelled: Bucket::new(CANCELLED_AT_ONCE, CANCELLED_PER_SECOND),
@@ -82,23 +82,23 @@ impl Conduct {
         }
     }
 
-    /// How many more errors are tolerated; `None` for any number.
+    /// How many more errors are tolerated; `None` for no limit.
     pub(super) fn errors_left(&self) -> Option<u32> {
         self.errors_left
     }
 
-    /// Takes note of a frame that the client sent.
+    /// Records a frame that the client sent.
     pub(super) fn received(&mut self, frame: &Frame) -> Result<(), Misconduct> {
         match frame.kind {
             RST_STREAM => self.cancelled.take().ok_or(Misconduct::Cancelled),
-            // The transport bounds what follows HEADERS, and how small DATA may be.
+            // The transport limits what follows HEADERS, and how small DATA may be.
             HEADERS | CONTINUATION => Ok(()),
             DATA if frame.length > 0 || frame.flags & END_STREAM != 0 => Ok(()),
             _ => self.idle.take().ok_or(Misconduct::Idle),
         }
     }
 
-    /// Takes note of a frame that the server sent.
+    /// Records a frame that the server sent.
     pub(super) fn sent(&mut self, frame: &Frame) -> Result<(), Misconduct> {
         match frame.kind {
             DATA | HEADERS => self.idle.add(IDLE_PER_ANSWER),
@@ -120,7 +120,7 @@ impl Conduct {
     }
 }
 
-/// Tokens that come back with time. The time is asked for only when there are none left.
+/// A token bucket. The clock is read only when it is empty.
 #[derive(Debug)]
 struct Bucket {
     tokens: u32,

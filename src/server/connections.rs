@@ -1,4 +1,5 @@
-//! The connections: each is accepted, speaks HTTP/2 soon, and ends when the service drains and nothing is in flight on it.
+//! The connections: each is accepted, starts HTTP/2 soon, and ends when the service drains and nothing is in flight on
+//! it.
 
 use std::convert::Infallible;
 use std::io::Result;
@@ -28,50 +29,50 @@ use super::turns::{Begun, InTurns, Turn};
 use crate::clock::pause;
 use crate::grpc::{AnswerBudget, PeerAddress};
 
-/// What every client begins with: the preface, and the head of a SETTINGS frame.
+/// What every client starts with: the preface, and the head of a SETTINGS frame.
 const OPENING_BYTES: usize = PREFACE.len() + HEAD_BYTES;
 
-/// How many calls a client may cancel before the server has looked at them. More look like an attack: the connection ends
-/// with ENHANCE_YOUR_CALM.
+/// How many calls a client may cancel before the server has processed them. More look like an attack: the connection
+/// ends with ENHANCE_YOUR_CALM.
 const CANCELLED_UNSEEN: usize = 1_000;
 
-/// How many connections may be about to begin: to begin is a long turn, and others have theirs between those.
+/// How many connections may be starting HTTP/2: that is a long turn, and others have theirs in between.
 const NEW_AT_ONCE: usize = 16;
 
-/// How many connections may be ending: to close a socket and to drop what the transport keeps for it is a long turn, too,
-/// and thousands can be left at once. One, so that others have their turns between them: with four, ten thousand stopped
+/// How many connections may be ending: closing a socket and dropping the transport's state is a long turn too, and
+/// thousands may be dropped at once. One, so that others have their turns in between: with four, ten thousand stopped
 /// everybody for 400 ms. Their calls end at once.
 const ENDING_AT_ONCE: usize = 1;
 
-/// A connection that has not begun for so long is not about to.
+/// A connection that has not started HTTP/2 for this long is no longer counted as starting.
 const ABOUT_TO_BEGIN: Duration = Duration::from_millis(1);
 
-/// While draining, a connection with nothing in flight has twice so long to confirm its end.
+/// While draining, a connection with nothing in flight has twice this long to confirm its end.
 const IDLE_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The bounds of each connection, and how many there may be.
+/// The limits of each connection, and of their number.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
-    /// How many connections there may be.
+    /// The maximum number of connections.
     pub(super) connections: ConnectionBounds,
-    /// How long a client may take to begin with HTTP/2; zero for ever.
+    /// How long a client may take to start HTTP/2; zero for no limit.
     pub(super) preface_timeout: Duration,
-    /// How long a connection is silent before it is pinged, and how long the reply may take.
+    /// How long a connection may be idle before it is pinged, and how long the reply may take.
     pub(super) keepalive: Duration,
-    /// How many calls can be in flight at once.
+    /// The maximum number of calls in flight.
     pub(super) calls: u32,
-    /// The longest header list that is read, as HTTP/2 counts it; the transport itself answers a longer one.
+    /// The longest header list that is read, as HTTP/2 counts it; the transport itself refuses longer ones.
     pub(super) header_bytes: u32,
-    /// How many streams the server may have to reset because of the client's errors; 0 for any number.
+    /// How many streams the server may have to reset because of the client's errors; 0 for no limit.
     pub(super) error_resets: u32,
-    /// How many bytes of answers that are not taken one connection may hold; 0 for any number.
+    /// The maximum number of bytes of unread responses per connection; 0 for no limit.
     pub(super) answer_bytes: u32,
-    /// How long a client may take over an answer; zero for ever.
+    /// How long a client may take to read a response; zero for no limit.
     pub(super) answer_timeout: Duration,
 }
 
-/// Serves whoever connects. Cancelling `drain` ends it: the socket is closed at once, each connection once nothing is in
-/// flight on it. Dropping the future cuts all connections.
+/// Serves all clients that connect. Cancelling `drain` ends it: the listening socket closes at once, each connection as
+/// soon as nothing is in flight on it. Dropping the future cuts all connections.
 pub(super) async fn serve<S>(listener: TcpListener, service: S, bounds: Bounds, drain: CancellationToken)
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
@@ -94,7 +95,7 @@ where
         match accepted {
             Ok((socket, address, permit)) => {
                 accepting.succeeded();
-                // One that is refused is closed by dropping it.
+                // A refused connection is closed by dropping it.
                 if let Ok(place) = registry.enter(address.ip()) {
                     connections.spawn(server.clone().run(socket, place, permit));
                 }
@@ -116,7 +117,7 @@ where
     }
 }
 
-/// The next connection, once few enough of those before it are about to begin. Cancel safe.
+/// Returns the next connection, once few enough of the previous ones are starting. Cancel safe.
 async fn accept(
     listener: &TcpListener,
     new: &Arc<Semaphore>,
@@ -126,7 +127,7 @@ async fn accept(
     Ok((socket, address, permit))
 }
 
-/// What all connections share.
+/// State shared by all connections.
 struct Server<S> {
     service: S,
     bounds: Bounds,
@@ -146,7 +147,7 @@ where
         place: ConnectionPermit,
         permit: Option<OwnedSemaphorePermit>,
     ) {
-        // Nothing of HTTP/2 is made before the client has begun: 10,000 silent ones take next to nothing.
+        // No HTTP/2 state exists before the client has started: 10,000 silent connections take next to nothing.
         let begun = tokio::select! {
             begun = self.begin(&mut socket, permit) => begun,
             () = place.has_to_go() => return,
@@ -158,8 +159,8 @@ where
         }
     }
 
-    /// The first bytes of a client; `None` if they did not come, or not in time. The permit is given back then, or when
-    /// it is no longer about to begin.
+    /// Returns the first bytes of a client; `None` if they did not arrive, or not in time. The permit is released then,
+    /// or when the connection no longer counts as starting.
     async fn begin(&self, socket: &mut TcpStream, permit: Option<OwnedSemaphorePermit>) -> Option<Vec<u8>> {
         let mut bytes = pin!(first_bytes(socket));
         tokio::select! {
@@ -179,7 +180,7 @@ where
         }
     }
 
-    /// Serves a connection until it ends. All that is kept for it has been dropped when the permit is returned.
+    /// Serves a connection until it ends. All its state has been dropped when the permit is returned.
     async fn speak(&self, socket: TcpStream, begun: Vec<u8>, place: &ConnectionPermit) -> Option<OwnedSemaphorePermit> {
         let Bounds { keepalive, error_resets, .. } = self.bounds;
         if let Err(error) = prepare(&socket) {
@@ -189,7 +190,7 @@ where
         let calls = place.calls();
         let peer = socket.peer_addr().ok().map(|peer| PeerAddress(peer.ip()));
         let service = Counted::new(self.service.clone(), calls.clone(), self.answers.connection(), peer);
-        // A client that takes nothing is given as long as one that does not reply to a ping.
+        // A client that reads nothing gets as long as one that does not reply to a ping.
         let (turn, begun_calls) = (Turn::default(), Begun::default());
         let socket = Socket::new(socket, begun, Conduct::new(error_resets), turn.clone(), keepalive.saturating_mul(2));
         let http2 = self.http2(calls.clone(), begun_calls.clone());
@@ -212,7 +213,7 @@ where
         }
         let mut ending = pin!(self.ending.clone().acquire_owned());
         if ended.is_none() {
-            // The client may be there: it is served until its turn has come.
+            // The client may still be there: it is served until the turn to end has come.
             tokio::select! {
                 permit = &mut ending => return permit.ok(),
                 _ = &mut connection => {}
@@ -230,7 +231,7 @@ where
             .max_concurrent_streams(calls)
             .max_header_list_size(header_bytes)
             .max_pending_accept_reset_streams(CANCELLED_UNSEEN)
-            // Our own account tells errors from what was under way when a call was answered early.
+            // Our own counters distinguish errors from frames in transit when a call was answered early.
             .max_local_error_reset_streams(None)
             .keep_alive_interval(keepalive)
             .keep_alive_timeout(keepalive);
@@ -238,7 +239,7 @@ where
     }
 }
 
-/// Reads until the client has begun, or what it says cannot be the beginning.
+/// Reads until the client has started HTTP/2, or has sent something else.
 async fn first_bytes(socket: &mut TcpStream) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     while bytes.len() < OPENING_BYTES && PREFACE.starts_with(bytes.get(..PREFACE.len()).unwrap_or(&bytes)) {
@@ -253,12 +254,12 @@ async fn first_bytes(socket: &mut TcpStream) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What is written goes out at once.
+/// Writes go out at once.
 fn prepare(socket: &TcpStream) -> Result<()> {
     socket.set_nodelay(true)
 }
 
-/// Returns once no call is in flight, twice in a row: the client may not have heard of the end when it made one.
+/// Returns once no call was in flight twice in a row: the client may not yet have known of the end when it made one.
 async fn idle(calls: &Calls) {
     let mut was_idle = false;
     loop {

@@ -1,4 +1,4 @@
-//! Why the service cannot start, or why it ended: in words, for the person who started it.
+//! Why the service cannot start, or why it ended: messages for the person who started it.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -9,28 +9,28 @@ use crate::repository::{BackupError, ConnectError, SchemaError, StorageError};
 /// Why the service cannot start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The flags do not go together.
+    /// The combination of flags is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The policy file is not a policy.
+    /// The policy file is invalid.
     #[error(transparent)]
     Policy(#[from] PolicyFileError),
-    /// A language that is part of the program cannot be read.
+    /// A built-in translation file is invalid.
     #[error("a translation file is invalid: {0}")]
     Translations(#[from] toml::de::Error),
     /// The database cannot be used.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The schema is not one that this release can run on.
+    /// This release cannot run on the schema.
     #[error(transparent)]
     Schema(#[from] SchemaError),
     /// The database cannot be read.
     #[error("the database: {0}")]
     Storage(#[from] StorageError),
-    /// The reflection service cannot read the description of the API.
+    /// The reflection service cannot read the API's descriptor set.
     #[error("the API's descriptor set is invalid: {0}")]
     Reflection(#[from] prost::DecodeError),
-    /// The address to listen on cannot be had.
+    /// The address to listen on is not available.
     #[error("cannot listen on {address} (--listen, DISPUTES_LISTEN): {}", in_words(source))]
     Listen {
         /// The address.
@@ -38,21 +38,21 @@ pub enum ServeError {
         /// Why.
         source: std::io::Error,
     },
-    /// The threads, or the signals.
+    /// Threads or signals could not be set up.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// What must go on for as long as the service runs has ended: the log says why.
+    /// A task that must run as long as the service has ended: the log says why.
     #[error("a part of the service has failed; stopping")]
     Background,
-    /// The database's files are no longer what was opened.
+    /// The database's files are no longer the ones that were opened.
     #[error("{0}: nothing more is read from it or acknowledged; stopping")]
     Lost(String),
-    /// There is no copy of the database.
+    /// The database could not be copied.
     #[error(transparent)]
     Backup(#[from] BackupError),
 }
 
-/// Why an address cannot be had.
+/// Why an address is not available.
 fn in_words(error: &std::io::Error) -> String {
     match error.kind() {
         ErrorKind::AddrInUse => "the port is in use".to_owned(),

@@ -1,12 +1,12 @@
-//! The frames of HTTP/2 in a stream of bytes, however those are cut: only their heads are looked at.
+//! Finds HTTP/2 frames in a stream of bytes, however it is split: only their heads are parsed.
 
-/// The bytes with which every client begins.
+/// The bytes with which every client starts.
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The bytes of the head of a frame.
+/// The length of a frame's head.
 pub(super) const HEAD_BYTES: usize = 9;
 
-/// The bytes of the error code with which a stream is reset.
+/// The length of a reset's error code.
 const CODE_BYTES: usize = 4;
 
 pub(super) const DATA: u8 = 0;
@@ -16,10 +16,10 @@ pub(super) const SETTINGS: u8 = 4;
 pub(super) const GOAWAY: u8 = 7;
 pub(super) const CONTINUATION: u8 = 9;
 
-/// The flag of HEADERS and DATA that end their stream.
+/// The flag with which HEADERS and DATA end their stream.
 pub(super) const END_STREAM: u8 = 1;
 
-/// The error code that asks a client to do less.
+/// The error code ENHANCE_YOUR_CALM.
 pub(super) const ENHANCE_YOUR_CALM: u32 = 11;
 
 /// The head of a frame.
@@ -27,45 +27,45 @@ pub(super) const ENHANCE_YOUR_CALM: u32 = 11;
 pub(super) struct Frame {
     /// How many bytes follow the head.
     pub(super) length: usize,
-    /// What it is.
+    /// The type of the frame.
     pub(super) kind: u8,
-    /// The flags of that kind.
+    /// The flags, which depend on the type.
     pub(super) flags: u8,
-    /// The stream that it is about; 0 for the connection.
+    /// The stream; 0 for the connection.
     pub(super) stream: u32,
-    /// The error code of RST_STREAM; 0 for everything else.
+    /// The error code of RST_STREAM; 0 for all other frames.
     pub(super) code: u32,
 }
 
 /// Finds the frames in the bytes of one direction.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Frames {
-    /// How many bytes are left of the frame at hand, or of what comes before the first one.
+    /// How many bytes are left of the current frame, or of what precedes the first one.
     skip: usize,
     /// The head of the next frame, and the error code if it is a reset.
     head: [u8; HEAD_BYTES + CODE_BYTES],
-    /// How many bytes of it are there.
+    /// How many bytes of it have arrived.
     filled: usize,
 }
 
 impl Frames {
-    /// Frames that follow so many other bytes.
+    /// Frames that follow this many other bytes.
     pub(super) fn after(skip: usize) -> Self {
         Self { skip, ..Self::default() }
     }
 
-    /// Whether the next byte would begin a frame.
+    /// Whether the next byte starts a frame.
     pub(super) fn is_between(&self) -> bool {
         self.skip == 0 && self.filled == 0
     }
 
-    /// In how many bytes so many resets are complete at the earliest: the last of them ends with the last byte, or later.
+    /// After how many bytes this many resets can be complete at the earliest.
     pub(super) fn bytes_of_resets(&self, count: usize) -> usize {
         let bytes = count.saturating_mul(HEAD_BYTES + CODE_BYTES);
         self.skip.saturating_add(bytes).saturating_sub(self.filled)
     }
 
-    /// Calls `each` for every frame whose head is complete with these bytes, which follow those of the call before.
+    /// Calls `each` for every frame whose head is complete with these bytes, which follow those of the previous call.
     pub(super) fn scan(&mut self, mut bytes: &[u8], mut each: impl FnMut(Frame)) {
         while !bytes.is_empty() {
             let skipped = self.skip.min(bytes.len());
@@ -81,7 +81,7 @@ impl Frames {
             }
             self.filled += taken.len();
             bytes = rest;
-            // A head that turns out to be a reset's wants its code, too.
+            // The head of a reset also needs its error code.
             if self.filled == self.wanted() {
                 let frame = self.frame();
                 self.skip = (HEAD_BYTES + frame.length).saturating_sub(self.filled);
@@ -105,7 +105,7 @@ impl Frames {
     }
 }
 
-/// A GOAWAY without any further words.
+/// A GOAWAY without debug data.
 pub(super) fn goaway(last_stream: u32, code: u32) -> [u8; HEAD_BYTES + 8] {
     let [s1, s2, s3, s4] = last_stream.to_be_bytes();
     let [c1, c2, c3, c4] = code.to_be_bytes();

@@ -1,4 +1,4 @@
-//! What the health service says.
+//! The status that the health service reports.
 
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::watch::Receiver;
@@ -9,17 +9,17 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tonic_health::server::{HealthReporter, HealthService};
 
-/// The services, by the names under which their health is asked for; the empty one is the whole server.
+/// The services, by the names used in health checks; the empty name is the whole server.
 const NAMES: [&str; 3] = ["", "disputes.v1.DisputeService", "disputes.v1.OrderService"];
 
-/// What the health service says, kept true.
+/// Keeps the health service up to date.
 pub(super) struct HealthReport {
     reporter: HealthReporter,
     reporting: JoinHandle<()>,
 }
 
 impl HealthReport {
-    /// Says what is so now, and from then on what changes.
+    /// Sets the current status, and updates it when it changes.
     pub(super) async fn start(mut is_serving: Receiver<bool>) -> Self {
         let reporter = HealthReporter::new();
         let serves = *is_serving.borrow_and_update();
@@ -41,7 +41,7 @@ impl HealthReport {
         HealthServer::new(Names(HealthService::from_health_reporter(self.reporter.clone())))
     }
 
-    /// Says NOT_SERVING, for good.
+    /// Reports NOT_SERVING from now on.
     pub(super) async fn stop(self) {
         self.reporting.abort();
         let _ = self.reporting.await;
@@ -49,7 +49,7 @@ impl HealthReport {
     }
 }
 
-/// Tells everybody who asks, and everybody who watches.
+/// Updates the status for checks and watches.
 async fn report(health: &HealthReporter, is_serving: bool) {
     let status = if is_serving { ServingStatus::Serving } else { ServingStatus::NotServing };
     for name in NAMES {
@@ -57,8 +57,8 @@ async fn report(health: &HealthReporter, is_serving: bool) {
     }
 }
 
-/// A health service to which names that it does not know are unknown services, as the protocol has it: a stream says so
-/// and goes on, where the one inside would refuse it.
+/// A health service that follows the protocol for unknown services: a watch reports SERVICE_UNKNOWN and continues,
+/// while the inner service would refuse it.
 #[derive(Debug)]
 pub(super) struct Names<H>(H);
 
@@ -76,7 +76,7 @@ impl<H: Health> Health for Names<H> {
         }
         let mut unknown = HealthCheckResponse::default();
         unknown.set_status(tonic_health::pb::health_check_response::ServingStatus::ServiceUnknown);
-        // No service begins to exist later.
+        // The set of services never changes.
         Ok(Response::new(stream::iter([Ok(unknown)]).chain(stream::pending()).boxed()))
     }
 }

@@ -1,4 +1,4 @@
-//! Wiring and lifecycle: what is made of what, in which order it starts, and in which order it stops.
+//! Wiring and lifecycle: how the parts are put together, and in which order they start and stop.
 
 mod accept;
 mod background;
@@ -39,16 +39,16 @@ use crate::stderr;
 pub use error::ServeError;
 pub use process::prepare_process;
 
-/// How long streams and commands in flight have to end; with what follows, the process is gone within 10 s.
+/// How long streams and commands in flight may take to end; with the following steps, the process exits within 10 s.
 const DRAIN: Duration = Duration::from_secs(6);
 
-/// How long it may take to leave the database in order.
+/// How long closing the database may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How many RPCs one connection can have in flight, beside as many streams of events as one caller can have.
+/// How many RPCs one connection can have in flight, in addition to the event streams of one caller.
 const RPCS_PER_CONNECTION: usize = 1_024;
 
-/// Takes the address to listen on; clients that connect wait until the service runs.
+/// Binds the address to listen on; clients that connect wait until the service runs.
 pub async fn listen(config: &Config) -> Result<TcpListener, ServeError> {
     let address = config.listen;
     TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })
@@ -62,20 +62,20 @@ pub async fn migrate(config: &Config) -> Result<(), ServeError> {
     Ok(migrated?)
 }
 
-/// Copies a SQLite database, also while it is served; abandons the copy when `stopped` completes before it is whole.
+/// Copies a SQLite database, even while it is being served; abandons the copy if `stopped` completes first.
 pub async fn back_up(config: &Config, file: &Path, stopped: impl Future<Output = ()>) -> Result<(), ServeError> {
     Ok(repository::backup(&config.database_url()?, file, stopped).await?)
 }
 
-/// What is read before the database is opened.
+/// The inputs that are read before the database is opened.
 struct Settings {
     auth: AuthMode,
     policy: Arc<Policy>,
     translations: Translations,
 }
 
-/// Runs the service on `listener` until `shutdown` completes, then drains: health turns NOT_SERVING,
-/// streams end, commands in flight finish, and the database is left in order.
+/// Runs the service on `listener` until `shutdown` completes, then drains: health turns NOT_SERVING, streams end,
+/// commands in flight finish, and the database is closed cleanly.
 pub async fn run(
     config: &Config,
     listener: TcpListener,
@@ -97,22 +97,22 @@ pub async fn run(
     served
 }
 
-/// Opens the database to serve it.
+/// Opens the database for serving.
 async fn open(config: &Config) -> Result<Repository, ServeError> {
     let database_url = config.database_url()?;
     let read_wait = Some(config.read_wait.0).filter(|wait| !wait.is_zero());
     Ok(Repository::open(&database_url, config.database_connections, config.notify, read_wait).await?)
 }
 
-/// Leaves the database in order.
+/// Closes the database cleanly.
 async fn close(repository: &Repository) {
     if tokio::time::timeout(CLOSE_TIMEOUT, repository.close()).await.is_err() {
         tracing::warn!("the database was not closed in time: start and stop the service once before copying it");
     }
 }
 
-/// Runs the service on a database that is open: starts what goes on in the background, serves until it is told to stop or
-/// cannot go on, and drains.
+/// Runs the service on an open database: starts the background tasks, serves until it is told to stop or cannot
+/// continue, and drains.
 async fn serve(
     config: &Config,
     listener: TcpListener,
@@ -123,11 +123,11 @@ async fn serve(
 ) -> Result<(), ServeError> {
     let (notifier, feed) = tokio::select! {
         prepared = prepare(repository.clone()) => prepared?,
-        // Another process may migrate for a long time.
+        // Another process may be migrating for a long time.
         () = &mut shutdown => return Ok(()),
     };
     let mut background = Background::start(&repository, &clock, &settings.policy, &feed, notifier).await?;
-    // Whoever asks as soon as we listen is answered.
+    // From here on every call gets a response.
     let health = HealthReport::start(background.is_serving()).await;
     let drain = CancellationToken::new();
     let committer = background.committer();
@@ -156,7 +156,7 @@ async fn serve(
         failed = background.failed() => Err(failed),
         () = &mut shutdown => Ok(()),
     };
-    // Before streams of health end.
+    // Before health streams end.
     health.stop().await;
     drain.cancel();
     if let Err(ServeError::Background) = ended {
@@ -169,7 +169,7 @@ async fn serve(
     ended
 }
 
-/// Every service on the port.
+/// All services on the port.
 fn routes(shared: Arc<Shared>, health: &HealthReport) -> Result<Routes, ServeError> {
     let described = Described::new()?;
     let routes = Routes::new(grpc::order_service(shared.clone()))
@@ -180,14 +180,14 @@ fn routes(shared: Arc<Shared>, health: &HealthReport) -> Result<Routes, ServeErr
     Ok(routes.prepare())
 }
 
-/// Brings the database to the schema of this version, and begins to read its log.
+/// Brings the database to the schema of this version, and starts reading its log.
 async fn prepare(repository: Arc<Repository>) -> Result<(Option<Notifier>, Arc<Feed>), ServeError> {
     repository.migrate().await?;
     let notifier = repository.notifier();
     Ok((notifier, Arc::new(Feed::new(repository).await?)))
 }
 
-/// What bounds every connection, as the flags say.
+/// The limits of each connection, from the flags.
 fn connection_bounds(config: &Config) -> Bounds {
     let flags = &config.connections;
     let calls = RPCS_PER_CONNECTION.saturating_add(config.max_streams_per_caller.get());
@@ -203,7 +203,7 @@ fn connection_bounds(config: &Config) -> Bounds {
     }
 }
 
-/// How often somebody may ask, as the flags say.
+/// The rate limits, from the flags.
 fn rate_bounds(config: &Config) -> RateBounds {
     let flags = &config.rates;
     RateBounds {
@@ -213,7 +213,7 @@ fn rate_bounds(config: &Config) -> RateBounds {
     }
 }
 
-/// What bounds every call, as the flags say.
+/// The limits of each call, from the flags.
 fn rpc_bounds(config: &Config) -> RpcBounds {
     let requests = &config.requests;
     RpcBounds {

@@ -1,17 +1,17 @@
-//! What the process asks of the machine before it begins: file descriptors, and memory in small pages.
+//! Prepares the process before it starts: file descriptors, and small memory pages.
 
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::config::Config;
 
-/// Descriptors for what is neither a connection of a client nor one to PostgreSQL: files of SQLite, the log, the runtime.
+/// Descriptors for everything except client and PostgreSQL connections: SQLite files, the log, the runtime.
 const OTHER_DESCRIPTORS: u64 = 64;
 
 /// To be called before the first thread starts.
 ///
-/// The limit of file descriptors is raised to the highest that the process may have. Huge pages are turned off: the
-/// allocator asks for them, and then each buffer that is reserved and hardly filled takes 2 MiB.
+/// Raises the limit of file descriptors to the process's maximum. Turns off huge pages: the allocator requests them,
+/// and then each buffer that is reserved but hardly filled takes 2 MiB.
 pub fn prepare_process() {
     let _ = prctl::set_thp_disable(true);
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
@@ -21,10 +21,10 @@ pub fn prepare_process() {
     }
 }
 
-/// Warns of bounds that the machine does not let the process reach.
+/// Warns of flags that exceed what the machine allows the process.
 pub(super) fn warn_of_few_descriptors(config: &Config) {
     let Ok((descriptors, _)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
-    // Each stream may come on a connection of its own.
+    // Each stream may use its own connection.
     let connections = match config.connections.max_connections {
         0 => config.max_streams.get(),
         most => most,

@@ -1,8 +1,8 @@
-//! Which connections there are: how many there may be, and which has to go so that somebody new can come.
+//! The open connections: how many there may be, and which one has to close to make room for a new one.
 //!
-//! When as many are open as there may be, a client that does something must not wait for those that do nothing. So a new
-//! connection takes the place of one that has not begun; else of one that never made a call; else of one that has made
-//! none for long. Only where every connection has calls in flight the new one is refused, at once.
+//! At the limit, an active client must not wait for inactive ones. So a new connection replaces one that has not
+//! started HTTP/2; else one that never made a call; else one that has made none for long. Only if every connection has
+//! calls in flight, the new one is refused, at once.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -15,40 +15,40 @@ use tokio::sync::Notify;
 use super::calls::Calls;
 use crate::clock::{RealInstant, real_now};
 
-/// How long a connection without a call is left alone: a client that has just connected is about to make one.
+/// How long a connection without a call is kept: a client that has just connected is about to make one.
 const SETTLING: Duration = Duration::from_secs(1);
 
-/// How long a connection is left alone after its last call.
+/// How long a connection is kept after its last call.
 const RESTING: Duration = Duration::from_secs(10);
 
-/// All connections are looked at no more often than this.
+/// All connections are scanned no more often than this.
 const SEARCH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How many connections that have begun are ended at once to make room; so many may be open beyond the bound meanwhile.
+/// How many established connections are ended at once to make room; this many may be open beyond the limit meanwhile.
 const ENDED_AT_ONCE: usize = 64;
 
-/// The log hears of a lack of room again when there was none for so long.
+/// A lack of room is logged again after there was none for this long.
 const QUIET_AFTER: Duration = Duration::from_secs(10);
 
-/// How many connections there may be; 0 for any number.
+/// The maximum number of connections; 0 for no limit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ConnectionBounds {
-    /// In all.
+    /// In total.
     pub(super) all: usize,
-    /// From one address.
+    /// Per address.
     pub(super) per_address: usize,
 }
 
-/// Why a connection is not taken.
+/// Why a connection is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Crowded {
-    /// There are as many as there may be, and all are in use.
+    /// The total limit is reached, and all connections are in use.
     All,
-    /// From its address there are as many as there may be.
+    /// The limit of its address is reached.
     Address,
 }
 
-/// The connections. Clones share them.
+/// The open connections. Clones share them.
 #[derive(Clone, Debug)]
 pub(super) struct Registry {
     bounds: ConnectionBounds,
@@ -59,10 +59,10 @@ pub(super) struct Registry {
 struct Table {
     members: HashMap<u64, Arc<Member>>,
     addresses: HashMap<IpAddr, usize>,
-    /// Those that had not begun when they came, in that order.
+    /// Those that had not started HTTP/2 when they arrived, in that order.
     silent: VecDeque<u64>,
     next_id: u64,
-    /// How many were told to go and are still here.
+    /// How many were told to close and are still open.
     going: usize,
     searched: Option<RealInstant>,
     crowded: Option<RealInstant>,
@@ -79,7 +79,7 @@ struct Member {
     calls: Calls,
 }
 
-/// The place of one connection, which it gives back when it is dropped.
+/// The right to one connection; released when dropped.
 #[derive(Debug)]
 pub(super) struct ConnectionPermit {
     id: u64,
@@ -96,7 +96,7 @@ impl Registry {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a new connection from `address`, for which another one may have to go.
+    /// Registers a new connection from `address`, if necessary by closing another one.
     pub(super) fn enter(&self, address: IpAddr) -> Result<ConnectionPermit, Crowded> {
         let mut table = self.table();
         let now = real_now();
@@ -124,12 +124,12 @@ impl Registry {
         Ok(ConnectionPermit { id, member, registry: self.clone() })
     }
 
-    /// Ends a connection, or some, that do nothing, where the machine has no room for one more.
+    /// Closes one or more idle connections if the machine has no resources for another one.
     pub(super) fn make_room(&self) {
         self.table().make_room(real_now());
     }
 
-    /// How many connections were refused, and how many had to go for others.
+    /// How many connections were refused, and how many were replaced.
     pub(super) fn refused_and_replaced(&self) -> (u64, u64) {
         let table = self.table();
         (table.refused, table.replaced)
@@ -137,7 +137,7 @@ impl Registry {
 }
 
 impl Table {
-    /// How many there will be once those that were told to go are gone.
+    /// How many connections remain once those told to close have closed.
     fn staying(&self) -> usize {
         self.members.len().saturating_sub(self.going)
     }
@@ -147,7 +147,7 @@ impl Table {
         self.tell(now, what);
     }
 
-    /// Tells the log, once for as long as it goes on.
+    /// Logs once for as long as it lasts.
     fn tell(&mut self, now: RealInstant, what: &'static str) {
         let is_told = self.crowded.is_some_and(|last| now.saturating_duration_since(last) < QUIET_AFTER);
         self.crowded = Some(now);
@@ -161,7 +161,7 @@ impl Table {
         }
     }
 
-    /// Tells at least one connection to go. `false` if all are in use.
+    /// Tells at least one connection to close. `false` if all are in use.
     fn make_room(&mut self, now: RealInstant) -> bool {
         let is_made = self.end_silent() || self.end_idle(now);
         if is_made {
@@ -173,7 +173,7 @@ impl Table {
         is_made
     }
 
-    /// The one that has not begun for the longest time goes.
+    /// Closes the connection that has waited longest to start HTTP/2.
     fn end_silent(&mut self) -> bool {
         while let Some(id) = self.silent.pop_front() {
             let silent = self.members.get(&id).filter(|member| !member.has_begun.load(Ordering::Acquire)).cloned();
@@ -184,7 +184,7 @@ impl Table {
         false
     }
 
-    /// Those go that never made a call, or have made none for long, the longest idle first.
+    /// Closes connections that never made a call, or have made none for long, the longest idle first.
     fn end_idle(&mut self, now: RealInstant) -> bool {
         let is_too_soon = |last| now.saturating_duration_since(last) < SEARCH_INTERVAL;
         if self.searched.is_some_and(is_too_soon) || self.going >= ENDED_AT_ONCE {
@@ -214,7 +214,7 @@ impl Table {
 }
 
 impl Member {
-    /// The least goes first; `None` for one that is in use.
+    /// The order of closing, least first; `None` for a connection in use.
     fn rank(&self, now: RealInstant) -> Option<(bool, RealInstant)> {
         if self.has_to_go.load(Ordering::Acquire) {
             return None;
@@ -226,12 +226,12 @@ impl Member {
 }
 
 impl ConnectionPermit {
-    /// HTTP/2 has begun on this connection.
+    /// HTTP/2 has started on this connection.
     pub(super) fn begun(&self) {
         self.member.has_begun.store(true, Ordering::Release);
     }
 
-    /// Returns when this connection has to go. Cancel safe.
+    /// Returns when this connection has to close. Cancel safe.
     pub(super) async fn has_to_go(&self) {
         self.member.go.notified().await;
     }
@@ -254,7 +254,7 @@ impl Drop for ConnectionPermit {
         if *from_there == 0 {
             table.addresses.remove(&self.member.address);
         }
-        // Those that have begun or gone are passed over one by one; when they are the most, all at once.
+        // Established and closed ones are skipped one by one; when they are the majority, all are removed at once.
         if table.silent.len() > 2 * table.members.len() + 1_024 {
             let Table { silent, members, .. } = &mut *table;
             silent.retain(|id| members.get(id).is_some_and(|member| !member.has_begun.load(Ordering::Acquire)));

@@ -1,5 +1,5 @@
-//! A socket that knows the frames which pass through it, ends the connection of a client that misbehaves or takes nothing
-//! any more, and lets others have their turn.
+//! A socket that parses the frames passing through it, ends the connection of a client that misbehaves or no longer
+//! reads, and lets other connections have their turn.
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
@@ -14,30 +14,30 @@ use super::frames::{ENHANCE_YOUR_CALM, Frame, Frames, HEADERS, PREFACE, RST_STRE
 use super::turns::Turn;
 use crate::clock::pause;
 
-/// What a call costs of what may be read in a turn. It takes far longer to be judged and answered than to be read.
+/// The cost of a call within what a turn may read. It takes far longer to judge and answer than to read.
 const CALL_COST: usize = 32;
 
-/// Settings can change the window of each stream.
+/// SETTINGS can change the window of every stream.
 const SETTINGS_COST: usize = 128;
 
 /// Any other frame.
 const FRAME_COST: usize = 1;
 
-/// So many bytes cost as much as a frame.
+/// This many bytes cost as much as a frame.
 const BYTES_PER_COST: usize = 1_024;
 
-/// How many bytes are read at once while calls come as dense as one for each so many: about as many calls as may be read in
-/// a turn. Who sends large messages is read in large pieces.
+/// How many bytes are read at once while calls arrive at least as densely as one per this many bytes: about as many
+/// calls as a turn may read. Large messages are read in large pieces.
 const SHORT_READING: u16 = 1_024;
 
-/// A socket on which HTTP/2 has begun.
+/// A socket on which HTTP/2 has started.
 pub(super) struct Socket<T> {
     inner: T,
-    /// What was read from it before, and how much of that was read again.
+    /// Bytes that were read before, and how many of them were already passed on.
     begun: Vec<u8>,
     read_again: usize,
     received: Frames,
-    /// Whether the last reading was dense with calls.
+    /// Whether the last read was dense with calls.
     is_dense: bool,
     turn: Turn,
     sent: Frames,
@@ -45,14 +45,14 @@ pub(super) struct Socket<T> {
     /// The last stream that the client opened.
     last_stream: u32,
     stall_timeout: Duration,
-    /// Runs out when the client has taken nothing for that long; there is one only while it has to be waited for.
+    /// Expires when the client has read nothing for that long; exists only while a write is waiting.
     stalled: Option<BoxFuture<'static, ()>>,
 }
 
 impl<T> Socket<T> {
-    /// The socket, of which these bytes were read already. It fails when the client's conduct is not tolerated, or when
-    /// nothing that is written was taken for so long. No more is read from it than its turn allows, and the turn is told
-    /// when the client has left: its streams have ended then, and what is encoded is written as far as the socket takes it.
+    /// A socket of which these bytes were already read. It fails if the client's conduct is not tolerated, or if the
+    /// client has read nothing for this long. It reads no more than its turn allows, and tells the turn when the client
+    /// has left: its streams have ended then, and encoded frames are written as far as the socket takes them.
     pub(super) fn new(inner: T, begun: Vec<u8>, conduct: Conduct, turn: Turn, stall_timeout: Duration) -> Self {
         Self {
             inner,
@@ -71,7 +71,7 @@ impl<T> Socket<T> {
 }
 
 impl<T: AsyncWrite + Unpin> Socket<T> {
-    /// Takes note of what was read: what it costs, or why there must not be more.
+    /// Records what was read: its cost, or why the connection has to end.
     fn received(&mut self, bytes: &[u8]) -> std::result::Result<usize, Misconduct> {
         let (conduct, last_stream) = (&mut self.conduct, &mut self.last_stream);
         let (mut cost, mut calls, mut judged) = (bytes.len() / BYTES_PER_COST, 0, Ok(()));
@@ -91,7 +91,7 @@ impl<T: AsyncWrite + Unpin> Socket<T> {
         judged.map(|()| cost)
     }
 
-    /// Takes note of what was written.
+    /// Records what was written.
     fn sent<'a>(
         &mut self,
         written: usize,
@@ -107,8 +107,8 @@ impl<T: AsyncWrite + Unpin> Socket<T> {
         judged
     }
 
-    /// How much of this can be written at once: a reset for an error too many is the last of it, so that the client gets
-    /// no further one, and the goodbye stands between frames.
+    /// How much of this can be written at once: a reset for one error too many is the last of it, so that the client
+    /// gets no further one, and the GOAWAY stands between frames.
     fn most<'a>(&self, slices: impl Iterator<Item = &'a [u8]> + Clone) -> usize {
         let Some(left) = self.conduct.errors_left().and_then(|left| usize::try_from(left).ok()) else {
             return usize::MAX;
@@ -117,13 +117,13 @@ impl<T: AsyncWrite + Unpin> Socket<T> {
         if slices.clone().map(<[u8]>::len).sum::<usize>() <= most {
             return usize::MAX;
         }
-        // It is long enough for that, but most of what is long is data.
+        // It is long enough for that, but most long writes are data.
         let (mut sent, mut resets) = (self.sent.clone(), 0);
         slices.for_each(|slice| sent.scan(slice, |frame| resets += usize::from(frame.kind == RST_STREAM)));
         if resets <= left { usize::MAX } else { most }
     }
 
-    /// Says goodbye, if that is possible at once, and returns the error that ends the connection.
+    /// Sends GOAWAY, if that is possible at once, and returns the error that ends the connection.
     fn end(&mut self, why: Misconduct, context: &mut Context<'_>) -> Error {
         tracing::debug!(why = why.in_words(), "closing a connection");
         if self.sent.is_between() {
@@ -134,7 +134,7 @@ impl<T: AsyncWrite + Unpin> Socket<T> {
         Error::other(why.in_words())
     }
 
-    /// Fails if the client has taken nothing for too long.
+    /// Fails if the client has read nothing for too long.
     fn poll_stalled(&mut self, context: &mut Context<'_>) -> Poll<Error> {
         let timeout = self.stall_timeout;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(pause(timeout)));

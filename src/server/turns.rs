@@ -1,8 +1,9 @@
-//! Turns on the processor: a connection is one task, whatever is in flight on it, and does no more than so much in a turn.
+//! Turns on the processor: a connection is one task, whatever is in flight on it, and does a bounded amount of work per
+//! turn.
 //!
-//! The runtime runs tasks in the order in which they are woken. If each call had a task of its own, a client that sends
-//! thousands of them would be served thousands of times before anybody else; so it is the connection that waits for its
-//! turn, reads a few frames, has a few of its calls served, and goes back to the end of the queue.
+//! The runtime runs tasks in the order in which they are woken. If each call were a task, a client that sends thousands
+//! of calls would be served thousands of times before anybody else. Instead, the connection waits for its turn, reads a
+//! few frames, serves a few of its calls, and goes back to the end of the queue.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -15,20 +16,19 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, Stream as _};
 use pin_project_lite::pin_project;
 
-/// How often calls are served in a turn. Once takes some ten to fifty microseconds (a stream that catches up takes more), so
-/// that a turn takes a fraction of a millisecond: enough not to be busy with turns, and so little that a caller who waits
-/// for several of them (one for each answer of the database) does not feel dozens of busy connections.
+/// How many calls are polled in a turn. Each takes some ten to fifty microseconds (a stream that catches up takes
+/// more), so a turn takes a fraction of a millisecond: long enough to keep the overhead of turns low, and short enough
+/// that a caller waiting for several turns (one for each database response) does not notice dozens of busy connections.
 const SERVED: usize = 8;
 
-/// How much is read in a turn, in kilobytes or whatever is as much work: eight calls, so that reading and serving keep
-/// pace.
+/// How much is read in a turn, in kilobytes or equivalent work: eight calls, so that reading and serving keep pace.
 const READ: usize = 256;
 
 /// What a connection may still do in this turn. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Turn(Arc<Allowance>);
 
-/// It is used by one task only, which may run on any thread.
+/// Used by one task only, which may run on any thread.
 #[derive(Debug, Default)]
 struct Allowance {
     read: AtomicUsize,
@@ -51,13 +51,13 @@ impl Turn {
         Poll::Pending
     }
 
-    /// So much was read.
+    /// Records how much was read.
     pub(super) fn has_read(&self, cost: usize) {
         let left = self.0.read.load(Ordering::Relaxed);
         self.0.read.store(left.saturating_sub(cost), Ordering::Relaxed);
     }
 
-    /// The client will send nothing any more: for HTTP/2 its streams have ended.
+    /// The client will send nothing more: for HTTP/2 its streams have ended.
     pub(super) fn client_has_left(&self) {
         self.0.is_last.store(true, Ordering::Relaxed);
     }
@@ -66,7 +66,7 @@ impl Turn {
         self.0.is_last.load(Ordering::Relaxed)
     }
 
-    /// How often something may be served yet.
+    /// How many more calls may be polled in this turn.
     fn left(&self) -> usize {
         self.0.served.load(Ordering::Relaxed)
     }
@@ -78,12 +78,12 @@ impl Turn {
     }
 }
 
-/// What the transport wants to have run, until the connection has its turn. Clones share it.
+/// Futures that the transport wants to run, until the connection has its turn. Clones share them.
 #[derive(Clone, Default)]
 pub(super) struct Begun(Arc<Mutex<Vec<BoxFuture<'static, ()>>>>);
 
 impl Begun {
-    /// Has this run beside the connection, and dropped with it.
+    /// Runs this future beside the connection; it is dropped with the connection.
     pub(super) fn push(&self, future: impl Future<Output = ()> + Send + 'static) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(future));
     }
@@ -94,7 +94,8 @@ impl Begun {
 }
 
 pin_project! {
-    /// A connection with all that is in flight on it: what came of it, or `None` once the client has left.
+    /// A connection with everything in flight on it. Returns the connection's result, or `None` once the client has
+    /// left.
     pub(super) struct InTurns<C> {
         #[pin]
         connection: C,
@@ -106,19 +107,19 @@ pin_project! {
 
     impl<C> PinnedDrop for InTurns<C> {
         fn drop(this: Pin<&mut Self>) {
-            // What the transport wants to have run can itself want more, and holds `begun` for that.
+            // The transport's futures can start others, and hold `begun` for that.
             drop(this.begun.take());
         }
     }
 }
 
 impl<C> InTurns<C> {
-    /// A connection that reads as the turn allows, and pushes to `begun` what is to be run beside it.
+    /// A connection that reads as the turn allows, and pushes to `begun` what has to run beside it.
     pub(super) fn new(connection: C, begun: Begun, turn: Turn) -> Self {
         Self { connection, begun, running: FuturesUnordered::new(), turn }
     }
 
-    /// Drops all that is in flight, with whatever it holds of what callers share: a place in a queue, a reader, memory.
+    /// Drops everything in flight, and with it shared resources: a place in a queue, a reader, memory.
     pub(super) fn drop_calls(self: Pin<&mut Self>) {
         let mut this = self.project();
         this.running.clear();
@@ -151,7 +152,7 @@ impl<C: Future> Future for InTurns<C> {
             match this.running.as_mut().poll_next(context) {
                 Poll::Ready(Some(())) => {}
                 Poll::Ready(None) => break,
-                // It returns early where some have woken themselves: the others have their share of the turn, too.
+                // Returns early if some have woken themselves, so that the others also have their share of the turn.
                 Poll::Pending if (1..left).contains(&this.turn.left()) => {}
                 Poll::Pending => break,
             }
@@ -160,7 +161,7 @@ impl<C: Future> Future for InTurns<C> {
     }
 }
 
-/// What runs beside a connection, in its turns.
+/// The futures beside a connection, polled in its turns.
 struct Served {
     future: BoxFuture<'static, ()>,
     turn: Turn,
@@ -174,7 +175,7 @@ impl Future for Served {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        // A panic is that of one call, and was told when it happened: the transport resets the stream.
+        // A panic concerns a single call, and was logged when it happened: the transport resets the stream.
         let polled = AssertUnwindSafe(self.future.as_mut()).catch_unwind().poll_unpin(context);
         polled.map(drop)
     }
