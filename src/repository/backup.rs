@@ -1,4 +1,4 @@
-//! A copy of a SQLite database, as it was at one moment, while it is served.
+//! Copies a SQLite database as a consistent snapshot while it is served.
 
 use std::fs::{self, File};
 use std::io;
@@ -16,21 +16,21 @@ use super::connection::{self, ConnectError, is_postgres};
 use super::error::of_sqlx;
 use super::files::{folder_of, in_words, is_full, make_private};
 
-/// Why there is no copy.
+/// Why no copy was made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BackupError {
-    /// PostgreSQL has means of its own.
+    /// PostgreSQL has its own tools.
     #[error("backup copies a SQLite database; for PostgreSQL use pg_dump or pg_basebackup")]
     Postgres,
-    /// The copy would take the place of another file.
+    /// The copy would overwrite another file.
     #[error("{0} already exists and is not overwritten")]
     Exists(String),
-    /// The copy cannot be put where it shall be.
+    /// The copy cannot be written to its destination.
     #[error("the copy {path} cannot be written: {problem}")]
     Target {
-        /// Where the copy shall be.
+        /// The destination.
         path: String,
-        /// What does not let it.
+        /// The problem.
         problem: String,
     },
     /// The process was told to stop.
@@ -44,12 +44,12 @@ pub enum BackupError {
     Failed(#[from] StorageError),
 }
 
-/// After how many steps of SQLite's machine it asks whether to stop: well under a millisecond.
+/// SQLite checks whether to stop after this many virtual machine steps: well under a millisecond.
 const STEPS: i32 = 1_000;
 
-/// Copies the database at `url` to `target`, which must not exist: as it was at one moment, for its owner alone, on the
-/// disk when this returns. At `target` there is either the whole copy or nothing. When `stopped` completes before the copy
-/// does, the copy is abandoned, and nothing is left of it.
+/// Copies the database at `url` to `target`, which must not exist. The copy is a consistent snapshot, accessible to its
+/// owner only, and on disk when this returns. At `target` there is either the whole copy or nothing. If `stopped`
+/// completes first, the copy is abandoned and removed.
 pub async fn backup(url: &str, target: &Path, stopped: impl Future<Output = ()>) -> Result<(), BackupError> {
     if is_postgres(url) {
         return Err(BackupError::Postgres);
@@ -59,7 +59,7 @@ pub async fn backup(url: &str, target: &Path, stopped: impl Future<Output = ()>)
     }
     let mut source = connection::open_to_copy(url).await?;
     let copied = copy(&mut source, target, stopped).await;
-    // Whatever became of it: nobody is to find the database in disorder.
+    // Whatever the result, the database must be closed cleanly.
     source.close().await.map_err(|error| of_sqlx(&error))?;
     copied
 }
@@ -70,7 +70,8 @@ async fn copy(
     stopped: impl Future<Output = ()>,
 ) -> Result<(), BackupError> {
     let cannot = |error: io::Error| cannot(target, &error);
-    // A directory of its own: SQLite makes a journal beside what it writes, and an unfinished copy goes with all of it.
+    // A directory of its own: SQLite creates a journal beside the file it writes, and an unfinished copy is removed
+    // with it.
     let folder = tempfile::Builder::new().prefix(".backup-").tempdir_in(folder_of(target)).map_err(cannot)?;
     let partial = folder.path().join("copy.db");
     drop(make_private(&partial).map_err(cannot)?);
@@ -81,7 +82,7 @@ async fn copy(
     File::open(folder_of(target)).and_then(|folder| folder.sync_all()).map_err(cannot)
 }
 
-/// Writes the copy from within a read transaction, beside which the service goes on to read and to write.
+/// Writes the copy within a read transaction, beside which the service continues to read and write.
 async fn vacuum(
     source: &mut SqliteConnection,
     partial: &Path,
@@ -98,7 +99,7 @@ async fn vacuum(
         result = &mut written => result,
         () = stopped => {
             is_stopped.store(true, Ordering::Relaxed);
-            // Not to be left alone: SQLite would go on to write, and leave its files beside the source.
+            // Must be awaited: otherwise SQLite would continue to write, and leave its files beside the source.
             written.await
         }
     };
@@ -109,14 +110,14 @@ async fn vacuum(
     }
 }
 
-/// Gives the copy its name, unless something else has it by now.
+/// Renames the copy to `target`, unless a file has appeared there.
 fn put_in_place(partial: &Path, target: &Path) -> Result<(), BackupError> {
     match fs::hard_link(partial, target) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             Err(BackupError::Exists(target.display().to_string()))
         }
-        // Not every file system knows of links.
+        // Not every file system supports links.
         Err(_) => fs::rename(partial, target).map_err(|error| cannot(target, &error)),
     }
 }

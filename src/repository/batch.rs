@@ -1,5 +1,5 @@
-//! Many rows in statements whose text does not vary with their number, so that each connection prepares a
-//! statement once: keys to read are filled up to a power of two, rows to write are cut into powers of two.
+//! Statements for many rows whose text does not vary with their number, so that each connection prepares them once:
+//! keys to read are padded to a power of two, rows to write are split into powers of two.
 
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveModelTrait, ConnectionTrait, EntityTrait, IntoActiveModel};
@@ -9,7 +9,7 @@ use super::error::StorageError;
 /// The most rows in one statement. With 39 columns, far below the 32,766 values that SQLite can bind.
 const ROWS: usize = 256;
 
-/// The same keys and, by repeating the last one, a power of two of them.
+/// Returns the keys, padded to a power of two by repeating the last one.
 pub(super) fn filled_up<K: Clone>(keys: impl IntoIterator<Item = K>) -> Vec<K> {
     let mut keys: Vec<K> = keys.into_iter().collect();
     if let Some(last) = keys.last().cloned() {
@@ -19,7 +19,7 @@ pub(super) fn filled_up<K: Clone>(keys: impl IntoIterator<Item = K>) -> Vec<K> {
     keys
 }
 
-/// The sizes of the statements that write so many rows.
+/// The sizes of the statements that write this many rows.
 fn sizes(mut rows: usize) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let size = 1_usize << rows.checked_ilog2()?;
@@ -29,7 +29,7 @@ fn sizes(mut rows: usize) -> impl Iterator<Item = usize> {
     })
 }
 
-/// Inserts rows; with `on_conflict`, rows that are there already are changed instead.
+/// Inserts rows; with `on_conflict`, existing rows are updated instead.
 pub(super) async fn insert_all<A>(
     connection: &impl ConnectionTrait,
     rows: Vec<<A::Entity as EntityTrait>::Model>,

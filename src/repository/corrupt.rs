@@ -1,5 +1,5 @@
-//! Rows that make no sense. Each costs the request that asks for it, and nothing else: lists leave it out. The log names
-//! each once, and they are counted.
+//! Corrupt rows. Each fails only the requests that ask for it, and lists leave it out. The log names each once, and
+//! they are counted.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -11,18 +11,18 @@ use uuid::Uuid;
 
 use super::error::StorageError;
 
-/// How many such rows are told of: a table full of them must not fill the log, nor the memory.
+/// How many corrupt rows are logged: a table full of them must not fill the log or the memory.
 const TOLD: usize = 10_000;
 
-/// Those that were found since the process started, by table and key.
+/// The corrupt rows found since the process started, by table and key.
 static FOUND: LazyLock<Mutex<BTreeSet<(&'static str, String)>>> = LazyLock::new(Mutex::default);
 
-/// How many rows that make no sense this process has found so far; it stops counting at 10,000.
+/// Returns how many corrupt rows this process has found so far; stops counting at 10,000.
 pub fn corrupt_rows() -> usize {
     FOUND.lock().unwrap_or_else(PoisonError::into_inner).len()
 }
 
-/// Tells of a row that makes no sense, unless it was told of before.
+/// Logs a corrupt row, unless it was logged before.
 pub(super) fn note(error: &StorageError) {
     if let StorageError::Corrupt { table, id, what } = error {
         let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
@@ -32,12 +32,12 @@ pub(super) fn note(error: &StorageError) {
     }
 }
 
-/// What makes sense; the rest is told of.
+/// Keeps the valid values, and logs the rest.
 pub(super) fn sound<T, E: AsRef<StorageError>>(read: Result<T, E>) -> Option<T> {
     read.inspect_err(|error| note(error.as_ref())).ok()
 }
 
-/// What makes sense, and by its key what is wrong with the rest, which is told of.
+/// Separates the valid values from the corrupt rows, which are logged and returned by key with what is wrong with them.
 pub(super) fn apart<T>(
     read: impl IntoIterator<Item = Result<T, StorageError>>,
 ) -> (Vec<T>, HashMap<Uuid, StorageError>) {
@@ -63,7 +63,7 @@ pub(super) fn apart<T>(
 pub(super) struct Broken {
     /// What is wrong with it.
     pub(super) error: StorageError,
-    /// The order that it is of, as far as that can be read.
+    /// The order that it belongs to, as far as that can be read.
     pub(super) order: Option<String>,
 }
 
@@ -82,7 +82,7 @@ impl AsRef<Self> for StorageError {
 /// The rows of a table that a query found, one by one.
 pub(super) type Fetched<E> = Vec<Result<<E as EntityTrait>::Model, Broken>>;
 
-/// Reads the rows that a query finds. One of which a column is not what it must be costs the others nothing.
+/// Reads the rows that a query finds. A row with an invalid column does not affect the others.
 pub(super) async fn fetch<E: EntityTrait>(
     select: Select<E>,
     connection: &impl ConnectionTrait,

@@ -1,4 +1,4 @@
-//! What can go wrong with a database, sorted by what is to be done about it.
+//! Database errors, sorted by what to do about them.
 
 use sea_orm::sqlx::Error as SqlxError;
 use sea_orm::sqlx::error::DatabaseError;
@@ -6,32 +6,33 @@ use sea_orm::sqlx::postgres::PgDatabaseError;
 use sea_orm::sqlx::sqlite::SqliteError;
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
 
-/// What went wrong. The texts never contain a value that was stored or asked for.
+/// A database error. The texts never contain a stored or requested value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StorageError {
-    /// The database cannot be reached; or it was lost during a COMMIT, whose result is then unknown.
+    /// The database is unreachable, or was lost during a COMMIT, whose result is then unknown.
     #[error("unavailable: {0}")]
     Unavailable(String),
-    /// Every connection was in use, or none could be opened, for as long as a caller waits for one. Nothing was done.
+    /// Every connection was in use, or none could be opened, for as long as a caller waits. Nothing was done.
     #[error("every connection was in use")]
     Busy,
-    /// The database works, but a statement, or a read of several, took longer than it may. Nothing was written.
+    /// The database works, but a statement, or a read of several statements, exceeded its time limit. Nothing was
+    /// written.
     #[error("a statement exceeded its time limit")]
     TimedOut,
-    /// A lock was held by another transaction for longer than a statement waits for it. Nothing was written.
+    /// Another transaction held a lock for longer than a statement waits. Nothing was written.
     #[error("a statement waited too long for a lock")]
     LockTimeout,
-    /// The database does not take writes: a standby, or one that is set to be read only. Nothing was written.
+    /// The database accepts no writes: it is a standby, or set to read-only. Nothing was written.
     #[error("the database does not accept writes")]
     ReadOnly,
-    /// The tables changed under the statements that a connection has prepared. Nothing was done; on a new connection
-    /// the same can succeed.
+    /// The tables changed under a connection's prepared statements. Nothing was done; the same can succeed on a new
+    /// connection.
     #[error("the tables changed under prepared statements")]
     Stale,
-    /// Another writer was first. Nothing was written; doing the same again can succeed.
+    /// Another writer was first. Nothing was written; a retry can succeed.
     #[error("a concurrent writer was first")]
     Conflict,
-    /// A row that makes no sense.
+    /// A corrupt row.
     #[error("the row {id} of {table} is corrupt: {what}")]
     Corrupt {
         /// The table.
@@ -47,7 +48,7 @@ pub enum StorageError {
 }
 
 impl StorageError {
-    /// Whether it is about the database, and not about what was asked of it: whatever else was asked meets the same.
+    /// Whether the error is about the database rather than the request: any other request would meet it too.
     pub fn is_of_database(&self) -> bool {
         match self {
             Self::Unavailable(_) | Self::Busy | Self::TimedOut | Self::LockTimeout | Self::ReadOnly | Self::Stale => {
@@ -65,7 +66,7 @@ impl From<DbErr> for StorageError {
             DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed) => {
                 Self::Unavailable("the connections are closed".to_owned())
             }
-            // While connecting everything is about the database: a password that was changed, for instance.
+            // While connecting, every error is about the database, for example a changed password.
             DbErr::Conn(RuntimeErr::SqlxError(error)) => match of_sqlx(error) {
                 Self::Failed(what) => Self::Unavailable(what),
                 error => error,
@@ -77,7 +78,7 @@ impl From<DbErr> for StorageError {
     }
 }
 
-/// Whether the database's role has not the right to do it; PostgreSQL alone has roles.
+/// Whether the database's role lacks the privilege; only PostgreSQL has roles.
 pub(super) fn is_denied(error: &DbErr) -> bool {
     let (DbErr::Conn(RuntimeErr::SqlxError(error))
     | DbErr::Exec(RuntimeErr::SqlxError(error))
@@ -101,7 +102,7 @@ pub(super) fn of_sqlx(error: &SqlxError) -> StorageError {
     }
 }
 
-/// The database's own message is left out: it can quote values.
+/// Leaves out the database's own message: it can quote values.
 fn of_database(error: &dyn DatabaseError) -> StorageError {
     if error.is_unique_violation() {
         return StorageError::Conflict;
@@ -110,7 +111,7 @@ fn of_database(error: &dyn DatabaseError) -> StorageError {
     let is_sqlite = error.try_downcast_ref::<SqliteError>().is_some();
     let meaning = if is_sqlite { meaning_of_sqlite(&code) } else { meaning_of_postgres(&code) };
     let what = format!("{meaning} (error {code}, constraint {})", error.constraint().unwrap_or("none"));
-    // A statement that is prepared, but no longer fits the tables; its message is in the server's language.
+    // A prepared statement no longer fits the tables; the server's message is in its own language.
     let routine = error.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::routine);
     if code == "0A000" && routine == Some("RevalidateCachedQuery") {
         return StorageError::Stale;
@@ -121,7 +122,7 @@ fn of_database(error: &dyn DatabaseError) -> StorageError {
     }
 }
 
-/// What went wrong, in words; the database's own could quote a value.
+/// Describes the error; the database's own message could quote a value.
 fn meaning_of_postgres(code: &str) -> &'static str {
     match code {
         "25006" => "the database accepts no writes",
@@ -184,7 +185,7 @@ fn of_postgres(code: &str, what: String) -> StorageError {
         "55P03" => StorageError::LockTimeout,
         "57014" => StorageError::TimedOut,
         "25006" => StorageError::ReadOnly,
-        // A prepared statement that is not there, or that is there already: what a pooler left, or took away.
+        // A prepared statement is missing, or already exists: left or removed by a pooler.
         "26000" | "42P05" => StorageError::Stale,
         "53100" => StorageError::Unavailable(format!("the disk is full, {what}")),
         "42501" => StorageError::Failed(format!("the database's role lacks a privilege, {what}")),
@@ -192,8 +193,8 @@ fn of_postgres(code: &str, what: String) -> StorageError {
         code if ["08", "28", "53", "57", "58"].iter().any(|class| code.starts_with(class)) => {
             StorageError::Unavailable(what)
         }
-        // We stood still for so long within a transaction that the server ended it.
-        // The database, or its tables, are just being restored.
+        // We were idle within a transaction for so long that the server ended it; or the database, or its tables, are
+        // being restored.
         "25P03" | "3D000" | "42P01" => StorageError::Unavailable(what),
         _ => StorageError::Failed(what),
     }

@@ -1,5 +1,5 @@
-//! The files of a SQLite database: made for their owner alone, and watched. SQLite goes on writing into a file that was
-//! removed or moved, and into one that somebody else wrote over: what it acknowledges then is nowhere.
+//! The files of a SQLite database: created for their owner only, and watched. SQLite continues to write to a file that
+//! was removed or moved, or that somebody overwrote: commits acknowledged then are lost.
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Write as _};
@@ -11,19 +11,19 @@ use tokio::sync::watch;
 
 use super::error::StorageError;
 
-/// Who may read and write what we make: its owner.
+/// The permissions of files we create: for the owner only.
 const OWNER_ALONE: u32 = 0o600;
 
-/// What SQLite adds to the name of a database for the files beside it: the write-ahead log, and its index.
+/// The suffixes of the files that SQLite keeps beside a database: the write-ahead log and its index.
 const BESIDE: [&str; 2] = ["-wal", "-shm"];
 
-/// On a disk with less room than this a batch of commands may not find enough.
+/// With less free disk space than this, a batch of commands may not fit.
 const ROOM_BYTES: usize = 256 * 1024;
 
-/// How often a look at the file is repeated before it is believed that somebody wrote over it: SQLite may be writing.
+/// How often a check is repeated before it counts that somebody overwrote the file: SQLite may be writing.
 const LOOKS: usize = 3;
 
-/// How a database file cannot be used, to go with its name.
+/// Why a database file cannot be used; follows its name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the database file {path} {problem}")]
 pub struct FileError {
@@ -39,14 +39,14 @@ impl FileError {
     }
 }
 
-/// The file with a database, and those beside it.
+/// A database file and the files beside it.
 #[derive(Debug)]
 pub(super) struct DatabaseFiles {
-    /// As it was named.
+    /// The path as configured.
     path: PathBuf,
-    /// Held open to look at what is in it. To close it would take away the locks that SQLite has on it.
+    /// Held open to read its content. Closing it would release SQLite's locks on it.
     file: File,
-    /// Which files these are, once SQLite has made them all.
+    /// The identities of the files, once SQLite has created them all.
     watched: OnceLock<Watched>,
     lost: watch::Sender<Option<Loss>>,
 }
@@ -60,38 +60,38 @@ struct Watched {
     index: File,
 }
 
-/// Which file it is, whatever it is called.
+/// The identity of a file, whatever its name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Identity {
     device: u64,
     inode: u64,
 }
 
-/// What SQLite never sets back in a file. A copy that was made before this process opened it has a lower count: opening
-/// raises it.
+/// Values that SQLite never decreases in a file. A copy made before this process opened the file has a lower count:
+/// opening increases it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Stamp {
-    /// Which database it is: a random number that it was given when it was first opened. 0 if the file does not say yet.
+    /// A random number that the database was given when it was first opened. 0 if the file does not contain one yet.
     mark: u32,
     /// How often the first page was changed: with every change of the file's size, among others.
     changes: u32,
-    /// How long the file must be, by that page.
+    /// The file's minimum length according to that page.
     promised: u64,
-    /// How long it is.
+    /// The file's length.
     length: u64,
 }
 
-/// What became of the files.
+/// What happened to the files.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Loss {
     /// A sentence for the operator.
     pub(super) what: String,
-    /// Whether what is at the path is the same file, with something else in it.
+    /// Whether the path still leads to the same file, with other content.
     pub(super) is_overwritten: bool,
 }
 
 impl DatabaseFiles {
-    /// Finds the database file, or makes one if `may_create`.
+    /// Finds the database file, or creates one if `may_create`.
     pub(super) fn find(path: &Path, may_create: bool) -> Result<Self, FileError> {
         let file = open(path, may_create)?;
         Ok(Self { path: path.to_owned(), file, watched: OnceLock::new(), lost: watch::Sender::new(None) })
@@ -102,9 +102,9 @@ impl DatabaseFiles {
         &self.path
     }
 
-    /// Watches the files from here on. SQLite has made them, and has just changed the first page.
+    /// Watches the files from here on. SQLite has created them, and has just changed the first page.
     pub(super) fn watch(&self) -> Result<(), StorageError> {
-        // Whoever migrates twice watches from the first time on.
+        // A second migration keeps the first one's watch.
         if self.watched.get().is_none() {
             let watched = self.watched().map_err(|error| self.unreadable(&error))?;
             let _ = self.watched.set(watched);
@@ -113,7 +113,7 @@ impl DatabaseFiles {
     }
 
     fn watched(&self) -> io::Result<Watched> {
-        // Where a link leads: SQLite's other files are there.
+        // Follows a link: SQLite's other files are beside its target.
         let real = fs::canonicalize(&self.path)?;
         let [log, index] = BESIDE.map(|suffix| beside(&real, suffix));
         let identify = |path: PathBuf| fs::metadata(&path).map(|metadata| (path, Identity::of(&metadata)));
@@ -122,8 +122,8 @@ impl DatabaseFiles {
         Ok(Watched { identities, last_seen, index: File::open(index)? })
     }
 
-    /// Whether the files are still what they were: so what was just committed is in them. Once they are not, they never
-    /// are again.
+    /// Whether the files are still the same ones, so that the last commit is in them. Once they are not, they never are
+    /// again.
     pub(super) fn require(&self) -> Result<(), StorageError> {
         if self.lost.borrow().is_none()
             && let Some(watched) = self.watched.get()
@@ -189,7 +189,7 @@ impl DatabaseFiles {
         StorageError::Unavailable(format!("{} cannot be looked at: {}", self.path.display(), in_words(error)))
     }
 
-    /// What became of the files, once something did.
+    /// Returns what happened to the files, once something did.
     pub(super) async fn lost(&self) -> Loss {
         let mut lost = self.lost.subscribe();
         match lost.wait_for(Option::is_some).await.map(|loss| loss.clone()) {
@@ -199,13 +199,13 @@ impl DatabaseFiles {
         }
     }
 
-    /// What became of the files, if something did.
+    /// What happened to the files, if anything did.
     pub(super) fn loss_so_far(&self) -> Option<Loss> {
         self.lost.borrow().clone()
     }
 
-    /// Takes the write-ahead log away from a file that somebody wrote over: whoever opens that next would have the old
-    /// one written into it. What is in the log is kept, under a name of its own.
+    /// Moves the write-ahead log of an overwritten file away: otherwise the next process that opens the file would
+    /// write the old log into it. The log is kept under another name.
     pub(super) fn set_log_aside(&self) -> io::Result<()> {
         let Some(watched) = self.watched.get() else { return Ok(()) };
         let [_, (log, _), (index, _)] = &watched.identities;
@@ -213,7 +213,7 @@ impl DatabaseFiles {
         fs::remove_file(index)
     }
 
-    /// Finds out whether there is room on the disk for what commands write.
+    /// Checks whether the disk has room for what commands write.
     pub(super) async fn find_room(&self) -> Result<(), StorageError> {
         let folder = folder_of(&self.path).to_owned();
         let wrote =
@@ -222,7 +222,7 @@ impl DatabaseFiles {
             Ok(Err(error)) if is_full(&error) => {
                 Err(StorageError::Unavailable(format!("the disk is full: {}", in_words(&error))))
             }
-            // Whatever else does not let it does not stand in SQLite's way.
+            // Other obstacles do not affect SQLite.
             Ok(Ok(()) | Err(_)) | Err(_) => Ok(()),
         }
     }
@@ -235,9 +235,9 @@ impl DatabaseFiles {
     }
 }
 
-/// The size of a page as SQLite's files tell it.
+/// The page size that SQLite's files state.
 fn page_bytes(told: u16) -> u64 {
-    // 65,536 has no room in the field.
+    // 65,536 does not fit into the field.
     if told == 1 { 65_536 } else { u64::from(told) }
 }
 
@@ -251,8 +251,8 @@ impl Watched {
         log
     }
 
-    /// Whether the write-ahead log is as long as its index says. SQLite writes a frame before the index tells of it, and
-    /// empties the log after the index has.
+    /// Whether the write-ahead log is as long as its index says. SQLite writes a frame before it updates the index, and
+    /// truncates the log after it has updated the index.
     fn log_is_whole(&self) -> io::Result<bool> {
         // The index's header, see https://www.sqlite.org/walformat.html: numbers as the machine has them.
         let mut header = [0; 6];
@@ -271,8 +271,8 @@ impl Identity {
 }
 
 impl Stamp {
-    /// Whether this can be what became of an earlier one by SQLite's hand: which makes a file shorter only when it has
-    /// said so on the first page.
+    /// Whether SQLite itself can have turned the earlier state into this one: it makes a file shorter only after saying
+    /// so on the first page.
     fn can_follow(self, earlier: Self) -> bool {
         let is_the_same = earlier.mark == 0 || self.mark == earlier.mark;
         is_the_same
@@ -281,7 +281,7 @@ impl Stamp {
     }
 }
 
-/// Opens a database file, or makes one, and says in words what does not let it.
+/// Opens or creates a database file; an error says why it cannot.
 fn open(path: &Path, may_create: bool) -> Result<File, FileError> {
     let problem = |problem: String| Err(FileError::new(path, problem));
     let opened = OpenOptions::new().read(true).write(true).open(path);
@@ -306,7 +306,8 @@ fn open(path: &Path, may_create: bool) -> Result<File, FileError> {
     }
 }
 
-/// Makes a file that is its owner's alone, whatever the umask; or finds the one that another process just made.
+/// Creates a file that only its owner can access, whatever the umask; or finds the one that another process just
+/// created.
 fn create(path: &Path) -> Result<File, FileError> {
     let made = make_private(path).or_else(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => OpenOptions::new().read(true).write(true).open(path),
@@ -315,7 +316,7 @@ fn create(path: &Path) -> Result<File, FileError> {
     made.map_err(|error| FileError::new(path, format!("cannot be created: {}", in_words(&error))))
 }
 
-/// Makes a new file that is its owner's alone, whatever the umask.
+/// Creates a new file that only its owner can access, whatever the umask.
 pub(super) fn make_private(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(OWNER_ALONE).open(path)?;
     file.set_permissions(Permissions::from_mode(OWNER_ALONE))?;
@@ -330,14 +331,14 @@ pub(super) fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// The file with the same name and more.
+/// The file with this suffix added to its name.
 fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
 }
 
-/// What the system says, without its number.
+/// The system's error message, without its number.
 pub(super) fn in_words(error: &io::Error) -> String {
     let said = error.to_string();
     said.split(" (os error").next().unwrap_or(&said).to_owned()

@@ -1,5 +1,5 @@
-//! What lists find: keys first, then the rows behind them, each with what it is judged by. A row that makes no sense is
-//! left out, and the list goes on behind its key.
+//! The results of lists: keys first, then the rows, each with what it is judged by. A corrupt row is left out, and the
+//! list continues after its key.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -24,9 +24,9 @@ use crate::domain::{
 };
 
 impl Reader {
-    /// The orders that a query finds, each with its open disputes, as they were at one moment.
+    /// The orders that a query finds, each with its open disputes, in one snapshot.
     ///
-    /// One that makes no sense is left out: its key alone is there, so that the list goes on behind it.
+    /// For a corrupt order only the key is returned, so that the list continues after it.
     pub async fn orders(&self, query: &OrderQuery) -> Result<Vec<Row<OrderId, OrderAggregate>>, StorageError> {
         let query = query.clone();
         let read = |snapshot: ReadSnapshot| async move {
@@ -51,12 +51,12 @@ impl Reader {
         self.in_snapshot(read).await
     }
 
-    /// The disputes that a query finds, each in its aggregate: with its order, and with the open disputes of that, as
-    /// they were at one moment. Otherwise one that goes from one scan to another could be found twice, or not. With them
-    /// come the log at that moment, so that what was found has every event up to its head behind it and none that
-    /// follows, and the id of its event with number `seq`, if that is kept.
+    /// The disputes that a query finds, each in its aggregate (its order with the order's open disputes), in one
+    /// snapshot: otherwise a dispute that moves from one scan to another could be found twice or not at all. They come
+    /// with the log of that snapshot, so that the result reflects every event up to its last one and none after it, and
+    /// with the id of its event number `seq`, if that is kept.
     ///
-    /// One that makes no sense is left out: its key alone is there, so that the list goes on behind it.
+    /// For a corrupt dispute only the key is returned, so that the list continues after it.
     pub async fn disputes(&self, query: &DisputeQuery, seq: i64) -> Result<FoundDisputes, StorageError> {
         let query = query.clone();
         let read = move |snapshot: ReadSnapshot| async move {
@@ -66,8 +66,8 @@ impl Reader {
         self.in_snapshot(read).await
     }
 
-    /// The same of what is read page by page to its end, however much is added meanwhile: also the key of the last one
-    /// that there is at the moment of the page, on this page or behind it.
+    /// The same for a result that is read page by page to its end, however much is added meanwhile: also returns the
+    /// last key that exists when the page is read, on this page or after it.
     pub async fn first_disputes(
         &self,
         query: &DisputeQuery,
@@ -85,11 +85,11 @@ impl Reader {
     }
 }
 
-/// The disputes that a query finds, the log at that moment, and an event of it.
+/// The disputes that a query finds, the log of that snapshot, and an event of it.
 pub type FoundDisputes = (Vec<Row<DisputeId, Found>>, Log, Option<EventId>);
 
 impl DisputeQuery {
-    /// What this finds, each in its aggregate: with its order, and with the open disputes of that.
+    /// The disputes found, each in its aggregate: its order with the order's open disputes.
     async fn read(&self, snapshot: &ReadSnapshot) -> Result<Vec<Row<DisputeId, Found>>, StorageError> {
         let keys = self.find(snapshot).await?;
         if keys.is_empty() {
@@ -103,8 +103,8 @@ impl DisputeQuery {
         if !orders.is_empty() {
             let named = order::Column::OrderId.is_in(filled_up(orders.iter().cloned()));
             let found = fetch(order::Entity::find().filter(named), &**snapshot).await?;
-            // What can be done with a dispute depends on the others that are open on its order: they can stand in the
-            // way of an escalation, and be overdue.
+            // What can be done with a dispute depends on the order's other open disputes: they can prevent an
+            // escalation, and be overdue.
             let open = fetch(disputes_of(orders.into_iter().collect(), &[]), &**snapshot).await?;
             aggregates = rows::aggregates_from(found, open);
         }
@@ -123,14 +123,14 @@ impl DisputeQuery {
         Ok(keys.into_iter().map(row).collect())
     }
 
-    /// The key of the last one of what is read with the oldest first.
+    /// The last key of a result that is read oldest first.
     async fn last(&self, snapshot: &ReadSnapshot) -> Result<Option<(Timestamp, DisputeId)>, StorageError> {
         let newest = Self { sort: Sort::NewestFirst, limit: 1, ..self.clone() };
         let key = newest.find(snapshot).await?.pop();
         Ok(key.map(|(time, id)| (Timestamp::from_micros(time).unwrap_or(Timestamp::MAX), DisputeId(id))))
     }
 
-    /// The keys of what this finds, in order. What is out of the order of time comes first, or not at all.
+    /// The keys found, in order. Disputes with an impossible time come first, or not at all.
     async fn find(&self, snapshot: &ReadSnapshot) -> Result<Vec<(i64, Uuid)>, StorageError> {
         let backend = snapshot.get_database_backend();
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
@@ -158,7 +158,7 @@ impl DisputeQuery {
         Ok(keys)
     }
 
-    /// The first and the last instant that there are, in the order of the list.
+    /// The first and the last possible instant, in the order of the list.
     fn ends(&self) -> (Timestamp, Timestamp) {
         match self.direction() {
             Direction::Desc => (Timestamp::MAX, Timestamp::MIN),
@@ -167,12 +167,12 @@ impl DisputeQuery {
     }
 }
 
-/// Something that a list has found.
+/// A result of a list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Row<I, T> {
-    /// What is sorted by, and its id: the list goes on after them.
+    /// Its sort value and its id: the list continues after them.
     pub key: (Timestamp, I),
-    /// The thing; `None` if it makes no sense as it is stored.
+    /// The result; `None` if it is corrupt.
     pub found: Option<T>,
 }
 
@@ -180,7 +180,7 @@ pub struct Row<I, T> {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Found {
     dispute: StoredDispute,
-    /// Its order, which holds it and those that are open there; `None` if the order makes no sense.
+    /// Its order, with this dispute and the order's open ones; `None` if the order is corrupt.
     aggregate: Option<OrderAggregate>,
 }
 
@@ -197,12 +197,12 @@ impl Found {
         &self.dispute
     }
 
-    /// Its order, which holds it and the disputes that are open there; `None` if the order makes no sense.
+    /// Its order, with this dispute and the order's open ones; `None` if the order is corrupt.
     pub fn aggregate(&self) -> Option<&OrderAggregate> {
         self.aggregate.as_ref()
     }
 
-    /// The dispute as this caller is shown it.
+    /// The dispute as this caller may see it.
     pub fn shown(&self, caller: &Caller, policy: &Policy, now: Timestamp) -> ShownDispute {
         let in_its_aggregate =
             self.aggregate.as_ref().and_then(|aggregate| aggregate.show(self.dispute.id(), caller, policy, now));
@@ -210,7 +210,7 @@ impl Found {
     }
 }
 
-/// The numbers that newer releases have given to what a list is the sum of.
+/// The numbers of newer releases in columns over which a list is the sum of scans.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub(super) struct NewerNumbers {
     pub(super) kinds: Vec<i16>,
@@ -218,7 +218,7 @@ pub(super) struct NewerNumbers {
 }
 
 impl DisputeQuery {
-    /// Those that matter to this query.
+    /// The numbers that affect this query.
     async fn newer(&self, connection: &impl ConnectionTrait) -> Result<NewerNumbers, StorageError> {
         use dispute::Column;
         let numbers = |column: Column, known: i16| above(dispute::Entity::find(), column, known, connection);
@@ -232,7 +232,7 @@ impl DisputeQuery {
 }
 
 impl OrderQuery {
-    /// Those that matter to this query.
+    /// The numbers that affect this query.
     async fn newer(&self, connection: &impl ConnectionTrait) -> Result<NewerNumbers, StorageError> {
         if !self.is_sum_of_statuses() {
             return Ok(NewerNumbers::default());
@@ -242,7 +242,7 @@ impl OrderQuery {
     }
 }
 
-/// The numbers in a column above the known ones: few if any, and each found by one look into an index.
+/// The numbers in a column above the known ones: few if any, each found by one index lookup.
 async fn above<E: EntityTrait>(
     all: Select<E>,
     column: E::Column,

@@ -1,9 +1,9 @@
-//! Lists: which index each filter is read by.
+//! Lists: which index serves each filter.
 //!
-//! A query is cut into scans, each of which one index reads in order and stops at the limit; what they find is
-//! merged. Of an OR, or of several values of an indexed column, neither database makes such a scan by itself.
-//! Disputes are found by their keys first, and only those of the page are read: otherwise PostgreSQL would rather
-//! join all orders, and what has to be sorted would be sorted with all its texts.
+//! A query is split into scans, each of which one index reads in order up to the limit; their results are merged.
+//! Neither database plans such scans for an OR or for several values of an indexed column. Disputes are found by their
+//! keys first, and only the rows of the page are read: otherwise PostgreSQL would join all orders, and would sort rows
+//! with all their texts.
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, SubQueryStatement};
 use sea_orm::{
@@ -19,31 +19,31 @@ use crate::domain::{
     DisputeId, DisputeKind, DisputeStatus, OrderId, OrderStatus, PartyRole, SettlementStatus, Timestamp, UserId,
 };
 
-/// Which orders, newest first by (`create_time`, id).
+/// Selects orders, newest first by (`create_time`, id).
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct OrderQuery {
-    /// Only those of which this user is a party: what a party may see.
+    /// Only orders that this user is a party of: the ones that a party may see.
     pub visible_to: Option<UserId>,
-    /// Only those of which this user is a party.
+    /// Only orders that this user is a party of.
     pub party: Option<UserId>,
-    /// The role that `party`, or else `visible_to`, has in them.
+    /// The role that `party`, or `visible_to` without one, has in them.
     pub role: Option<PartyRole>,
-    /// In one of these statuses; all if empty.
+    /// Only orders in one of these statuses; all if empty.
     pub statuses: Vec<OrderStatus>,
-    /// Only those with an open dispute.
+    /// Only orders with an open dispute.
     pub has_open_dispute: bool,
     /// After this one.
     pub after: Option<(Timestamp, OrderId)>,
-    /// How many at the most.
+    /// The maximum number.
     pub limit: u64,
 }
 
-/// Which part in a dispute.
+/// A party's side in a dispute.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Side {
-    /// Raised it.
+    /// The party that raised it.
     Opener,
-    /// Must answer it.
+    /// The party that must answer it.
     Responder,
 }
 
@@ -59,51 +59,51 @@ pub enum Sort {
     MostUrgentFirst,
 }
 
-/// Which disputes.
+/// Selects disputes.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct DisputeQuery {
-    /// Only those of which this user is a party: what a party may see.
+    /// Only disputes that this user is a party of: the ones that a party may see.
     pub visible_to: Option<UserId>,
     /// Only these; all if empty.
     pub disputes: Vec<DisputeId>,
-    /// Only those of these orders; all if empty.
+    /// Only disputes of these orders; all if empty.
     pub orders: Vec<OrderId>,
-    /// Only those of which this user is a party.
+    /// Only disputes that this user is a party of.
     pub party: Option<UserId>,
-    /// The part that `party`, or else `visible_to`, has in them.
+    /// The side that `party`, or `visible_to` without one, has in them.
     pub side: Option<Side>,
-    /// Of these kinds; all if empty.
+    /// Only disputes of these kinds; all if empty.
     pub kinds: Vec<DisputeKind>,
-    /// In one of these statuses; all if empty.
+    /// Only disputes in one of these statuses; all if empty.
     pub statuses: Vec<DisputeStatus>,
-    /// Only open ones, in whatever status a newer release has them.
+    /// Only open disputes, including those with a status of a newer release.
     pub open: bool,
-    /// With a settlement in one of these statuses; all if empty.
+    /// Only disputes with a settlement in one of these statuses; all if empty.
     pub settlement_statuses: Vec<SettlementStatus>,
-    /// With an event after this instant.
+    /// Only disputes with an event after this instant.
     pub updated_after: Option<Timestamp>,
-    /// In which order.
+    /// The order of the list.
     pub sort: Sort,
-    /// After the one with this instant, of the kind that is sorted by, and id.
+    /// After the dispute with this sort value and id.
     pub after: Option<(Timestamp, DisputeId)>,
     /// Up to this one, in the same terms.
     pub up_to: Option<(Timestamp, DisputeId)>,
-    /// How many at the most.
+    /// The maximum number.
     pub limit: u64,
 }
 
-/// A part of a query that one index reads.
+/// A part of a query that one index serves.
 pub(super) struct Scan {
     condition: Condition,
-    /// What is sorted by.
+    /// The sort column.
     time: Expr,
-    /// Whether everything that it finds comes after what the other scans find.
+    /// Whether all its results come after those of the other scans.
     pub(super) comes_last: bool,
 }
 
-/// The roles in which the person of a query can be a party, each with the condition that says so: each has an
-/// index of its own. `None` is everybody. Who looks for what it has with somebody else is read by its own index: it
-/// costs no more than what it has, whoever it names.
+/// The roles in which the user of a query can be a party, each with its condition: each has its own index. `None` means
+/// everybody. A caller that asks for disputes shared with another user is served by the caller's own index: the cost is
+/// that of its own disputes, whomever it names.
 fn by_role(
     visible_to: Option<&UserId>,
     party: Option<&UserId>,
@@ -140,8 +140,8 @@ fn order_party(role: PartyRole) -> Expr {
     })
 }
 
-/// The same, so that SQLite takes no index for its sake: to be told the index of a scan, and not to guess it.
-/// PostgreSQL knows by its statistics which is better.
+/// Prevents SQLite from choosing the index of this condition: the index of a scan is prescribed rather than guessed.
+/// PostgreSQL knows the better one from its statistics.
 fn unindexed(column: &Expr, backend: DbBackend) -> Expr {
     match backend {
         DbBackend::Postgres => column.clone(),
@@ -158,14 +158,15 @@ impl DisputeQuery {
         let time = dispute_column(self.time());
         let scan = |condition| Scan { condition, time: time.clone(), comes_last: false };
         if !self.disputes.is_empty() || !self.orders.is_empty() {
-            // The named are read by their keys; that the person is a party of them is only looked at.
+            // Named rows are read by their keys; whether the user is a party of them is only checked.
             let people = self.people(backend, |role| unindexed(&dispute_party(role), backend));
             let parties = people.map(|roles| roles.into_iter().fold(Condition::any(), |any, (_, role)| any.add(role)));
             let condition = Condition::all().add_option(parties);
             if !self.wants_open_only() {
                 return vec![scan(condition)];
             }
-            // An order has few open ones, and perhaps much behind it: these are sorted, rather than found among all.
+            // An order has few open disputes, and perhaps many resolved ones: the open ones are sorted, rather than
+            // searched among all.
             let condition = condition.add(Expr::cust(OPEN));
             return vec![Scan { condition, time: unindexed(&time, backend), comes_last: false }];
         }
@@ -173,7 +174,8 @@ impl DisputeQuery {
             if !self.wants_open_only() {
                 return roles.into_iter().map(|(_, role)| scan(role)).collect();
             }
-            // A party has few open ones, and much behind it: these are sorted, rather than found among all.
+            // A party has few open disputes, and many resolved ones: the open ones are sorted, rather than searched
+            // among all.
             let time = match self.sort {
                 Sort::MostUrgentFirst => time,
                 Sort::NewestFirst | Sort::OldestFirst => unindexed(&time, backend),
@@ -190,7 +192,7 @@ impl DisputeQuery {
             SettlementStatus::Due | SettlementStatus::Failed | SettlementStatus::Returned => true,
             SettlementStatus::Settled | SettlementStatus::Voided => false,
         };
-        // First what leaves few: neither database knows that there are few of these.
+        // The most selective condition first: neither database knows that there are few of these.
         if self.sort == Sort::MostUrgentFirst {
             vec![scan(Condition::all())]
         } else if !self.settlement_statuses.is_empty() && self.settlement_statuses.iter().all(unsettled) {
@@ -202,7 +204,7 @@ impl DisputeQuery {
         } else if self.wants_open_only() {
             self.statuses.iter().map(each_status).collect()
         } else if let Some(updated_after) = self.updated_after {
-            // What was created since was also updated since. The rest is found by its last event.
+            // Disputes created since were also updated since. The rest are found by their last event.
             let since = updated_after.micros();
             let created_since = |kind| scan(Condition::all().add(kind).add(Column::CreateTime.gt(since)));
             let created_before = unindexed(&dispute_column(Column::CreateTime), backend);
@@ -221,14 +223,14 @@ impl DisputeQuery {
         }
     }
 
-    /// Of each kind that is looked for, the condition that says so.
+    /// The condition of each requested kind.
     fn each_kind(&self, newer: &NewerNumbers) -> impl Iterator<Item = Expr> {
         let kinds = if self.kinds.is_empty() { DisputeKind::ALL.to_vec() } else { self.kinds.clone() };
         let kinds = kinds.into_iter().map(|kind| kind.code()).chain(newer.kinds.iter().copied());
         kinds.map(|kind| dispute::Column::Kind.eq(kind)).collect::<Vec<_>>().into_iter()
     }
 
-    /// Whether it is not read by the disputes, the orders or the people that it names.
+    /// Whether it is not served by the disputes, orders or users that it names.
     pub(super) fn is_of_everybody(&self) -> bool {
         self.disputes.is_empty() && self.orders.is_empty() && self.visible_to.is_none() && self.party.is_none()
     }
@@ -246,7 +248,7 @@ impl DisputeQuery {
         Some(roles)
     }
 
-    /// Whether nothing can be found: what is sorted by its urgency is pending.
+    /// Whether nothing can be found: disputes ordered by urgency are pending.
     fn wants_nothing(&self) -> bool {
         let others = !self.statuses.is_empty() && !self.statuses.contains(&DisputeStatus::Pending);
         self.sort == Sort::MostUrgentFirst && (others || !self.settlement_statuses.is_empty())
@@ -257,7 +259,7 @@ impl DisputeQuery {
         self.open || only_open || self.sort == Sort::MostUrgentFirst
     }
 
-    /// The column that is sorted by, before the id.
+    /// The sort column, before the id.
     fn time(&self) -> dispute::Column {
         match self.sort {
             Sort::NewestFirst | Sort::OldestFirst => dispute::Column::CreateTime,
@@ -272,7 +274,7 @@ impl DisputeQuery {
         }
     }
 
-    /// The statement that finds the keys of a scan: what is sorted by, and the id.
+    /// The statement that finds the keys of a scan: sort value and id.
     pub(super) fn keys(&self, scan: Scan, backend: DbBackend) -> Select<dispute::Entity> {
         use dispute::Column;
         let direction = self.direction();
@@ -290,7 +292,7 @@ impl DisputeQuery {
             .limit(self.limit)
     }
 
-    /// What every scan looks for, beside what its index is read by.
+    /// The conditions of every scan besides those that its index serves.
     fn shared(&self, backend: DbBackend) -> Condition {
         use dispute::Column;
         let one_of =
@@ -320,7 +322,7 @@ impl DisputeQuery {
 }
 
 impl OrderQuery {
-    /// A statement for each role that the person can have, or for each status.
+    /// One statement for each role that the user can have, or for each status.
     pub(super) fn selects(&self, newer: &NewerNumbers, backend: DbBackend) -> Vec<Select<order::Entity>> {
         use order::Column;
         let mut shared = Condition::all();
@@ -349,32 +351,32 @@ impl OrderQuery {
         scans.into_iter().map(select).collect()
     }
 
-    /// The conditions of each role that the person can have, on these columns; `None` is everybody.
+    /// The conditions of each role that the user can have, on these columns; `None` means everybody.
     fn parties(&self, backend: DbBackend, column: impl Fn(PartyRole) -> Expr) -> Option<Vec<Condition>> {
         let roles = by_role(self.visible_to.as_ref(), self.party.as_ref(), self.role, backend, column)?;
         Some(roles.into_iter().map(|(_, party)| party).collect())
     }
 
-    /// Of each status that is looked for, the condition that says so.
+    /// The condition of each requested status.
     fn each_status(&self, newer: &NewerNumbers) -> Vec<Condition> {
         let statuses = if self.statuses.is_empty() { &OrderStatus::ALL } else { self.statuses.as_slice() };
         let statuses = statuses.iter().map(|status| status.code()).chain(newer.statuses.iter().copied());
         statuses.map(|status| order::Column::Status.eq(status).into()).collect()
     }
 
-    /// Whether it is read by each status, all of them being looked for.
+    /// Whether it is served status by status because all statuses are requested.
     pub(super) fn is_sum_of_statuses(&self) -> bool {
         !self.has_open_dispute && self.statuses.is_empty() && self.visible_to.is_none() && self.party.is_none()
     }
 
-    /// Few orders have an open dispute. They are found by it, whose parties are theirs, and sorted, rather than found
-    /// among all.
+    /// Few orders have an open dispute. They are found through the dispute, which has the same parties, and sorted,
+    /// rather than searched among all orders.
     fn with_open_disputes(&self, backend: DbBackend) -> Vec<Condition> {
         let with_one = |parties: Condition| {
             let open = dispute::Entity::find().select_only().column(dispute::Column::OrderId);
             let open = open.filter(parties.add(Expr::cust(OPEN))).into_query();
             match backend {
-                // Of an IN it reads every order rather than these.
+                // With IN it would read every order rather than these.
                 DbBackend::Postgres => Expr::cust_with_expr(
                     "orders.order_id = ANY(ARRAY $1)",
                     Expr::SubQuery(None, Box::new(SubQueryStatement::from(open))),

@@ -1,4 +1,4 @@
-//! The event log: read by number, or by whom it concerns.
+//! The event log: read by number, or through the index of a party, order or dispute.
 
 use std::sync::Arc;
 
@@ -17,40 +17,40 @@ use super::token_key::log_id_of;
 use super::{Log, LoggedEvent, Repository, rows};
 use crate::domain::{DisputeId, EventId, OrderId, UserId};
 
-/// Which events a read of the log looks at. Each is read in order from an index of its own.
+/// The events that a read of the log covers. Each variant is read in order from its own index.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum EventScan {
     /// All of them.
     Everything,
-    /// Those of a party's disputes.
+    /// The events of a party's disputes.
     OfParty(UserId),
-    /// Those of the disputes of these orders.
+    /// The events of the disputes of these orders.
     OfOrders(Vec<OrderId>),
-    /// Those of these disputes.
+    /// The events of these disputes.
     OfDisputes(Vec<DisputeId>),
 }
 
-/// What a read of the log finds.
+/// The result of a read of the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FoundEvents {
     /// The events, in order.
     pub events: Vec<LoggedEvent>,
-    /// The number and the id of the last event that was looked at; `None` if all were.
+    /// The number and id of the last event examined; `None` if all were.
     pub looked_at: Option<(i64, EventId)>,
 }
 
-/// How many keys of events one read for some disputes looks at, beside what it finds.
+/// How many event keys a read for some disputes examines, besides those it returns.
 const SCAN_LIMIT: u64 = 1_024;
 
 impl Repository {
-    /// The event log as a whole; for the service itself, on a connection that the callers' reads leave free.
+    /// The state of the event log; for the service itself, on a connection that callers' reads leave free.
     pub async fn log(&self) -> Result<Log, StorageError> {
         let read = |connection: DatabaseConnection| async move { log_and_events_at(&connection, []).await };
         Ok(self.background.read(read).await?.0)
     }
 
-    /// The events from number `first` on, in order, and the log at the same moment; for the one who tails the log, on a
-    /// connection that the callers' reads leave free.
+    /// The events from number `first` on, in order, and the state of the log in the same snapshot; for the tailer, on a
+    /// connection that callers' reads leave free.
     pub async fn tail(&self, first: i64, limit: u64) -> Result<(Log, Vec<LoggedEvent>), StorageError> {
         let read = |connection: DatabaseConnection| async move {
             let rows = connection.query_all(&tail(first, limit)).await?;
@@ -65,13 +65,13 @@ impl Repository {
 }
 
 impl Reader {
-    /// The event log as a whole.
+    /// The state of the event log.
     pub async fn log(&self) -> Result<Log, StorageError> {
         Ok(self.log_and_events_at([]).await?.0)
     }
 
-    /// The event log as a whole, and the ids of the events with these numbers, in the same order; `None` where no event
-    /// is kept. In one statement, which sees one moment: between two, an event can be forgotten, or lost.
+    /// The state of the event log, and the ids of the events with these numbers, in the same order; `None` for events
+    /// that are not kept. In one statement, which reads one snapshot: between two, an event can be pruned or lost.
     pub async fn log_and_events_at<const N: usize>(
         &self,
         seqs: [i64; N],
@@ -79,7 +79,7 @@ impl Reader {
         self.read(move |connection| async move { log_and_events_at(&connection, seqs).await }).await
     }
 
-    /// The first events of a scan with a number above `after` and up to `up_to`, in order and at most `limit`.
+    /// The first events of a scan with a number above `after` and up to `up_to`, in order, at most `limit`.
     pub async fn events(
         &self,
         scan: EventScan,
@@ -110,7 +110,7 @@ impl Reader {
         self.read(read).await
     }
 
-    /// What a statement reads, which stops at a limit.
+    /// The result of a statement that stops at a limit.
     async fn first_of(
         connection: &DatabaseConnection,
         select: SelectStatement,
@@ -122,7 +122,7 @@ impl Reader {
         Ok(FoundEvents { events, looked_at })
     }
 
-    /// The first events of these orders, of these disputes only. Their keys are looked at first, and only so many: an
+    /// The first events of these orders that belong to these disputes. Keys are examined first, and only so many: an
     /// order with very many disputes is read in steps, some of which can find nothing.
     async fn of_orders(
         connection: &DatabaseConnection,
@@ -142,7 +142,7 @@ impl Reader {
         for (key, left) in keys.iter().zip((0..keys.len()).rev()) {
             let (seq, id) = key_of(key)?;
             looked_at = Some((seq, id));
-            // One that cannot be read is of no dispute.
+            // A dispute id that cannot be read matches no dispute.
             let dispute = key.try_get("", "dispute_id").ok().map(DisputeId);
             if disputes.is_none_or(|disputes| dispute.is_some_and(|dispute| disputes.contains(&dispute))) {
                 wanted.push((seq, id));
@@ -156,8 +156,8 @@ impl Reader {
         Ok(FoundEvents { events, looked_at: looked_at.filter(|_| !is_all) })
     }
 
-    /// The events with these keys, which are in order. If something else is there by now, as some of them were forgotten
-    /// or lost, it is an error: what is there in their place is no continuation.
+    /// The events with these keys, which are in order. It is an error if others are found because some were pruned or
+    /// lost: those would not continue the log.
     pub(super) async fn with_keys(
         connection: &DatabaseConnection,
         keys: &[(i64, EventId)],
@@ -191,8 +191,8 @@ pub(super) fn within(after: i64, up_to: i64, limit: u64) -> Select<event::Entity
         .limit(limit)
 }
 
-/// The same of a party, of each role from an index of its own. In one statement, which sees one moment: of two, one could
-/// see what a failover has lost, and the other what came instead.
+/// The same for a party, using an index for each role. In one statement, which reads one snapshot: with two, one could
+/// see events that a failover has lost, and the other their replacements.
 pub(super) fn of_party(party: &UserId, after: i64, up_to: i64, limit: u64) -> SelectStatement {
     let roles = [event::Column::BuyerId, event::Column::SellerId];
     let each = roles.map(|role| within(after, up_to, limit).filter(role.eq(party.as_str())));
@@ -209,8 +209,8 @@ pub(super) fn keys_of_orders(mut orders: Vec<String>, after: i64, up_to: i64, li
     merged(orders.into_iter().map(of_one), columns(), limit)
 }
 
-/// The first of what several read in order up to the limit, each from an index, in order too: neither database merges
-/// these by itself, but would sort all that there is.
+/// The first results of several scans, each read in order from an index up to the limit: neither database merges these
+/// by itself, but would sort everything.
 fn merged(
     each: impl IntoIterator<Item = Select<event::Entity>>,
     columns: impl Iterator<Item = event::Column> + Clone,
@@ -242,7 +242,7 @@ pub(super) fn tail(first: i64, limit: u64) -> SelectStatement {
     beside_the_log(within(first.saturating_sub(1), i64::MAX, limit).into_query())
 }
 
-/// Adds the log to what a statement reads. Each column is looked up once, whatever the statement reads, and how.
+/// Adds the state of the log to each row of a statement. Each column is looked up once, whatever the statement reads.
 fn beside_the_log(mut select: SelectStatement) -> SelectStatement {
     for column in ["epoch", "token_key", "head", "floor", "floor_event"] {
         select.expr_as(Expr::cust(format!("(SELECT {column} FROM event_log WHERE id = 1)")), format!("log_{column}"));
@@ -251,7 +251,7 @@ fn beside_the_log(mut select: SelectStatement) -> SelectStatement {
     select.expr_as(Expr::cust(last), "log_head_event").to_owned()
 }
 
-/// The log that a row is beside.
+/// The state of the log in a row.
 fn log_of(row: &QueryResult) -> Result<Log, StorageError> {
     Ok(Log {
         id: log_id_of(row)?,
@@ -266,7 +266,7 @@ pub(super) fn missing() -> StorageError {
     StorageError::Corrupt { table: "event_log", id: "1".to_owned(), what: "missing" }
 }
 
-/// The event log as a whole, and the ids of the events with these numbers that are kept.
+/// The state of the event log, and the ids of those events with these numbers that are kept.
 pub(super) async fn log_and_events_at<const N: usize>(
     connection: &impl ConnectionTrait,
     seqs: [i64; N],

@@ -1,11 +1,14 @@
-//! What is kept, on SQLite or on PostgreSQL: the only room that knows SeaORM.
+//! Storage on SQLite or PostgreSQL: the only layer that knows SeaORM.
 //!
 //! - `connection`: how each database is opened.
 //! - `migration`: the tables, `entity`: their rows, `rows` and `codes`: rows to domain values and back.
-//! - `reader`: who reads, and when. `reads`: plain reads, `log`: those of the event log, `token_key`: what its tokens are sealed with. `lists`: queries with filters and pages, and the index behind each, `found`: what they find. `corrupt`: rows that make no sense. `transaction`: everything that is read under a lock, or written. `retention`: what is forgotten.
-//! - `writing`: whether the database can be written, and how it is left. `files`: those of a SQLite database, `backup`: a copy of one.
+//! - `reader`: which caller reads when. `reads`: plain reads, `log`: reads of the event log, `token_key`: the key that
+//!   seals its tokens. `lists`: queries with filters and pages, and the index for each, `found`: their results.
+//!   `corrupt`: corrupt rows. `transaction`: reads under locks, and writes. `retention`: pruning.
+//! - `writing`: whether the database can be written, and how it is closed. `files`: the files of a SQLite database,
+//!   `backup`: a copy of it.
 //! - `notifier`: how replicas on one PostgreSQL wake each other.
-//! - `batch`: many rows in statements whose text does not vary with their number.
+//! - `batch`: statements for many rows whose text does not vary with their number.
 
 mod backup;
 mod batch;
@@ -56,12 +59,12 @@ pub use retention::PrunedRequests;
 pub use token_key::{LogId, TokenKey};
 pub use transaction::{LockedAggregates, Times, Transaction};
 
-/// The database, behind a pool for what is written, one for what callers read, and one for what the service itself reads.
+/// The database, with a pool for writes, one for callers' reads, and one for the service's own reads.
 #[derive(Debug)]
 pub struct Repository {
     writer: Pool,
     readers: Pool,
-    /// By whom and for what `readers` are used: there is a connection for each permit.
+    /// Which callers use `readers`, and for what: there is a connection for each permit.
     permits: ReaderPermits,
     /// For the reads of the feed and of the deadlines.
     background: Pool,
@@ -76,23 +79,23 @@ impl Repository {
         self.readers.backend() == DbBackend::Postgres
     }
 
-    /// The notifier by which replicas notify each other; none on SQLite, where nobody else needs to be told, or if it was
-    /// not wanted.
+    /// The notifier through which replicas notify each other; none on SQLite, which has no replicas, or if it was
+    /// turned off.
     pub fn notifier(&self) -> Option<Notifier> {
         self.notifier.clone()
     }
 
-    /// Applies the schema, or finds it applied. Processes that start at once do not race.
+    /// Applies the schema, or finds it applied. Processes that start at the same time do not race.
     pub async fn migrate(&self) -> Result<(), SchemaError> {
         migration::apply(self.writer.connections()).await?;
         Ok(self.watch_files().await?)
     }
 }
 
-/// The event log as a whole.
+/// The state of the event log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Log {
-    /// Which one it is.
+    /// The log's id.
     pub id: LogId,
     /// The number of the last event; 0 if there is none.
     pub last_seq: i64,
@@ -104,28 +107,28 @@ pub struct Log {
     pub pruned_event: Option<EventId>,
 }
 
-/// An event as the log keeps it.
+/// A stored event.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LoggedEvent {
     /// Its number: 1, 2, 3 … in the order in which events were committed.
     pub seq: i64,
     /// Its id.
     pub id: EventId,
-    /// The dispute that it happened to.
+    /// The dispute that it belongs to.
     pub dispute: DisputeId,
     /// The order of that dispute.
     pub order: OrderId,
-    /// The parties, who may see it.
+    /// The parties, which may see it.
     pub parties: Parties,
     /// The dispute's kind.
     pub kind: Carried<DisputeKind>,
-    /// What happened.
+    /// Its type.
     pub event_type: Carried<EventType>,
-    /// What everybody who may see it gets to see, encoded.
+    /// The encoded public payload, the same for every viewer.
     pub payload: Bytes,
 }
 
-/// An event that the log shall keep.
+/// An event to store.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NewEvent {
     id: EventId,
@@ -155,37 +158,37 @@ impl NewEvent {
     }
 }
 
-/// What is remembered of a request, so that it has one effect however often it is sent.
+/// The record of a request, so that it takes effect once however often it is sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct IdempotencyRecord {
-    /// The caller and the request id, digested.
+    /// Digest of the caller and the request id.
     pub key: Uuid,
-    /// The RPC and its fields, digested.
+    /// Digest of the RPC and its fields.
     pub fingerprint: Uuid,
-    /// The dispute that came of it.
+    /// The resulting dispute.
     pub dispute: DisputeId,
-    /// When.
+    /// When it was recorded.
     pub create_time: Timestamp,
 }
 
-/// What a batch writes.
+/// Everything that a batch writes.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Changes {
     /// Orders that are not stored yet.
     pub new_orders: Vec<Order>,
-    /// Orders that are stored, and locked.
+    /// Stored orders, which are locked.
     pub changed_orders: Vec<Order>,
     /// Disputes that are not stored yet.
     pub new_disputes: Vec<Dispute>,
-    /// Disputes that are stored.
+    /// Stored disputes.
     pub changed_disputes: Vec<Dispute>,
-    /// Requests to remember.
+    /// Requests to record.
     pub idempotency: Vec<IdempotencyRecord>,
-    /// What happened, in order.
+    /// Events, in order.
     pub events: Vec<NewEvent>,
 }
 
-/// An instant at which something is to be done about a pending dispute.
+/// An instant at which a pending dispute expires or its responder is reminded.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Deadline {
     /// When its response window closes, or its responder is to be reminded.

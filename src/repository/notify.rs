@@ -1,5 +1,5 @@
-//! Notifications (PostgreSQL's NOTIFY): replicas on one database tell each other that the log has grown. They are a hint,
-//! the log is the truth: a replica that receives none polls.
+//! Notifications (PostgreSQL's NOTIFY): replicas on one database tell each other that the log has grown. They are
+//! hints; the log is the truth: a replica that receives none polls.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, Statement, sq
 use super::connection::{Pool, in_time};
 use super::error::{StorageError, of_sqlx};
 
-/// What PostgreSQL calls it.
+/// The name of the channel.
 const CHANNEL: &str = "dispute_service_events";
 
 /// A listening connection that was idle for this long is pinged.
 const LISTEN_IDLE: Duration = Duration::from_secs(15);
 
-/// Tells the other replicas of committed events, and listens to them. Not within the commands' transactions, whose
-/// commits would wait for one another: on connections of its own.
+/// Sends notifications of committed events to the other replicas, and receives theirs. On connections of its own, not
+/// within the commands' transactions, whose commits would then wait for one another.
 #[derive(Clone, Debug)]
 pub struct Notifier {
     notifier: Pool,
@@ -35,7 +35,7 @@ impl Notifier {
         Self { notifier, listener }
     }
 
-    /// Tells all replicas that the log has grown up to this number.
+    /// Notifies all replicas that the log has grown to this number.
     pub async fn notify(&self, last_seq: i64) -> Result<(), StorageError> {
         let values = [CHANNEL.into(), last_seq.to_string().into()];
         let notify = Statement::from_sql_and_values(DbBackend::Postgres, "SELECT pg_notify($1, $2)", values);
@@ -49,7 +49,7 @@ impl Notifier {
         self.notifier.read(send).await
     }
 
-    /// Begins to listen. Earlier notifications are not received.
+    /// Starts listening. Earlier notifications are not received.
     pub async fn listen(&mut self) -> Result<Listener, StorageError> {
         let connections = self.listener.connections().get_postgres_connection_pool();
         let listen = async {
@@ -59,18 +59,18 @@ impl Notifier {
             Ok(Listener { inner })
         };
         let listener = in_time(async { listen.await.map_err(|error: sqlx::Error| of_sqlx(&error)) }).await;
-        // A connection that is lost may take long to go: the next one is of another pool.
+        // A lost connection may take long to close: the next one comes from another pool.
         self.listener = self.listener.another().await?;
         listener
     }
 }
 
 impl Listener {
-    /// The last number that the next notification tells of. After an error nothing more is received.
+    /// Returns the last number in the next notification. After an error nothing more is received.
     pub async fn next(&mut self) -> Result<i64, StorageError> {
         loop {
             match tokio::time::timeout(LISTEN_IDLE, self.inner.try_recv()).await {
-                // What is not a number says at least that something is new.
+                // A payload that is not a number at least means that something is new.
                 Ok(Ok(Some(notification))) => return Ok(notification.payload().parse().unwrap_or(i64::MAX)),
                 Ok(Ok(None)) => return Err(StorageError::Unavailable("the listening connection is lost".to_owned())),
                 Ok(Err(error)) => return Err(of_sqlx(&error)),

@@ -1,8 +1,8 @@
-//! What a caller reads, and when: it has a permit of its class, for which it waits in turn.
+//! Callers' reads: each has a permit of its class, for which the caller waits in turn.
 //!
-//! Reads run in tasks of their own, which hold the permit. So whoever goes away in the middle of one still has its share of
-//! the connections in use until the database is done with it; and on PostgreSQL, no connection is given back to its pool
-//! inside of a transaction, as sqlx would do with one that is stopped within BEGIN.
+//! Reads run in their own tasks, which hold the permit. So a caller that goes away during a read keeps its share of the
+//! connections in use until the database is done; and on PostgreSQL, no connection is returned to its pool inside a
+//! transaction, as sqlx would do with a task that is dropped within BEGIN.
 
 use std::sync::Arc;
 
@@ -18,17 +18,17 @@ use super::error::StorageError;
 use super::transaction::begun;
 use crate::domain::Caller;
 
-/// Reads for a caller. Its turn lasts until this and what it reads are dropped: one read at a time, one after another.
+/// Reads for a caller. The permit is held until this and its reads are dropped: one read at a time, one after another.
 #[derive(Debug)]
 pub struct Reader {
     pool: Pool,
     permit: Arc<Permit>,
 }
 
-/// A read transaction, in which all statements see one moment.
+/// A read transaction, in which all statements read one snapshot.
 pub(super) type ReadSnapshot = Arc<DatabaseTransaction>;
 
-/// What a read of several statements is begun with.
+/// The isolation of a read of several statements.
 fn snapshot(backend: DbBackend) -> TransactionOptions {
     match backend {
         DbBackend::Postgres => TransactionOptions {
@@ -36,14 +36,14 @@ fn snapshot(backend: DbBackend) -> TransactionOptions {
             access_mode: Some(AccessMode::ReadOnly),
             ..TransactionOptions::default()
         },
-        // On SQLite every transaction is one; SeaORM warns of anything more.
+        // On SQLite every transaction has it; SeaORM warns of anything more.
         _ => begun(SqliteTransactionMode::Deferred),
     }
 }
 
 impl Repository {
-    /// Waits until it is this caller's turn to read something of this class; [`StorageError::Busy`] if too many wait, or if
-    /// it takes too long. Who waits while it has a turn of the same class can wait for itself.
+    /// Waits for a permit to read something of this class; [`StorageError::Busy`] if too many wait, or if it takes too
+    /// long. Waiting while holding a permit of the same class can deadlock.
     pub async fn reader(&self, class: ReadClass, caller: &Caller) -> Result<Reader, StorageError> {
         let permit = Arc::new(self.permits.acquire(class, caller).await?);
         Ok(Reader { pool: self.readers.clone(), permit })
@@ -51,7 +51,7 @@ impl Repository {
 }
 
 impl Reader {
-    /// Reads, with one statement or with several that need not see the same moment.
+    /// Reads with one statement, or with several that need not read the same snapshot.
     pub(super) async fn read<T: Send + 'static, F: Future<Output = Result<T, StorageError>> + Send>(
         &self,
         read: impl FnOnce(DatabaseConnection) -> F + Clone + Send + Sync + 'static,
@@ -66,7 +66,7 @@ impl Reader {
         read.unwrap_or_else(|_| Err(StorageError::Failed("a read ended without a result".to_owned())))
     }
 
-    /// Reads with several statements what was there at one moment.
+    /// Reads with several statements in one snapshot.
     pub(super) async fn in_snapshot<T: Send + 'static, F: Future<Output = Result<T, StorageError>> + Send>(
         &self,
         read: impl FnOnce(ReadSnapshot) -> F + Clone + Send + Sync + 'static,

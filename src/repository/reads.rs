@@ -24,12 +24,12 @@ impl Repository {
         self.background.read(|connection| async move { database_time(&connection).await }).await
     }
 
-    /// The database's clock, where it decides, and when the last event of the log happened.
+    /// The database's clock, if it decides, and the time of the last event of the log.
     pub async fn times(&self) -> Result<Times, StorageError> {
         self.background.read(|connection| async move { times(&connection).await }).await
     }
 
-    /// The deadlines and reminders that come first of those at `from` or later, or are overdue.
+    /// The first deadlines and reminders at `from` or later, including overdue ones.
     pub async fn next_deadlines(&self, from: Timestamp, limit: u64) -> Result<Vec<Deadline>, StorageError> {
         let mut next = Vec::new();
         for select in next_deadlines(from, limit) {
@@ -45,8 +45,8 @@ impl Repository {
             let select = select.clone();
             async move { Ok(connection.query_all(&select.into_query()).await?) }
         };
-        // One row that makes no sense must not hide the others. Of an instant that makes none the deadline has
-        // passed: it is found out where the dispute cannot be expired, and set aside.
+        // A corrupt row must not hide the others. A deadline with an impossible time counts as passed: the dispute then
+        // fails to expire and is quarantined.
         let deadline = |row: &QueryResult| {
             let time = row.try_get_by_index(0).ok().and_then(Timestamp::from_micros).unwrap_or(Timestamp::MIN);
             let (dispute, order): (_, String) = (row.try_get_by_index(1).ok()?, row.try_get_by_index(2).ok()?);
@@ -57,7 +57,7 @@ impl Repository {
 }
 
 impl Reader {
-    /// Those of the orders with these ids that there are.
+    /// Those orders with these ids that exist.
     pub async fn orders_named(&self, ids: &[OrderId]) -> Result<Vec<Order>, StorageError> {
         if ids.is_empty() {
             return Ok(Vec::new());
@@ -69,7 +69,7 @@ impl Reader {
         rows.map(|row| rows::order_from(row.map_err(|broken| broken.error)?)).collect()
     }
 
-    /// An order with its open disputes and with those of `ended_too` that ended, as they were at one moment.
+    /// An order with its open disputes and the ended disputes of `ended_too`, in one snapshot.
     pub async fn aggregate(
         &self,
         id: &OrderId,
@@ -84,8 +84,7 @@ impl Reader {
         self.in_snapshot(read).await
     }
 
-    /// The dispute with this id, in its aggregate: with its order, and with the open disputes of that, as they were at one
-    /// moment.
+    /// The dispute with this id in its aggregate (its order with the order's open disputes), in one snapshot.
     pub async fn dispute(&self, id: DisputeId) -> Result<Option<Found>, StorageError> {
         let read = move |connection: DatabaseConnection| async move {
             Ok(connection.query_all(&case_of(id).into_query()).await?)
@@ -105,7 +104,7 @@ impl Reader {
         Ok(Some(Found::new(dispute, aggregate.and_then(|(_, aggregate)| aggregate.ok()))))
     }
 
-    /// How many orders of a seller ended, and how, after `window_start` and up to `window_end`.
+    /// How many orders of a seller ended, by outcome, after `window_start` and up to `window_end`.
     pub async fn seller_standing(
         &self,
         seller: &UserId,
@@ -115,7 +114,7 @@ impl Reader {
         let select = ended_orders(seller, window_start, window_end);
         let read =
             move |connection: DatabaseConnection| async move { Ok(connection.query_all(&select.into_query()).await?) };
-        // Orders whose status makes no sense ended in no way that is known, and cost the others nothing.
+        // Orders with a corrupt status do not count, and do not affect the others.
         let count = |row: &QueryResult| {
             Some((row.try_get_by_index(0).ok()?, row.try_get_by_index(1).ok()?, row.try_get_by_index(2).ok()?))
         };
@@ -135,7 +134,7 @@ impl Reader {
     }
 }
 
-/// A dispute and the open ones of its order, each with that order: in one statement, which sees one moment.
+/// A dispute and its order's open ones, each with the order: in one statement, which reads one snapshot.
 pub(super) fn case_of(id: DisputeId) -> SelectTwo<dispute::Entity, order::Entity> {
     use dispute::Column;
     let named = dispute::Entity::find().select_only().column(Column::OrderId).filter(Column::DisputeId.eq(id.0));
@@ -147,7 +146,7 @@ pub(super) fn case_of(id: DisputeId) -> SelectTwo<dispute::Entity, order::Entity
         .filter(Condition::any().add(Column::DisputeId.eq(id.0)).add(Expr::cust(OPEN)))
 }
 
-/// How many orders of a seller ended in each way, from an index alone.
+/// How many orders of a seller ended, by outcome, from an index alone.
 pub(super) fn ended_orders(seller: &UserId, after: Timestamp, up_to: Timestamp) -> Select<order::Entity> {
     use order::Column;
     order::Entity::find()
@@ -161,11 +160,11 @@ pub(super) fn ended_orders(seller: &UserId, after: Timestamp, up_to: Timestamp) 
         .group_by(Column::CancellationCounts)
 }
 
-/// What comes first of the deadlines, and of the reminders. Bounded below: what was done leaves the index only when
-/// PostgreSQL has cleaned it, which it cannot as long as anybody looks at an old snapshot.
+/// The first deadlines and reminders. Bounded below: finished ones leave the index only when PostgreSQL has cleaned it,
+/// which it cannot while anybody reads an old snapshot.
 pub(super) fn next_deadlines(from: Timestamp, limit: u64) -> [Select<dispute::Entity>; 2] {
     use dispute::Column;
-    // Nobody is reminded of what is no longer pending, whatever its row says.
+    // Disputes that are no longer pending have no reminder, whatever their rows say.
     let reminders = format!("disputes.remind_at IS NOT NULL AND {PENDING}");
     [(Column::RespondBy, PENDING.to_owned()), (Column::RemindAt, reminders)].map(|(time, some)| {
         dispute::Entity::find()
@@ -173,7 +172,7 @@ pub(super) fn next_deadlines(from: Timestamp, limit: u64) -> [Select<dispute::En
             .columns([time, Column::DisputeId, Column::OrderId])
             .filter(Expr::cust(some))
             .filter(time.gte(from.micros()))
-            // The rest is left to newer releases.
+            // Other disputes are left to newer releases.
             .filter(Column::LeastRelease.lte(RELEASE))
             .order_by(time, Direction::Asc)
             .order_by(Column::DisputeId, Direction::Asc)
@@ -181,7 +180,7 @@ pub(super) fn next_deadlines(from: Timestamp, limit: u64) -> [Select<dispute::En
     })
 }
 
-/// Which disputes are the open ones of these orders.
+/// The condition for the open disputes of these orders.
 pub(super) fn open_of(orders: Vec<String>) -> Condition {
     Condition::all().add(Expr::cust(OPEN)).add(dispute::Column::OrderId.is_in(filled_up(orders)))
 }
@@ -196,7 +195,7 @@ pub(super) fn disputes_of(orders: Vec<String>, ended_too: &[DisputeKind]) -> Sel
     dispute::Entity::find().filter(wanted).filter(Column::OrderId.is_in(filled_up(orders)))
 }
 
-/// PostgreSQL's clock, now and not at the beginning of the transaction.
+/// PostgreSQL's current time, not that of the start of the transaction.
 pub(super) async fn database_time(connection: &impl ConnectionTrait) -> Result<Timestamp, StorageError> {
     let ask = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS micros";
     let row = connection.query_one_raw(Statement::from_string(connection.get_database_backend(), ask)).await?;

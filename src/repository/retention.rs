@@ -1,7 +1,7 @@
 //! What is pruned: events and request ids that need not be kept, in small transactions that no caller waits for.
 //!
-//! What is deleted stays where it was until PostgreSQL cleans up, which it cannot as long as anybody looks at an old
-//! snapshot. So each step begins where the one before it ended: it never passes over what is deleted already.
+//! Deleted rows stay in the indexes until PostgreSQL cleans up, which it cannot while anybody reads an old snapshot. So
+//! each step starts where the previous one ended, and never skips over deleted rows.
 
 use sea_orm::sea_query::{LockBehavior, LockType};
 use sea_orm::{
@@ -26,22 +26,22 @@ const PRUNING: i64 = 7_305_794_241_085_369_198;
 pub struct PrunedRequests {
     /// How many were deleted.
     pub count: u64,
-    /// Those that were remembered before this instant are deleted; the next step begins there.
+    /// Requests recorded before this instant are deleted; the next step starts there.
     pub up_to: Timestamp,
 }
 
 /// Events at the old end of the log that can be pruned.
 struct OldEvents {
-    /// The number of the last one that is pruned already.
+    /// The number of the last event that is already pruned.
     floor: i64,
-    /// The number of the last one.
+    /// The number of the last event to prune.
     up_to: i64,
     /// Its id.
     last: EventId,
 }
 
 impl Repository {
-    /// Prunes events that are older than `before`, at most `limit`. Answers how many: none if another replica is at it.
+    /// Prunes events older than `before`, at most `limit`. Returns how many: none if another replica is pruning.
     pub async fn prune_events(&self, before: Timestamp, limit: u32) -> Result<u64, StorageError> {
         let step = async {
             let transaction = self.begin().await?;
@@ -54,7 +54,7 @@ impl Repository {
                 .filter(event::Column::Seq.lte(old.up_to))
                 .exec(&transaction.inner)
                 .await?;
-            // Last: the commands that have events wait for this row.
+            // Last: commands with events wait for this row.
             move_floor(&transaction, &old).await?;
             transaction.commit().await?;
             Ok(deleted.rows_affected)
@@ -62,7 +62,7 @@ impl Repository {
         in_time(step).await
     }
 
-    /// Prunes requests that were remembered from `from` on and before `before`, the oldest first, at most `limit`.
+    /// Prunes requests recorded from `from` on and before `before`, oldest first, at most `limit`.
     pub async fn prune_requests(
         &self,
         from: Timestamp,
@@ -79,7 +79,7 @@ impl Repository {
                 .filter(Column::CreateTime.lt(before.micros()))
                 .order_by(Column::CreateTime, Direction::Asc)
                 .limit(u64::from(limit));
-            // Of two replicas that prune at once, each takes what the other has not.
+            // If two replicas prune at the same time, each takes what the other has not.
             let oldest = match transaction.inner.get_database_backend() {
                 DbBackend::Postgres => oldest.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked),
                 _ => oldest,
@@ -100,9 +100,8 @@ impl Repository {
     }
 }
 
-/// What can be pruned: events that are older than `before`, at most `limit`, with none among them that is not. `None`
-/// if there is nothing to prune, or another replica is at it. The last event is always kept: by it the log is
-/// recognised.
+/// Events that can be pruned: older than `before`, at most `limit`, without a newer one among them. `None` if there is
+/// nothing to prune, or another replica is pruning. The last event is always kept: the log is identified by it.
 async fn prunable(
     transaction: &DatabaseTransaction,
     before: Timestamp,
@@ -133,7 +132,7 @@ async fn prunable(
     Ok(last.map(|last| OldEvents { floor: log.pruned_seq, up_to, last }))
 }
 
-/// Moves the log's floor to what is pruned.
+/// Moves `pruned_seq` to the last pruned event.
 async fn move_floor(transaction: &Transaction, old: &OldEvents) -> Result<(), StorageError> {
     use event_log::Column;
     let floor = event_log::Entity::update_many()

@@ -1,5 +1,5 @@
-//! The key that the tokens of a log are sealed with. It is made once, with the migration that brings its column, and is
-//! the same on all replicas; whoever can read the database can read it.
+//! The key that seals the tokens of a log. It is created once, with the migration that adds its column, and is the same
+//! on all replicas; anyone who can read the database can read it.
 
 use sea_orm::{QueryResult, TryGetable as _};
 use uuid::Uuid;
@@ -7,21 +7,21 @@ use uuid::Uuid;
 use super::error::StorageError;
 use super::log::missing;
 
-/// Which log.
+/// The identity of a log, and its key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LogId {
-    /// The random id that it was given when it was made.
+    /// The random id that the log was given when it was created.
     pub uuid: Uuid,
-    /// What its tokens are sealed with.
+    /// The key that seals its tokens.
     pub token_key: TokenKey,
 }
 
-/// The key of a log's tokens. A secret: nothing that formats it tells it.
+/// The key of a log's tokens. A secret: no formatting shows it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct TokenKey([u8; 32]);
 
 impl TokenKey {
-    /// The key with these bytes.
+    /// A key with these bytes.
     pub const fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -38,7 +38,7 @@ impl std::fmt::Debug for TokenKey {
     }
 }
 
-/// The log that a row is beside.
+/// The log's identity in a row.
 pub(super) fn log_id_of(row: &QueryResult) -> Result<LogId, StorageError> {
     let uuid = row.try_get::<Option<Uuid>>("", "log_epoch")?.ok_or_else(missing)?;
     let key = Option::<Vec<u8>>::try_get(row, "", "log_token_key").ok().flatten();

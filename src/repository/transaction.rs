@@ -1,10 +1,10 @@
-//! A write transaction: what a batch locks, reads under its locks, and writes. It never waits for a lock on what is
-//! stored: what somebody else has locked is left out, and done later. Only for the head of the log it does, and for a
-//! moment for an order that somebody else inserts.
+//! A write transaction: the locks of a batch, its reads under these locks, and its writes. It never waits for a lock on
+//! stored orders and disputes: locked ones are left out, and processed later. It waits only for the head of the log,
+//! and briefly for an order that another transaction is inserting.
 //!
-//! A transaction that is dropped, or whose COMMIT failed, is rolled back before its connection does anything
-//! else: SeaORM queues the rollback, and sqlx runs it, with a ping, when the connection goes back to its pool;
-//! a connection that cannot do that, or that is not sure of it, is closed.
+//! A transaction that is dropped, or whose COMMIT failed, is rolled back before its connection does anything else:
+//! SeaORM queues the rollback, and sqlx runs it, with a ping, when the connection returns to its pool; a connection on
+//! which this fails or is uncertain is closed.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -26,8 +26,8 @@ use super::files::DatabaseFiles;
 use super::{Changes, IdempotencyRecord, Repository, log, reads, rows};
 use crate::domain::{DisputeId, DisputeKind, Order, OrderAggregate, OrderId, StoredDispute, Subject, Timestamp};
 
-/// What a transaction is begun with: on PostgreSQL the default of our sessions, READ COMMITTED, in which each statement
-/// sees what was committed before it.
+/// The isolation of a transaction: on PostgreSQL our sessions' default, READ COMMITTED, in which each statement sees
+/// everything committed before it.
 pub(super) fn begun(sqlite_mode: SqliteTransactionMode) -> TransactionOptions {
     TransactionOptions { sqlite_transaction_mode: Some(sqlite_mode), ..TransactionOptions::default() }
 }
@@ -37,30 +37,30 @@ pub(super) fn begun(sqlite_mode: SqliteTransactionMode) -> TransactionOptions {
 pub struct Transaction {
     pub(super) inner: DatabaseTransaction,
     files: Option<Arc<DatabaseFiles>>,
-    /// Where its connection belongs.
+    /// The pool of its connection.
     writer: Pool,
 }
 
 /// How long an insertion waits for another transaction that has inserted the same order, and has not committed …
 const INSERT_LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '50ms'";
-/// … and how long everything else waits, above all for the head of the log.
+/// … and how long everything else waits, in particular for the head of the log.
 const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '10s'";
 
-/// What of the orders at hand is free, and what is not.
+/// Which of the orders in question are free, and which are not.
 #[derive(Default, Debug)]
 pub struct LockedAggregates {
-    /// The orders that exist and are locked by this transaction now, each with its disputes.
+    /// The existing orders that are now locked by this transaction, each with its disputes.
     pub aggregates: Vec<OrderAggregate>,
-    /// The orders that another transaction has locked, or disputes of which it has.
+    /// The orders that another transaction has locked, or with disputes that it has locked.
     pub busy: HashSet<OrderId>,
-    /// Orders and disputes that make no sense as they are stored, each with what is wrong with it.
+    /// Corrupt orders and disputes, each with what is wrong.
     pub unreadable: HashMap<Subject, StorageError>,
-    /// The orders of the disputes that were named, whether they are locked or not.
+    /// The orders of the named disputes, locked or not.
     pub order_of: HashMap<DisputeId, OrderId>,
 }
 
 impl LockedAggregates {
-    /// The orders with their disputes; of what makes no sense only that is kept.
+    /// Sorts the orders and their disputes; of corrupt ones only the error is kept.
     fn of(orders: Fetched<order::Entity>, disputes: Fetched<dispute::Entity>, named: &[DisputeId]) -> Self {
         let mut found = Self::default();
         let is_named = |row: &&dispute::Model| named.contains(&DisputeId(row.dispute_id));
@@ -89,15 +89,15 @@ impl LockedAggregates {
     }
 }
 
-/// The order that a row is of, as far as that can be read.
+/// The order that a row belongs to, as far as that can be read.
 fn order_of<M>(row: &Result<M, Broken>, id: impl Fn(&M) -> &String) -> Option<String> {
     row.as_ref().map_or_else(|broken| broken.order.clone(), |row| Some(id(row).clone()))
 }
 
-/// What the database says of the time.
+/// The database's times.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Times {
-    /// PostgreSQL's clock, now and not at the beginning of the transaction; `None` on SQLite.
+    /// PostgreSQL's current time, not that of the start of the transaction; `None` on SQLite.
     pub clock: Option<Timestamp>,
     /// The time of the last event of the log; `None` if there is none.
     pub last_event: Option<Timestamp>,
@@ -115,9 +115,9 @@ impl Repository {
 }
 
 impl Transaction {
-    /// Locks the orders named and those of the disputes named, as far as nobody else has locked them or what is to be
-    /// changed of their disputes; waits for no lock. Answers those that exist and are free, each with its open
-    /// disputes, with those named, and with those of `ended_too` that ended.
+    /// Locks the named orders and those of the named disputes, unless they, or those of their disputes that can change,
+    /// are locked by another transaction; waits for no lock. Returns the existing and free ones, each with its open
+    /// disputes, the named ones, and the ended ones of `ended_too`.
     pub async fn lock_cases(
         &self,
         orders: &BTreeSet<OrderId>,
@@ -160,8 +160,8 @@ impl Transaction {
         Ok(found.into_iter().map(|(dispute, order)| (DisputeId(dispute), OrderId::stored(&order))).collect())
     }
 
-    /// Which of the orders that could not be locked there are: somebody else has locked them. On SQLite there are none:
-    /// this is the only write transaction.
+    /// Which of the orders that could not be locked exist: another transaction has locked them. On SQLite there are
+    /// none: this is the only write transaction.
     async fn existing(&self, orders: BTreeSet<OrderId>) -> Result<Vec<String>, StorageError> {
         if orders.is_empty() || self.inner.get_database_backend() != DbBackend::Postgres {
             return Ok(Vec::new());
@@ -172,8 +172,8 @@ impl Transaction {
         Ok(select.into_tuple().all(&self.inner).await?)
     }
 
-    /// Locks what can change of the disputes of these orders, which are locked: the open ones, and those named. Answers
-    /// them, and those of `ended_too` that ended; each with whether it is free.
+    /// Locks those disputes of these locked orders that can change: the open and the named ones. Returns them, and the
+    /// ended ones of `ended_too`; each with whether it is free.
     async fn lock_disputes(
         &self,
         orders: Vec<String>,
@@ -187,7 +187,7 @@ impl Transaction {
             Ok(self.skip_locked(select).into_tuple::<Uuid>().all(&self.inner).await?.into_iter().collect())
         };
         let by_id = |ids: &[Uuid]| Column::DisputeId.is_in(filled_up(ids.iter().copied()));
-        // Each in a later statement than its lock: what was read before that could be out of date.
+        // In a later statement than the lock: anything read before could be out of date.
         let mut held = if locks { lock(reads::open_of(orders.clone())).await? } else { HashSet::new() };
         let mut rows = fetch(reads::disputes_of(orders, ended_too), &self.inner).await?;
         let open = rows.iter().flatten().filter(|row| row.resolve_time.is_none());
@@ -208,7 +208,7 @@ impl Transaction {
         Ok(rows.into_iter().map(|row| (is_free(&row), row)).map(|(is_free, row)| (row, is_free)).collect())
     }
 
-    /// The same rows, locked, without those that somebody else has locked. SQLite has no row locks, and needs none: this
+    /// The same rows, locked, without those locked by other transactions. SQLite has no row locks, and needs none: this
     /// is the only write transaction.
     fn skip_locked<E: EntityTrait>(&self, select: Select<E>) -> Select<E> {
         match self.inner.get_database_backend() {
@@ -222,7 +222,7 @@ impl Transaction {
         fetch(dispute::Entity::find().filter(named), &self.inner).await
     }
 
-    /// The disputes with these ids, each with its order; and by its id what is wrong with one that makes no sense.
+    /// The disputes with these ids, each with its order; for corrupt ones, by id, what is wrong.
     pub async fn disputes(
         &self,
         ids: &[DisputeId],
@@ -232,7 +232,7 @@ impl Transaction {
         Ok(apart(rows.map(|row| row.map_err(|broken| broken.error).and_then(rows::dispute_from))))
     }
 
-    /// What is remembered of the requests with these keys; and by its key what is wrong with a record that makes no sense.
+    /// The records of the requests with these keys; for corrupt ones, by key, what is wrong.
     pub async fn idempotency_records(
         &self,
         keys: &[Uuid],
@@ -243,13 +243,13 @@ impl Transaction {
         Ok(apart(read))
     }
 
-    /// What the database says of the time.
+    /// The database's times.
     pub async fn times(&self) -> Result<Times, StorageError> {
         times(&self.inner).await
     }
 
-    /// Writes orders that are not stored yet, ahead of everything else that changed. Answers `false` if somebody else has
-    /// inserted one of them and not committed, for longer than another replica takes: then only a rollback is left.
+    /// Inserts new orders, before all other changes. Returns `false` if another transaction has inserted one of them
+    /// and has not committed, for longer than a replica takes: then only a rollback is left.
     pub async fn insert_orders(&self, orders: &[Order]) -> Result<bool, StorageError> {
         let waits = self.inner.get_database_backend() == DbBackend::Postgres;
         if waits {
@@ -265,13 +265,13 @@ impl Transaction {
         Ok(true)
     }
 
-    /// Writes what changed, always in this order, in which every replica takes its locks. Answers the new
-    /// head of the log if there are events.
+    /// Writes all changes, always in this order, in which every replica takes its locks. Returns the new last number of
+    /// the log if there are events.
     pub async fn write(&self, changes: &Changes) -> Result<Option<i64>, StorageError> {
         insert_all::<order::ActiveModel>(&self.inner, new_orders(&changes.new_orders), None).await?;
         let changed = changes.changed_orders.iter().map(rows::order_row).collect();
         insert_all::<order::ActiveModel>(&self.inner, changed, Some(&change_orders())).await?;
-        // First those that end: they make room for those that are opened, or escalated.
+        // First the disputes that end: they make room for those that are opened or escalated.
         let (open, ended): (Vec<_>, Vec<_>) = changes.changed_disputes.iter().partition(|dispute| dispute.is_open());
         let changed = ended.into_iter().chain(open).map(rows::dispute_row).collect();
         insert_all::<dispute::ActiveModel>(&self.inner, changed, Some(&change_disputes())).await?;
@@ -291,8 +291,8 @@ impl Transaction {
         Ok(Some(last_seq))
     }
 
-    /// Takes the next numbers of the log. The row stays locked until the commit: so numbers are in commit
-    /// order and without holes, and whoever can see an event can see all before it.
+    /// Takes the next numbers of the log. The row stays locked until the commit: so numbers are dense and in commit
+    /// order, and a reader that sees an event can see all before it.
     async fn advance_log(&self, count: i64) -> Result<i64, StorageError> {
         use event_log::Column;
         let advance = Query::update()
@@ -306,7 +306,7 @@ impl Transaction {
         last_seq.ok_or_else(log::missing)
     }
 
-    /// Commits. After an error it is not known whether anything was written, unless it is a conflict.
+    /// Commits. After an error it is unknown whether anything was written, unless it is a conflict.
     pub async fn commit(self) -> Result<(), StorageError> {
         let committed = self.inner.commit().await.map_err(StorageError::from);
         if let Err(error) = &committed {
@@ -315,18 +315,18 @@ impl Transaction {
         match committed {
             Err(StorageError::Failed(what)) => Err(StorageError::Unavailable(format!("the commit failed: {what}"))),
             Err(error) => Err(error),
-            // What was committed to files that are gone by now is nowhere.
+            // Commits to files that are gone by now are lost.
             Ok(()) => self.files.map_or(Ok(()), |files| files.require()),
         }
     }
 
-    /// Undoes everything.
+    /// Rolls back.
     pub async fn rollback(self) -> Result<(), StorageError> {
         Ok(self.inner.rollback().await?)
     }
 
-    /// Undoes everything after an error. If the connections of this kind would only repeat it, as those to a server that
-    /// became a standby, they are closed, and the same can be tried again on new ones.
+    /// Rolls back after an error. If connections of this kind would repeat the error, such as those to a server that
+    /// became a standby, they are closed, and a retry uses new ones.
     pub async fn rollback_after(self, error: &StorageError) {
         self.writer.renew_after(error);
         // The first error is the one that counts.
@@ -334,7 +334,7 @@ impl Transaction {
     }
 }
 
-/// What the clocks show: the database's, if it decides, and that of the last event.
+/// The database's time, if it decides, and that of the last event.
 pub(super) async fn times(connection: &impl ConnectionTrait) -> Result<Times, StorageError> {
     let backend = connection.get_database_backend();
     let micros = match backend {
@@ -346,20 +346,20 @@ pub(super) async fn times(connection: &impl ConnectionTrait) -> Result<Times, St
     let row = connection.query_one_raw(ask).await?;
     let row = row.ok_or_else(|| StorageError::Failed("the database did not return its time".to_owned()))?;
     let clock: Option<i64> = row.try_get("", "micros")?;
-    // A last event whose time makes no sense must not stop every command: it bounds nothing.
+    // A last event with an impossible time must not stop every command: it is ignored.
     let last_event: Option<i64> = row.try_get("", "last_event").unwrap_or_default();
     let instant = |micros: Option<i64>| micros.and_then(Timestamp::from_micros);
     Ok(Times { clock: instant(clock), last_event: instant(last_event) })
 }
 
-/// The rows of orders that are not stored yet, in the order in which every replica inserts them.
+/// The rows of new orders, in the order in which every replica inserts them.
 fn new_orders(orders: &[Order]) -> Vec<order::Model> {
     let mut rows: Vec<_> = orders.iter().map(rows::order_row).collect();
     rows.sort_unstable_by(|a, b| a.order_id.cmp(&b.order_id));
     rows
 }
 
-/// Of a stored order everything can change but its key, its identity and when it was created.
+/// Everything in a stored order can change except its key, its identity and its creation time.
 fn change_orders() -> OnConflict {
     use order::Column;
     let changes = |column: &Column| match column {
@@ -388,7 +388,7 @@ fn change_orders() -> OnConflict {
     OnConflict::column(Column::OrderId).update_columns(Column::iter().filter(changes)).to_owned()
 }
 
-/// Of a stored dispute only how it stands can change.
+/// Only the state columns of a stored dispute can change.
 fn change_disputes() -> OnConflict {
     use dispute::Column;
     let changes = |column: &Column| match column {

@@ -1,4 +1,4 @@
-//! Whether the database can be written: only a write tells. And how a database is left.
+//! Whether the database can be written, which only a write shows; and how a database is closed.
 
 use std::time::Duration;
 
@@ -10,34 +10,34 @@ use super::error::{StorageError, of_sqlx};
 use super::transaction::begun;
 use crate::chance::mint_id;
 
-/// How long a write, and a read, may take before the database is taken for slow.
+/// How long a write, and a read, may take before the database counts as slow.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(700);
 const READ_TIMEOUT: Duration = Duration::from_millis(400);
 
-/// How long readers that have something in hand are waited for when their database is left.
+/// How long closing the database waits for active readers.
 const LAST_READS: Duration = Duration::from_millis(500);
 
-/// How long a batch that is being written is waited for when the files are no longer what they were.
+/// How long to wait for a batch that is being written when the files are no longer the same.
 const LAST_BATCH: Duration = Duration::from_secs(2);
 
-/// A row that is written over and over needs no new room. What a function returns does: beyond 64 KiB it goes to the disk,
-/// where the tables are. One statement for the server: it begins and ends by itself, also if nobody waits for it.
+/// Overwriting the same row needs no new disk space. The result of a function does: beyond 64 KiB it is written to
+/// disk, where the tables are. One statement for the server: it begins and ends by itself, even if nobody waits for it.
 const POSTGRES_PROBE: &str = "SET LOCAL lock_timeout = '500ms'; SET LOCAL work_mem = '64kB'; SET LOCAL temp_tablespaces = ''; \
     SELECT count(*) FROM generate_series(1, 8192); \
     UPDATE write_probe SET writes = writes + 1 WHERE id = 1";
 const SQLITE_PROBE: &str = "UPDATE write_probe SET writes = writes + 1 WHERE id = 1";
 
-/// What `file` and others find in the header of our databases: `DSPT`.
+/// What `file` and similar tools find in the header of our databases: `DSPT`.
 const APPLICATION_ID: u32 = 0x4453_5054;
 
 impl Repository {
-    /// Writes something, as a command would, and something that needs new room. If it is not done within less than a
-    /// second, [`StorageError::TimedOut`]: then it may be done later.
+    /// Writes something, as a command would, and something that needs new disk space. [`StorageError::TimedOut`] if it
+    /// is not done within less than a second; it may then be done later.
     pub async fn probe_write(&self) -> Result<(), StorageError> {
         let Some(files) = &self.files else { return self.probe_postgres().await };
         files.require()?;
         let write = async {
-            // Where SQLite's log was moved into the database, it has room for itself, but not for long.
+            // After a checkpoint SQLite's log has room for itself, but not for long.
             files.find_room().await?;
             self.writer.connections().execute_unprepared(SQLITE_PROBE).await?;
             files.require()
@@ -55,7 +55,7 @@ impl Repository {
             Ok(Err(error)) => Err(of_sqlx(&error)),
             Err(_) => Err(StorageError::TimedOut),
         };
-        // What it was refused by may be of this connection: a server that has changed its role or its settings since.
+        // The refusal may be due to this connection: the server may have changed its role or settings since.
         drop(connection.detach());
         result
     }
@@ -64,12 +64,13 @@ impl Repository {
     pub(super) async fn watch_files(&self) -> Result<(), StorageError> {
         let Some(files) = &self.files else { return Ok(()) };
         self.mark().await?;
-        // What was marked is on the first page: brings it into the file.
+        // The mark is on the first page: brings it into the file.
         self.writer.connections().execute_unprepared("PRAGMA wal_checkpoint(PASSIVE)").await?;
         files.watch()
     }
 
-    /// Changes the first page of a SQLite database; gives the database a number that tells it from others, once.
+    /// Changes the first page of a SQLite database; once, gives the database a number that distinguishes it from
+    /// others.
     async fn mark(&self) -> Result<(), StorageError> {
         let transaction = self.writer.connections().begin_with_options(begun(SqliteTransactionMode::Immediate)).await?;
         let ask = Statement::from_string(transaction.get_database_backend(), "PRAGMA user_version");
@@ -83,14 +84,15 @@ impl Repository {
         Ok(transaction.commit().await?)
     }
 
-    /// Whether the database answers at all.
+    /// Whether the database responds at all.
     pub async fn probe_read(&self) -> Result<(), StorageError> {
         let ask = Statement::from_string(self.background.backend(), "SELECT 1");
         let answer = tokio::time::timeout(READ_TIMEOUT, self.background.connections().query_one_raw(ask)).await;
         answer.map_err(|_| StorageError::TimedOut)?.map(drop).map_err(StorageError::from)
     }
 
-    /// Returns what became of the files of a SQLite database, in a sentence, once they are no longer what was opened.
+    /// Returns what happened to the files of a SQLite database, in a sentence, once they are no longer the ones that
+    /// were opened.
     pub async fn lost(&self) -> String {
         match &self.files {
             Some(files) => files.lost().await.what,
@@ -109,7 +111,7 @@ impl Repository {
             return;
         };
         if files.loss_so_far().is_some_and(|loss| loss.is_overwritten) {
-            // The last one to close would write into what is there now.
+            // The last connection to close would write into the file that is there now.
             return;
         }
         self.close_readers().await;
@@ -123,9 +125,9 @@ impl Repository {
         }
     }
 
-    /// Leaves the files of a SQLite database alone that are no longer what they were: nothing is read from them any more,
-    /// and nothing is left beside them that would undo what was put in their place. If they were moved, they are whole
-    /// where they are now.
+    /// Detaches from the files of a SQLite database that are no longer the same: nothing more is read from them, and
+    /// nothing is left beside them that would undo their replacement. If they were moved, they are complete in their
+    /// new place.
     pub async fn abandon(&self) {
         let Some(loss) = self.files.as_ref().and_then(|files| files.loss_so_far()) else { return };
         // First of all: as long as this connection is open, no other one is the last.

@@ -1,5 +1,5 @@
-//! Why PostgreSQL cannot be used, in words: the cause, and what to do. Nothing of the URL is repeated, which may hold a
-//! password, nor what the server says, which repeats parts of it.
+//! Explains why PostgreSQL cannot be used: the cause, and what to do. Never repeats the URL, which may contain a
+//! password, nor the server's messages, which repeat parts of it.
 
 use std::io::ErrorKind;
 
@@ -9,11 +9,11 @@ use sea_orm::sqlx::postgres::PgDatabaseError;
 
 use super::URL_FLAGS;
 
-/// What is said when nothing came back in time.
+/// The message if nothing came back in time.
 pub(super) const SILENT: &str = "the database server does not respond; check the host and port in the URL, and whether a \
      firewall drops the packets";
 
-/// The sentence for an error that was met while connecting.
+/// The message for an error while connecting.
 pub(super) fn cause(error: &Error) -> String {
     match error {
         Error::Database(error) => of_server(error.as_ref()),
@@ -24,7 +24,7 @@ pub(super) fn cause(error: &Error) -> String {
         Error::Protocol(_) => {
             "the server at this address is not PostgreSQL; check the host and port in the URL".to_owned()
         }
-        // None of the others comes of connecting.
+        // No other error arises from connecting.
         error => format!("connecting failed: {error}"),
     }
 }
@@ -52,7 +52,7 @@ fn of_server(error: &(dyn DatabaseError + 'static)) -> String {
         }
         ("53100", _) => "the server's disk is full; free some space there",
         ("53200", _) => "the server is out of memory",
-        // Of PgBouncer nearly everything is this one.
+        // PgBouncer uses this for nearly everything.
         ("08P01" | "08004" | "08006", _) => {
             "the server, or a pooler in front of it, refuses the connection; check its log. A pooler must know the user \
              and the database, and reach the server"

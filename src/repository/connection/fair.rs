@@ -1,5 +1,5 @@
-//! A semaphore that lends its permits in turn: to lanes, within a lane to callers, and to each caller in the order in
-//! which it asked. However much one of them asks for, the others wait for about one of its permits, not for all.
+//! A semaphore that grants its permits in turn: to lanes, within a lane to callers, and to each caller in the order of
+//! its requests. However much one of them requests, the others wait for about one of its permits, not for all.
 
 #[cfg(test)]
 mod tests;
@@ -17,26 +17,26 @@ pub(super) const LANES: usize = 4;
 /// How many requests can wait in a lane.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct QueueBounds {
-    /// Of one caller, while others leave room for them.
+    /// For one caller, while others leave room.
     pub(super) per_caller: usize,
-    /// Of all callers. Nobody can wait with more requests than are still free, so that callers who ask for everything
-    /// that they can get always leave room for the next one.
+    /// For all callers. No caller can have more requests waiting than are free, so that callers who request everything
+    /// they can get always leave room for the next one.
     pub(super) in_all: usize,
 }
 
 /// Why there is no permit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum NoPermit {
-    /// As many requests wait as can.
+    /// The maximum number of requests is waiting.
     QueueFull,
-    /// The turn did not come in time.
+    /// The request was not granted in time.
     TimedOut,
 }
 
-/// Lends permits. In the lanes and in the lines of callers there is nothing of those who neither wait nor hold a permit.
+/// Grants permits. The lanes and callers' queues contain only callers that wait or hold a permit.
 #[derive(Debug)]
 pub(super) struct FairSemaphore {
-    /// How many permits one caller can hold in a lane: one fewer than there are, if there is more than one.
+    /// How many permits one caller can hold in a lane: one less than the total, if there is more than one.
     share: usize,
     state: Mutex<State>,
 }
@@ -45,30 +45,31 @@ pub(super) struct FairSemaphore {
 struct State {
     free: usize,
     lanes: [Lane; LANES],
-    /// Which lane comes next.
+    /// The next lane in turn.
     turn: usize,
-    /// Counts requests and turns.
+    /// Numbers requests and turns.
     last: u64,
 }
 
 #[derive(Default, Debug)]
 struct Lane {
     callers: BTreeMap<u64, Line>,
-    /// Whose turn it is: the callers that wait and do not hold their share, by when they joined.
+    /// The round: the callers that wait and hold less than their share, by when they joined.
     round: BTreeMap<u64, u64>,
     waiting: usize,
 }
 
-/// What one caller has and wants.
+/// The permits and requests of one caller.
 #[derive(Default, Debug)]
 struct Line {
     held: usize,
     waiting: BTreeMap<u64, oneshot::Sender<()>>,
-    /// Its place in the round.
+    /// Its position in the round.
     place: Option<u64>,
 }
 
-/// A permit, or a request for one that waits. Dropped, it goes to whose turn it is, or waits no longer.
+/// A permit, or a waiting request for one. When dropped, the permit goes to the next in turn, or the request is
+/// cancelled.
 #[derive(Debug)]
 pub(in crate::repository) struct Permit {
     semaphore: Arc<FairSemaphore>,
@@ -79,14 +80,14 @@ pub(in crate::repository) struct Permit {
 }
 
 impl FairSemaphore {
-    /// With so many permits, of which there must be one.
+    /// A semaphore with this many permits, at least one.
     pub(super) fn new(permits: usize) -> Arc<Self> {
         let state = State { free: permits, lanes: Default::default(), turn: 0, last: 0 };
         Arc::new(Self { share: permits.saturating_sub(1).max(1), state: Mutex::new(state) })
     }
 
-    /// Waits for a permit: for ever, or for as long as `patience` says. Cancel safe: a dropped future waits no longer,
-    /// and a permit that it was given at that moment goes to the next one.
+    /// Waits for a permit, without limit or for at most `patience`. Cancel safe: a dropped future no longer waits, and
+    /// a permit granted at that moment goes to the next request.
     pub(super) async fn acquire(
         self: &Arc<Self>,
         lane: usize,
@@ -106,7 +107,7 @@ impl FairSemaphore {
         Ok(permit)
     }
 
-    /// A permit, or a request that waits and what tells when it is granted.
+    /// A permit, or a waiting request with a receiver that signals the grant.
     fn request(
         self: &Arc<Self>,
         lane: usize,
@@ -132,7 +133,7 @@ impl Drop for Permit {
 }
 
 impl State {
-    /// Grants a request at once, or lets it wait: with its number, and with what tells when it is granted.
+    /// Grants a request at once, or queues it: returns its number, and a receiver that signals the grant.
     fn request(
         &mut self,
         lane: usize,
@@ -145,7 +146,7 @@ impl State {
         let Some(lane) = self.lanes.get_mut(lane) else { return Err(NoPermit::QueueFull) };
         let room = bounds.in_all.saturating_sub(lane.waiting).min(bounds.per_caller);
         let (held, waiting) = lane.callers.get(&caller).map_or((0, 0), |line| (line.held, line.waiting.len()));
-        // While a permit is free, nobody waits who may have it.
+        // While a permit is free, no eligible caller waits.
         let is_granted = self.free > 0 && held < share;
         if !is_granted && waiting >= room {
             return Err(NoPermit::QueueFull);
@@ -163,7 +164,7 @@ impl State {
         Ok(Some((request, granted)))
     }
 
-    /// Ends a request: takes it out of its line, or takes its permit back.
+    /// Ends a request: removes it from its queue, or takes its permit back.
     fn end(&mut self, lane: usize, caller: u64, request: Option<u64>, share: usize) {
         self.last = self.last.saturating_add(1);
         let place = self.last;
@@ -179,7 +180,7 @@ impl State {
         self.grant(share);
     }
 
-    /// Lends what is free to whose turn it is.
+    /// Grants the free permits to the next callers in turn.
     fn grant(&mut self, share: usize) {
         while self.free > 0 {
             let (before, from) = self.lanes.split_at_mut(self.turn.min(LANES));
@@ -195,7 +196,7 @@ impl State {
 }
 
 impl Lane {
-    /// Lends a permit to the next caller, for what it has asked for first.
+    /// Grants a permit to the next caller, for its first request.
     fn grant(&mut self, share: usize, place: u64) -> bool {
         let Some((_, caller)) = self.round.pop_first() else { return false };
         let Some(line) = self.callers.get_mut(&caller) else { return false };
@@ -204,13 +205,13 @@ impl Lane {
         line.held = line.held.saturating_add(1);
         self.waiting = self.waiting.saturating_sub(1);
         self.place(caller, share, place);
-        // Whoever has gone away gives it back: the request is no longer in its line.
+        // A caller that has gone away returns it: its request is no longer in the queue.
         let _ = grant.send(());
         true
     }
 
-    /// Puts a caller at the end of the round that waits and may have a permit, and takes one out that does not; forgets
-    /// one that neither waits nor holds a permit.
+    /// Appends a waiting and eligible caller to the round, or removes one that is not; drops a caller that neither
+    /// waits nor holds a permit.
     fn place(&mut self, caller: u64, share: usize, place: u64) {
         let Some(line) = self.callers.get_mut(&caller) else { return };
         let has_turn = !line.waiting.is_empty() && line.held < share;

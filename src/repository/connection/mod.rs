@@ -1,4 +1,4 @@
-//! How each database is opened: what holds for both, `postgres` and `sqlite` for each.
+//! Opens databases: what applies to both; `postgres` and `sqlite` for each.
 
 mod causes;
 mod fair;
@@ -27,20 +27,20 @@ pub(super) use sqlite::open_to_copy;
 /// How long to wait for a connection before asking why there is none.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long to wait for a connection that is there, but in use, before it is said that there is too much to do.
+/// How long to wait for a connection that is in use before the caller is refused as overloaded.
 const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a piece of work with the database may take before the database is taken for gone. One that vanished without
-/// a word does not answer, and TCP alone would notice after a quarter of an hour.
+/// How long work with the database may take before the database counts as lost. One that vanished silently sends no
+/// reply, and TCP alone would notice after a quarter of an hour.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How many prepared statements a connection keeps: about a dozen texts, each in ten sizes.
 const STATEMENTS: usize = 512;
 
-/// The fewest connections to PostgreSQL with which the service works.
+/// The fewest connections to PostgreSQL that the service works with.
 pub const LEAST_CONNECTIONS: u32 = Connections::LEAST;
 
-/// Where the URL of the database comes from.
+/// The sources of the database URL.
 const URL_FLAGS: &str =
     "--database-url, DISPUTES_DATABASE_URL, or a file: --database-url-file, DISPUTES_DATABASE_URL_FILE";
 
@@ -53,22 +53,22 @@ pub enum ConnectError {
     /// Each connection to such a database would have a database of its own.
     #[error("the database URL ({URL_FLAGS}) must name a file: an in-memory SQLite database cannot be used")]
     InMemory,
-    /// A SQLite that can lose what it acknowledged.
+    /// A SQLite version that can lose acknowledged commits.
     #[error("SQLite {found} can lose acknowledged commits; 3.51.3 or later is required")]
     SqliteTooOld {
-        /// The version that was found.
+        /// The version found.
         found: String,
     },
     /// The file of a SQLite database cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The URL cannot be read. It may hold a password: it is not repeated, nor is a part of it.
+    /// The URL is invalid. It may contain a password, so no part of it is repeated.
     #[error("the database URL ({URL_FLAGS}) is not valid")]
     InvalidUrl,
-    /// A PostgreSQL that cannot be used: the cause, and what to do.
+    /// PostgreSQL cannot be used: the cause, and what to do.
     #[error("the database cannot be opened: {0}")]
     Unusable(String),
-    /// A pooler that does not keep a session for each connection.
+    /// A pooler that does not keep a session per connection.
     #[error(
         "the database cannot be opened: the pooler in front of it lends connections for single transactions or statements, \
          so that settings, prepared statements and LISTEN would be lost; transaction pooling and statement pooling are \
@@ -85,7 +85,7 @@ pub enum ConnectError {
         /// How many could be opened.
         opened: u32,
     },
-    /// It does not answer, or not as it should.
+    /// It does not respond, or not as it should.
     #[error("the database cannot be opened: {0}")]
     Failed(#[from] StorageError),
 }
@@ -95,9 +95,9 @@ impl From<DbErr> for ConnectError {
         use StorageError::{Failed, Unavailable};
         Self::Failed(match &error {
             DbErr::Conn(RuntimeErr::SqlxError(error)) => match error.as_ref() {
-                // Nothing was asked yet, so that the database's own words quote nothing that is stored.
+                // Nothing was requested yet, so the database's own message quotes nothing that is stored.
                 sqlx::Error::Database(error) => Unavailable(error.message().to_owned()),
-                // A URL that cannot be read may hold a password: it is not repeated, nor is a part of it.
+                // An invalid URL may contain a password, so no part of it is repeated.
                 sqlx::Error::Configuration(_) => Failed(format!("its URL is not valid ({URL_FLAGS})")),
                 error => Unavailable(error.to_string()),
             },
@@ -108,15 +108,15 @@ impl From<DbErr> for ConnectError {
 }
 
 impl Repository {
-    /// Opens the database at `url`, `sqlite://FILE?mode=rwc` or `postgres://…`, with as few connections as work: for
-    /// what does not serve.
+    /// Opens the database at `url`, `sqlite://FILE?mode=rwc` or `postgres://…`, with the fewest connections that work:
+    /// for commands that do not serve.
     pub async fn connect(url: &str) -> Result<Self, ConnectError> {
         Self::open(url, LEAST_CONNECTIONS, false, None).await
     }
 
-    /// Opens the database at `url` with up to so many connections, if it is PostgreSQL, and with what replicas need to
-    /// notify each other if that is wanted. A caller waits for its turn to read as long as `read_wait` says; `None` for
-    /// ever.
+    /// Opens the database at `url` with at most `connections` connections if it is PostgreSQL, and with a notifier
+    /// between replicas if `notify`. A caller waits for a connection to read for at most `read_wait`; `None` for no
+    /// limit.
     pub async fn open(
         url: &str,
         connections: u32,
@@ -142,12 +142,12 @@ impl Repository {
     }
 }
 
-/// Whether a URL names a PostgreSQL.
+/// Whether a URL is for PostgreSQL.
 pub(super) fn is_postgres(url: &str) -> bool {
     url.starts_with("postgres://") || url.starts_with("postgresql://")
 }
 
-/// Does a piece of work with the database, or gives up: then it is not known whether it was done.
+/// Waits for work with the database, or gives up: then it is unknown whether it was done.
 pub(crate) async fn in_time<T>(work: impl Future<Output = Result<T, StorageError>>) -> Result<T, StorageError> {
     let silent = |_| Err(StorageError::Unavailable("the database does not respond".to_owned()));
     tokio::time::timeout(DATABASE_TIMEOUT, work).await.unwrap_or_else(silent)
@@ -160,8 +160,8 @@ fn common(url: &str, connections: u32) -> ConnectOptions {
         .min_connections(1)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .connect_timeout(ACQUIRE_TIMEOUT)
-        // No connection has an end: what sqlx 0.9.0 runs to look for those that do can loop for ever, and take
-        // a thread of the runtime with it (its issue 3645).
+        // Connections do not expire: sqlx 0.9.0's search for expired ones can loop for ever, blocking a thread of the
+        // runtime (its issue 3645).
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)

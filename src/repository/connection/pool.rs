@@ -1,5 +1,5 @@
-//! A pool of connections for one kind of work, and what happens when there is none, when the work takes too long, or
-//! when the connections are of no use any more.
+//! A pool of connections for one kind of work, and what happens if there is none, if the work takes too long, or if the
+//! connections have become useless.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,22 +12,22 @@ use super::{DATABASE_TIMEOUT, TURN_TIMEOUT};
 use crate::clock::{pause, real_now};
 use crate::repository::error::StorageError;
 
-/// How long a connection that is in use may take to come back before it is believed that there is none.
+/// How long a connection in use may take to be returned before it counts that there is none.
 const RETURN_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The connections for one kind of work. Clones share them.
 #[derive(Clone, Debug)]
 pub(in crate::repository) struct Pool {
     connections: DatabaseConnection,
-    /// Where they lead, unless that is a file.
+    /// The server that they lead to, unless it is a file.
     server: Option<Arc<Server>>,
     renewal: Renewal,
-    /// Who takes a connection while the server has none left.
+    /// The task that opens connections while the server has none left.
     one_by_one: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// From when on connections must be to be of use: older ones are closed when they are taken from their pool, or given
-/// back. New ones have no prepared statements, and were found to be to a primary.
+/// The minimum age of usable connections: older ones are closed when they are acquired or released. New ones have no
+/// prepared statements, and were verified to lead to a primary.
 #[derive(Clone, Default, Debug)]
 pub(super) struct Renewal(Arc<Mutex<Option<Instant>>>);
 
@@ -44,12 +44,12 @@ impl Renewal {
 }
 
 impl Pool {
-    /// A pool of a file.
+    /// A pool for a file.
     pub(super) fn of_file(connections: DatabaseConnection) -> Self {
         Self { connections, server: None, renewal: Renewal::default(), one_by_one: Arc::default() }
     }
 
-    /// A pool of connections to a server, which ask `renewal` whether they are too old.
+    /// A pool of connections to a server, which check with `renewal` whether they are too old.
     pub(super) fn of_server(connections: DatabaseConnection, server: Arc<Server>, renewal: Renewal) -> Self {
         Self { connections, server: Some(server), renewal, one_by_one: Arc::default() }
     }
@@ -60,18 +60,18 @@ impl Pool {
         server.pool(1).await.map_err(|error| StorageError::Unavailable(error.to_string()))
     }
 
-    /// Which database it leads to.
+    /// The kind of database.
     pub(in crate::repository) fn backend(&self) -> DbBackend {
         self.connections.get_database_backend()
     }
 
-    /// The connections themselves, for what is neither a read nor a transaction.
+    /// The connections themselves, for anything that is neither a read nor a transaction.
     pub(in crate::repository) fn connections(&self) -> &DatabaseConnection {
         &self.connections
     }
 
     /// Reads, at most twice: again on a new connection if the tables changed under prepared statements. Waits for a
-    /// connection while the database is there, and answers [`StorageError::Busy`] if none comes free.
+    /// connection while the database is reachable, and returns [`StorageError::Busy`] if none becomes free.
     pub(in crate::repository) async fn read<T, F: Future<Output = Result<T, StorageError>>>(
         &self,
         read: impl Fn(DatabaseConnection) -> F,
@@ -94,8 +94,7 @@ impl Pool {
         self.with_turn(|| async { Ok(self.connections.begin_with_options(options()).await?) }).await
     }
 
-    /// Demands new connections after an error that the old ones would only repeat. Answers whether the same work can
-    /// then succeed.
+    /// Requires new connections after an error that old ones would repeat. Returns whether a retry can then succeed.
     pub(in crate::repository) fn renew_after(&self, error: &StorageError) -> bool {
         let is_stale = *error == StorageError::Stale;
         if is_stale || *error == StorageError::ReadOnly {
@@ -104,7 +103,7 @@ impl Pool {
         is_stale
     }
 
-    /// Does reads with the database, or gives up on them, and says whether they were slow or the database is gone.
+    /// Performs reads, or gives up, and reports whether they were slow or the database is lost.
     pub(in crate::repository) async fn in_time<T>(
         &self,
         work: impl Future<Output = Result<T, StorageError>>,
@@ -118,11 +117,11 @@ impl Pool {
         }
     }
 
-    /// Tries again for as long as a caller waits for its turn, while there is no connection but the database is there.
+    /// Retries for as long as a caller waits, while no connection is free but the database is reachable.
     ///
-    /// Who finds no idle connection in a pool of sqlx that is not at its full size makes one, and if the server has none
-    /// left tries that until its time is over, whatever comes back to the pool meanwhile. So while the server is full
-    /// everybody waits here for what comes back.
+    /// A caller that finds no idle connection in an sqlx pool below its maximum size opens one, and if the server has
+    /// none left, keeps trying until its time is over, even if connections are returned to the pool meanwhile. So while
+    /// the server is full, all callers wait here for returned ones.
     async fn with_turn<T, F: Future<Output = Result<T, StorageError>>>(
         &self,
         attempt: impl Fn() -> F,

@@ -1,17 +1,17 @@
-//! Whether what stands between us and PostgreSQL keeps a session for each connection.
+//! Checks that the server or pooler keeps a session for each connection.
 
 use sea_orm::sqlx::postgres::PgConnection;
 use sea_orm::sqlx::{self, Row as _};
 
-/// How often the question is asked: other clients of the pooler may now and then hide what it does.
+/// How often the check is repeated: other clients of the pooler may sometimes hide what it does.
 const ROUNDS: usize = 8;
 
-/// Whatever time the role or the database gives a transaction.
+/// Whatever time limit the role or the database sets for transactions.
 const BEGIN: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0";
 
-/// Whether each of two connections has a server process of its own, also while the other one is inside of a transaction.
-/// A pooler that lends a process for a transaction, or for a statement, gives both the one that was used last, or moves
-/// one of them while the other one holds it. `false` too if it does not let a transaction begin.
+/// Whether each of two connections has its own server process, even while the other is inside a transaction. A pooler
+/// that lends processes per transaction or statement gives both the one that was used last, or moves one of them while
+/// the other holds it. Also `false` if a transaction cannot begin.
 pub(super) async fn keeps_sessions(one: &mut PgConnection, other: &mut PgConnection) -> Result<bool, sqlx::Error> {
     let (mut one, mut other) = (one, other);
     let mut processes = (process(one).await?, process(other).await?);
@@ -22,7 +22,7 @@ pub(super) async fn keeps_sessions(one: &mut PgConnection, other: &mut PgConnect
         if let Err(error) = sqlx::raw_sql(BEGIN).execute(&mut *other).await {
             return if matches!(error, sqlx::Error::Database(_)) { Ok(false) } else { Err(error) };
         }
-        // In this order: if both would be the same process, nobody waits for the one that is held.
+        // In this order: if both had the same process, nobody would wait for the one that is held.
         if process(other).await? != processes.1 || process(one).await? != processes.0 {
             return Ok(false);
         }

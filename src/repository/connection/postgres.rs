@@ -1,4 +1,4 @@
-//! How PostgreSQL is opened: how many connections there are, what for, and what each must be.
+//! Opens PostgreSQL: how many connections there are, for what, and how each is set up.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -16,18 +16,18 @@ use super::session::{APPLICATION, Unfit, prepare};
 use super::{ACQUIRE_TIMEOUT, ConnectError, Connections, STATEMENTS, common, pooler};
 use crate::clock::{pause, real_now};
 
-/// A connection that was idle for less than this is taken for good …
+/// A connection that was idle for less than this is assumed to work …
 const PING_AFTER_IDLE: Duration = Duration::from_secs(1);
-/// … and another one if it answers within this.
+/// … and another one works if it replies within this.
 const PING_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What is known of a server is good for this long.
+/// How long the known state of a server is valid.
 const CONDITION_LIFE: Duration = Duration::from_millis(500);
 
-/// How long a server that had no connection left is taken to have none.
+/// How long a server without free connections is assumed to have none.
 const FULL_FOR: Duration = Duration::from_secs(10);
 
-/// How long to wait before a server that is not there yet is tried again.
+/// How long to wait before connecting again to a server that is not available yet.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
 
 /// The server behind the pools.
@@ -35,21 +35,21 @@ const TRY_AGAIN: Duration = Duration::from_millis(100);
 pub(in crate::repository) struct Server {
     url: String,
     options: PgConnectOptions,
-    /// All pools but the one that listens. First the one in the background, which is never busy for long.
+    /// All pools except the listening one. The background pool first, which is never busy for long.
     pools: OnceLock<Vec<PgPool>>,
     last: tokio::sync::Mutex<Option<(Instant, Condition)>>,
     /// When it was last found to have no connection left.
     full: Mutex<Option<Instant>>,
 }
 
-/// How a server is, seen from here.
+/// The state of a server.
 #[derive(Clone, Debug)]
 pub(super) enum Condition {
-    /// It answers.
+    /// It responds.
     Works,
     /// It has no connection left for us.
     IsFull,
-    /// It cannot be used, and why.
+    /// It cannot be used, for this reason.
     IsAway(String),
 }
 
@@ -65,8 +65,8 @@ pub(super) struct Pools {
     pub(super) connections: Connections,
 }
 
-/// Opens as many connections as are wanted, or as there are. Before that it makes sure that the server can be used, and
-/// that what stands in front of it keeps sessions.
+/// Opens as many connections as wanted or available. Before that, verifies that the server can be used, and that a
+/// pooler in front of it keeps sessions.
 pub(super) async fn open(url: &str, wanted: Connections) -> Result<Pools, ConnectError> {
     let server = Arc::new(Server::at(url)?);
     warn_of_strangers(&server.options);
@@ -87,8 +87,8 @@ pub(super) async fn open(url: &str, wanted: Connections) -> Result<Pools, Connec
     }
 }
 
-/// Says if whoever is between this machine and the server could read and change what goes there. Its host is named, and
-/// nothing else of the URL.
+/// Warns if anyone on the network path to the server could read and change traffic. Names its host, and nothing else of
+/// the URL.
 fn warn_of_strangers(options: &PgConnectOptions) {
     let host = options.get_host();
     if is_remote(options) && !matches!(options.get_ssl_mode(), PgSslMode::VerifyFull) {
@@ -109,7 +109,7 @@ fn is_remote(options: &PgConnectOptions) -> bool {
     options.get_socket().is_none() && !is_local
 }
 
-/// Says how many connections there are, and what for.
+/// Logs how many connections there are, and for what.
 fn tell(wanted: u32, connections: &Connections) {
     let Connections { writers, readers, background, notifiers } = *connections;
     let opened = connections.sum();
@@ -125,12 +125,12 @@ impl Server {
     fn at(url: &str) -> Result<Self, ConnectError> {
         let options: PgConnectOptions = url.parse().map_err(|error| ConnectError::Unusable(cause(&error)))?;
         let options = fitted(options).disable_statement_logging();
-        // SeaORM knows the longer scheme not.
+        // SeaORM does not know the longer scheme.
         let url = url.replacen("postgresql://", "postgres://", 1);
         Ok(Self { url, options, pools: OnceLock::new(), last: tokio::sync::Mutex::default(), full: Mutex::default() })
     }
 
-    /// Makes sure that the server can be used, with a sentence if it cannot. One that is just starting is waited for.
+    /// Verifies that the server can be used; an error says why not. Waits for a server that is just starting.
     async fn require_usable(&self) -> Result<(), ConnectError> {
         let began = real_now();
         let (mut one, mut other) = loop {
@@ -144,7 +144,7 @@ impl Server {
             pause(TRY_AGAIN).await;
         };
         let judged = async {
-            // Before anything is set: behind a pooler that keeps no sessions it would be set for somebody else.
+            // Before any setting is made: behind a pooler without sessions it would affect other clients.
             if !pooler::keeps_sessions(&mut one, &mut other).await? {
                 return Ok(false);
             }
@@ -168,7 +168,7 @@ impl Server {
         Ok((one, connect().await?))
     }
 
-    /// How the server is: found out once for all who want to know it.
+    /// The state of the server, determined once for all waiting callers.
     pub(super) async fn condition(&self) -> Condition {
         let mut last = self.last.lock().await;
         if let Some((when, condition)) = &*last
@@ -192,7 +192,7 @@ impl Server {
             Ok(Ok(())) => false,
             Ok(Err(Unfit::Failed(sqlx::Error::Database(error)))) if error.code().as_deref() == Some("53300") => true,
             Ok(Err(unfit)) => return Condition::IsAway(unfit.to_sentence()),
-            // A pooler that has no connection left lets new ones wait.
+            // A pooler that has no connection left makes new ones wait.
             Err(_) if self.answers().await => true,
             Err(_) => return Condition::IsAway(SILENT.to_owned()),
         };
@@ -203,20 +203,20 @@ impl Server {
         Condition::Works
     }
 
-    /// Whether it answers on a connection that we have.
+    /// Whether it responds on an existing connection.
     async fn answers(&self) -> bool {
         let Some(background) = self.pools.get().and_then(|pools| pools.first()) else { return false };
         let ping = async { background.acquire().await?.ping().await };
         matches!(timeout(PING_TIMEOUT, ping).await, Ok(Ok(())))
     }
 
-    /// Whether it had no connection left a short while ago.
+    /// Whether it recently had no connection left.
     pub(super) fn is_full(&self) -> bool {
         let full = *self.full.lock().unwrap_or_else(PoisonError::into_inner);
         full.is_some_and(|since| since.elapsed() < FULL_FOR)
     }
 
-    /// Closes a connection that another pool does not use just now, so that this one can have it.
+    /// Closes a connection that another pool does not use at the moment, so that this one can have it.
     pub(super) async fn make_room_for(&self, pool: &PgPool) {
         let others =
             self.pools.get().into_iter().flatten().filter(|other| !std::ptr::eq(other.options(), pool.options()));
@@ -240,7 +240,7 @@ impl Server {
         })
     }
 
-    /// A pool of at most so many connections, none of which is open yet.
+    /// A pool of at most this many connections, none of which is open yet.
     pub(super) async fn pool(self: &Arc<Self>, connections: u32) -> Result<Pool, ConnectError> {
         let renewal = Renewal::default();
         let pool = Database::connect(options(&self.url, connections, &renewal)).await?;
@@ -262,7 +262,7 @@ impl Pools {
         [&self.writer, &self.readers, &self.background].into_iter().chain(&self.notifier).chain(&self.listener)
     }
 
-    /// Opens every connection. Answers how many could be opened.
+    /// Opens every connection. Returns how many could be opened.
     async fn open_all(&self) -> u32 {
         let mut opening = JoinSet::new();
         for pool in self.all() {
@@ -272,7 +272,7 @@ impl Pools {
                 opening.spawn(async move { pool.acquire().await });
             }
         }
-        // Held until the last: none is counted twice.
+        // Held until the last one: none is counted twice.
         let opened = opening.join_all().await.into_iter().filter_map(Result::ok);
         u32::try_from(opened.collect::<Vec<_>>().len()).unwrap_or(u32::MAX)
     }
@@ -297,14 +297,14 @@ async fn close(connection: PgConnection) {
     let _ = timeout(PING_TIMEOUT, connection.close()).await;
 }
 
-/// With which options every connection is made. No start-up parameter that a pooler does not know by default.
+/// The options of every connection. No startup parameter that poolers do not know by default.
 fn fitted(options: PgConnectOptions) -> PgConnectOptions {
     options.statement_cache_capacity(STATEMENTS).extra_float_digits(None).application_name(APPLICATION)
 }
 
 fn options(url: &str, connections: u32, renewal: &Renewal) -> ConnectOptions {
     let mut options = common(url, connections);
-    // None is opened by sqlx itself: while it tries, which can be for a minute, it would keep a place of the pool.
+    // sqlx opens none by itself: while it tries, for up to a minute, it would occupy a slot of the pool.
     options.min_connections(0).connect_lazy(true);
     let (taken, released) = (renewal.clone(), renewal.clone());
     options.map_sqlx_postgres_pool_opts(move |pool| {
@@ -325,21 +325,21 @@ fn options(url: &str, connections: u32, renewal: &Renewal) -> ConnectOptions {
     options
 }
 
-/// Asks whether a connection is outside of a transaction. Both instants are of the same message there, and only there;
-/// in a transaction that has failed it is an error.
+/// Checks that a connection is outside a transaction: only there both instants are of the same message. In a failed
+/// transaction it is an error.
 const IS_OUTSIDE: &str = "SELECT pg_catalog.now() = pg_catalog.statement_timestamp()";
 
-/// Whether a connection that goes back to its pool is outside of a transaction; if not, it is closed. Whoever is
-/// stopped within BEGIN leaves one behind that sqlx does not know of. Asked also because sqlx, which asks whether it
-/// still answers, waits for as long as that takes: connections to a host that vanished would fill the pool.
+/// Whether a connection that returns to its pool is outside a transaction; if not, it is closed. A task dropped within
+/// BEGIN leaves a transaction that sqlx does not know of. Also needed because sqlx's own check has no time limit:
+/// connections to a vanished host would fill the pool.
 async fn is_outside(connection: &mut PgConnection) -> bool {
     let ask = async { sqlx::raw_sql(IS_OUTSIDE).fetch_one(connection).await?.try_get::<bool, _>(0) };
     matches!(timeout(ACQUIRE_TIMEOUT, ask).await, Ok(Ok(true)))
 }
 
-/// Whether a connection that was idle for a while still answers, and still leads to a primary. One that was lost
-/// meanwhile, as all are when the server is started again, would fail the caller who gets it; one in constant use is not
-/// asked.
+/// Whether a connection that was idle for a while still responds, and still leads to a primary. A connection lost
+/// meanwhile, as after a server restart, would fail the caller who gets it. Connections in constant use are not
+/// checked.
 async fn is_good(connection: &mut PgConnection, idle_for: Duration) -> bool {
     if idle_for < PING_AFTER_IDLE {
         return true;

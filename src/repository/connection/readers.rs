@@ -1,4 +1,4 @@
-//! Who reads when: each class of readers has connections of its own, which its callers use in turn.
+//! Which caller reads when: each class of reads has its own connections, which its callers use in turn.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
@@ -8,23 +8,23 @@ use super::fair::{FairSemaphore, NoPermit, Permit, QueueBounds};
 use crate::domain::Caller;
 use crate::repository::error::StorageError;
 
-/// What is read for a caller. However much of one class is asked for, reads of the others do not wait for it.
+/// The class of a read. However much is read in one class, the other classes do not wait for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ReadClass {
-    /// One thing by its key: done in about a millisecond.
+    /// A read of one item by its key: takes about a millisecond.
     Single,
     /// A page of a list: takes a hundred times as long.
     List,
-    /// Where a stream of events begins: as quick as a single read. Many come at once when a replica is gone, so that they
-    /// use the connections of streams, in turn with those that go on.
+    /// The start of an event stream: as quick as a single read. Many arrive at once when a replica is gone, so they
+    /// share the connections of streams in turn with running ones.
     Start,
-    /// What a stream of events goes on with, from a snapshot or from the log. It waits for its turn as long as that takes:
-    /// no more than one read waits for each stream, of which there are only so many.
+    /// A later read of an event stream, from a snapshot or the log. It waits for its turn without a limit: each stream
+    /// has at most one waiting read, and the number of streams is limited.
     Stream,
 }
 
-/// How many reads of a class can wait. They cost little while they do; what comes to the end of the line of one caller
-/// would wait for longer than a caller does.
+/// How many reads of a class can wait. They cost little meanwhile; a read at the end of one caller's queue would wait
+/// longer than a caller does.
 const SINGLES: QueueBounds = QueueBounds { per_caller: 4_096, in_all: 16_384 };
 const LISTS: QueueBounds = QueueBounds { per_caller: 256, in_all: 4_096 };
 const STARTS: QueueBounds = SINGLES;
@@ -37,19 +37,19 @@ pub(super) struct ReaderShares {
     pub(super) singles: usize,
     /// For lists.
     pub(super) lists: usize,
-    /// For streams, from where they begin.
+    /// For streams, including their start.
     pub(super) streams: usize,
 }
 
 impl ReaderShares {
-    /// How many they are together.
+    /// Their sum.
     pub(super) fn sum(&self) -> u32 {
         let sum = self.singles.saturating_add(self.lists).saturating_add(self.streams);
         u32::try_from(sum).unwrap_or(u32::MAX)
     }
 
-    /// Shares so many connections out, three or more. A list has many round trips: one caller who asks for fifty needs
-    /// more than one connection, so that the last one of them does not wait for too long.
+    /// Allots this many connections, three or more. A list takes many round trips: a caller that requests fifty needs
+    /// more than one connection, so that the last one does not wait too long.
     fn of(connections: usize) -> Self {
         let streams = (connections / 5).max(1);
         let lists = (connections.saturating_mul(2) / 5).max(1);
@@ -57,21 +57,21 @@ impl ReaderShares {
     }
 }
 
-/// Lends the connections to the classes of readers, and to the callers in turn.
+/// Grants the connections to the classes of reads, and to callers in turn.
 #[derive(Debug)]
 pub(in crate::repository) struct ReaderPermits {
     singles: Arc<FairSemaphore>,
     lists: Arc<FairSemaphore>,
     streams: Arc<FairSemaphore>,
-    /// How long a caller waits for its turn; `None` for ever.
+    /// How long a caller waits for its turn; `None` for no limit.
     patience: Option<Duration>,
-    /// Tells callers apart by numbers that nobody can choose.
+    /// Distinguishes callers by numbers that nobody can choose.
     callers: RandomState,
 }
 
 impl ReaderPermits {
-    /// For so many connections in all, one at the least. Of two the single reads have one. One is used in turn by all
-    /// classes: no read waits for more than one of each other class.
+    /// For this many connections in all, at least one. Of two, single reads have one. A single one is used by all
+    /// classes in turn: no read waits for more than one of each other class.
     pub(super) fn for_connections(connections: u32, patience: Option<Duration>) -> Self {
         match usize::try_from(connections).unwrap_or(usize::MAX) {
             0 | 1 => {
@@ -86,7 +86,7 @@ impl ReaderPermits {
         }
     }
 
-    /// With as many connections for each class as it is given.
+    /// With as many connections per class as given.
     pub(super) fn with_shares(shares: ReaderShares, patience: Option<Duration>) -> Self {
         let ReaderShares { singles, lists, streams } = shares;
         Self::new([singles, lists, streams].map(FairSemaphore::new), patience)
@@ -96,7 +96,7 @@ impl ReaderPermits {
         Self { singles, lists, streams, patience, callers: RandomState::new() }
     }
 
-    /// Waits until it is a caller's turn to read. Nothing has been asked of the database by then.
+    /// Waits until it is a caller's turn to read. The database has not been used by then.
     pub(in crate::repository) async fn acquire(
         &self,
         class: ReadClass,
@@ -114,7 +114,7 @@ impl ReaderPermits {
     }
 }
 
-/// Every read that is refused because too many wait passes by here.
+/// Called for every read that is refused because too many wait.
 fn refused(class: ReadClass, why: NoPermit) -> StorageError {
     tracing::debug!(?class, ?why, "a read is refused: too many wait");
     StorageError::Busy
@@ -144,8 +144,8 @@ mod tests {
     #[test]
     fn a_class_never_holds_what_another_one_needs() {
         use ReadClass::{List, Single, Start, Stream};
-        // How many of each class can read at once, of many callers, while nobody else does; and whether single reads can
-        // while all lists and streams do that can.
+        // How many reads of each class can run at once, from many callers, while no other class reads; and whether
+        // single reads can run while all possible lists and streams do.
         for (connections, most, goes_on) in
             [(1, [1; 4], false), (2, [1; 4], true), (3, [1; 4], true), (10, [4, 4, 2, 2], true)]
         {

@@ -1,5 +1,5 @@
-//! What a session with PostgreSQL must be. What is set is set after connecting and read back: poolers refuse what is set
-//! while connecting, or drop it without a word.
+//! The settings of a PostgreSQL session. They are set after connecting and read back: poolers refuse startup options,
+//! or silently drop them.
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;
@@ -8,42 +8,42 @@ use sea_orm::sqlx;
 use sea_orm::sqlx::postgres::{PgConnection, PgRow};
 use sea_orm::sqlx::{AssertSqlSafe, Row as _};
 
-/// What every session is called on the server.
+/// The name of every session on the server.
 pub(in crate::repository) const APPLICATION: &str = "dispute-service";
 
-/// What we rely on, and what it must read as afterwards: whatever the database or the role say. Not among them is
-/// `default_transaction_read_only`, which is obeyed.
+/// The settings we rely on, and their values when read back, whatever the database or the role set. Does not include
+/// `default_transaction_read_only`, which is respected.
 const SETTINGS: [(&str, &str); 16] = [
     ("application_name", APPLICATION),
     ("client_encoding", "UTF8"),
     ("TimeZone", "UTC"),
     ("standard_conforming_strings", "on"),
-    // Each statement sees what was committed before it: what is read under a lock is what is true.
+    // Each statement sees everything committed before it: what is read under a lock is current.
     ("default_transaction_isolation", "read committed"),
     ("default_transaction_deferrable", "off"),
-    // A statement that is prepared while its table is empty would keep the plan for an empty table; and no statement of
-    // ours is better off without an index, whatever the planner makes of a table that it has no statistics of. Nor with
-    // a bitmap: it would read and sort all that follows for the first few in order.
+    // A statement that is prepared while its table is empty would keep the plan for an empty table. None of our
+    // statements is better off without an index, whatever the planner assumes about a table without statistics; nor
+    // with a bitmap, which would read and sort all following rows for the first few in order.
     ("plan_cache_mode", "force_custom_plan"),
     ("enable_seqscan", "off"),
     ("enable_bitmapscan", "off"),
     ("enable_indexscan", "on"),
     ("enable_indexonlyscan", "on"),
-    // A plan that cannot do without a sequential scan seems to cost so much that it would be compiled, each time.
+    // A plan that needs a sequential scan seems so expensive that it would be compiled each time.
     ("jit", "off"),
-    // What PostgreSQL does for us when a replica, or what is between us, stops moving: nobody holds a lock, above all
-    // not the one on the head of the log, for longer than this. The first is below the second: so it is known which it
-    // was.
+    // What PostgreSQL does if a replica, or the network, freezes: nobody holds a lock, in particular on the head of the
+    // log, for longer than this. The first limit is below the second, so that it is known which one was exceeded.
     ("lock_timeout", "5s"),
     ("statement_timeout", "10s"),
     ("idle_in_transaction_session_timeout", "5s"),
     ("bytea_output", "hex"),
 ];
 
-/// The same where the server knows it: newer ones do. A connection of a pool is idle for as long as nobody needs it.
+/// The same on servers that know it, which are the newer ones. A pooled connection is idle for as long as nobody needs
+/// it.
 const SETTINGS_OF_NEWER_SERVERS: [(&str, &str); 2] = [("idle_session_timeout", "0"), ("transaction_timeout", "0")];
 
-/// That a host that vanished is noticed. Not read back: on a Unix socket none of them holds.
+/// Detects a vanished host. Not read back: none of these applies to a Unix socket.
 const TCP_SETTINGS: [(&str, &str); 4] = [
     ("tcp_keepalives_idle", "10"),
     ("tcp_keepalives_interval", "5"),
@@ -51,8 +51,8 @@ const TCP_SETTINGS: [(&str, &str); 4] = [
     ("tcp_user_timeout", "20s"),
 ];
 
-/// Sets everything, and reads it back: in one round trip. First it undoes what somebody else left on a connection that a
-/// pooler did not clean.
+/// Makes all settings and reads them back in one round trip. First undoes what another client left on a connection that
+/// a pooler did not clean.
 static PREPARE: LazyLock<String> = LazyLock::new(|| {
     let mut script = "RESET ALL; DEALLOCATE ALL;".to_owned();
     for (name, value) in SETTINGS.iter().chain(&TCP_SETTINGS) {
@@ -64,7 +64,7 @@ static PREPARE: LazyLock<String> = LazyLock::new(|| {
             "SELECT set_config('{name}', '{value}', false) WHERE current_setting('{name}', true) <> '';"
         );
     }
-    // With it off a commit that was acknowledged could be lost. All else is a choice about standbys.
+    // If off, an acknowledged commit could be lost. Any other value is a choice about standbys.
     script.push_str(
         "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';
          SELECT pg_is_in_recovery()::text, current_setting('server_encoding'),
@@ -89,7 +89,7 @@ pub(super) enum Unfit {
     Failed(#[from] sqlx::Error),
 }
 
-/// Makes a new connection one that can be used, or says why it cannot be.
+/// Sets up a new connection, or says why it cannot be used.
 pub(super) async fn prepare(connection: &mut PgConnection) -> Result<(), Unfit> {
     let rows = sqlx::raw_sql(AssertSqlSafe(PREPARE.as_str())).fetch_all(connection).await?;
     let found = rows.last().ok_or(sqlx::Error::RowNotFound)?;
@@ -100,7 +100,7 @@ pub(super) async fn prepare(connection: &mut PgConnection) -> Result<(), Unfit> 
     }
     let encoding = next(found)?;
     if encoding != "UTF8" {
-        // Which is no encoding at all: every byte is taken for whatever the client makes of it.
+        // It is no encoding at all: every byte means whatever the client makes of it.
         return Err(Unfit::Encoding { found: encoding });
     }
     require("session_replication_role", "origin", next(found)?)?;

@@ -1,16 +1,15 @@
-//! How many connections a process has to PostgreSQL, and what for.
+//! How many connections to PostgreSQL a process has, and for what.
 
 /// How many connections there are for each kind of work.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Connections {
-    /// For what is written: sqlx pings a connection when it is released, so that with two the next batch takes the
-    /// other one.
+    /// For writes: sqlx pings a connection when it is released, so with two the next batch uses the other one.
     pub(super) writers: u32,
     /// For the callers' reads.
     pub(super) readers: u32,
-    /// For the feed and the deadlines: no caller keeps them waiting.
+    /// For the feed and the deadlines: no caller delays them.
     pub(super) background: u32,
-    /// For LISTEN, which has one, and NOTIFY, which has one too unless there are few; then the background does it.
+    /// For LISTEN, which has one, and NOTIFY, which has one too unless there are few; then it uses the background's.
     pub(super) notifiers: u32,
 }
 
@@ -18,8 +17,8 @@ impl Connections {
     /// The fewest that work: one for each kind of work.
     pub(super) const LEAST: u32 = 4;
 
-    /// Shares `sum` connections out. Each kind of work has two as soon as the readers have two as well; the rest, and
-    /// the most, are for readers. `None` if they are too few.
+    /// Allots `sum` connections. Each kind of work has two as soon as the readers have two as well; the rest, and the
+    /// largest share, is for readers. `None` if there are too few.
     pub(super) fn share(sum: u32, notify: bool) -> Option<Self> {
         let notifiers = match (notify, sum) {
             (false, _) => 0,
@@ -33,12 +32,12 @@ impl Connections {
         Some(Self { writers, readers, background, notifiers })
     }
 
-    /// The same with fewer in all.
+    /// The same with a smaller sum.
     pub(super) fn within(self, sum: u32) -> Option<Self> {
         Self::share(sum, self.notifiers > 0)
     }
 
-    /// How many they are together.
+    /// Their sum.
     pub(super) fn sum(&self) -> u32 {
         [self.readers, self.background, self.notifiers].into_iter().fold(self.writers, u32::saturating_add)
     }

@@ -1,4 +1,4 @@
-//! How SQLite is opened.
+//! Opens SQLite.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,31 +18,31 @@ use crate::clock::real_now;
 use crate::repository::Repository;
 use crate::repository::files::{DatabaseFiles, FileError};
 
-/// Before this version SQLite could lose commits that it had acknowledged.
+/// Earlier versions of SQLite could lose acknowledged commits.
 const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
 
-/// How many connections there are for the callers' reads: each is a thread, and the lists of one caller keep one of them
-/// busy, so that two cores are enough for everybody else …
+/// How many connections there are for callers' reads: each is a thread, and one caller's lists keep one of them busy,
+/// so that two cores are enough for everybody else …
 const READERS: ReaderShares = ReaderShares { singles: 4, lists: 2, streams: 2 };
 /// … and how many the feed and the deadlines share.
 const BACKGROUND: u32 = 1;
 
-/// How long another process may keep SQLite's write lock before we give up on ours.
+/// How long to wait while another process holds SQLite's write lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How much of the database the writer keeps in memory at the most. Commands touch indexes all over.
+/// How much of the database the writer caches at most. Commands touch indexes all over.
 const WRITER_CACHE_KIB: u32 = 32 * 1024;
-/// … and each of the readers, which forget it with every commit.
+/// … and each of the readers, whose cache is dropped with every commit.
 const READER_CACHE_KIB: u32 = 4 * 1024;
 
-/// How long a read may keep a connection, once it has taken some steps: longer than any page of a list with an index
-/// behind it takes. SQLite itself has no such limit, and goes on when nobody waits any more.
+/// How long a read may occupy a connection: longer than any page of a list takes with its index. SQLite itself has no
+/// such limit, and continues when nobody waits any more.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// After how many steps of SQLite's machine it looks at the time: well under a millisecond.
+/// SQLite checks the time after this many virtual machine steps: well under a millisecond.
 const STEPS: i32 = 10_000;
 
-/// Opens the database file that a URL names, with its one writer; makes it if the URL says so.
+/// Opens the database file of a URL, with its single writer; creates it if the URL says so.
 pub(super) async fn open(url: &str, read_wait: Option<Duration>) -> Result<Repository, ConnectError> {
     let (path, may_create) = named_by(url)?;
     if let Some(parameter) = read_only_by(url) {
@@ -53,7 +53,7 @@ pub(super) async fn open(url: &str, read_wait: Option<Duration>) -> Result<Repos
     let options = with_settings(options_of(url)?, false).disable_statement_logging();
     let mut first = options.connect().await.map_err(|error| not_opened(&path, &error))?;
     require_recent(&mut first, &path).await?;
-    // Another process may have the database for itself.
+    // Another process may have locked the database.
     first.execute("BEGIN IMMEDIATE; ROLLBACK").await.map_err(|error| not_opened(&path, &error))?;
     let writer = Database::connect(pool(url, &files, 1, None)).await?;
     let readers = Database::connect(pool(url, &files, READERS.sum(), Some(READ_TIMEOUT))).await?;
@@ -64,7 +64,7 @@ pub(super) async fn open(url: &str, read_wait: Option<Duration>) -> Result<Repos
     Ok(Repository { writer, readers, permits, background, files: Some(files), notifier: None })
 }
 
-/// Opens a database that is there, to copy it.
+/// Opens an existing database to copy it.
 pub(in crate::repository) async fn open_to_copy(url: &str) -> Result<SqliteConnection, ConnectError> {
     if !url.starts_with("sqlite:") {
         return Err(ConnectError::UnknownScheme);
@@ -79,7 +79,7 @@ pub(in crate::repository) async fn open_to_copy(url: &str) -> Result<SqliteConne
     Ok(connection)
 }
 
-/// The file that a URL names, and whether it may be made.
+/// The file of a URL, and whether it may be created.
 fn named_by(url: &str) -> Result<(PathBuf, bool), ConnectError> {
     let path = options_of(url)?.get_filename().to_owned();
     if path.as_os_str().is_empty() {
@@ -92,7 +92,7 @@ fn options_of(url: &str) -> Result<SqliteConnectOptions, ConnectError> {
     SqliteConnectOptions::from_str(url).map_err(|_| ConnectError::InvalidUrl)
 }
 
-/// The parameter of a URL by which its database cannot be written.
+/// The parameter of a URL that makes its database read-only.
 fn read_only_by(url: &str) -> Option<&str> {
     parameters(url).find(|parameter| ["mode=ro", "immutable=true", "immutable=1"].contains(parameter))
 }
@@ -101,16 +101,16 @@ fn parameters(url: &str) -> impl Iterator<Item = &str> {
     url.split_once('?').map_or("", |(_, parameters)| parameters).split('&')
 }
 
-/// With a time limit for reads the connections do nothing else.
+/// Connections with a time limit are used for reads only.
 fn pool(url: &str, files: &Arc<DatabaseFiles>, connections: u32, read_timeout: Option<Duration>) -> ConnectOptions {
     let mut options = common(url, connections);
-    // All at once: what is opened later is opened at a path where another file can be by then.
+    // All at once: a connection opened later could find another file at the path.
     options.min_connections(connections);
     let files = files.clone();
     options.map_sqlx_sqlite_pool_opts(move |pool| {
         let files = files.clone();
         let opened = pool.after_connect(move |connection, _| {
-            // It opened what is at the path now. If that is another file than the others have open, it reads nothing.
+            // It opened the file that is at the path now. If the others have another file open, it reads nothing.
             let is_the_same = files.require().map_err(|error| sqlx::Error::Io(io::Error::other(error.to_string())));
             Box::pin(async move {
                 is_the_same?;
@@ -126,7 +126,7 @@ fn pool(url: &str, files: &Arc<DatabaseFiles>, connections: u32, read_timeout: O
         })
     });
     let only_reads = read_timeout.is_some();
-    // The file is there by now. If it is gone, it is not made again.
+    // The file exists by now. If it is gone, it is not created again.
     options.map_sqlx_sqlite_opts(move |options| with_settings(options.create_if_missing(false), only_reads));
     options
 }
@@ -143,8 +143,7 @@ fn with_settings(options: SqliteConnectOptions, only_reads: bool) -> SqliteConne
     if only_reads { options.pragma("query_only", "ON") } else { options }
 }
 
-/// Lets SQLite itself end what the next user of a connection reads, if that takes too long: from the first look at the
-/// time on.
+/// Lets SQLite end the next read on a connection if it takes too long, counted from the first check of the time.
 async fn limit_next_read(connection: &mut SqliteConnection, limit: Option<Duration>) -> Result<(), sqlx::Error> {
     let Some(limit) = limit else { return Ok(()) };
     let mut began = None;
@@ -153,13 +152,13 @@ async fn limit_next_read(connection: &mut SqliteConnection, limit: Option<Durati
     Ok(())
 }
 
-/// Whether nothing of a transaction is left on a connection that goes back to its pool; if not, it is closed.
-/// After some errors, a full disk among them, SQLite rolls back by itself, and the rollback that follows fails:
-/// sqlx then believes that a transaction is still open, would begin the next one as a savepoint inside of it,
-/// and in the end would only release that savepoint where it should commit.
+/// Whether a connection that returns to its pool has no transaction left; if it has, it is closed. After some errors,
+/// such as a full disk, SQLite rolls back by itself, and the following rollback fails: sqlx then assumes that a
+/// transaction is still open, would start the next one as a savepoint inside it, and would finally release only that
+/// savepoint instead of committing.
 async fn has_ended(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
     if connection.is_in_transaction() {
-        // A dropped transaction queued its rollback ahead of this.
+        // A dropped transaction queued its rollback before this.
         connection.ping().await?;
     }
     Ok(!connection.is_in_transaction())
@@ -176,18 +175,18 @@ async fn require_recent(connection: &mut SqliteConnection, path: &Path) -> Resul
     Ok(())
 }
 
-/// What SQLite means when it does not open a file.
+/// Why SQLite does not open a file.
 fn not_opened(path: &Path, error: &sqlx::Error) -> ConnectError {
     let sqlite = error.as_database_error().and_then(|error| error.try_downcast_ref::<SqliteError>());
     let code = sqlite.and_then(|error| sqlx::error::DatabaseError::code(error)?.parse().ok());
     let problem = match code.map(|code: i32| (code & 0xff, code)) {
         Some((5 | 6, _)) => "is locked by another process".to_owned(),
-        // The file itself can be written: that was tried before.
+        // The file itself is writable: this was checked before.
         Some((8 | 14, _)) => "cannot be written: its directory, or a file NAME-wal or NAME-shm that somebody left \
             beside it, does not allow that"
             .to_owned(),
         Some((11, _)) => "is damaged".to_owned(),
-        // IOERR_SHMSIZE: there is no room for NAME-shm.
+        // IOERR_SHMSIZE: there is no disk space for NAME-shm.
         Some((13, _) | (_, 4_874)) => "cannot be written: the disk is full".to_owned(),
         Some((26, _)) => "is not a SQLite database".to_owned(),
         _ => format!("cannot be opened: {error}"),

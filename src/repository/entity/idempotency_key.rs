@@ -1,4 +1,4 @@
-//! Requests that are remembered.
+//! Recorded requests.
 
 use sea_orm::entity::prelude::*;
 

@@ -1,5 +1,4 @@
-//! The rows, as they are stored. Instants are microseconds of UTC, money is minor units, enums are the
-//! numbers of `codes`.
+//! The rows as stored. Instants are microseconds UTC, money is minor units, enums are the numbers of `codes`.
 
 #![expect(unreachable_pub, reason = "SeaORM's derives want public items")]
 
@@ -9,8 +8,8 @@ pub(super) mod event_log;
 pub(super) mod idempotency_key;
 pub(super) mod order;
 
-/// What an open dispute is, literally as its partial indexes say it. Not by its status: SQLite would then rather read
-/// every open dispute by the index of statuses.
+/// The condition for open disputes, exactly as in the partial indexes. It does not use the status: SQLite would then
+/// rather read every open dispute by the index of statuses.
 pub(super) const OPEN: &str = "disputes.resolve_time IS NULL";
-/// What a pending dispute is, for the same reason.
+/// The condition for pending disputes, for the same reason.
 pub(super) const PENDING: &str = "disputes.resolve_time IS NULL AND disputes.escalated_by IS NULL";

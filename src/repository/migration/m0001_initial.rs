@@ -1,6 +1,6 @@
 //! The first tables.
 //!
-//! Every index costs each command that touches it, so there is one for each list and one for each guard.
+//! Every index slows down each command that touches it, so there is one for each list and one for each guard.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
@@ -16,8 +16,8 @@ impl MigrationName for Migration {
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        // What the two databases call the same thing.
-        // Ids sort by their bytes everywhere, as they do in Rust: so pages merge, and locks are taken in one order.
+        // The two databases' names for the same types. Ids sort bytewise everywhere, as in Rust: so pages merge, and
+        // locks are taken in one order.
         let (id, uuid, bytes, random_uuid) = match manager.get_database_backend() {
             DbBackend::Postgres => (r#"TEXT COLLATE "C""#, "UUID", "BYTEA", "gen_random_uuid()"),
             _ => ("TEXT", "BLOB", "BLOB", "randomblob(16)"),

@@ -31,7 +31,7 @@ impl MigrationTrait for Migration {
         ];
         let columns = columns.map(|(table, column)| format!("ALTER TABLE {table} ADD COLUMN {column}"));
         let others = [
-            // What was refunded before anybody reported a settlement is due.
+            // Refunds from before settlements were reported are due.
             "UPDATE disputes SET settlement_status = 1 WHERE outcome_refund_minor IS NOT NULL",
             "DROP INDEX disputes_open",
             "CREATE UNIQUE INDEX disputes_open ON disputes (order_id, exclusion_group) WHERE resolve_time IS NULL",
@@ -41,12 +41,12 @@ impl MigrationTrait for Migration {
             // A seller's standing is read from this index alone.
             "CREATE INDEX orders_by_end ON orders (seller_id, end_time, status, cancellation_counts)
                 WHERE end_time IS NOT NULL",
-            // Open disputes of a party, most urgent first: few, whatever the party has behind it.
+            // Open disputes of a party, most urgent first: few, however many resolved ones the party has.
             "CREATE INDEX disputes_open_by_buyer ON disputes (buyer_id, respond_by, dispute_id)
                 WHERE resolve_time IS NULL",
             "CREATE INDEX disputes_open_by_seller ON disputes (seller_id, respond_by, dispute_id)
                 WHERE resolve_time IS NULL",
-            // What a party does not look for is passed over in the index, without reading it.
+            // Rows that a party does not ask for are skipped in the index, without reading them.
             "DROP INDEX orders_by_buyer",
             "CREATE INDEX orders_by_buyer ON orders (buyer_id, create_time, order_id, status)",
             "DROP INDEX orders_by_seller",

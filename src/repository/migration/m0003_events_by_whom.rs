@@ -1,5 +1,5 @@
-//! Events by whom they concern: who resumes with a narrow filter does not read everybody's. And what is left of the last
-//! event that was forgotten, by which a token of its place is recognised.
+//! Indexes for events by party: a subscriber that resumes with a narrow filter does not read everybody's events. Also
+//! the id of the last pruned event, by which a token for its position is recognised.
 //!
 //! The events of an order are found through its disputes, which are few; so three indexes serve every filter.
 

@@ -17,7 +17,7 @@ impl MigrationTrait for Migration {
             "ALTER TABLE disputes ADD COLUMN settlement_attempt BIGINT",
             // A hexadecimal digit for each attempt: 1 settled, 2 failed, 4 returned, 8 voided.
             "ALTER TABLE disputes ADD COLUMN settlement_attempts TEXT NOT NULL DEFAULT ''",
-            // What was reported so far was reported of the first attempt; after a failure the second one has begun.
+            // Earlier reports were about the first attempt; after a failure the second one has begun.
             "UPDATE disputes SET settlement_attempt = 1, settlement_attempts = '0' WHERE settlement_status = 1",
             "UPDATE disputes SET settlement_attempt = 1, settlement_attempts = '1' WHERE settlement_status = 2",
             "UPDATE disputes SET settlement_attempt = 2, settlement_attempts = '20' WHERE settlement_status = 3",

@@ -1,8 +1,8 @@
 //! Events by order, in the order of the log.
 //!
-//! Found through its disputes, the events of an order with very many of them could not be asked for at all. The index by
-//! dispute goes: a dispute's order is known by its key, and has few other events as a rule; so each event still costs
-//! three entries. A release that reads by dispute goes on without it, only more slowly.
+//! Through its disputes, the events of an order with very many disputes could not be listed at all. The index by
+//! dispute is dropped: a dispute's order is known by its key, and usually has few other events, so each event still
+//! costs three entries. A release that reads by dispute works without it, only more slowly.
 
 use sea_orm_migration::prelude::*;
 

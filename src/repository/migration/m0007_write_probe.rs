@@ -1,4 +1,4 @@
-//! A row that is written only to see whether the database can be written. Replicas share it.
+//! A row that is written only to check whether the database can be written. Replicas share it.
 
 use sea_orm_migration::prelude::*;
 

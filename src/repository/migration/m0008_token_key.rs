@@ -1,5 +1,5 @@
-//! The key that the tokens of the log are sealed with, beside the log's id. It is made here, under the lock of the
-//! migrations: once, however many replicas start at the same time. A release that does not know it goes on without.
+//! The key that seals the log's tokens, beside the log's id. It is created here, under the lock of the migrations:
+//! once, however many replicas start at the same time. A release that does not know it works without it.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{DbBackend, Statement};

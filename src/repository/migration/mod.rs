@@ -1,8 +1,8 @@
 //! The schema, step by step.
 //!
-//! A release runs on the schema of the next one: a migration adds tables, indexes, and columns that are nullable or have
-//! a default; what replaces something comes a release before the old is dropped. A migration that an older release
-//! cannot live with raises `oldest` in `schema_release` to the first release that can.
+//! A release runs on the schema of the next one: a migration adds tables, indexes, and columns that are nullable or
+//! have a default; a replacement is added a release before the old column is dropped. A migration that an older release
+//! cannot work with raises `oldest` in `schema_release` to the first release that can.
 
 mod m0001_initial;
 mod m0002_whole_rulebook;
@@ -42,29 +42,29 @@ impl MigratorTrait for Migrator {
     }
 }
 
-/// What the first migration makes.
+/// A table of the first migration.
 const FIRST_TABLES: [&str; 5] = ["orders", "disputes", "events", "event_log", "idempotency_keys"];
 
 /// Why this release cannot run on a database.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SchemaError {
-    /// A newer release has changed the schema beyond what this one can live with.
+    /// A newer release has changed the schema so that this one cannot work with it.
     #[error("the database has moved on: it needs release {oldest} or later, and this is release {RELEASE}")]
     TooOld {
         /// The oldest release that can.
         oldest: i16,
     },
-    /// Migrations of a newer release are there, but not all of this one's.
+    /// Migrations of a newer release are applied, but not all of this one's.
     #[error(
         "the database is of another line of releases: it has {unknown}, which this release does not know, and lacks {pending}"
     )]
     OtherLine {
-        /// What this release does not know.
+        /// The migrations that this release does not know.
         unknown: String,
-        /// What it needs.
+        /// The migrations that it needs.
         pending: String,
     },
-    /// The schema is to be changed, and the role may not do that.
+    /// The schema has to be changed, and the role may not do that.
     #[error(
         "migrations are pending ({pending}), and the database's role may not change the schema: run `dispute-service migrate` once as the owner of the tables"
     )]
@@ -72,7 +72,7 @@ pub enum SchemaError {
         /// The migrations.
         pending: String,
     },
-    /// A table of ours is there, and not of our making.
+    /// A table with one of our names exists, but was not created by us.
     #[error(
         "the database already has a table {table}, of another application: the service needs a database, or a schema, of its own"
     )]
@@ -80,12 +80,12 @@ pub enum SchemaError {
         /// The table.
         table: String,
     },
-    /// The role may not read what tells which schema there is.
+    /// The role may not read the schema's version.
     #[error(
         "the database's role may not read the schema's tables: it needs SELECT, INSERT, UPDATE and DELETE on all of them"
     )]
     NoRights,
-    /// The database does not do what it is asked.
+    /// The database fails to execute a statement.
     #[error("the schema cannot be read or applied: {0}")]
     Storage(#[from] StorageError),
 }
@@ -96,15 +96,15 @@ impl From<DbErr> for SchemaError {
     }
 }
 
-/// The advisory lock that PostgreSQL holds while one process migrates. However long that takes, the others wait.
+/// The advisory lock that PostgreSQL holds while one process migrates. The others wait, however long that takes.
 const LOCK: &str = "SET LOCAL lock_timeout = 0;
     SET LOCAL statement_timeout = 0;
     SELECT pg_advisory_xact_lock(7305794241085369197);
     SET LOCAL lock_timeout = '10s'";
 
-/// Applies what is not applied yet, in one transaction; if all is, it only looks, which any role can. Of processes that
-/// start at once one migrates; the others wait for it, on PostgreSQL at the advisory lock and on SQLite at BEGIN
-/// IMMEDIATE.
+/// Applies pending migrations in one transaction; if there are none, it only reads, which any role can. Of several
+/// processes that start at the same time, one migrates; the others wait for it, on PostgreSQL at the advisory lock and
+/// on SQLite at BEGIN IMMEDIATE.
 pub(super) async fn apply(writer: &DatabaseConnection) -> Result<(), SchemaError> {
     if pending(writer).await?.is_empty() {
         return Ok(());
@@ -126,13 +126,13 @@ pub(super) async fn apply(writer: &DatabaseConnection) -> Result<(), SchemaError
     Ok(transaction.commit().await?)
 }
 
-/// The migrations that are still to be applied. Those of a newer release are none of our business, as long as the
-/// database does not say that it needs a newer one.
+/// The pending migrations. Those of a newer release do not matter, as long as the database does not require a newer
+/// release.
 async fn pending(connection: &impl ConnectionTrait) -> Result<BTreeSet<String>, SchemaError> {
     let ours: BTreeSet<String> = Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
     let is_there = match connection.get_database_backend() {
         DbBackend::Postgres => {
-            // By way of pg_class: what it sees is as new as the statement, and not what was found out before a lock.
+            // Through pg_class: it shows the state at the statement, not one that was read before a lock.
             "SELECT EXISTS (SELECT 1 FROM pg_class WHERE oid = to_regclass('seaql_migrations'))"
         }
         _ => "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'seaql_migrations')",
@@ -156,7 +156,7 @@ async fn pending(connection: &impl ConnectionTrait) -> Result<BTreeSet<String>, 
     Ok(pending)
 }
 
-/// A table that the first migration would make and that is there, if that is still to be applied.
+/// A table of the first migration that already exists although that migration is pending.
 async fn foreign(connection: &impl ConnectionTrait, pending: &BTreeSet<String>) -> Result<Option<String>, DbErr> {
     if !pending.contains(m0001_initial::Migration.name()) {
         return Ok(None);

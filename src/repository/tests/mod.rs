@@ -1,4 +1,4 @@
-//! What only a database can show, on SQLite; the integration tests try the whole service on both.
+//! Properties that only a database can show, on SQLite; the integration tests run the whole service on both.
 
 use std::collections::BTreeSet;
 
@@ -89,7 +89,7 @@ fn dispute(number: u128, order: &str) -> Dispute {
     }
 }
 
-/// A dispute in each shape that its columns can have.
+/// A dispute with each combination of its columns.
 fn disputes() -> Vec<Dispute> {
     let resolved = |outcome| Some(Resolution::new(DisputeStatus::Accepted, at(7), ResolvedBy::Crossed, outcome));
     let reported = |report, attempt, attempts: &[u8]| {
@@ -219,7 +219,7 @@ async fn read_order(repository: &Repository, id: &str) -> Option<Order> {
     aggregate.map(|aggregate| aggregate.order)
 }
 
-/// A database of the first version, with an offer 4 that was accepted and a request 5 that is pending.
+/// A database of the first version, with an accepted offer 4 and a pending request 5.
 async fn of_the_first_version() -> (TempDir, Repository) {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}?mode=rwc", folder.path().join("disputes.db").display());
@@ -331,7 +331,7 @@ async fn a_row_that_makes_no_sense_is_named() {
         repository.writer.connections().execute_unprepared("SAVEPOINT before").await.unwrap();
         let update = format!("UPDATE disputes SET {change} WHERE dispute_id = x'{row}'");
         repository.writer.connections().execute_unprepared(&update).await.unwrap();
-        // Read on the same connection: nothing of this is committed.
+        // Read on the same connection: none of this is committed.
         let read = read_on_the_writer(&repository, id).await;
         repository.writer.connections().execute_unprepared("ROLLBACK TO before").await.unwrap();
         repository.writer.connections().execute_unprepared("RELEASE before").await.unwrap();
@@ -420,7 +420,7 @@ async fn what_is_committed_after_a_full_disk_is_committed() {
     let full = write(&repository, &one("o2", &"long ".repeat(100_000))).await;
     assert!(matches!(full, Err(StorageError::Unavailable(_))), "{full:?}");
     repository.writer.connections().execute_unprepared("PRAGMA max_page_count = 1000000").await.unwrap();
-    // SQLite has rolled back by itself. Whoever does not notice begins the next transaction inside of another.
+    // SQLite has rolled back by itself. Code that does not notice would start the next transaction inside another.
     assert_eq!(write(&repository, &one("o1", "")).await, Err(StorageError::Conflict));
     write(&repository, &one("o2", "")).await.unwrap();
     assert!(read_order(&repository, "o2").await.is_some(), "acknowledged, so that others see it");

@@ -1,4 +1,4 @@
-//! Which index SQLite reads each list by.
+//! Which index SQLite uses for each list.
 
 use sea_orm::sea_query::SelectStatement;
 use sea_orm::{ConnectionTrait as _, QueryResult, QueryTrait, Statement};
@@ -6,7 +6,7 @@ use sea_orm::{ConnectionTrait as _, QueryResult, QueryTrait, Statement};
 use super::found::NewerNumbers;
 use super::*;
 
-/// How SQLite reads what a statement asks for: which table by which index, and what it sorts by itself.
+/// How SQLite executes a statement: which index it uses for each table, and what it sorts.
 async fn plan(repository: &Repository, select: &impl QueryTrait) -> Vec<String> {
     let backend = repository.readers.backend();
     let Statement { sql, values, .. } = select.build(backend);
@@ -15,7 +15,7 @@ async fn plan(repository: &Repository, select: &impl QueryTrait) -> Vec<String> 
     rows.iter().map(|row| row.try_get("", "detail").unwrap()).collect()
 }
 
-/// Of each scan of a query, the index that it uses, and whether what that finds has to be sorted.
+/// For each scan of a query, its index, and whether the results have to be sorted.
 type Scans = &'static [(&'static str, bool)];
 const EACH_KIND: Scans = &[("disputes_by_kind", false); 4];
 const UPDATED_SINCE: Scans = &[
@@ -94,7 +94,7 @@ async fn each_filter_of_the_disputes_has_an_index_behind_it() {
             &[],
         ),
         ("of somebody", DisputeQuery { party: Some(parties().seller), ..all() }, OWN),
-        // By what the caller has, and not by what the other one has.
+        // Served by the caller's own disputes, not by the other party's.
         ("of one's own with somebody", DisputeQuery { party: Some(parties().seller), ..ann() }, OWN_OTHER_ROLE),
         ("of an order", DisputeQuery { orders: vec![order("o1").id], ..all() }, &[("disputes_by_order", false)]),
         ("of one's own order", DisputeQuery { orders: vec![order("o1").id], ..ann() }, &[("disputes_by_order", false)]),
@@ -191,7 +191,7 @@ async fn each_filter_of_the_orders_has_an_index_behind_it() {
         ("by status", OrderQuery { statuses: delivered.clone(), ..all() }, &["orders_by_status"]),
         ("of one's own", ann(), &["orders_by_buyer"]),
         ("of one's own by status", OrderQuery { statuses: delivered, ..ann() }, &["orders_by_buyer"]),
-        // By what the caller has, and not by what the other one has.
+        // Served by the caller's own orders, not by the other party's.
         ("of one's own with a seller", with(PartyRole::Seller), &["orders_by_buyer"]),
         ("of one's own with a buyer", with(PartyRole::Buyer), &["orders_by_seller"]),
         ("with an open dispute", open(all()), &[BY_KEY, "disputes_open_by_seller"]),
@@ -225,7 +225,7 @@ async fn each_scan_of_the_events_has_an_index_behind_it() {
     assert!(plan[0].contains("INDEX sqlite_autoindex_disputes_1 (dispute_id=?)"), "{plan:?}");
 }
 
-/// How SQLite reads what a statement asks for: each step with its number and that of the one that it is a part of.
+/// How SQLite executes a statement: each step with its number and that of its parent.
 async fn steps(repository: &Repository, select: &SelectStatement) -> Vec<(i32, i32, String)> {
     let db_backend = repository.readers.backend();
     let Statement { sql, values, .. } = db_backend.build(select);
@@ -261,7 +261,7 @@ async fn the_events_of_each_order_are_read_in_order_up_to_the_limit() {
         assert_eq!(searches.len(), usize::try_from(orders).unwrap().next_power_of_two(), "{steps:?}");
         for (_, parent, step) in searches {
             assert_eq!(step, by_order);
-            // Within the limit nothing is sorted: only what the limits have left is.
+            // Nothing is sorted before the limit, only the rows within the limits.
             let is_sorted = |(_, other, step): &(i32, i32, String)| other == parent && step.contains("TEMP B-TREE");
             assert!(!steps.iter().any(is_sorted) || orders == 1, "{steps:?}");
         }

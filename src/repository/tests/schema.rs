@@ -1,4 +1,4 @@
-//! What docs/ says about the tables is what the migrations make, and the views there name every code.
+//! The schema in docs/ equals the result of the migrations, and the views there name every code.
 
 use std::fmt::Debug;
 use std::fs;
@@ -13,7 +13,7 @@ fn page(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name)).unwrap()
 }
 
-/// The statements of a script, without comments, each in one form whatever its white space; sorted.
+/// The statements of a script, without comments and with normalised white space; sorted.
 fn statements(script: &str) -> Vec<String> {
     let code: Vec<&str> = script.lines().map(|line| line.split("--").next().unwrap_or_default()).collect();
     let mut found: Vec<String> = code
@@ -37,7 +37,7 @@ async fn the_schema_that_is_documented_is_what_the_migrations_make() {
     assert_eq!(statements(&page("schema.sql")), statements(&made.join(";")));
 }
 
-/// Every value of an enum as the views are to name it, with the enum's name and the value's number.
+/// Every value of an enum with its name in the views, with the enum's name and the value's number.
 fn named<C: Code + Debug>(of: &str) -> Vec<(String, i16, String)> {
     let name = |value: C| {
         let mut name = String::new();
@@ -55,7 +55,7 @@ fn named<C: Code + Debug>(of: &str) -> Vec<(String, i16, String)> {
 #[tokio::test]
 async fn the_views_name_every_code_and_show_no_text() {
     let (_folder, repository) = repository().await;
-    // The writer is one connection: what is of one session stays.
+    // The writer is one connection: session objects persist.
     let session = repository.writer.connections();
     session.execute_unprepared(&page("views/sqlite.sql")).await.unwrap();
     let rows = |sql: &str| session.query_all_raw(Statement::from_string(DbBackend::Sqlite, sql));
@@ -84,7 +84,7 @@ async fn the_views_name_every_code_and_show_no_text() {
 
     let changes = Changes { new_orders: vec![order("o1")], new_disputes: vec![dispute(7, "o1")], ..Changes::default() };
     write(&repository, &changes).await.unwrap();
-    // A number that only a newer release knows is shown as it is.
+    // A number of a newer release is shown as it is.
     session.execute_unprepared("UPDATE orders SET status = 99").await.unwrap();
     let one = async |sql: &str| rows(sql).await.unwrap()[0].try_get_by_index::<String>(0).unwrap();
     let columns = "dispute_id || ' ' || kind || ' ' || opener || ' ' || status || ' ' || respond_by";

@@ -1,4 +1,4 @@
-//! Turns, bounds, and that nothing is lost whoever goes away when.
+//! Turns and bounds, and that nothing is lost whichever caller goes away when.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -17,7 +17,7 @@ fn acquiring(semaphore: &Arc<FairSemaphore>, lane: usize, caller: u64, bounds: Q
     Box::pin(async move { semaphore.acquire(lane, caller, bounds, None).await })
 }
 
-/// What has come of it by now.
+/// The result so far.
 fn polled(acquiring: &mut Acquiring) -> Option<Result<Permit, NoPermit>> {
     acquiring.now_or_never()
 }
@@ -36,7 +36,7 @@ fn waiting(semaphore: &Arc<FairSemaphore>, requests: &[(usize, u64)]) -> VecDequ
     requests.iter().map(wait).collect()
 }
 
-/// Gives a permit back, and so on, until nobody waits. Answers who had a permit, in order.
+/// Returns permits until nobody waits. Returns who held a permit, in order.
 fn served(permit: Permit, mut waiting: VecDeque<(usize, u64, Acquiring)>) -> Vec<(usize, u64)> {
     let (mut order, mut permit) = (Vec::new(), Some(permit));
     while !waiting.is_empty() {
@@ -136,23 +136,23 @@ fn a_permit_that_nobody_came_for_goes_to_the_next_one() {
     let permit = held(&semaphore, 0, 1);
     let mut requests = waiting(&semaphore, &[(0, 2), (0, 3)]);
     drop(permit);
-    // Granted, and gone before it was taken.
+    // Granted, and dropped before it was received.
     drop(requests.pop_front());
     assert!(polled(&mut requests[0].2).unwrap().is_ok());
     drop(requests);
     assert!(is_empty(&semaphore, 1));
 }
 
-/// What somebody does.
+/// An action of a caller.
 #[derive(Clone, Debug)]
 enum Act {
     Ask {
         lane: usize,
         caller: u64,
     },
-    /// Gives a permit back.
+    /// Returns a permit.
     Release(prop::sample::Index),
-    /// Goes away, whether its turn has come or not.
+    /// Goes away, granted or not.
     GoAway(prop::sample::Index),
 }
 
@@ -212,7 +212,7 @@ async fn many_who_go_away_at_any_moment_leave_nothing_behind() {
         tokio::spawn(async move {
             let patience = number.is_multiple_of(2).then(|| Duration::from_micros(number.rem_euclid(700)));
             let asking = semaphore.acquire(number.is_multiple_of(3).into(), number % 7, ROOMY, patience);
-            // Some are dropped, as by a caller who goes away, while they wait or as they are granted.
+            // Some are dropped while they wait or as they are granted, as by callers that go away.
             let asked = timeout(Duration::from_micros(number.rem_euclid(1_100)), asking).await;
             tokio::task::yield_now().await;
             drop(asked);
