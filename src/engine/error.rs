@@ -6,27 +6,27 @@ use crate::repository::StorageError;
 /// Why a command or a read was not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// The rules refuse it.
+    /// The rules refuse the command.
     Refused(Refusal),
-    /// The request id was used before, for another command. It was not done.
+    /// The request id was already used for another command. Nothing was done.
     RequestIdReused,
-    /// Too much is waiting. It was not done; trying again later can succeed.
+    /// Too many requests are waiting. Nothing was done; a later retry can succeed.
     Overloaded,
-    /// The service is shutting down. It was not done.
+    /// The service is shutting down. Nothing was done.
     Draining,
-    /// The clock has jumped, so that nothing can be judged by it. It was not done; trying again later can succeed.
+    /// The clock has jumped, so nothing can be judged by it. Nothing was done; a later retry can succeed.
     ClockUncertain,
-    /// The database cannot be reached, or it is not known whether the command was done: with a request
-    /// id it is safe to try again.
+    /// The database is unreachable, or it is unknown whether the command was done: retrying with a request id is safe.
     Unavailable,
-    /// The database works, but a read took longer than it may.
+    /// The database works, but a read exceeded its time limit.
     TimedOut,
-    /// A defect of the service or of what is stored. The text is for the log, never for the caller.
+    /// A defect of the service or of stored data. The text is for the log, never for the caller.
     Internal(String),
 }
 
 impl Error {
-    /// Whether the same read can succeed a little later: what goes on by itself, as a stream does, reads again.
+    /// Whether the same read can succeed a little later: callers that continue by themselves, such as streams, read
+    /// again.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Overloaded | Self::ClockUncertain | Self::Unavailable | Self::TimedOut => true,

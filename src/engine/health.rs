@@ -1,5 +1,5 @@
-//! Health: whether the service can do its work, for those who send it callers. It follows the ability to read the log and
-//! the ability to *write*, also while nobody asks for anything, and the clock. This is the one place that decides.
+//! Health: whether the service can do its work, for load balancers. It follows the ability to read the log, the ability
+//! to *write* (even when idle), and the clock. This is the only place that decides.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,15 +10,14 @@ use super::time::time_to_act_by;
 use crate::clock::{Clock, pause};
 use crate::repository::{Repository, StorageError};
 
-/// How long after one attempt to write the next one is made: with the time that both take, a change is noticed within two
-/// seconds.
+/// The pause between two attempts to write: together with the time both take, a change is noticed within two seconds.
 const PROBE_INTERVAL: Duration = Duration::from_millis(750);
 
-/// After so many attempts in a row of which none was done in time, for about as long as a command is waited for, a database
-/// that can be read is not just slow.
+/// After this many consecutive attempts of which none succeeded in time, about as long as a command is waited for, a
+/// readable database is not just slow.
 const SLOW_PROBES: u32 = 10;
 
-/// How long the database may take to tell the time.
+/// How long the database may take to return its time.
 const CLOCK_TIMEOUT: Duration = Duration::from_millis(700);
 
 /// Whether the service can do its work.
@@ -29,7 +28,7 @@ pub struct Health {
     is_serving: watch::Sender<bool>,
 }
 
-/// What attempts to write have shown so far.
+/// The results of the attempts to write so far.
 #[derive(Default)]
 struct Writes {
     fail: bool,
@@ -37,8 +36,9 @@ struct Writes {
 }
 
 impl Health {
-    /// Finds out how it is, and answers with the task that keeps it true. That ends only when the files of the database
-    /// are no longer what was opened, and says what became of them: then nothing can be done but to end.
+    /// Determines the current state, and returns it with the task that keeps it up to date. The task ends only when the
+    /// database's files are no longer the ones that were opened, and returns what happened to them: the service can
+    /// then only end.
     pub async fn start(
         repository: Arc<Repository>,
         clock: Clock,
@@ -68,7 +68,7 @@ impl Health {
                     self.repository.abandon().await;
                     return what;
                 }
-                // The feed never goes before this does.
+                // The feed is never dropped before this.
                 Ok(()) = is_readable.changed() => {}
                 Ok(()) = is_certain.changed() => {}
                 () = pause(PROBE_INTERVAL) => drop(tokio::join!(self.probe(&mut writes), self.look_at_the_clock())),
@@ -76,9 +76,9 @@ impl Health {
         }
     }
 
-    /// Looks at the clock that decides, also while there is nothing to judge. What it finds out everybody sees.
+    /// Reads the deciding clock even when there is nothing to judge. Its certainty is visible to everybody.
     async fn look_at_the_clock(&self) {
-        // A database that is away tells no time; that it is, the others find out.
+        // An unreachable database returns no time; the other checks notice that.
         let _ = tokio::time::timeout(CLOCK_TIMEOUT, time_to_act_by(&self.repository, &self.clock)).await;
     }
 
@@ -86,7 +86,8 @@ impl Health {
     async fn probe(&self, writes: &mut Writes) {
         let failed = match self.repository.probe_write().await {
             Ok(()) => None,
-            // Somebody else is busy with the database, or has just changed its tables: that says nothing of it.
+            // Another session is using the database, or has just changed its tables: that says nothing about its
+            // health.
             Err(StorageError::Busy | StorageError::LockTimeout | StorageError::Conflict | StorageError::Stale) => {
                 return;
             }

@@ -1,12 +1,12 @@
-//! What happens between a command and its event.
+//! From a command to its event.
 //!
-//! - [`Committer`]: takes the commands that are waiting in its `queue` and runs them in one transaction.
-//! - [`Deadlines`]: wakes when a response window closes, and feeds the expiry through the committer.
-//! - [`Reads`]: what callers read beside the log.
+//! - [`Committer`]: takes the commands waiting in its `queue` and runs them in one transaction.
+//! - [`Deadlines`]: wakes when a response window closes, and passes the expiry through the committer.
+//! - [`Reads`]: callers' reads, except those of the log.
 //! - [`Feed`]: tails the event log once for all subscribers; each of them has a [`Watch`].
 //! - [`Health`]: whether the service can do its work.
-//! - [`run_listener`]: replicas wake each other.
-//! - `retention`: prunes what need not be remembered.
+//! - [`run_listener`]: lets replicas wake each other.
+//! - `retention`: prunes data that need not be kept.
 
 mod committer;
 mod deadlines;

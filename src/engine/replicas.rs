@@ -1,4 +1,4 @@
-//! Replicas: several processes on one PostgreSQL tell each other that the log has grown, so that nobody has to wait
+//! Replicas: several processes on one PostgreSQL notify each other that the log has grown, so that nobody has to wait
 //! for the next poll.
 
 use std::sync::Arc;
@@ -10,15 +10,15 @@ use super::feed::Feed;
 use crate::clock::pause;
 use crate::repository::{Notifier, StorageError};
 
-/// How long to wait before notifying or listening is tried again.
+/// How long to wait before notifying or listening is retried.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
-/// Notifies the other replicas of what is committed here, and wakes the feed for what is committed elsewhere, for as long as it is polled.
+/// Notifies the other replicas of local commits, and wakes the feed for commits of others, for as long as it is polled.
 pub async fn run_listener(notifier: Notifier, feed: Arc<Feed>, commits: watch::Receiver<i64>) {
     tokio::join!(notify(notifier.clone(), commits), listen(notifier, &feed));
 }
 
-/// Once for a batch, or for several that were committed while the last one was sent.
+/// Once per batch, or for several batches that were committed while the last notification was sent.
 async fn notify(notifier: Notifier, mut commits: watch::Receiver<i64>) {
     let mut trouble = Trouble::default();
     while commits.changed().await.is_ok() {
@@ -30,8 +30,8 @@ async fn notify(notifier: Notifier, mut commits: watch::Receiver<i64>) {
     }
 }
 
-/// A connection that only listens is idle for most of the time, and may be cut for that by what is in between: as long
-/// as a new one can be had, that is no trouble.
+/// A listening connection is idle most of the time, and middleboxes may cut it for that: this does not matter as long
+/// as a new one can be opened.
 async fn listen(mut notifier: Notifier, feed: &Feed) {
     let mut trouble = Trouble::default();
     let what = "notifications of other replicas do not arrive: polling the log once a second";
@@ -51,7 +51,7 @@ async fn listen(mut notifier: Notifier, feed: &Feed) {
     }
 }
 
-/// Says once that something does not work, when it has failed twice in a row, and once that it does again.
+/// Logs once that something does not work, when it has failed twice in a row, and once when it works again.
 #[derive(Default)]
 struct Trouble {
     failures: u32,

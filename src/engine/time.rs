@@ -7,7 +7,7 @@ use crate::clock::{Clock, Uncertain};
 use crate::domain::Timestamp;
 use crate::repository::{Repository, StorageError};
 
-/// A log whose last event is further ahead of the clock than this says so at the start.
+/// If the last event of the log is further ahead of the clock than this at startup, it is logged.
 const TOLERATED_AHEAD: Duration = Duration::from_secs(30);
 
 impl From<Uncertain> for Error {
@@ -16,7 +16,7 @@ impl From<Uncertain> for Error {
     }
 }
 
-/// The time now, of the clock that decides: the database's where there is one for all replicas.
+/// The current time of the deciding clock: the database's if replicas share one.
 pub(super) async fn time_to_act_by(repository: &Repository, clock: &Clock) -> Result<Timestamp, Error> {
     let asked = clock.ask();
     let told = match repository.is_postgres() && !clock.is_manual() {
@@ -26,8 +26,8 @@ pub(super) async fn time_to_act_by(repository: &Repository, clock: &Clock) -> Re
     Ok(clock.certain(asked, told)?)
 }
 
-/// Compares the clock with the log, at the start: of a clock that was ahead yesterday, or is behind today, only what was
-/// written tells. Which of the two it is nobody can tell but the operator, so it is said, and nothing is refused.
+/// Compares the clock with the log at startup: only stored times show that the clock was ahead yesterday, or is behind
+/// today. Only the operator can tell which, so it is logged, and nothing is refused.
 pub async fn compare_with_log(repository: &Repository, clock: &Clock) -> Result<(), StorageError> {
     if clock.is_manual() {
         return Ok(());

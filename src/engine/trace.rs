@@ -1,22 +1,22 @@
-//! What an event says of the trace that it belongs to: always a span of ours, never what a caller has sent.
+//! The trace of an event: always a span of ours, never what a caller sent.
 
 use std::sync::Arc;
 
 use crate::chance::{mint_span_id, mint_trace_id};
 use crate::domain::Caller;
 
-/// A trace context as the W3C header `traceparent` has it.
+/// A trace context in the format of the W3C header `traceparent`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TraceParent(Arc<str>);
 
-/// How long each part is, in lower-case hexadecimal digits: the version, the trace, the span, the flags.
+/// The length of each part in lower-case hexadecimal digits: version, trace, span, flags.
 const PARTS: [usize; 4] = [2, 32, 16, 2];
 
-/// The flag that says that the trace is recorded.
+/// The flag for a sampled trace.
 const SAMPLED: u8 = 1;
 
 impl TraceParent {
-    /// Reads a header. `None` if it is none that the standard knows: it is then no trace at all.
+    /// Parses a header. `None` if the standard does not allow it: it then counts as no trace.
     pub fn parse(header: &str) -> Option<Self> {
         let parts: Vec<&str> = header.split('-').collect();
         let is_hexadecimal = |part: &str| part.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
@@ -28,9 +28,9 @@ impl TraceParent {
         (is_well_formed && names_a_span && is_known).then(|| Self(header.into()))
     }
 
-    /// A span of ours for what this caller asks for with this header. Whoever has a scope is of the house: the span is
-    /// within its trace, and recorded if that is. A party's would reach the other party with the event: the trace is one
-    /// of our own, of which the party decides nothing.
+    /// A span of ours for a command of this caller with this header. For a caller with a scope, the span is within the
+    /// caller's trace, and sampled if that is. For a party, the event would carry the trace to the other party: so the
+    /// trace is one of our own, over which the party has no influence.
     pub fn span_for(&self, caller: &Caller) -> Self {
         let theirs = caller.scope.and_then(|_| {
             let mut parts = self.0.split('-').skip(1);
@@ -41,7 +41,7 @@ impl TraceParent {
         Self(format!("00-{trace:032x}-{:016x}-{flags:02x}", mint_span_id()).into())
     }
 
-    /// As it is written in a header.
+    /// As written in a header.
     pub fn as_str(&self) -> &str {
         &self.0
     }

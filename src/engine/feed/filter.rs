@@ -5,26 +5,26 @@ use std::collections::HashSet;
 use crate::domain::{Caller, DisputeId, DisputeKind, EventType, OrderId, UserId};
 use crate::repository::{EventScan, LoggedEvent};
 
-/// Which events a subscriber gets: any of each list that is not empty, and all of the lists; and never one
+/// The events that a subscriber receives: values within a list are combined with OR, lists with AND; and never an event
 /// that the caller may not see.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EventFilter {
-    /// Who asks.
+    /// The caller.
     pub caller: Caller,
-    /// Of these orders.
+    /// Events of these orders.
     pub orders: HashSet<OrderId>,
-    /// Of these disputes.
+    /// Events of these disputes.
     pub disputes: HashSet<DisputeId>,
-    /// Of orders with this party.
+    /// Events of orders with this party.
     pub party: Option<UserId>,
-    /// Of disputes of these kinds.
+    /// Events of disputes of these kinds.
     pub kinds: HashSet<DisputeKind>,
-    /// Of these types.
+    /// Events of these types.
     pub event_types: HashSet<EventType>,
 }
 
 impl EventFilter {
-    /// The narrowest that a filter asks for by which events can be found: no event outside of it matches.
+    /// The most selective condition of the filter by which events can be looked up: no event outside it matches.
     pub(super) fn scan(&self) -> EventScan {
         let own = self.caller.scope.is_none().then_some(&self.caller.user);
         if !self.disputes.is_empty() {
@@ -36,12 +36,12 @@ impl EventFilter {
         }
     }
 
-    /// How many ids it asks for: what its memory grows with.
+    /// How many ids it contains: its memory grows with these.
     pub fn ids(&self) -> usize {
         self.orders.len().saturating_add(self.disputes.len())
     }
 
-    /// Whether the subscriber gets this event.
+    /// Whether the subscriber receives this event.
     pub fn lets_through(&self, event: &LoggedEvent) -> bool {
         let parties = &event.parties;
         parties.may_be_seen_by(&self.caller)

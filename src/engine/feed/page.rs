@@ -1,4 +1,4 @@
-//! A page: what a subscriber gets of one look at the log.
+//! A page: the result of one read of the log for a subscriber.
 
 use std::sync::Arc;
 
@@ -6,18 +6,18 @@ use super::filter::EventFilter;
 use super::token::Position;
 use crate::repository::LoggedEvent;
 
-/// A look at the log.
+/// The result of one read of the log.
 #[derive(Clone, Debug)]
 pub(super) struct Page {
-    /// What the filter lets through, in log order.
+    /// The events that match the filter, in log order.
     pub(super) events: Vec<Arc<LoggedEvent>>,
-    /// The place up to which the log has been looked at.
+    /// The position up to which the log has been examined.
     pub(super) position: Position,
-    /// Whether the log went on from there when it was read.
+    /// Whether the log continued after it when it was read.
     pub(super) more: bool,
 }
 
-/// How much a page holds at the most.
+/// The maximum size of a page.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     pub(super) events: usize,
@@ -26,8 +26,8 @@ pub(super) struct Bounds {
 }
 
 impl Page {
-    /// What the filter lets through of some events after `after`. They follow each other without a gap, unless what is
-    /// left out is known not to match; `last_seq` is the last number that there is.
+    /// The matching ones of some events after `after`. The events are contiguous, except for events known not to match;
+    /// `last_seq` is the last number of the log.
     pub(super) fn of<'a>(
         events: impl IntoIterator<Item = &'a Arc<LoggedEvent>>,
         after: Position,

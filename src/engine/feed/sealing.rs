@@ -1,7 +1,7 @@
-//! Sealing: what a client keeps for us is for nobody else to read, make or change.
+//! Sealing: nobody else can read, create or alter the tokens that clients keep for us.
 //!
-//! AES-256-GCM-SIV (RFC 8452), with the key that is kept beside the log's id. There is no nonce: the same place of the
-//! log is always the same text, on every replica, so that clients can compare tokens and every page of a list shows the
+//! AES-256-GCM-SIV (RFC 8452), with the key that is stored beside the log's id. There is no nonce: the same position
+//! always gives the same text, on every replica, so that clients can compare tokens and every page of a list shows the
 //! same one. This cipher allows that: two texts reveal whether they are equal, and nothing else.
 
 use aes_gcm_siv::aead::inout::InOutBuf;
@@ -13,26 +13,26 @@ use uuid::Uuid;
 use super::token::TokenError;
 use crate::repository::{LogId, TokenKey};
 
-/// What a text is for. One for another purpose is none for this one. The number is its first byte; lower ones were
-/// those of tokens that were not sealed.
+/// The purpose of a text: a text for another purpose is not accepted. The number is its first byte; lower ones were
+/// used by unsealed tokens.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Purpose {
-    /// To go on from a place in the log. The log's id follows in clear: it tells which key is asked for.
+    /// Resumes from a position in the log. The log's id follows in clear text: it tells which key is needed.
     Resume = 5,
-    /// To read the next page of a list.
+    /// Reads the next page of a list.
     Page = 6,
 }
 
-/// The longest text that is looked at: ours are shorter.
+/// Longer texts are not examined: ours are shorter.
 const LONGEST_TEXT: usize = 4 * 1024;
 
-/// Up to this size a text is made without a place in the heap but its own.
+/// Up to this size, sealing allocates nothing but the text itself.
 const SHORT: usize = 128;
 
 /// How many bytes authenticate the rest.
 const TAG: usize = 16;
 
-/// Seals and opens the texts of a log. Made anew for each text, which costs less than to share it.
+/// Seals and opens the texts of a log. Created for each text, which costs less than sharing it.
 pub struct Sealer {
     cipher: Aes256GcmSiv,
     log: Uuid,
@@ -44,11 +44,10 @@ impl Sealer {
         Self { cipher: Aes256GcmSiv::new(TokenKey::as_bytes(&log.token_key).into()), log: log.uuid }
     }
 
-    /// The text that says `plain`, which is encrypted where it is. Only whoever names the same purpose, and what it is
-    /// bound to, can open it.
+    /// Seals `plain`, which is encrypted in place. It can be opened only with the same purpose and binding.
     pub fn seal(&self, purpose: Purpose, bound_to: Uuid, plain: &mut [u8]) -> String {
         let known = self.known(purpose, bound_to);
-        // Fails beyond 64 GiB only; without the tag it would be no token.
+        // Fails only beyond 64 GiB; without the tag it would not be a token.
         let tag = self.cipher.encrypt_inout_detached(&Nonce::default(), &known, InOutBuf::from(&mut *plain));
         let tag = tag.unwrap_or_default();
         let parts = [&[purpose as u8][..], self.in_clear(purpose), plain, &tag];
@@ -59,7 +58,7 @@ impl Sealer {
         }
     }
 
-    /// What a text says. Nothing of it is looked at before it is known to be ours, unchanged, and for this purpose.
+    /// Opens a text. Nothing in it is used before it is known to be ours, unaltered, and for this purpose.
     pub fn open(&self, purpose: Purpose, bound_to: Uuid, text: &str) -> Result<Vec<u8>, TokenError> {
         let short = Some(text).filter(|text| text.len() <= LONGEST_TEXT).ok_or(TokenError::Malformed)?;
         let bytes = URL_SAFE_NO_PAD.decode(short).map_err(|_| TokenError::Malformed)?;
@@ -83,7 +82,7 @@ impl Sealer {
         opened.map(|()| plain).map_err(|_| TokenError::Malformed)
     }
 
-    /// What of a text is not encrypted, beside its first byte.
+    /// The clear part of a text, besides its first byte.
     fn in_clear(&self, purpose: Purpose) -> &[u8] {
         match purpose {
             Purpose::Resume => self.log.as_bytes(),
@@ -91,7 +90,7 @@ impl Sealer {
         }
     }
 
-    /// What is authenticated without being in the text, or in clear.
+    /// The data that is authenticated but not encrypted, including what is not in the text.
     fn known(&self, purpose: Purpose, bound_to: Uuid) -> [u8; 33] {
         let mut known = [purpose as u8; 33];
         let parts = [&[purpose as u8][..], self.log.as_bytes(), bound_to.as_bytes()];
@@ -101,7 +100,7 @@ impl Sealer {
 }
 
 impl Purpose {
-    /// Its texts say so many bytes, or a multiple of it.
+    /// The length of the content is a multiple of this.
     fn unit(self) -> usize {
         match self {
             Self::Resume => 8,
@@ -116,7 +115,7 @@ impl std::fmt::Debug for Sealer {
     }
 }
 
-/// The beginning of a buffer, with these parts in it one after another; `None` if they are longer.
+/// The start of a buffer, filled with these parts one after another; `None` if they are longer.
 fn joined<'a, const N: usize>(buffer: &'a mut [u8], parts: [&[u8]; N]) -> Option<&'a [u8]> {
     let length = parts.iter().map(|part| part.len()).sum();
     let joined = buffer.get_mut(..length)?;
@@ -168,7 +167,7 @@ mod tests {
         for bit in 0..bytes.len() * 8 {
             let mut changed = bytes.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
-            // With another id it asks for the key of another log.
+            // With another id it refers to the key of another log.
             let expected = if (8..136).contains(&bit) { TokenError::OtherLog } else { TokenError::Malformed };
             let opened = sealer.open(Purpose::Resume, bound, &URL_SAFE_NO_PAD.encode(changed));
             assert_eq!(opened, Err(expected), "bit {bit}");
