@@ -9,12 +9,12 @@
 const TOLERATED: i64 = 30 * SECOND;
 
 /// A jump that has lasted this long is accepted: the operator, or NTP, meant it.
-const BELIEVED_AFTER: i64 = 10 * 60 * SECOND;
+const ACCEPTED_AFTER: i64 = 10 * 60 * SECOND;
 
 /// The expected offset follows the wall clock by one part in this many of the time that passes. So a deviation within
 /// the tolerance is accepted as soon as a jump is, and small steps that come faster add up to a jump. It is twice what
 /// two NTP-steered clocks need, and most of the fastest slew of one of them.
-const FOLLOWS: i64 = BELIEVED_AFTER / TOLERATED;
+const FOLLOWS: i64 = ACCEPTED_AFTER / TOLERATED;
 
 const SECOND: i64 = 1_000_000;
 
@@ -51,25 +51,25 @@ pub(super) fn is_jump(deviation: i64) -> bool {
 
 /// The result of a reading.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Sight {
+pub(super) enum Observation {
     /// The clock shows its expected time.
     Steady,
     /// It has just jumped by this many microseconds.
     Jumped(i64),
     /// It jumped before, and has not come back.
-    Stands,
+    Persists,
     /// It had jumped, and is back.
     Back,
     /// It had jumped, and that has lasted so long that the new time is accepted.
-    Believed,
+    Accepted,
 }
 
-impl Sight {
+impl Observation {
     /// Whether commands may be judged by the clock's time.
     pub(super) fn is_certain(self) -> bool {
         match self {
-            Self::Steady | Self::Back | Self::Believed => true,
-            Self::Jumped(_) | Self::Stands => false,
+            Self::Steady | Self::Back | Self::Accepted => true,
+            Self::Jumped(_) | Self::Persists => false,
         }
     }
 }
@@ -83,7 +83,7 @@ struct Watched {
     /// How far the wall clock is expected to be ahead of the time since the start.
     expected: i64,
     /// The time since the start at the last reading.
-    looked: i64,
+    observed_at: i64,
     jump: Option<Jump>,
 }
 
@@ -102,26 +102,26 @@ impl Guard {
     }
 
     /// Evaluates a reading.
-    pub(super) fn look(&mut self, reading: Reading) -> Sight {
-        let new = Watched { expected: reading.offset(), looked: reading.answered, jump: None };
+    pub(super) fn observe(&mut self, reading: Reading) -> Observation {
+        let new = Watched { expected: reading.offset(), observed_at: reading.answered, jump: None };
         let watched = self.0.get_or_insert(new);
-        let passed = reading.answered.saturating_sub(watched.looked).max(0);
-        watched.looked = watched.looked.max(reading.answered);
+        let passed = reading.answered.saturating_sub(watched.observed_at).max(0);
+        watched.observed_at = watched.observed_at.max(reading.answered);
         let deviation = reading.deviation(watched.expected);
         if !is_jump(deviation) {
             let most = passed / FOLLOWS;
             watched.expected = watched.expected.saturating_add(deviation.clamp(-most, most));
-            return if watched.jump.take().is_some() { Sight::Back } else { Sight::Steady };
+            return if watched.jump.take().is_some() { Observation::Back } else { Observation::Steady };
         }
         match watched.jump.filter(|jump| !is_jump(reading.deviation(jump.to))) {
             None => {
                 watched.jump = Some(Jump { to: reading.offset(), since: reading.answered });
-                Sight::Jumped(deviation)
+                Observation::Jumped(deviation)
             }
-            Some(jump) if reading.answered.saturating_sub(jump.since) < BELIEVED_AFTER => Sight::Stands,
+            Some(jump) if reading.answered.saturating_sub(jump.since) < ACCEPTED_AFTER => Observation::Persists,
             Some(_) => {
                 *watched = new;
-                Sight::Believed
+                Observation::Accepted
             }
         }
     }
@@ -129,21 +129,21 @@ impl Guard {
 
 /// How many jumps are logged in a row, and how long until another one is: a database behind an address that alternates
 /// between two servers jumps with every reading.
-const TOLD_AT_ONCE: i64 = 10;
-const TOLD_AGAIN_AFTER: i64 = 60 * SECOND;
+const LOGGED_AT_ONCE: i64 = 10;
+const LOGGED_AGAIN_AFTER: i64 = 60 * SECOND;
 
 /// Limits how many jumps are logged.
 #[derive(Default, Debug)]
-pub(super) struct Telling {
+pub(super) struct LogLimit {
     /// When the allowance will be full again.
     full_until: i64,
 }
 
-impl Telling {
+impl LogLimit {
     /// Whether a jump noticed at `now`, in time since the start, is logged.
     pub(super) fn allows(&mut self, now: i64) -> bool {
-        let full_until = self.full_until.max(now).saturating_add(TOLD_AGAIN_AFTER);
-        let allows = full_until.saturating_sub(now) <= TOLD_AT_ONCE.saturating_mul(TOLD_AGAIN_AFTER);
+        let full_until = self.full_until.max(now).saturating_add(LOGGED_AGAIN_AFTER);
+        let allows = full_until.saturating_sub(now) <= LOGGED_AT_ONCE.saturating_mul(LOGGED_AGAIN_AFTER);
         if allows {
             self.full_until = full_until;
         }
@@ -169,17 +169,17 @@ mod tests {
     impl Machine {
         fn steady() -> Self {
             let mut machine = Self { guard: Guard::default(), up: DAY, set: 0 };
-            assert_eq!(machine.look(), Sight::Steady);
+            assert_eq!(machine.observe(), Observation::Steady);
             machine
         }
 
-        fn look(&mut self) -> Sight {
-            self.guard.look(Reading { asked: self.up, wall: NOON + self.up + self.set, answered: self.up })
+        fn observe(&mut self) -> Observation {
+            self.guard.observe(Reading { asked: self.up, wall: NOON + self.up + self.set, answered: self.up })
         }
 
-        fn look_after(&mut self, span: i64) -> Sight {
+        fn observe_after(&mut self, span: i64) -> Observation {
             self.up += span;
-            self.look()
+            self.observe()
         }
     }
 
@@ -188,44 +188,44 @@ mod tests {
         for way in [1, -1] {
             let mut machine = Machine::steady();
             machine.set = way * TOLERATED;
-            assert_eq!(machine.look(), Sight::Steady);
+            assert_eq!(machine.observe(), Observation::Steady);
             machine.set = way * (TOLERATED + 1);
-            assert_eq!(machine.look(), Sight::Jumped(way * (TOLERATED + 1)));
-            assert_eq!(machine.look_after(SECOND), Sight::Stands);
+            assert_eq!(machine.observe(), Observation::Jumped(way * (TOLERATED + 1)));
+            assert_eq!(machine.observe_after(SECOND), Observation::Persists);
             machine.set = 0;
-            assert_eq!(machine.look(), Sight::Back);
-            assert_eq!(machine.look(), Sight::Steady);
+            assert_eq!(machine.observe(), Observation::Back);
+            assert_eq!(machine.observe(), Observation::Steady);
         }
     }
 
     #[test]
-    fn a_jump_is_believed_when_it_has_stood_for_ten_minutes_and_not_before() {
+    fn a_jump_is_accepted_when_it_has_lasted_ten_minutes_and_not_before() {
         let mut machine = Machine::steady();
         machine.set = -3 * DAY;
-        assert_eq!(machine.look(), Sight::Jumped(-3 * DAY));
-        assert_eq!(machine.look_after(10 * MINUTE - 1), Sight::Stands);
-        assert_eq!(machine.look_after(1), Sight::Believed);
-        assert_eq!(machine.look_after(MINUTE), Sight::Steady);
+        assert_eq!(machine.observe(), Observation::Jumped(-3 * DAY));
+        assert_eq!(machine.observe_after(10 * MINUTE - 1), Observation::Persists);
+        assert_eq!(machine.observe_after(1), Observation::Accepted);
+        assert_eq!(machine.observe_after(MINUTE), Observation::Steady);
         // From now on going back is a jump.
         machine.set = 0;
-        assert_eq!(machine.look(), Sight::Jumped(3 * DAY));
+        assert_eq!(machine.observe(), Observation::Jumped(3 * DAY));
     }
 
     #[test]
     fn a_clock_that_jumps_on_begins_its_ten_minutes_again() {
         let mut machine = Machine::steady();
         machine.set = DAY;
-        assert_eq!(machine.look(), Sight::Jumped(DAY));
+        assert_eq!(machine.observe(), Observation::Jumped(DAY));
         machine.set = 2 * DAY;
-        assert_eq!(machine.look_after(9 * MINUTE), Sight::Jumped(2 * DAY));
-        assert_eq!(machine.look_after(9 * MINUTE), Sight::Stands);
-        assert_eq!(machine.look_after(MINUTE), Sight::Believed);
+        assert_eq!(machine.observe_after(9 * MINUTE), Observation::Jumped(2 * DAY));
+        assert_eq!(machine.observe_after(9 * MINUTE), Observation::Persists);
+        assert_eq!(machine.observe_after(MINUTE), Observation::Accepted);
     }
 
     #[test]
     fn a_suspended_machine_has_not_jumped() {
         let mut machine = Machine::steady();
-        assert_eq!(machine.look_after(30 * DAY), Sight::Steady);
+        assert_eq!(machine.observe_after(30 * DAY), Observation::Steady);
     }
 
     #[test]
@@ -233,40 +233,40 @@ mod tests {
         let mut machine = Machine::steady();
         for _ in 0..DAY / MINUTE {
             machine.set += MINUTE / FOLLOWS;
-            assert_eq!(machine.look_after(MINUTE), Sight::Steady);
+            assert_eq!(machine.observe_after(MINUTE), Observation::Steady);
         }
         // A deviation at the bound for ten minutes is accepted.
         machine.set += TOLERATED;
-        assert_eq!(machine.look(), Sight::Steady);
-        assert_eq!(machine.look_after(10 * MINUTE), Sight::Steady);
+        assert_eq!(machine.observe(), Observation::Steady);
+        assert_eq!(machine.observe_after(10 * MINUTE), Observation::Steady);
         machine.set += TOLERATED;
-        assert_eq!(machine.look(), Sight::Steady);
+        assert_eq!(machine.observe(), Observation::Steady);
         machine.set += 2 * SECOND;
-        assert_eq!(machine.look_after(MINUTE / 2), Sight::Jumped(TOLERATED + 2 * SECOND));
+        assert_eq!(machine.observe_after(MINUTE / 2), Observation::Jumped(TOLERATED + 2 * SECOND));
     }
 
     #[test]
     fn an_answer_that_took_its_time_is_no_jump() {
         let mut guard = Guard::default();
         let at = |asked, wall, answered| Reading { asked, wall: NOON + wall, answered };
-        assert_eq!(guard.look(at(0, 0, 0)), Sight::Steady);
+        assert_eq!(guard.observe(at(0, 0, 0)), Observation::Steady);
         // Asked, then frozen for an hour on the way there or back.
-        assert_eq!(guard.look(at(MINUTE, 61 * MINUTE, 61 * MINUTE)), Sight::Steady);
-        assert_eq!(guard.look(at(62 * MINUTE, 62 * MINUTE, 122 * MINUTE)), Sight::Steady);
-        assert_eq!(guard.look(at(123 * MINUTE, 123 * MINUTE, 123 * MINUTE)), Sight::Steady);
+        assert_eq!(guard.observe(at(MINUTE, 61 * MINUTE, 61 * MINUTE)), Observation::Steady);
+        assert_eq!(guard.observe(at(62 * MINUTE, 62 * MINUTE, 122 * MINUTE)), Observation::Steady);
+        assert_eq!(guard.observe(at(123 * MINUTE, 123 * MINUTE, 123 * MINUTE)), Observation::Steady);
         assert_eq!(guard.expected(), Some(NOON));
         let late = at(124 * MINUTE, 125 * MINUTE + TOLERATED + 1, 125 * MINUTE);
-        assert_eq!(guard.look(late), Sight::Jumped(TOLERATED + 1));
+        assert_eq!(guard.observe(late), Observation::Jumped(TOLERATED + 1));
     }
 
     #[test]
-    fn a_clock_that_flaps_is_told_of_ten_times_and_then_once_a_minute() {
-        let mut telling = Telling::default();
-        let told = |telling: &mut Telling, now| (0..1_000).filter(|_| telling.allows(now)).count();
-        assert_eq!(told(&mut telling, DAY), 10);
-        assert_eq!(told(&mut telling, DAY + MINUTE - 1), 0);
-        assert_eq!(told(&mut telling, DAY + MINUTE), 1);
-        assert_eq!(told(&mut telling, DAY + 4 * MINUTE), 3);
-        assert_eq!(told(&mut telling, 2 * DAY), 10);
+    fn a_clock_that_flaps_is_logged_ten_times_and_then_once_a_minute() {
+        let mut log_limit = LogLimit::default();
+        let logged = |log_limit: &mut LogLimit, now| (0..1_000).filter(|_| log_limit.allows(now)).count();
+        assert_eq!(logged(&mut log_limit, DAY), 10);
+        assert_eq!(logged(&mut log_limit, DAY + MINUTE - 1), 0);
+        assert_eq!(logged(&mut log_limit, DAY + MINUTE), 1);
+        assert_eq!(logged(&mut log_limit, DAY + 4 * MINUTE), 3);
+        assert_eq!(logged(&mut log_limit, 2 * DAY), 10);
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::watch;
 
-use super::guard::{Guard, Reading, Sight, Telling, is_jump};
+use super::guard::{Guard, LogLimit, Observation, Reading, is_jump};
 use super::{Uncertain, wall_now};
 use crate::domain::Timestamp;
 
@@ -43,9 +43,9 @@ pub(super) struct Machine {
 #[derive(Default, Debug)]
 struct Watched {
     guard: Guard,
-    telling: Telling,
+    log_limit: LogLimit,
     /// Whether the current jump was logged.
-    is_told: bool,
+    is_logged: bool,
 }
 
 /// Makes the machine's clocks jump in a test.
@@ -119,16 +119,16 @@ impl Machine {
     /// The machine's time, to act by.
     pub(super) fn certain(&self) -> Result<Timestamp, Uncertain> {
         let reading = Reading { asked: self.up(), wall: self.wall(), answered: self.up() };
-        self.look(reading, "this machine's clock").map(instant)
+        self.observe(reading, "this machine's clock").map(instant)
     }
 
     /// The database's time, to act by: what it returned when asked.
-    pub(super) fn certain_by_database(&self, asked: i64, told: Timestamp) -> Result<Timestamp, Uncertain> {
-        let reading = Reading { asked, wall: told.micros(), answered: self.up() };
-        self.compare_with(told);
-        self.look(reading, "the database's clock")?;
+    pub(super) fn certain_by_database(&self, asked: i64, returned: Timestamp) -> Result<Timestamp, Uncertain> {
+        let reading = Reading { asked, wall: returned.micros(), answered: self.up() };
+        self.compare_with(returned);
+        self.observe(reading, "the database's clock")?;
         self.database.store(reading.offset(), Ordering::Relaxed);
-        Ok(told)
+        Ok(returned)
     }
 
     /// Logs that the machine's own clock is more than a second off, once until it is right again.
@@ -146,24 +146,25 @@ impl Machine {
     }
 
     /// Lets the guard evaluate a reading of the deciding clock. Returns the clock's time if it is certain.
-    fn look(&self, reading: Reading, clock: &str) -> Result<i64, Uncertain> {
+    fn observe(&self, reading: Reading, clock: &str) -> Result<i64, Uncertain> {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        let sight = watched.guard.look(reading);
+        let observation = watched.guard.observe(reading);
         self.expected.store(watched.guard.expected().unwrap_or(UNKNOWN), Ordering::Relaxed);
-        self.certainty.send_if_modified(|before| std::mem::replace(before, sight.is_certain()) != sight.is_certain());
-        watched.tell(sight, clock, reading.answered);
-        if sight.is_certain() { Ok(reading.wall) } else { Err(Uncertain) }
+        self.certainty
+            .send_if_modified(|before| std::mem::replace(before, observation.is_certain()) != observation.is_certain());
+        watched.log(observation, clock, reading.answered);
+        if observation.is_certain() { Ok(reading.wall) } else { Err(Uncertain) }
     }
 }
 
 impl Watched {
     /// Logs what happened to the clock, and what to do about it.
-    fn tell(&mut self, sight: Sight, clock: &str, now: i64) {
-        match sight {
-            Sight::Steady | Sight::Stands => {}
-            Sight::Jumped(micros) => {
-                self.is_told = self.telling.allows(now);
-                if self.is_told {
+    fn log(&mut self, observation: Observation, clock: &str, now: i64) {
+        match observation {
+            Observation::Steady | Observation::Persists => {}
+            Observation::Jumped(micros) => {
+                self.is_logged = self.log_limit.allows(now);
+                if self.is_logged {
                     let seconds = micros.unsigned_abs().saturating_add(500_000) / 1_000_000;
                     let way = if micros < 0 { "back" } else { "ahead" };
                     tracing::error!(
@@ -173,13 +174,15 @@ impl Watched {
                     );
                 }
             }
-            Sight::Back if self.is_told => tracing::warn!("{clock} is right again: commands are accepted again"),
-            Sight::Believed => {
+            Observation::Back if self.is_logged => {
+                tracing::warn!("{clock} is right again: commands are accepted again")
+            }
+            Observation::Accepted => {
                 tracing::warn!(
                     "the jump of {clock} has lasted ten minutes: its time is accepted, and so are commands again"
                 );
             }
-            Sight::Back => {}
+            Observation::Back => {}
         }
     }
 }

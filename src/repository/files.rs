@@ -186,7 +186,7 @@ impl DatabaseFiles {
     }
 
     fn unreadable(&self, error: &io::Error) -> StorageError {
-        StorageError::Unavailable(format!("{} cannot be looked at: {}", self.path.display(), in_words(error)))
+        StorageError::Unavailable(format!("{} cannot be inspected: {}", self.path.display(), in_words(error)))
     }
 
     /// Returns what happened to the files, once something did.

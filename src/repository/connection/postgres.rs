@@ -193,7 +193,7 @@ impl Server {
             Ok(Err(Unfit::Failed(sqlx::Error::Database(error)))) if error.code().as_deref() == Some("53300") => true,
             Ok(Err(unfit)) => return Condition::IsAway(unfit.to_sentence()),
             // A pooler that has no connection left makes new ones wait.
-            Err(_) if self.answers().await => true,
+            Err(_) if self.responds().await => true,
             Err(_) => return Condition::IsAway(SILENT.to_owned()),
         };
         if is_full {
@@ -204,7 +204,7 @@ impl Server {
     }
 
     /// Whether it responds on an existing connection.
-    async fn answers(&self) -> bool {
+    async fn responds(&self) -> bool {
         let Some(background) = self.pools.get().and_then(|pools| pools.first()) else { return false };
         let ping = async { background.acquire().await?.ping().await };
         matches!(timeout(PING_TIMEOUT, ping).await, Ok(Ok(())))

@@ -122,7 +122,7 @@ fn aggregate_of(order: Order, disputes: impl Iterator<Item = Result<StoredDisput
 
 pub(super) fn idempotency_record_from(row: idempotency_key::Model) -> IdempotencyRecord {
     let idempotency_key::Model { key, fingerprint, dispute_id, create_time } = row;
-    // By that it is only forgotten.
+    // Only pruning uses it.
     let create_time = Timestamp::from_micros(create_time).unwrap_or(Timestamp::MIN);
     IdempotencyRecord { key, fingerprint, dispute: DisputeId(dispute_id), create_time }
 }

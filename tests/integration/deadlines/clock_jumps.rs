@@ -1,5 +1,5 @@
-//! The clock jumps: nothing is judged by it, expires or is forgotten, until it is back, or is believed. What decides is the
-//! machine's clock on SQLite, the database's on PostgreSQL.
+//! The clock jumps: nothing is judged by it, expires or is pruned, until it is back or its time is accepted. The
+//! deciding clock is the machine's on SQLite, and the database's on PostgreSQL.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -22,21 +22,21 @@ use crate::support::service::Service;
 on_both_databases!(
     a_jump_stops_commands_and_expiries_and_reads_and_streams_go_on,
     less_than_half_a_minute_is_no_jump,
-    a_jump_that_has_stood_for_ten_minutes_is_believed,
-    the_new_time_is_believed_when_the_service_is_started_again,
-    nothing_is_forgotten_by_a_clock_that_has_jumped,
+    a_jump_that_has_lasted_ten_minutes_is_accepted,
+    the_new_time_is_accepted_when_the_service_is_restarted,
+    nothing_is_pruned_by_a_clock_that_has_jumped,
 );
 
 const DAYS: i64 = 3 * 24 * 3_600;
 
-/// The clock that decides.
+/// The deciding clock.
 struct Decisive {
     machine: Shift,
     database: Option<DatabaseConnection>,
 }
 
 impl Decisive {
-    /// Starts the service again by a clock that can jump.
+    /// Restarts the service with a clock that can jump.
     async fn of(service: &mut Service) -> Self {
         let database = match service.url.starts_with("postgres") {
             true => Some(settable_clock(service).await),
@@ -44,7 +44,7 @@ impl Decisive {
         };
         let machine = Shift::default();
         service.restart_on_a_machine(&machine).await;
-        // Once it answers it has seen the time that is right.
+        // Once it responds it has seen the right time.
         service.platform().upsert(order("first")).await;
         Self { machine, database }
     }
@@ -59,7 +59,7 @@ impl Decisive {
         }
     }
 
-    /// Lets time pass, in steps that are no jump even while only one of two machines has made it.
+    /// Lets time pass, in steps that are no jump even while only one of two machines has made them.
     async fn pass(&self, seconds: u64) {
         for _ in 0..seconds / 20 {
             self.machine.pass(Duration::from_secs(20));
@@ -111,7 +111,7 @@ async fn a_jump_stops_commands_and_expiries_and_reads_and_streams_go_on(mut serv
         let before = server_time(&mut bob).await;
 
         clock.jump(seconds).await;
-        // Nobody but the command itself has looked at the clock yet.
+        // Only the command itself has read the clock by now.
         assert_eq!(bob.accept(accept(&cancellation.dispute_id)).await, Err(uncertain()));
         assert_eq!(upsert(&service, "other").await, Err(uncertain()));
         health.turns_not_serving().await;
@@ -144,7 +144,7 @@ async fn less_than_half_a_minute_is_no_jump(mut service: Service) {
     }
 }
 
-async fn a_jump_that_has_stood_for_ten_minutes_is_believed(mut service: Service) {
+async fn a_jump_that_has_lasted_ten_minutes_is_accepted(mut service: Service) {
     let clock = Decisive::of(&mut service).await;
     service.platform().upsert(order("o1")).await;
     let mut health = Health::of(service.channel()).await;
@@ -166,7 +166,7 @@ async fn a_jump_that_has_stood_for_ten_minutes_is_believed(mut service: Service)
     assert_eq!(types, told);
 }
 
-async fn the_new_time_is_believed_when_the_service_is_started_again(mut service: Service) {
+async fn the_new_time_is_accepted_when_the_service_is_restarted(mut service: Service) {
     let clock = Decisive::of(&mut service).await;
     clock.jump(DAYS).await;
     assert_eq!(upsert(&service, "o1").await, Err(uncertain()));
@@ -176,7 +176,7 @@ async fn the_new_time_is_believed_when_the_service_is_started_again(mut service:
     assert!(server_time(&mut service.user("ann")).await >= before + DAYS);
 }
 
-async fn nothing_is_forgotten_by_a_clock_that_has_jumped(mut service: Service) {
+async fn nothing_is_pruned_by_a_clock_that_has_jumped(mut service: Service) {
     let clock = Decisive::of(&mut service).await;
     service.restart_with_policy("event_retention = \"16s\"").await;
     for id in ["o1", "o2"] {
@@ -190,7 +190,7 @@ async fn nothing_is_forgotten_by_a_clock_that_has_jumped(mut service: Service) {
     assert_eq!(service.ends().await.floor, 0);
 }
 
-/// Where distributions put the library that fakes the time, for programs with threads.
+/// Where distributions install the library that fakes the time, for programs with threads.
 fn faketime() -> Option<PathBuf> {
     let list = "ls /usr/lib*/faketime/libfaketimeMT.so.1 /usr/lib/*/faketime/libfaketimeMT.so.1";
     let found = Command::new("sh").args(["-c", list]).stderr(Stdio::null()).output().unwrap().stdout;
@@ -228,7 +228,7 @@ async fn the_program_survives_a_clock_that_is_three_days_ahead_for_a_moment() {
     let opened = ann.cancel(cancellation("o1")).await.unwrap();
     let mut health = Health::of(channel).await;
     set("+3d");
-    // Whoever looks first: the command, the sweep of deadlines, or health.
+    // Whichever reads it first: the command, the sweep of deadlines, or health.
     health.turns_not_serving().await;
     assert_eq!(bob.accept(accept(&opened.dispute_id)).await, Err(uncertain()));
     assert_eq!(bob.dispute(&opened.dispute_id).await.status(), v1::DisputeStatus::Pending);
