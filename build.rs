@@ -1,5 +1,5 @@
-//! Compiles the protos, without `protoc`: messages and clients, the servers, and the description of the
-//! API that reflection serves. Without the feature `proto` there is nothing to do, and nothing to build for it.
+//! Compiles the protos without `protoc`: messages and clients, the servers, and the descriptor set that reflection
+//! serves. Without the feature `proto` it does nothing, and needs no dependency.
 
 use std::error::Error;
 
@@ -19,7 +19,7 @@ mod protos {
 
     use prost::Message as _;
 
-    /// Every file; what they import is found from here.
+    /// All files; their imports are found from here.
     const ROOT: &str = "proto";
     const FILES: [&str; 2] = ["proto/disputes/v1/order_service.proto", "proto/disputes/v1/dispute_service.proto"];
     const ERROR_DETAILS: &str = "proto/google/rpc/error_details.proto";
@@ -29,7 +29,7 @@ mod protos {
         let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
         let files = protox::compile(FILES, [ROOT])?;
 
-        // What errors carry is described too: clients that know nothing but reflection can read it.
+        // Includes the error details: clients that know nothing but reflection can read them.
         let mut description = protox::compile(FILES.iter().chain([&ERROR_DETAILS]), [ROOT])?;
         for file in &mut description.file {
             file.source_code_info = None;

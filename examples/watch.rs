@@ -1,7 +1,7 @@
-//! Prints what happens to the disputes that a user sees, a line for each event, until Ctrl-C.
+//! Prints the events of the disputes that a user sees, a line for each, until Ctrl-C.
 //!
-//! `cargo run --example watch -- http://127.0.0.1:50051 bob` begins with now. With a token as the third argument, such as
-//! the one that is printed at the end, it goes on from there. `SCOPE=support` or `SCOPE=platform` watches with that scope.
+//! `cargo run --example watch -- http://127.0.0.1:50051 bob` starts from now. With a token as the third argument, such
+//! as the one printed at the end, it continues from there. `SCOPE=support` or `SCOPE=platform` watches with that scope.
 
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
@@ -20,7 +20,7 @@ use tonic::transport::Endpoint;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // Tells of broken connections.
+    // Logs broken connections.
     tracing_subscriber::fmt().with_ansi(stderr().is_terminal()).with_writer(stderr).init();
     match follow().await {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,21 +1,21 @@
-//! How long to wait before connecting again: exponentially longer, and never all clients at once.
+//! How long to wait before reconnecting: exponentially longer, and never all clients at once.
 
 use std::time::Duration;
 
-/// The most that the first wait can be …
+/// The maximum of the first wait …
 const FIRST: Duration = Duration::from_millis(100);
-/// … and the most that any can be, beside what the service asks for.
+/// … and of any wait, besides the delay that the service requests.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// How often it was in vain so far.
+/// How many attempts have failed so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
-    /// The wait after another failure. `random` is from 0 to 1: all of the wait is jitter, but for what the service asks
-    /// for.
+    /// Returns the wait after another failure. `random` is from 0 to 1: the whole wait is jitter, except for the delay
+    /// that the service requests.
     pub(super) fn delay(&mut self, asked_for: Option<Duration>, random: f64) -> Duration {
         let most = FIRST.saturating_mul(2_u32.saturating_pow(self.failures)).min(LONGEST);
         self.failures = self.failures.saturating_add(1);

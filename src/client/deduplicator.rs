@@ -1,25 +1,25 @@
-//! What a subscriber has had.
+//! Recognises events that a subscriber has already received.
 //!
-//! The revisions of a dispute grow with its events, and a snapshot's is that of the last event behind it: so the highest
-//! that was yielded of a dispute tells both apart, what comes again and what a snapshot has shown.
+//! The revisions of a dispute grow with its events, and a snapshot carries the revision of the dispute's last event. So
+//! the highest yielded revision of a dispute identifies both repeated events and those that a snapshot already showed.
 
 use std::collections::HashMap;
 
 /// How many disputes are remembered at least.
 const DISPUTES: usize = 65_536;
 
-/// The highest revision that was yielded of each dispute, for those that last had an event: at least [`DISPUTES`], at
-/// most twice as many.
+/// The highest yielded revision of each dispute with a recent event: at least [`DISPUTES`] disputes, at most twice as
+/// many.
 #[derive(Debug, Default)]
 pub(super) struct Deduplicator {
     recent: HashMap<String, i64>,
-    /// What was recent before. Goes when `recent` is full.
+    /// The previous `recent`. Dropped when `recent` is full.
     earlier: HashMap<String, i64>,
 }
 
 impl Deduplicator {
-    /// Whether this revision of a dispute is one that was not yielded, and that nothing yielded has shown. From now on
-    /// it counts as yielded.
+    /// Whether this revision of a dispute is new: it was not yielded, and nothing yielded reflects it. From now on it
+    /// counts as yielded.
     pub(super) fn is_new(&mut self, dispute: &str, revision: i64) -> bool {
         if let Some(highest) = self.recent.get_mut(dispute) {
             let is_new = revision > *highest;
@@ -47,7 +47,7 @@ mod tests {
             ("a", 1, false),
             ("b", 1, true),
             ("a", 2, true),
-            // A snapshot, and what it shows.
+            // A snapshot, and the events it reflects.
             ("c", 3, true),
             ("c", 2, false),
             ("c", 3, false),

@@ -11,7 +11,7 @@ use crate::proto::v1::ErrorReason;
 /// The `domain` of the service's own reasons.
 const DOMAIN: &str = "disputes.v1";
 
-/// A refusal that connecting again cannot mend.
+/// A refusal that reconnecting cannot fix.
 #[derive(Clone, Debug, Error)]
 #[error("{:?}: {}", .status.code(), .status.message())]
 pub struct WatchError {
@@ -27,31 +27,31 @@ impl WatchError {
     }
 
     /// The reason, one of those that `disputes/v1/error.proto` lists for the code. [`ErrorReason::Unspecified`] if the
-    /// error is not the service's own, but that of a proxy for example, or if the service is newer than this client.
+    /// error does not come from the service, but for example from a proxy, or if the service is newer than this client.
     pub fn reason(&self) -> ErrorReason {
         let info = self.details.error_info().filter(|info| info.domain == DOMAIN);
         info.and_then(|info| ErrorReason::from_str_name(&format!("ERROR_REASON_{}", info.reason))).unwrap_or_default()
     }
 
-    /// A fact that comes with the reason, such as the `scope` that is missing.
+    /// The metadata value for this key, such as the `scope` that is missing.
     pub fn metadata(&self, key: &str) -> Option<&str> {
         self.details.error_info()?.metadata.get(key).map(String::as_str)
     }
 
-    /// The token to start again from if events that follow the request's token are no longer kept
-    /// (`RESUME_TOKEN_EXPIRED`): what was dropped in between is lost to this subscriber, who should read how things stand.
-    /// `None` for every other error.
+    /// The token to restart from if events after the request's token are no longer kept (`RESUME_TOKEN_EXPIRED`): the
+    /// events in between are lost to this subscriber, which should read the current state. `None` for every other
+    /// error.
     pub fn oldest_token(&self) -> Option<&str> {
         self.metadata("oldestToken").filter(|_| self.reason() == ErrorReason::ResumeTokenExpired)
     }
 
-    /// Everything that was answered.
+    /// The complete status.
     pub fn status(&self) -> &Status {
         &self.status
     }
 
-    /// Whether connecting again with the same request would only lead to the same error. A stream that was let in ends when
-    /// its credential expires: with another one it goes on.
+    /// Whether reconnecting with the same request would only lead to the same error. An accepted stream ends when its
+    /// credential expires: with a new one it can continue.
     pub(super) fn is_final(&self, was_let_in: bool) -> bool {
         match self.code() {
             Code::Unauthenticated if was_let_in => self.reason() != ErrorReason::CredentialExpired,
@@ -75,13 +75,13 @@ impl WatchError {
         }
     }
 
-    /// What lies behind it: what the transport has to say of a service that it cannot reach.
+    /// The underlying errors: the transport's explanation if the service is unreachable.
     pub(super) fn causes(&self) -> String {
         let causes = std::iter::successors(std::error::Error::source(&self.status), |cause| cause.source());
         causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
     }
 
-    /// How long the service asks to be left alone.
+    /// The delay that the service requests.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         self.details.retry_info()?.retry_delay
     }

@@ -1,4 +1,4 @@
-//! For those who call the service: [`watch`] follows what happens to disputes for as long as one likes.
+//! For callers of the service: [`watch`] follows the events of disputes, reconnecting as necessary.
 //!
 //! Everything else is one call of the generated [`DisputeServiceClient`] or
 //! [`OrderServiceClient`](v1::order_service_client::OrderServiceClient).
@@ -21,63 +21,63 @@ use crate::proto::v1::dispute_service_client::DisputeServiceClient;
 use crate::proto::v1::watch_disputes_request::Start;
 use crate::proto::v1::{self, WatchDisputesRequest, WatchDisputesResponse};
 
-/// How often the service says something at least, as long as neither the request nor the service says how often.
+/// The maximum interval between messages, until the request or the service states one.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// The shortest interval that the service grants. Whatever asks for less gets the time to be refused.
+/// The shortest interval that the service accepts. A request for less gets this long to be refused.
 const SHORTEST_HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// After how many heartbeats without a message a stream counts as dead.
 const HEARTBEATS: u32 = 3;
 
-/// What a watch yields: some events, and how far that is.
+/// An item of a watch: events, and the position after them.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Batch {
-    /// Up to 256 events, in the order in which they happened. None if only the token has moved on.
+    /// Up to 256 events, in log order. Empty if only the token has advanced.
     pub events: Vec<v1::DisputeEvent>,
-    /// Covers everything up to and including this batch: keep it once the events are dealt with. A watch that starts
-    /// with it goes on from here.
+    /// Covers everything up to and including this batch: store it once the events are processed. A watch that starts
+    /// with it continues from here.
     pub resume_token: String,
-    /// Whether the snapshot that the request asked for is complete with this batch. From then on comes what happens.
-    /// It is said again if the service had to send the snapshot again.
+    /// Whether the requested snapshot is complete with this batch. Live events follow. Set again if the service had to
+    /// repeat the snapshot.
     pub snapshot_complete: bool,
 }
 
-/// Follows what happens to disputes: every event that matches `request` and that the caller may see, in order, without
-/// a gap and none twice, whatever becomes of connections and servers meanwhile.
+/// Follows disputes: yields every event that matches `request` and that the caller may see, in order, without gaps and
+/// without repetitions, even if connections and servers fail meanwhile.
 ///
-/// `request` says which events, where to start, whether a snapshot comes first, and how often a heartbeat. The start is
-/// only used until a token was received: without one, a watch from now on begins with the moment at which it connects.
+/// `request` selects the events, the start, whether a snapshot comes first, and the heartbeat. The start is used only
+/// until a token was received: without one, a watch from now starts at the moment it connects.
 ///
-/// `connect` is asked for a client before each attempt, in a tokio runtime: that is where channel, interceptor and
-/// credentials come from. Let it make a new channel each time, as below: a channel stays on the connection that it has,
-/// also on one that has fallen silent, unless it was given a keep-alive.
+/// `connect` is called for a client before each attempt, in a tokio runtime: it provides channel, interceptor and
+/// credentials. Create a new channel each time, as below: a channel keeps its connection, even one that has gone
+/// silent, unless it has a keepalive.
 ///
-/// Nothing happens until the stream is polled, and dropping it ends the watch. Dropping the future of a `next()` loses
-/// nothing.
+/// Nothing happens until the stream is polled, and dropping it ends the watch. Cancel safe: dropping the future of a
+/// `next()` loses nothing.
 ///
-/// # What it does by itself
+/// # What it does
 ///
-/// - **Connects again**, with the last token, after everything but a refusal: when the connection breaks, when the
-///   service is away or drains, and when nothing was heard for three heartbeats, be it of the stream or of an attempt
-///   to connect. Each interruption is logged as a `tracing` event.
-/// - **Waits between attempts** for a random time of up to 100 ms, 200 ms, 400 ms … 10 s, on top of what the service
-///   asks for (`google.rpc.RetryInfo`). It begins with 100 ms again when a stream has said more than hello.
-/// - **Leaves out what was yielded before**: an event is only yielded if its revision is higher than all that were
-///   yielded of its dispute. So neither does a snapshot that comes again repeat what it has shown, nor does an event
-///   follow that a snapshot has shown already.
+/// - **Reconnects** with the last token after every failure except a refusal: when the connection breaks, when the
+///   service is unavailable or draining, and when nothing arrived for three heartbeats, on the stream or while
+///   connecting. Each interruption is logged as a `tracing` event.
+/// - **Backs off between attempts** for a random time of up to 100 ms, 200 ms, 400 ms … 10 s, in addition to the delay
+///   that the service requests (`google.rpc.RetryInfo`). Starts with 100 ms again once a stream has sent more than its
+///   first message.
+/// - **Removes repetitions**: an event is yielded only if its revision is higher than all yielded ones of its dispute.
+///   So a repeated snapshot does not repeat what it showed, and no event follows that a snapshot already reflects.
 ///
 /// # Bounds
 ///
-/// It holds one message (up to 256 events) beside what the transport does, and of the 65,536 to 131,072 disputes that last had an event the id and the
-/// revision: some 15 MB at most, and nothing of the kind for those who see little. Of disputes beyond that a snapshot
-/// which comes again is yielded again.
+/// Holds one message (up to 256 events) besides the transport's buffers, and the id and revision of those 65,536 to
+/// 131,072 disputes that most recently had an event: some 15 MB at most, and little for callers that see few disputes.
+/// For disputes beyond that, a repeated snapshot is yielded again.
 ///
 /// # Errors
 ///
-/// The last item is a [`WatchError`] if connecting again cannot help, as when the request or the caller is refused or
-/// when the history after the token is no longer kept. The stream ends with it, and with nothing else.
+/// The last item is a [`WatchError`] if reconnecting cannot help, for example when the request or the caller is refused
+/// or the history after the token is no longer kept. The stream ends only with such an error.
 ///
 /// ```no_run
 /// use dispute_service::client;
@@ -98,7 +98,7 @@ pub struct Batch {
 ///     for event in batch.events {
 ///         println!("{:?} {}", event.r#type(), event.dispute.unwrap_or_default().order_id);
 ///     }
-///     // Here batch.resume_token is worth keeping.
+///     // Store batch.resume_token here.
 /// }
 /// # Ok(())
 /// # }
@@ -117,7 +117,7 @@ where
 
 struct Watcher<F> {
     connect: F,
-    /// The next attempt's: with the last token, once there is one.
+    /// The request of the next attempt: with the last token, once there is one.
     request: WatchDisputesRequest,
     stream: Option<Streaming<WatchDisputesResponse>>,
     heartbeat: Duration,
@@ -176,7 +176,7 @@ where
         None
     }
 
-    /// The next message of the stream; of a new one, if there is none.
+    /// Returns the next message of the stream; of a new one, if there is none.
     async fn message(&mut self) -> Result<WatchDisputesResponse, Status> {
         let stream = match &mut self.stream {
             Some(stream) => stream,
@@ -189,14 +189,14 @@ where
         message.ok_or_else(|| Status::unavailable("the stream ended without a status"))
     }
 
-    /// What is new in a message, if anything is.
+    /// The new part of a message, if any.
     fn batch(&mut self, message: WatchDisputesResponse) -> Option<Batch> {
         let WatchDisputesResponse { mut events, checkpoint, resume_token } = message;
         let checkpoint = checkpoint.unwrap_or_default();
         if let Some(heartbeat) = checkpoint.heartbeat_interval.and_then(|interval| interval.try_into().ok()) {
             self.heartbeat = heartbeat;
         }
-        // A server that always fails after its hello must not be called without a pause.
+        // A server that always fails after its first message must not be called without a pause.
         if !checkpoint.subscribed {
             self.backoff = Backoff::default();
         }
@@ -206,7 +206,7 @@ where
         let start = Start::ResumeToken(resume_token.clone());
         let moves_on = self.request.start.as_ref() != Some(&start);
         self.request.start = Some(start);
-        // A token from amid a snapshot asks for the rest by itself.
+        // A token from within a snapshot requests the rest by itself.
         self.request.include_snapshot = false;
         let snapshot_complete = checkpoint.snapshot_complete;
         (moves_on || snapshot_complete || !events.is_empty()).then_some(Batch {
@@ -217,7 +217,7 @@ where
     }
 }
 
-/// How long to listen to silence.
+/// How long to wait for a message.
 fn patience(heartbeat: Duration) -> Duration {
     heartbeat.max(SHORTEST_HEARTBEAT).saturating_mul(HEARTBEATS)
 }
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn silence_is_borne_for_three_heartbeats_of_the_interval_that_the_service_states() {
-        // What is asked for, what the service states, and the seconds before and after that.
+        // The requested interval, the one that the service states, and the seconds before and after the timeout.
         for (asked_for, stated, before, after) in [
             (None, None, 45, 45),
             (None, seconds(20), 45, 60),
