@@ -1,32 +1,32 @@
--- The schema as the migrations make it on SQLite; a test compares them. PostgreSQL has the same tables and indexes:
--- BLOB is UUID there, or BYTEA for payload and token_key, and ids are COLLATE "C". Never run this: the service migrates.
+-- The schema that the migrations create on SQLite; a test compares them. PostgreSQL has the same tables and indexes:
+-- BLOB is UUID there, or BYTEA for payload and token_key, and ids are COLLATE "C". Never run this script: the service migrates.
 --
--- Instants are microseconds of UTC, amounts (_minor) are minor units; a comment like DisputeKind names the enum whose
--- numbers are stored. docs/database.md says more.
+-- Instants are microseconds UTC, amounts (_minor) are minor units; a comment like DisputeKind names the enum whose
+-- numbers are stored. See docs/database.md.
 
--- A projection of each order, and what disputes did to it.
+-- A projection of each order, with the outcomes of its disputes.
 CREATE TABLE orders (
     order_id TEXT NOT NULL PRIMARY KEY, -- the order system's id
     buyer_id TEXT NOT NULL,
     seller_id TEXT NOT NULL,
     title TEXT NOT NULL,
     currency TEXT NOT NULL,
-    exponent SMALLINT NOT NULL, -- decimals of the currency when the order came in
-    price_minor BIGINT NOT NULL, -- the original price: the cap of a refund is a share of it
-    paid_minor BIGINT NOT NULL, -- the price, and extras bought later
-    refunded_elsewhere_minor BIGINT NOT NULL, -- refunds that the order system reported
-    refunded_minor BIGINT NOT NULL, -- refunds of disputes, less those that are voided
+    exponent SMALLINT NOT NULL, -- decimals of the currency when the order was first imported
+    price_minor BIGINT NOT NULL, -- the original price; the cap of a partial refund is a share of it
+    paid_minor BIGINT NOT NULL, -- the price plus extras bought later
+    refunded_elsewhere_minor BIGINT NOT NULL, -- refunds reported by the order system
+    refunded_minor BIGINT NOT NULL, -- refunds granted by disputes, excluding voided ones
     status SMALLINT NOT NULL, -- OrderStatus
     create_time BIGINT NOT NULL,
-    due_time BIGINT, -- as the order system says
+    due_time BIGINT, -- as reported by the order system
     end_time BIGINT, -- when it was completed or cancelled
-    cancellation_counts BOOLEAN NOT NULL, -- whether it lowers the seller's completion rate
+    cancellation_counts BOOLEAN NOT NULL, -- whether its cancellation lowers the seller's completion rate
     cancelled_by BLOB, -- the dispute that cancelled it
-    refund_accepted BLOB, -- the partial refund that was accepted; there is at most one
+    refund_accepted BLOB, -- the accepted partial refund; there is at most one
     source_version BIGINT NOT NULL, -- the order system's version: an older report changes nothing
-    revision BIGINT NOT NULL, -- one more with each change
-    agreed_due_time BIGINT, -- what an extension moved the due time to
-    extension_requests BIGINT NOT NULL DEFAULT 0 -- how many extensions were asked for
+    revision BIGINT NOT NULL, -- grows by 1 with each change
+    agreed_due_time BIGINT, -- the due time agreed in an extension
+    extension_requests BIGINT NOT NULL DEFAULT 0 -- how many extensions were requested
 );
 CREATE INDEX orders_by_end ON orders (seller_id, end_time, status, cancellation_counts)
     WHERE end_time IS NOT NULL;
@@ -34,7 +34,7 @@ CREATE INDEX orders_by_buyer ON orders (buyer_id, create_time, order_id, status)
 CREATE INDEX orders_by_seller ON orders (seller_id, create_time, order_id, status);
 CREATE INDEX orders_by_status ON orders (status, create_time, order_id);
 
--- Each dispute as it stands. The only table with confidential reasons.
+-- The current state of each dispute. The only table with confidential reasons.
 CREATE TABLE disputes (
     dispute_id BLOB NOT NULL PRIMARY KEY,
     order_id TEXT NOT NULL REFERENCES orders (order_id),
@@ -42,14 +42,14 @@ CREATE TABLE disputes (
     seller_id TEXT NOT NULL,
     opener SMALLINT NOT NULL, -- PartyRole
     kind SMALLINT NOT NULL, -- DisputeKind
-    exclusion_group SMALLINT NOT NULL, -- of each group one dispute per order can be open
+    exclusion_group SMALLINT NOT NULL, -- at most one dispute of a group can be open per order
     status SMALLINT NOT NULL, -- DisputeStatus
     message TEXT NOT NULL,
     reason SMALLINT, -- Reason; confidential for some kinds and openers
     reason_detail TEXT NOT NULL, -- with OTHER; as confidential as the reason
     currency TEXT,
     exponent SMALLINT, -- decimals of the currency
-    amount_minor BIGINT, -- the refund that is offered
+    amount_minor BIGINT, -- the refund offered
     respond_by BIGINT NOT NULL, -- an answer counts before this instant
     silence_rule SMALLINT NOT NULL, -- SilenceRule, fixed at the opening
     silence_rule_after_delivery SMALLINT NOT NULL, -- the same, if work is delivered when the window closes
@@ -58,24 +58,24 @@ CREATE TABLE disputes (
     revision BIGINT NOT NULL, -- 1, 2, 3 …, one for each event
     resolve_time BIGINT, -- NULL while the dispute is open
     resolved_by SMALLINT, -- ResolvedBy
-    outcome_refund_minor BIGINT, -- the refund that it ended with
+    outcome_refund_minor BIGINT, -- the refund granted
     outcome_cancelled BOOLEAN NOT NULL, -- whether it cancelled the order
     outcome_counts BOOLEAN NOT NULL, -- whether that counts against the completion rate
-    answer_message TEXT NOT NULL, -- the responder's text
-    new_due_time BIGINT, -- what an extension asks for
-    remind_at BIGINT, -- when the responder is reminded next
+    answer_message TEXT NOT NULL, -- the responder's message
+    new_due_time BIGINT, -- the due time that an extension requests
+    remind_at BIGINT, -- when the responder is next reminded
     reminders_sent BIGINT NOT NULL DEFAULT 0,
-    postpone_message TEXT NOT NULL DEFAULT '', -- support's text when it moved the deadline
-    outcome_new_due_time BIGINT, -- the due time that an extension ended with
-    escalated_by SMALLINT, -- ActorRole; NULL if it never went to support
+    postpone_message TEXT NOT NULL DEFAULT '', -- support's message when it moved the deadline
+    outcome_new_due_time BIGINT, -- the due time granted
+    escalated_by SMALLINT, -- ActorRole; NULL if it was never escalated
     escalation_message TEXT NOT NULL DEFAULT '',
-    decided_by TEXT, -- the agent; only support sees it
+    decided_by TEXT, -- the agent's id; visible to support only
     decision_message TEXT NOT NULL DEFAULT '',
     settlement_status SMALLINT, -- SettlementStatus; NULL without a refund
-    settlement_reference TEXT NOT NULL DEFAULT '', -- the platform's reference of the payment
-    settlement_detail TEXT NOT NULL DEFAULT '', -- why it failed, came back or was voided; parties do not see it
-    settlement_attempt BIGINT, -- the attempt that is due or was reported last
-    settlement_attempts TEXT NOT NULL DEFAULT '', -- the results reported of each attempt, a hexadecimal digit each
+    settlement_reference TEXT NOT NULL DEFAULT '', -- the platform's reference for the payment
+    settlement_detail TEXT NOT NULL DEFAULT '', -- why it failed, was returned or was voided; hidden from parties
+    settlement_attempt BIGINT, -- the attempt that is due, or the last one reported
+    settlement_attempts TEXT NOT NULL DEFAULT '', -- the results reported for each attempt, one hexadecimal digit each
     least_release SMALLINT NOT NULL DEFAULT 1 -- the oldest release whose rules may judge it
 );
 CREATE INDEX disputes_by_order ON disputes (order_id, create_time, dispute_id);
@@ -114,21 +114,21 @@ CREATE INDEX events_by_buyer ON events (buyer_id, seq);
 CREATE INDEX events_by_seller ON events (seller_id, seq);
 CREATE INDEX events_by_order ON events (order_id, seq);
 
--- One row: the log as a whole. Locked by each batch until its commit, so that numbers are in commit order.
+-- One row: the state of the log. Locked by each batch until its commit, so that numbers are in commit order.
 CREATE TABLE event_log (
     id SMALLINT NOT NULL PRIMARY KEY,
     epoch BLOB NOT NULL, -- the log's id, which tokens carry
     head BIGINT NOT NULL, -- the last number
-    floor BIGINT NOT NULL, -- the last number that was pruned
-    floor_event BLOB, -- the event that had it, to check tokens by
-    token_key BLOB -- seals the tokens; whoever has it can make some
+    floor BIGINT NOT NULL, -- the last pruned number
+    floor_event BLOB, -- the event with that number, to check tokens against
+    token_key BLOB -- seals the tokens; a secret
 );
 
--- Commands with a request_id that are remembered.
+-- Recorded commands with a request_id.
 CREATE TABLE idempotency_keys (
     key BLOB NOT NULL PRIMARY KEY, -- a digest of the caller and the request_id
     fingerprint BLOB NOT NULL, -- a digest of the RPC and its fields
-    dispute_id BLOB NOT NULL, -- what the command was about
+    dispute_id BLOB NOT NULL, -- the resulting dispute
     create_time BIGINT NOT NULL
 );
 CREATE INDEX idempotency_keys_by_time ON idempotency_keys (create_time);
@@ -136,10 +136,10 @@ CREATE INDEX idempotency_keys_by_time ON idempotency_keys (create_time);
 -- One row: which releases can work with this schema.
 CREATE TABLE schema_release (
     id SMALLINT NOT NULL PRIMARY KEY,
-    oldest SMALLINT NOT NULL -- older ones refuse to start
+    oldest SMALLINT NOT NULL -- older releases refuse to start
 );
 
--- One row, written once a second to see whether the database can be written.
+-- One row, written once a second to check whether the database can be written.
 CREATE TABLE write_probe (
     id SMALLINT NOT NULL PRIMARY KEY,
     writes BIGINT NOT NULL

@@ -1,5 +1,5 @@
 -- Views that name the codes, show instants in UTC, and leave out texts and reasons, which are confidential.
--- They are of one session: nothing is stored. docs/database.md says how to load them.
+-- They exist for one session; nothing is stored. docs/database.md shows how to load them.
 
 CREATE TEMP TABLE code_names (of TEXT NOT NULL, code SMALLINT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (of, code));
 INSERT INTO code_names (of, code, name) VALUES
