@@ -175,7 +175,7 @@ impl Watched {
                 }
             }
             Observation::Back if self.is_logged => {
-                tracing::warn!("{clock} is right again: commands are accepted again")
+                tracing::warn!("{clock} is right again: commands are accepted again");
             }
             Observation::Accepted => {
                 tracing::warn!(
