@@ -6,7 +6,6 @@ mod environment;
 mod policy_file;
 mod rates;
 mod requests;
-mod span;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -16,14 +15,12 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use crate::domain::{InvalidSpan, Span};
 pub use connections::ConnectionFlags;
 pub use database_url::UrlFileError;
-#[cfg(feature = "fuzzing")]
-pub(crate) use policy_file::parse_policy;
-pub use policy_file::{PolicyFileError, load_policy};
+pub use policy_file::{PolicyFile, PolicyFileError, SupportUrl};
 pub use rates::RateFlags;
 pub use requests::RequestFlags;
-pub use span::{InvalidSpan, Span};
 
 /// The fewest connections to PostgreSQL that the service works with, and the most that make sense.
 const LEAST_CONNECTIONS: u32 = crate::repository::LEAST_CONNECTIONS;

@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use crate::config;
+use crate::config::PolicyFile;
 use crate::domain::{Caller, Scope, UserId};
 use crate::engine::{Purpose, ResumeToken, Sealer, TokenError, TraceParent};
 use crate::repository::{LogId, TokenKey};
@@ -30,7 +30,7 @@ pub fn resume_token(data: &[u8]) {
 /// A policy file is a policy or an error, and a policy that was read judges.
 pub fn policy_file(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    if let Err(error) = config::parse_policy(text) {
+    if let Err(error) = PolicyFile::parse(text) {
         assert!(!error.to_string().is_empty());
     }
 }

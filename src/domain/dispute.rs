@@ -1,5 +1,8 @@
 //! A dispute: one request that a party raises on an order and that the other party answers.
 
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
+
 use super::actor::{ActorRole, Caller, Parties, PartyRole, Scope};
 use super::carried::Carried;
 use super::ids::{DisputeId, OrderId, UserId};
@@ -17,6 +20,17 @@ pub enum SilenceRule {
     NoEffect,
     /// The same as accepting.
     Accept,
+}
+
+/// As the policy file says it.
+impl<'de> Deserialize<'de> for SilenceRule {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            "no_effect" => Ok(Self::NoEffect),
+            "accept" => Ok(Self::Accept),
+            other => Err(D::Error::unknown_variant(other, &["no_effect", "accept"])),
+        }
+    }
 }
 
 /// What silence does, fixed when the dispute is opened: a change of policy never alters it.

@@ -40,7 +40,7 @@ pub(super) fn may_escalate(
     let Some(resolution) = unsettled else {
         return Err(Refusal::StatusNotAllowed { status: dispute.status() });
     };
-    let closed_time = resolution.time.plus(policy.escalation_window);
+    let closed_time = resolution.time.plus(policy.escalation_window.get());
     if now >= closed_time {
         return Err(Refusal::EscalationWindowClosed { closed_time });
     }

@@ -13,6 +13,7 @@ use super::policy::{Attempts, Policy};
 use super::postponing::next_reminder;
 use super::reason;
 use super::refusal::Refusal;
+use super::span::Span;
 use super::time::Timestamp;
 
 pub(super) fn open(
@@ -60,7 +61,7 @@ pub(super) fn open(
 /// The dispute that an opening makes.
 fn opened(order: &Order, opening: &Opening, opener: PartyRole, policy: &Policy, now: Timestamp) -> Dispute {
     let kind = opening.terms.kind();
-    let respond_by = now.plus(policy.for_kind(kind).response_window);
+    let respond_by = now.plus(policy.response_window(kind));
     Dispute {
         id: opening.dispute,
         order: order.id.clone(),
@@ -135,7 +136,7 @@ fn limits_of_attempts(
     now: Timestamp,
 ) -> Vec<Refusal> {
     use DisputeStatus::{Declined, Expired, Withdrawn};
-    let Attempts { cool_down, max } = policy.for_kind(kind).attempts;
+    let Attempts { cool_down: Span(cool_down), max } = policy.for_kind(kind).attempts;
     let same = aggregate.disputes.iter().filter(|dispute| dispute.kind() == kind && dispute.opener == role);
     let in_vain = same.filter(|dispute| matches!(dispute.status(), Declined | Withdrawn | Expired));
     let ended: Vec<_> = in_vain.filter_map(|dispute| Some(dispute.resolution.as_ref()?.time)).collect();

@@ -93,8 +93,7 @@ fn option(
         blockers,
         accepts,
         amounts: (rules.amounts)(&aggregate.order, policy),
-        waits: (!is_at_once)
-            .then(|| (policy.for_kind(kind).response_window, policy.silence(kind, &aggregate.order).rule)),
+        waits: (!is_at_once).then(|| (policy.response_window(kind), policy.silence(kind, &aggregate.order).rule)),
         if_accepted,
         effects: rules.effects.to_vec(),
         rate_before_bps: standing.and_then(SellerStanding::completion_rate_bps),

@@ -2,58 +2,59 @@
 
 use std::time::Duration;
 
+use super::bounds::Window;
 use super::dispute::Silence;
 use super::kinds::{CancellationPolicy, DeliveryExtensionPolicy, DisputeKind, PartialRefundPolicy};
 use super::order::Order;
+use super::settings::settings;
+use super::span::Span;
 
-/// Two days: how long the responder has, for every kind.
-pub const RESPONSE_WINDOW: Duration = Duration::from_secs(48 * 60 * 60);
-
-const HOUR: Duration = Duration::from_secs(60 * 60);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// The settings that decide.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Policy {
-    /// How long before `respond_by` the responder is reminded; each above zero.
-    pub reminders: Vec<Duration>,
-    /// How long after its end a dispute can be escalated.
-    pub escalation_window: Duration,
-    /// Over how long a seller's completion rate is taken.
-    pub standing_window: Duration,
-    /// How long events are kept; zero for ever.
-    pub event_retention: Duration,
-    /// Where a person reaches customer support; empty if this is not said.
-    pub support_url: String,
-    /// About offers of a partial refund.
-    pub partial_refund: PartialRefundPolicy,
-    /// About cancellations.
-    pub cancellation: CancellationPolicy,
-    /// About requests for an update.
-    pub order_update: KindPolicy,
-    /// About extensions of the delivery.
-    pub delivery_extension: DeliveryExtensionPolicy,
+settings! {
+    /// The settings that decide.
+    pub struct Policy {
+        /// How long the responder has: an integer and s, m, h or d; a kind's table may set its own
+        response_window: Window = Window::hours(48),
+        /// How long before the deadline the responder is reminded; [] for never
+        reminders: Vec<Window> = vec![Window::hours(24), Window::hours(2)],
+        /// How long after its end a dispute can be escalated
+        escalation_window: Window = Window::days(14),
+        /// Over how long a seller's completion rate is taken
+        standing_window: Window = Window::days(60),
+    }
+    tables {
+        /// About offers of a partial refund.
+        partial_refund: PartialRefundPolicy,
+        /// About cancellations.
+        cancellation: CancellationPolicy,
+        /// About requests for an update.
+        order_update: KindPolicy,
+        /// About extensions of the delivery.
+        delivery_extension: DeliveryExtensionPolicy,
+    }
 }
 
-/// What can be set for every kind.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct KindPolicy {
-    /// Whether disputes of this kind can be opened. Those that are open go on.
-    pub enabled: bool,
-    /// How long the responder has; above zero.
-    pub response_window: Duration,
-    /// How soon and how often the same can be tried again.
-    pub attempts: Attempts,
+settings! {
+    /// What can be set for every kind.
+    pub struct KindPolicy {
+        /// Whether disputes of this kind can be opened; those that are open go on
+        enabled: bool = true,
+        /// How long the responder has, if it is not as long as for every kind
+        response_window: Option<Window> = None,
+        /// How soon and how often the same can be tried again
+        attempts: Attempts = Attempts::default(),
+    }
 }
 
-/// How soon and how often the same can be tried again on the same order, after it was declined, withdrawn or
-/// left without an answer.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub struct Attempts {
-    /// How long to wait; zero for not at all.
-    pub cool_down: Duration,
-    /// How often at the most; 0 for without a limit.
-    pub max: u32,
+settings! {
+    /// How soon and how often the same can be tried again on the same order, after it was declined, withdrawn or
+    /// left without an answer.
+    #[derive(Copy)]
+    pub struct Attempts {
+        /// How long to wait; 0s for not at all
+        cool_down: Span = Span::default(),
+        /// How often at the most; 0 for without a limit
+        max: u32 = 0,
+    }
 }
 
 impl Attempts {
@@ -63,32 +64,15 @@ impl Attempts {
     }
 }
 
-impl Default for KindPolicy {
-    fn default() -> Self {
-        Self { enabled: true, response_window: RESPONSE_WINDOW, attempts: Attempts::default() }
-    }
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            reminders: vec![HOUR.saturating_mul(24), HOUR.saturating_mul(2)],
-            escalation_window: DAY.saturating_mul(14),
-            standing_window: DAY.saturating_mul(60),
-            event_retention: Duration::ZERO,
-            support_url: String::new(),
-            partial_refund: PartialRefundPolicy::default(),
-            cancellation: CancellationPolicy::default(),
-            order_update: KindPolicy::default(),
-            delivery_extension: DeliveryExtensionPolicy::default(),
-        }
-    }
-}
-
 impl Policy {
     /// What is set for this kind.
     pub fn for_kind(&self, kind: DisputeKind) -> &KindPolicy {
         (kind.rules().policy)(self)
+    }
+
+    /// How long the responder to a dispute of this kind has.
+    pub fn response_window(&self, kind: DisputeKind) -> Duration {
+        self.for_kind(kind).response_window.unwrap_or(self.response_window).get()
     }
 
     /// The kinds of which earlier attempts matter.

@@ -1,8 +1,7 @@
 //! Deadlines that move, and the reminders before them.
 
-use std::time::Duration;
-
 use super::actor::Caller;
+use super::bounds::Window;
 use super::command::DisputeRef;
 use super::dispute::Dispute;
 use super::event::Event;
@@ -59,8 +58,8 @@ pub fn remind(aggregate: &OrderAggregate, policy: &Policy, now: Timestamp) -> Ve
 
 fn reminder(due: &Dispute, policy: &Policy, now: Timestamp) -> Event {
     let (dispute, remind_at) = (due.id, next_reminder(due.respond_by, policy, now));
-    let is_named = |offset: &Duration| {
-        let time = due.respond_by.minus(*offset);
+    let is_named = |offset: &Window| {
+        let time = due.respond_by.minus(offset.get());
         time <= now && Some(time) >= due.remind_at
     };
     if policy.reminders.iter().any(is_named) {
@@ -74,5 +73,5 @@ fn reminder(due: &Dispute, policy: &Policy, now: Timestamp) -> Event {
 /// The first instant after `now` at which the responder is to be reminded. An offset that is not shorter
 /// than what is left of the window sends nothing.
 pub(super) fn next_reminder(respond_by: Timestamp, policy: &Policy, now: Timestamp) -> Option<Timestamp> {
-    policy.reminders.iter().map(|offset| respond_by.minus(*offset)).filter(|time| *time > now).min()
+    policy.reminders.iter().map(|offset| respond_by.minus(offset.get())).filter(|time| *time > now).min()
 }

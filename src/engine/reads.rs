@@ -120,7 +120,7 @@ impl Reads {
         seller: &UserId,
         now: Timestamp,
     ) -> Result<SellerStanding, StorageError> {
-        reader.seller_standing(seller, now.minus(self.policy.standing_window), now).await
+        reader.seller_standing(seller, now.minus(self.policy.standing_window.get()), now).await
     }
 
     /// The currency of an order, or of a dispute's order, if the caller may see it: nobody else learns of it.

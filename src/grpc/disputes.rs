@@ -67,7 +67,7 @@ impl DisputeHandlers {
         caller: &Caller,
         request: &v1::GetDisputeOptionsRequest,
     ) -> Result<v1::GetDisputeOptionsResponse, Failure> {
-        let Shared { reads, policy, translations, .. } = &*self.shared;
+        let Shared { reads, policy, support_url, translations, .. } = &*self.shared;
         let mut violations = Violations::default();
         let id = violations.order_id("order_id", &request.order_id);
         let id = violations.finish(id)?;
@@ -79,7 +79,7 @@ impl DisputeHandlers {
             role: v1::PartyRole::from(role).into(),
             options: options.iter().map(|option| responses::option(option, role, texts, policy)).collect(),
             advice: texts.advice(role).to_owned(),
-            support: Some(v1::SupportContact { url: policy.support_url.clone(), text: texts.support().to_owned() }),
+            support: Some(v1::SupportContact { url: support_url.clone(), text: texts.support().to_owned() }),
             open_disputes: aggregate.order_view().open_disputes.into_iter().filter_map(shown).collect(),
             server_time: Some(responses::timestamp(now)),
         })

@@ -66,8 +66,10 @@ pub struct Shared {
     pub feed: Arc<Feed>,
     /// The time.
     pub clock: Clock,
-    /// What an operator has set.
+    /// What an operator has set about the rules.
     pub policy: Arc<Policy>,
+    /// Where customer support is reached; empty if this is not said.
+    pub support_url: String,
     /// What people read.
     pub translations: Translations,
     /// How many streams there can be.

@@ -262,7 +262,7 @@ pub(super) fn option(option: &DisputeOption, role: PartyRole, texts: &Texts, pol
         kind: v1::DisputeKind::from(kind).into(),
         label: words.label.clone(),
         when_to_use: words.when_to_use.clone(),
-        advice: texts.option_advice(words, policy.partial_refund.cap_bps),
+        advice: texts.option_advice(words, policy.partial_refund.cap_bps.get()),
         available: option.blockers.is_empty(),
         blockers: option.blockers.iter().map(|refusal| blocker(refusal, texts)).collect(),
         accepts_dispute_id: option.accepts.map(|dispute| dispute.to_string()).unwrap_or_default(),

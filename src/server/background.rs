@@ -29,11 +29,12 @@ pub(super) struct Background {
 }
 
 impl Background {
-    /// Starts all tasks.
+    /// Starts all tasks. Events are kept for `event_retention`; zero for ever.
     pub(super) async fn start(
         repository: &Arc<Repository>,
         clock: &Clock,
         policy: &Arc<Policy>,
+        event_retention: Duration,
         feed: &Arc<Feed>,
         notifier: Option<Notifier>,
     ) -> Result<Self, StorageError> {
@@ -52,8 +53,8 @@ impl Background {
         others.spawn(feed.clone().run());
         others.spawn(deadlines.run(repository.clone(), clock.clone(), committer.clone()));
         others.spawn(prune_requests(repository.clone(), clock.clone()));
-        if !policy.event_retention.is_zero() {
-            others.spawn(prune_events(policy.event_retention, repository.clone(), clock.clone()));
+        if !event_retention.is_zero() {
+            others.spawn(prune_events(event_retention, repository.clone(), clock.clone()));
         }
         if let Some(notifier) = notifier {
             others.spawn(run_listener(notifier, feed.clone(), feed.commits()));

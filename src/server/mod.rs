@@ -29,8 +29,7 @@ use self::health::HealthReport;
 use self::process::warn_of_few_descriptors;
 use self::registry::ConnectionBounds;
 use crate::clock::Clock;
-use crate::config::{self, AuthMode, Config};
-use crate::domain::Policy;
+use crate::config::{AuthMode, Config, PolicyFile, Span, SupportUrl};
 use crate::engine::{Feed, Reads};
 use crate::grpc::{self, Described, Quota, RateBounds, Rates, RpcBounds, RpcLayer, Shared, Translations};
 use crate::repository::{self, Notifier, Repository};
@@ -70,7 +69,7 @@ pub async fn back_up(config: &Config, file: &Path, stopped: impl Future<Output =
 /// The inputs that are read before the database is opened.
 struct Settings {
     auth: AuthMode,
-    policy: Arc<Policy>,
+    policy: PolicyFile,
     translations: Translations,
 }
 
@@ -84,7 +83,7 @@ pub async fn run(
 ) -> Result<(), ServeError> {
     let settings = Settings {
         auth: config.auth_mode()?,
-        policy: Arc::new(config.policy.as_deref().map_or_else(|| Ok(Policy::default()), config::load_policy)?),
+        policy: config.policy.as_deref().map_or_else(|| Ok(PolicyFile::default()), PolicyFile::load)?,
         translations: Translations::load()?,
     };
     let mut shutdown = pin!(shutdown);
@@ -126,7 +125,9 @@ async fn serve(
         // Another process may be migrating for a long time.
         () = &mut shutdown => return Ok(()),
     };
-    let mut background = Background::start(&repository, &clock, &settings.policy, &feed, notifier).await?;
+    let PolicyFile { rules, event_retention: Span(retention), support_url: SupportUrl(support_url) } = settings.policy;
+    let policy = Arc::new(rules);
+    let mut background = Background::start(&repository, &clock, &policy, retention, &feed, notifier).await?;
     // From here on every call gets a response.
     let health = HealthReport::start(background.is_serving()).await;
     let drain = CancellationToken::new();
@@ -135,10 +136,11 @@ async fn serve(
     let auth = settings.auth;
     let shared = Arc::new(Shared {
         committer,
-        reads: Reads::new(repository, clock.clone(), settings.policy.clone()),
+        reads: Reads::new(repository, clock.clone(), policy.clone()),
         feed,
         clock,
-        policy: settings.policy,
+        policy,
+        support_url,
         translations: settings.translations,
         quota: Arc::new(Quota::new(config.max_streams.get(), config.max_streams_per_caller.get())),
         rates: rates.clone(),

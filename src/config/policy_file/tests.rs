@@ -1,10 +1,13 @@
 //! The policy file: every key, and everything that it cannot say.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use super::*;
-use crate::domain::DisputeKind;
+use crate::domain::{Attempts, CurrencyCode, DisputeKind, Key, KindPolicy, MinorUnits, Settings as _, SilenceRule};
 
 fn parse(text: &str) -> Result<PolicyFile, String> {
-    toml::from_str(text).map_err(|error: toml::de::Error| error.to_string())
+    PolicyFile::parse(text).map_err(|error| error.to_string())
 }
 
 /// The file of the contract, with its defaults.
@@ -39,21 +42,21 @@ fn a_file_with_every_default_is_the_default_policy() {
     for text in ["", DEFAULTS] {
         let file = parse(text).unwrap();
         assert_eq!(file, PolicyFile::default());
-        assert_eq!(file.into_policy(), Policy::default());
+        assert_eq!(file.rules, Policy::default());
     }
 }
 
 #[test]
 fn each_key_that_decides_something_turns_it() {
-    let policy = |text: &str| parse(text).unwrap().into_policy();
+    let policy = |text: &str| parse(text).unwrap().rules;
     let hour = Duration::from_secs(3_600);
     let windows = policy("response_window = \"1h\"\n[cancellation]\nresponse_window = \"90s\"");
-    let window = |kind| windows.for_kind(kind).response_window;
+    let window = |kind| windows.response_window(kind);
     assert_eq!(window(DisputeKind::PartialRefund), hour);
     assert_eq!(window(DisputeKind::Cancellation), Duration::from_secs(90));
     assert_eq!(window(DisputeKind::OrderUpdate), hour);
     assert_eq!(window(DisputeKind::DeliveryExtension), hour);
-    let attempts = domain::Attempts { cool_down: hour, max: 3 };
+    let attempts = Attempts { cool_down: Span(hour), max: 3 };
     for kind in DisputeKind::ALL {
         let table = match kind {
             DisputeKind::PartialRefund => "partial_refund",
@@ -64,34 +67,43 @@ fn each_key_that_decides_something_turns_it() {
         let set = policy(&format!(
             "[{table}]\nenabled = false\nresponse_window = \"1h\"\nattempts = {{ cool_down = \"1h\", max = 3 }}"
         ));
-        assert_eq!(*set.for_kind(kind), KindPolicy { enabled: false, response_window: hour, attempts }, "{table}");
+        let response_window = set.for_kind(kind).response_window;
+        assert_eq!(*set.for_kind(kind), KindPolicy { enabled: false, response_window, attempts }, "{table}");
+        assert_eq!(set.response_window(kind), hour, "{table}");
         assert_eq!(set.kinds_with_limited_attempts(), [kind]);
     }
-    let general = policy(
+    let file = parse(
         "reminders = [\"1h\", \"60s\"]\nescalation_window = \"1h\"\nstanding_window = \"1h\"\nevent_retention = \"1h\"\nsupport_url = \"https://help.example/\"",
-    );
-    assert_eq!(general.reminders, [hour, Duration::from_secs(60)]);
-    assert_eq!(policy("reminders = []").reminders, [Duration::ZERO; 0]);
-    assert_eq!([general.escalation_window, general.standing_window, general.event_retention], [hour; 3]);
-    assert_eq!(general.support_url, "https://help.example/");
+    )
+    .unwrap();
+    let general = &file.rules;
+    let reminders = |policy: &Policy| policy.reminders.iter().map(|offset| offset.get()).collect::<Vec<_>>();
+    assert_eq!(reminders(general), [hour, Duration::from_secs(60)]);
+    assert_eq!(reminders(&policy("reminders = []")), [Duration::ZERO; 0]);
+    let spans = [general.escalation_window.get(), general.standing_window.get(), file.event_retention.0];
+    assert_eq!(spans, [hour; 3]);
+    assert_eq!(file.support_url.0, "https://help.example/");
     let extension =
         policy("[delivery_extension]\nsilence_rule = \"no_effect\"\nsilent_grants = 2\nmax_extension = \"1h\"")
             .delivery_extension;
     assert_eq!(extension.silence_rule, SilenceRule::NoEffect);
-    assert_eq!((extension.silent_grants, extension.max_extension), (2, hour));
+    assert_eq!((extension.silent_grants, extension.max_extension.get()), (2, hour));
     let refund = policy(
         "[partial_refund]\ncap_bps = 5000\nsilence_rule = \"accept\"\nsmallest_refund = { USD = 500 }\nsmallest_price = { JPY = 7 }",
     )
     .partial_refund;
-    assert_eq!(refund.cap_bps, 5_000);
+    assert_eq!(refund.cap_bps.get(), 5_000);
     assert_eq!(refund.silence_rule, SilenceRule::Accept);
-    assert_eq!(refund.smallest_refund, BTreeMap::from([("USD".to_owned(), 500)]));
-    assert_eq!(refund.smallest_price, BTreeMap::from([("JPY".to_owned(), 7)]));
+    let amounts = |table: &BTreeMap<CurrencyCode, MinorUnits>| -> Vec<(String, i64)> {
+        table.iter().map(|(code, least)| (code.as_str().to_owned(), least.get())).collect()
+    };
+    assert_eq!(amounts(&refund.smallest_refund), [("USD".to_owned(), 500)]);
+    assert_eq!(amounts(&refund.smallest_price), [("JPY".to_owned(), 7)]);
     let cancellation =
         policy("[cancellation]\nsilence_rule = \"no_effect\"\nsilence_rule_after_delivery = \"accept\"\nimmediate_before_start = true\nimmediate_when_late = \"1h\"")
             .cancellation;
     assert!(cancellation.immediate_before_start);
-    assert_eq!(cancellation.immediate_when_late, hour);
+    assert_eq!(cancellation.immediate_when_late.0, hour);
     assert_eq!(cancellation.silence_rule, SilenceRule::NoEffect);
     assert_eq!(cancellation.silence_rule_after_delivery, SilenceRule::Accept);
 }
@@ -132,10 +144,9 @@ fn what_cannot_be_is_an_error_that_names_the_line() {
 
 #[test]
 fn ten_years_are_the_longest_span() {
-    let policy =
-        parse("response_window = \"3650d\"\n[cancellation]\nimmediate_when_late = \"87600h\"").unwrap().into_policy();
-    assert_eq!(policy.order_update.response_window, Duration::from_secs(3_650 * 24 * 60 * 60));
-    assert_eq!(policy.cancellation.immediate_when_late, Duration::from_secs(10 * 365 * 86_400));
+    let policy = parse("response_window = \"3650d\"\n[cancellation]\nimmediate_when_late = \"87600h\"").unwrap().rules;
+    assert_eq!(policy.response_window(DisputeKind::OrderUpdate), Duration::from_secs(3_650 * 24 * 60 * 60));
+    assert_eq!(policy.cancellation.immediate_when_late.0, Duration::from_secs(10 * 365 * 86_400));
 }
 
 #[test]
@@ -160,5 +171,68 @@ fn an_unknown_key_of_a_kind_or_of_its_attempts_is_an_error_that_names_the_line()
             let error = parse(&text).unwrap_err();
             assert!(error.contains(line) && error.contains(what), "{kind}, {name}: {error}");
         }
+    }
+}
+
+/// The block of README.md: each table with its header's comment, and the lines of its keys.
+fn documented() -> Vec<(String, Vec<&'static str>)> {
+    let readme = include_str!("../../../README.md");
+    let block = readme.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let mut tables = vec![(String::new(), Vec::new())];
+    for line in block.lines() {
+        if line.starts_with('[') {
+            tables.push((line.to_owned(), Vec::new()));
+        } else {
+            tables.last_mut().unwrap().1.push(line);
+        }
+    }
+    tables
+}
+
+/// Another value than this one, and as good.
+fn other_value(value: &str) -> String {
+    match value {
+        "true" => "false".to_owned(),
+        "false" => "true".to_owned(),
+        "\"accept\"" => "\"no_effect\"".to_owned(),
+        "\"no_effect\"" => "\"accept\"".to_owned(),
+        "{}" => "{ USD = 2 }".to_owned(),
+        "\"\"" => "\"mailto:help@example.com\"".to_owned(),
+        _ if value.starts_with('[') => "[]".to_owned(),
+        _ if value.starts_with('"') => "\"59m\"".to_owned(),
+        number => format!("{number}0").replace("60000", "600"),
+    }
+}
+
+#[test]
+fn the_readme_shows_every_key_with_its_meaning_and_its_default_and_each_turns_something() {
+    let tables = documented();
+    let block: String = tables.iter().map(|(header, lines)| format!("{header}\n{}\n", lines.join("\n"))).collect();
+    assert_eq!(parse(&block).unwrap(), PolicyFile::default(), "the defaults are those of README.md");
+    let of_every_kind = KindPolicy::keys();
+    let is_of_every_kind = |key: &Key| of_every_kind.contains(key);
+    let mut declared = vec![("", PolicyFile::keys())];
+    declared.extend(PolicyFile::tables());
+    assert_eq!(tables.len(), declared.len());
+    for ((header, lines), (table, keys)) in tables.iter().zip(declared) {
+        let own: Vec<_> =
+            if table.is_empty() { keys } else { keys.into_iter().filter(|k| !is_of_every_kind(k)).collect() };
+        assert!(table.is_empty() || header.starts_with(&format!("[{table}]")), "{header} should be [{table}]");
+        let expected: Vec<_> = own.iter().map(|key| format!("{} = …  # {}", key.name, key.doc.trim())).collect();
+        let shown: Vec<_> = lines
+            .iter()
+            .map(|line| {
+                let (setting, doc) = line.split_once(" # ").unwrap_or_else(|| panic!("{line} has no comment"));
+                let (name, value) = setting.split_once(" = ").unwrap();
+                let changed = format!("[{table}]\n{name} = {}", other_value(value.trim())).replace("[]\n", "");
+                assert_ne!(parse(&changed).unwrap(), PolicyFile::default(), "{changed} turns nothing");
+                format!("{name} = …  # {doc}")
+            })
+            .collect();
+        assert_eq!(shown, expected, "README.md shows the keys of [{table}]");
+    }
+    let (header, _) = &tables[1];
+    for key in of_every_kind.iter().chain(&Attempts::keys()) {
+        assert!(header.contains(key.name), "README.md does not show {} beside the first kind", key.name);
     }
 }

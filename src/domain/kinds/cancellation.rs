@@ -4,8 +4,6 @@
 //! requirements have changed, the service is no longer needed, or the seller cannot meet expectations; either when both
 //! have agreed to cancel.
 
-use std::time::Duration;
-
 use super::{AnsweredWith, DisputeKind, Exclusion, KindRules};
 use crate::domain::actor::PartyRole;
 use crate::domain::dispute::{Dispute, Outcome, Silence, SilenceRule};
@@ -14,6 +12,8 @@ use crate::domain::options::Effect;
 use crate::domain::order::{Order, OrderStatus};
 use crate::domain::policy::{KindPolicy, Policy};
 use crate::domain::reason::ReasonCode;
+use crate::domain::settings::settings;
+use crate::domain::span::Span;
 use crate::domain::time::Timestamp;
 
 pub(super) static RULES: KindRules = KindRules {
@@ -65,30 +65,17 @@ pub(super) static RULES: KindRules = KindRules {
     effects: &[Effect::Revenue, Effect::CompletionRate, Effect::SearchVisibility],
 };
 
-/// About cancellations.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct CancellationPolicy {
-    /// What can be set for every kind.
-    pub kind: KindPolicy,
-    /// What silence does before any work was delivered.
-    pub silence_rule: SilenceRule,
-    /// What silence does once work was delivered.
-    pub silence_rule_after_delivery: SilenceRule,
-    /// Whether the buyer cancels alone before the work has started.
-    pub immediate_before_start: bool,
-    /// How late an order must be, with nothing delivered, for the buyer to cancel alone; zero for never.
-    pub immediate_when_late: Duration,
-}
-
-impl Default for CancellationPolicy {
-    fn default() -> Self {
-        Self {
-            kind: KindPolicy::default(),
-            silence_rule: SilenceRule::Accept,
-            silence_rule_after_delivery: SilenceRule::NoEffect,
-            immediate_before_start: false,
-            immediate_when_late: Duration::ZERO,
-        }
+settings! {
+    /// About cancellations.
+    pub struct CancellationPolicy with kind: KindPolicy {
+        /// What silence does before any work was delivered
+        silence_rule: SilenceRule = SilenceRule::Accept,
+        /// What silence does once work was delivered
+        silence_rule_after_delivery: SilenceRule = SilenceRule::NoEffect,
+        /// Whether the buyer cancels alone before the work has started,
+        immediate_before_start: bool = false,
+        /// or when the order is late by more than this with nothing delivered; 0s for never
+        immediate_when_late: Span = Span::default(),
     }
 }
 
@@ -116,10 +103,10 @@ fn silence(policy: &Policy, order: &Order) -> Silence {
 fn is_immediate(order: &Order, opener: PartyRole, policy: &Policy, now: Timestamp) -> bool {
     let rules = &policy.cancellation;
     let has_not_started = order.status == OrderStatus::RequirementsPending;
-    let is_late = order.effective_due_time().is_some_and(|due| due.plus(rules.immediate_when_late) < now);
+    let is_late = order.effective_due_time().is_some_and(|due| due.plus(rules.immediate_when_late.0) < now);
     opener == PartyRole::Buyer
         && ((rules.immediate_before_start && has_not_started)
-            || (!rules.immediate_when_late.is_zero() && is_late && !order.status.is_delivered()))
+            || (!rules.immediate_when_late.0.is_zero() && is_late && !order.status.is_delivered()))
 }
 
 /// The order is cancelled, what is left is paid back, and it counts against the seller's completion rate.

@@ -3,16 +3,16 @@
 //! When to use it: before the order is late, because the scope has changed, something unexpected has happened, or the
 //! seller is waiting for the buyer.
 
-use std::time::Duration;
-
 use super::{AnsweredWith, Exclusion, KindRules};
 use crate::domain::actor::PartyRole;
+use crate::domain::bounds::Window;
 use crate::domain::dispute::{Outcome, Silence, SilenceRule};
 use crate::domain::opening::Conflict;
 use crate::domain::order::{Order, OrderStatus};
 use crate::domain::policy::{KindPolicy, Policy};
 use crate::domain::reason::ReasonCode;
 use crate::domain::refusal::Refusal;
+use crate::domain::settings::settings;
 use crate::domain::time::Timestamp;
 
 pub(super) static RULES: KindRules = KindRules {
@@ -44,27 +44,15 @@ pub(super) static RULES: KindRules = KindRules {
     effects: &[],
 };
 
-/// About extensions of the delivery.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct DeliveryExtensionPolicy {
-    /// What can be set for every kind.
-    pub kind: KindPolicy,
-    /// What the buyer's silence does to the first extensions of an order …
-    pub silence_rule: SilenceRule,
-    /// … namely to so many; silence has no effect on later ones.
-    pub silent_grants: u32,
-    /// How long after the effective due time the new one can be.
-    pub max_extension: Duration,
-}
-
-impl Default for DeliveryExtensionPolicy {
-    fn default() -> Self {
-        Self {
-            kind: KindPolicy::default(),
-            silence_rule: SilenceRule::Accept,
-            silent_grants: 1,
-            max_extension: Duration::from_secs(30 * 24 * 60 * 60),
-        }
+settings! {
+    /// About extensions of the delivery.
+    pub struct DeliveryExtensionPolicy with kind: KindPolicy {
+        /// What the buyer's silence does to the first extensions of an order
+        silence_rule: SilenceRule = SilenceRule::Accept,
+        /// How many those are; silence has no effect on later ones
+        silent_grants: u32 = 1,
+        /// How long after the due time that holds the new one can be
+        max_extension: Window = Window::days(30),
     }
 }
 
@@ -79,7 +67,7 @@ fn silence(policy: &Policy, order: &Order) -> Silence {
 /// without one, after now.
 fn range(order: &Order, policy: &Policy, now: Timestamp) -> (Timestamp, Timestamp) {
     let due = order.effective_due_time().unwrap_or(now);
-    (due.max(now), due.plus(policy.delivery_extension.max_extension))
+    (due.max(now), due.plus(policy.delivery_extension.max_extension.get()))
 }
 
 /// The order is not so late that no new due time is in range.

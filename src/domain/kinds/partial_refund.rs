@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::{AnsweredWith, Exclusion, KindRules};
 use crate::domain::actor::PartyRole;
+use crate::domain::bounds::{BasisPoints, CurrencyCode, MinorUnits};
 use crate::domain::dispute::{Outcome, Silence, SilenceRule};
 use crate::domain::money::{Currency, Money};
 use crate::domain::opening::Conflict;
@@ -15,6 +16,7 @@ use crate::domain::order::{Order, OrderStatus};
 use crate::domain::policy::{KindPolicy, Policy};
 use crate::domain::reason::ReasonCode;
 use crate::domain::refusal::{AmountOf, Refusal};
+use crate::domain::settings::settings;
 
 pub(super) static RULES: KindRules = KindRules {
     openers: &[PartyRole::Seller],
@@ -47,49 +49,37 @@ pub(super) static RULES: KindRules = KindRules {
     effects: &[Effect::NoFurtherRefund],
 };
 
-/// About offers of a partial refund.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct PartialRefundPolicy {
-    /// What can be set for every kind.
-    pub kind: KindPolicy,
-    /// The cap in basis points of the original price: 1 to 10,000.
-    pub cap_bps: u32,
-    /// What the buyer's silence does.
-    pub silence_rule: SilenceRule,
-    /// The smallest refund in minor units, by currency code. One minor unit where none is named.
-    pub smallest_refund: BTreeMap<String, i64>,
-    /// The smallest price in minor units, by currency code, of an order on which refunds can be offered.
-    pub smallest_price: BTreeMap<String, i64>,
-}
-
-impl Default for PartialRefundPolicy {
-    fn default() -> Self {
-        Self {
-            kind: KindPolicy::default(),
-            cap_bps: 6_000,
-            silence_rule: SilenceRule::NoEffect,
-            smallest_refund: BTreeMap::new(),
-            smallest_price: BTreeMap::new(),
-        }
+settings! {
+    /// About offers of a partial refund.
+    pub struct PartialRefundPolicy with kind: KindPolicy {
+        /// The most that can be offered, in basis points of the original price: 1 to 10000
+        cap_bps: BasisPoints = BasisPoints(6_000),
+        /// What the buyer's silence does: "no_effect" or "accept"
+        silence_rule: SilenceRule = SilenceRule::NoEffect,
+        /// The smallest refund in minor units by currency, e.g. { USD = 500 }
+        smallest_refund: BTreeMap<CurrencyCode, MinorUnits> = BTreeMap::new(),
+        /// The smallest price, likewise, of an order on which refunds can be offered
+        smallest_price: BTreeMap<CurrencyCode, MinorUnits> = BTreeMap::new(),
     }
 }
 
 impl PartialRefundPolicy {
     /// The least that can be offered: at least one minor unit.
     pub fn smallest_refund(&self, currency: Currency) -> Money {
-        let smallest = self.smallest_refund.get(currency.code()).copied().unwrap_or(1);
+        let MinorUnits(smallest) = self.smallest_refund.get(currency.code()).copied().unwrap_or(MinorUnits(1));
         Money::new(smallest.max(1), currency)
     }
 
     /// The smallest price of an order on which a refund can be offered.
     pub fn smallest_price(&self, currency: Currency) -> Money {
-        Money::new(self.smallest_price.get(currency.code()).copied().unwrap_or(0), currency)
+        let MinorUnits(smallest) = self.smallest_price.get(currency.code()).copied().unwrap_or(MinorUnits(0));
+        Money::new(smallest, currency)
     }
 }
 
 /// The cap: 60 % of the original price with the default policy, rounded down to the minor unit.
 fn cap(order: &Order, policy: &Policy) -> Money {
-    order.price.share(policy.partial_refund.cap_bps)
+    order.price.share(policy.partial_refund.cap_bps.get())
 }
 
 /// The least and the most that can be offered: up to the cap, and never more than what is left.

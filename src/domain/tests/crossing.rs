@@ -109,7 +109,7 @@ fn a_crossing_cancellation_is_not_possible_while_the_kind_is_off() {
 #[test]
 fn a_crossing_cancellation_is_limited_like_any_attempt() {
     let mut story = Story::new(OrderStatus::InProgress);
-    let attempts = Attempts { cool_down: Duration::from_secs(3_600), max: 1 };
+    let attempts = Attempts { cool_down: Span(Duration::from_secs(3_600)), max: 1 };
     story.policy.cancellation.kind.attempts = attempts;
     story.done(&seller(), &cancellation(1, Seller));
     story.done(&buyer(), &decline(1));

@@ -32,7 +32,7 @@ fn cancels(now: u64) -> (OrderAggregate, Vec<Event>) {
     story.done(&buyer(), &update(2));
     let policy = Policy {
         cancellation: CancellationPolicy {
-            immediate_when_late: Duration::from_secs(1),
+            immediate_when_late: Span(Duration::from_secs(1)),
             ..Policy::default().cancellation
         },
         ..Policy::default()

@@ -40,7 +40,7 @@ fn either_party_can_escalate_until_14_days_after_the_end() {
 #[test]
 fn the_window_of_the_policy_is_what_counts() {
     given(declined())
-        .by_policy(|policy| policy.escalation_window = std::time::Duration::from_secs(60))
+        .by_policy(|policy| policy.escalation_window = Window(std::time::Duration::from_secs(60)))
         .at(3_660)
         .when(buyer(), escalate(1))
         .then_refused(Refusal::EscalationWindowClosed { closed_time: at(3_660) });

@@ -89,7 +89,7 @@ fn the_policy_says_how_many_are_granted_by_silence() {
     never.policy.delivery_extension.silence_rule = SilenceRule::NoEffect;
     assert_eq!(never.done(&seller(), &extension(1, 12 * DAY)).silence.rule, SilenceRule::NoEffect);
     let mut short = due();
-    short.policy.delivery_extension.max_extension = std::time::Duration::from_secs(DAY);
+    short.policy.delivery_extension.max_extension = Window(std::time::Duration::from_secs(DAY));
     let range = Refusal::NewDueTimeOutOfRange { after: at(10 * DAY), latest: at(11 * DAY) };
     assert_eq!(short.refused(&seller(), &extension(1, 12 * DAY)), range);
 }

@@ -49,7 +49,8 @@ fn when_two_guards_of_an_offer_fail_the_earlier_one_answers() {
         story
     };
     let off = |policy: &mut Policy| policy.partial_refund.kind.enabled = false;
-    let cool_down = |policy: &mut Policy| policy.partial_refund.kind.attempts = Attempts { cool_down: HOUR, max: 1 };
+    let cool_down =
+        |policy: &mut Policy| policy.partial_refund.kind.attempts = Attempts { cool_down: Span(HOUR), max: 1 };
     let foreign = Terms::PartialRefund { amount: Money::new(-1, Currency::from_code("EUR").unwrap()) };
     let foreign = open(opening(2, foreign, Seller));
     let not_allowed = Refusal::OrderStatusNotAllowed { status: OrderStatus::Completed };
@@ -61,7 +62,7 @@ fn when_two_guards_of_an_offer_fail_the_earlier_one_answers() {
     let not_found = Refusal::OrderNotFound { order: order_id() };
     let completed = report(OrderStatus::Completed, 1);
     let above_the_cap: fn(&mut Policy) =
-        |policy| policy.partial_refund.smallest_refund = [("USD".to_owned(), 6_001)].into();
+        |policy| policy.partial_refund.smallest_refund = [(CurrencyCode("USD".to_owned()), MinorUnits(6_001))].into();
     let cases: Vec<(&str, Story, Caller, Command, Refusal)> = vec![
         ("who before what", story(order(), &[], off), stranger(), offer(2, 100), not_found),
         ("role before status", ended(&[]), buyer(), offer(2, 100), Refusal::WrongRole),
@@ -133,7 +134,7 @@ fn when_two_guards_of_an_extension_fail_the_earlier_one_answers() {
     let due = |status| OrderReport { due_time: Some(at(10 * day)), ..report(status, 1) };
     let pending = [(seller(), extension(1, 11 * day))];
     let declined = [&pending[..], &[(buyer(), decline(1))]].concat();
-    let cool_down = |policy: &mut Policy| policy.delivery_extension.kind.attempts.cool_down = HOUR;
+    let cool_down = |policy: &mut Policy| policy.delivery_extension.kind.attempts.cool_down = Span(HOUR);
     let on = |steps: &[(Caller, Command)], policy| story(due(OrderStatus::InProgress), steps, policy);
     let too_early = || extension(2, 10 * day);
     let range = Refusal::NewDueTimeOutOfRange { after: at(10 * day), latest: at(40 * day) };

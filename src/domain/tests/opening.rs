@@ -172,8 +172,9 @@ fn an_offer_goes_up_to_the_cap_and_never_above_what_is_left() {
 #[test]
 fn the_policys_smallest_refund_and_price_bound_an_offer() {
     let with = |smallest_refund: &[(&str, i64)], smallest_price: &[(&str, i64)]| {
-        let table =
-            |entries: &[(&str, i64)]| entries.iter().map(|(code, least)| ((*code).to_owned(), *least)).collect();
+        let table = |entries: &[(&str, i64)]| {
+            entries.iter().map(|(code, least)| (CurrencyCode((*code).to_owned()), MinorUnits(*least))).collect()
+        };
         let mut story = Story::new(OrderStatus::InProgress);
         story.policy.partial_refund.smallest_refund = table(smallest_refund);
         story.policy.partial_refund.smallest_price = table(smallest_price);

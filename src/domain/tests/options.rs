@@ -41,11 +41,11 @@ fn each_role_has_its_options() {
 fn every_blocker_is_told_and_not_only_the_first() {
     let small = OrderReport { price: usd(1), paid: usd(1), ..report(OrderStatus::InProgress, 1) };
     let mut story = Story::with_report(small);
-    story.policy.partial_refund.kind.attempts = Attempts { cool_down: Duration::from_secs(60), max: 1 };
-    story.policy.partial_refund.cap_bps = 10_000;
+    story.policy.partial_refund.kind.attempts = Attempts { cool_down: Span(Duration::from_secs(60)), max: 1 };
+    story.policy.partial_refund.cap_bps = BasisPoints(10_000);
     story.done(&seller(), &offer(1, 1));
     story.done(&buyer(), &decline(1));
-    story.policy.partial_refund.cap_bps = 6_000;
+    story.policy.partial_refund.cap_bps = BasisPoints(6_000);
     story.done(&buyer(), &cancellation(2, Buyer));
     story.done(&support(), &escalate(2));
     let blocked = |story: &Story| option(story, Seller, DisputeKind::PartialRefund).blockers;

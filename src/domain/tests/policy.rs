@@ -20,7 +20,7 @@ fn of(policy: &mut Policy, kind: DisputeKind) -> &mut KindPolicy {
 
 fn windows(policy: &mut Policy, window: Duration) {
     for kind in DisputeKind::ALL {
-        of(policy, kind).response_window = window;
+        of(policy, kind).response_window = Some(Window(window));
     }
 }
 
@@ -41,7 +41,7 @@ fn a_cool_down_follows_what_was_declined_withdrawn_or_left_without_an_answer() {
     ];
     for (name, end, ended) in ends {
         let mut story = Story::new(OrderStatus::InProgress);
-        story.policy.partial_refund.kind.attempts.cool_down = HOUR;
+        story.policy.partial_refund.kind.attempts.cool_down = Span(HOUR);
         story.done(&seller(), &offer(1, 100));
         end(&mut story);
         let retry_time = at(ended + 3_600);
@@ -66,7 +66,7 @@ fn without_a_cool_down_there_is_none_though_the_clock_was_set_back() {
 #[test]
 fn a_cool_down_is_of_the_same_order_kind_and_opener_only() {
     let mut story = Story::new(OrderStatus::InProgress);
-    story.policy.cancellation.kind.attempts.cool_down = HOUR;
+    story.policy.cancellation.kind.attempts.cool_down = Span(HOUR);
     story.done(&buyer(), &cancellation(1, Buyer));
     story.done(&seller(), &decline(1));
     let retry_time = at(3_600);
@@ -106,7 +106,7 @@ fn the_same_can_be_tried_so_often() {
 #[test]
 fn a_cool_down_is_counted_from_the_last_end() {
     let mut story = Story::new(OrderStatus::InProgress);
-    story.policy.order_update.attempts.cool_down = HOUR;
+    story.policy.order_update.attempts.cool_down = Span(HOUR);
     story.done(&buyer(), &update(1));
     story.done(&buyer(), &withdraw(1));
     story.now = at(5_000);
@@ -119,8 +119,8 @@ fn a_cool_down_is_counted_from_the_last_end() {
 #[test]
 fn each_kind_that_is_limited_has_attempts_of_its_own() {
     let mut both = Story::new(OrderStatus::InProgress);
-    both.policy.partial_refund.kind.attempts = Attempts { cool_down: HOUR, max: 2 };
-    both.policy.cancellation.kind.attempts = Attempts { cool_down: HOUR * 2, max: 3 };
+    both.policy.partial_refund.kind.attempts = Attempts { cool_down: Span(HOUR), max: 2 };
+    both.policy.cancellation.kind.attempts = Attempts { cool_down: Span(HOUR * 2), max: 3 };
     both.done(&seller(), &offer(1, 100));
     both.done(&buyer(), &decline(1));
     both.clone().done(&seller(), &cancellation(2, Seller));
@@ -181,7 +181,7 @@ fn the_buyer_cancels_alone_before_the_work_has_started_if_the_policy_says_so() {
 fn the_buyer_cancels_alone_when_the_order_is_late_with_nothing_delivered_if_the_policy_says_so() {
     let late_by = |seconds: u64, status, due, role| {
         let mut story = Story::with_report(OrderReport { due_time: due, ..report(status, 1) });
-        story.policy.cancellation.immediate_when_late = HOUR;
+        story.policy.cancellation.immediate_when_late = Span(HOUR);
         story.now = at(1_000 + seconds);
         story.tell(&party(role), &cancellation(1, role)).map(|dispute| dispute.unwrap().status())
     };
@@ -203,7 +203,7 @@ fn the_buyer_cancels_alone_when_the_order_is_late_with_nothing_delivered_if_the_
     assert_eq!(late_by(9_999, OrderStatus::InProgress, None, Buyer), pending, "nothing was due");
     // What was agreed on counts.
     let mut story = Story::with_report(OrderReport { due_time: due, ..report(OrderStatus::InProgress, 1) });
-    story.policy.cancellation.immediate_when_late = HOUR;
+    story.policy.cancellation.immediate_when_late = Span(HOUR);
     story.done(&seller(), &extension(1, 50_000));
     story.done(&buyer(), &accept(1));
     story.now = at(10_000);
@@ -219,7 +219,7 @@ fn who_cancels_alone_still_merges_with_the_sellers_cancellation_and_declines_the
     assert_eq!(story.ending(1), (DisputeStatus::Accepted, ResolvedBy::Crossed, cancelled(10_000)));
 
     let mut story = Story::with_report(OrderReport { due_time: Some(at(0)), ..report(OrderStatus::InProgress, 1) });
-    story.policy.cancellation.immediate_when_late = HOUR;
+    story.policy.cancellation.immediate_when_late = Span(HOUR);
     story.now = at(4_000);
     story.done(&seller(), &offer(1, 100));
     story.done(&buyer(), &cancellation(2, Buyer));
@@ -264,14 +264,14 @@ fn a_kind_that_is_off_is_for_nobody_and_what_is_pending_goes_on() {
 fn a_change_of_policy_never_alters_a_pending_dispute() {
     type ChangeOfPolicy = fn(&mut Policy);
     let changes: [(&str, ChangeOfPolicy); 12] = [
-        ("a lower cap", |policy| policy.partial_refund.cap_bps = 1),
+        ("a lower cap", |policy| policy.partial_refund.cap_bps = BasisPoints(1)),
         ("a greater smallest refund", |policy| {
-            policy.partial_refund.smallest_refund = [("USD".to_owned(), 999)].into();
+            policy.partial_refund.smallest_refund = [(CurrencyCode("USD".to_owned()), MinorUnits(999))].into();
         }),
         ("a greater smallest price", |policy| {
-            policy.partial_refund.smallest_price = [("USD".to_owned(), 99_999)].into();
+            policy.partial_refund.smallest_price = [(CurrencyCode("USD".to_owned()), MinorUnits(99_999))].into();
         }),
-        ("a shorter extension", |policy| policy.delivery_extension.max_extension = HOUR),
+        ("a shorter extension", |policy| policy.delivery_extension.max_extension = Window(HOUR)),
         ("no extension granted by silence", |policy| policy.delivery_extension.silent_grants = 0),
         ("more of them granted", |policy| policy.delivery_extension.silent_grants = 9),
         ("silence about an offer", |policy| policy.partial_refund.silence_rule = SilenceRule::Accept),

@@ -44,7 +44,7 @@ fn of_reminders_that_were_missed_only_the_latest_is_sent_and_none_once_the_windo
 fn an_offset_that_is_not_shorter_than_the_window_sends_none() {
     let with = |offsets: &[u64]| {
         let mut story = Story::new(OrderStatus::InProgress);
-        story.policy.reminders = offsets.iter().map(|hours| Duration::from_secs(hours * HOUR)).collect();
+        story.policy.reminders = offsets.iter().map(|hours| Window(Duration::from_secs(hours * HOUR))).collect();
         story.done(&seller(), &offer(1, 100));
         reminded(&mut story, 0..=60)
     };
@@ -58,7 +58,7 @@ fn an_offset_that_is_not_shorter_than_the_window_sends_none() {
 fn the_policy_of_now_says_when_to_remind_and_not_the_one_of_the_opening() {
     let with = |offsets: &[u64], hours: &[u64]| {
         let mut story = pending();
-        story.policy.reminders = offsets.iter().map(|hours| Duration::from_secs(hours * HOUR)).collect();
+        story.policy.reminders = offsets.iter().map(|hours| Window(Duration::from_secs(hours * HOUR))).collect();
         let revision = story.dispute(1).revision;
         let sent = reminded(&mut story, hours.iter().copied());
         let sent_count = u64::try_from(sent.len()).unwrap();

@@ -38,7 +38,7 @@ fn policies() -> impl Strategy<Value = Policy> {
             policy.cancellation.silence_rule_after_delivery = SilenceRule::Accept;
         }
         if limits {
-            let attempts = Attempts { cool_down: Duration::from_secs(50_000), max: 3 };
+            let attempts = Attempts { cool_down: Span(Duration::from_secs(50_000)), max: 3 };
             policy.partial_refund.kind.attempts = attempts;
             policy.cancellation.kind.attempts = attempts;
             policy.order_update.attempts = attempts;
@@ -46,7 +46,7 @@ fn policies() -> impl Strategy<Value = Policy> {
         }
         if immediate {
             policy.cancellation.immediate_before_start = true;
-            policy.cancellation.immediate_when_late = Duration::from_secs(100_000);
+            policy.cancellation.immediate_when_late = Span(Duration::from_secs(100_000));
         }
         policy.delivery_extension.kind.enabled = !disabled;
         policy
