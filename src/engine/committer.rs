@@ -4,7 +4,7 @@
 //! one fsync and one round of statements serve hundreds of commands.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use super::deadlines::Deadlines;
 use super::error::Error;
 use super::feed::Feed;
+use super::outage::Outage;
 use super::queue::{Queue, ReplySender, RequestKey, Submission, Waiting};
 use super::trace::TraceParent;
 use super::unit_of_work::{Reply, TimePassed, UnitOfWork};
@@ -81,7 +82,7 @@ impl Committer {
             feed,
             deadlines,
             totals: totals.clone(),
-            is_away: AtomicBool::new(false),
+            outage: Outage::default(),
         };
         (Self(Arc::new(Entrance(queue))), totals, task.run())
     }
@@ -138,7 +139,7 @@ struct Task {
     deadlines: Arc<Deadlines>,
     totals: Arc<Totals>,
     /// Whether the last batch could not reach the database.
-    is_away: AtomicBool,
+    outage: Outage,
 }
 
 impl Drop for Task {
@@ -172,7 +173,7 @@ fn refuse(batch: Vec<Waiting>, error: &Error) {
 }
 
 impl Task {
-    async fn run(self) {
+    async fn run(mut self) {
         while let Some(batch) = self.queue.next().await {
             self.commit(batch).await;
         }
@@ -180,7 +181,7 @@ impl Task {
 
     /// Commits a batch and replies to its callers. If it fails for a reason other than an unavailable database, its
     /// submissions are run one by one, so that only the culprit fails.
-    async fn commit(&self, batch: Vec<Waiting>) {
+    async fn commit(&mut self, batch: Vec<Waiting>) {
         let error = match self.attempt_again(&batch).await {
             Ok(Attempt::Committed(committed)) => return self.answer(batch, committed),
             Ok(Attempt::OrderTaken) => return self.set_imports_apart(batch).await,
@@ -198,14 +199,13 @@ impl Task {
         match error {
             StorageError::Corrupt { .. } | StorageError::Failed(_) => tracing::error!(%error, "a command failed"),
             StorageError::Conflict => tracing::warn!(%error, "commands were not committed"),
-            // Logged once: every batch fails the same way until the database is back.
             StorageError::Unavailable(_)
             | StorageError::Busy
             | StorageError::TimedOut
             | StorageError::LockTimeout
             | StorageError::ReadOnly
             | StorageError::Stale => {
-                if !self.is_away.swap(true, Ordering::Relaxed) {
+                if self.outage.begin() {
                     tracing::warn!(%error, "commands cannot be committed");
                 }
             }
@@ -220,7 +220,7 @@ impl Task {
 
     /// Another transaction has inserted one of the orders of a batch, it is unknown which, and has not committed: each
     /// import waits for it alone, and the rest is committed without them.
-    async fn set_imports_apart(&self, batch: Vec<Waiting>) {
+    async fn set_imports_apart(&mut self, batch: Vec<Waiting>) {
         let is_import = |waiting: &Waiting| matches!(waiting.submission, Submission::Orders { .. });
         let (imports, others): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_import);
         imports.into_iter().for_each(|import| self.queue.put_off_alone(import));
@@ -323,7 +323,7 @@ impl Task {
         Ok(Ok((now, after_the_last.map_or(now, |after| after.max(now)))))
     }
 
-    fn answer(&self, batch: Vec<Waiting>, committed: Committed) {
+    fn answer(&mut self, batch: Vec<Waiting>, committed: Committed) {
         let mut commands = 0_usize;
         for (waiting, reply) in batch.into_iter().zip(committed.replies) {
             match reply {
@@ -334,7 +334,7 @@ impl Task {
                 None => self.queue.put_off(waiting),
             }
         }
-        if self.is_away.swap(false, Ordering::Relaxed) {
+        if self.outage.end() {
             tracing::warn!("commands can be committed again");
         }
         if let Some(last_seq) = committed.last_seq {

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::committer::Committer;
 use super::error::Error;
+use super::outage::Outage;
 use super::time::time_to_act_by;
 use super::unit_of_work::TimePassed;
 use crate::clock::{Clock, pause, real_now};
@@ -67,23 +68,21 @@ impl Deadlines {
     /// Expires disputes and sends reminders for as long as it is polled.
     pub async fn run(self: Arc<Self>, repository: Arc<Repository>, clock: Clock, committer: Committer) {
         let mut sweeper = Sweeper::new(repository, clock, committer);
-        let mut is_away = false;
+        let mut outage = Outage::default();
         loop {
             // Any dispute opened from here on is either read below or reschedules.
             self.slept_for.store(i64::MAX, Ordering::Release);
             let wait = match sweeper.sweep().await {
                 Ok(wait) => {
-                    is_away = false;
+                    outage.end();
                     wait
                 }
                 // The clock has logged it already.
                 Err(Error::ClockUncertain) => Wait::For(POLL_INTERVAL),
                 Err(error) => {
-                    // Logged once: every sweep fails the same way until the database is back.
-                    if !is_away {
+                    if outage.begin() {
                         tracing::warn!(?error, "deadlines cannot be read or expired now: they wait");
                     }
-                    is_away = true;
                     Wait::For(POLL_INTERVAL)
                 }
             };

@@ -33,6 +33,7 @@ use self::tail_cache::{Cursor, Lookup, TailCache, UNPROVEN};
 use self::token::{Position, ResumeToken, SnapshotState, TokenError};
 use self::watchers::WatcherRegistry;
 use super::error::Error;
+use super::outage::Outage;
 use crate::repository::{Log, LogId, LoggedEvent, ReadClass, Reader, Repository, StorageError};
 
 /// How many events the tailer reads at a time.
@@ -174,20 +175,21 @@ impl Feed {
 
     /// Tails the log for as long as it is polled.
     pub async fn run(self: Arc<Self>) {
+        let mut outage = Outage::default();
         loop {
-            let reachable = match self.catch_up().await {
-                Ok(()) => true,
-                Err(error) => {
-                    if *self.reachable.borrow() {
-                        tracing::warn!(%error, "the event log cannot be read, subscribers wait");
+            match self.catch_up().await {
+                Ok(()) => {
+                    if outage.end() {
+                        self.reachable.send_replace(true);
+                        tracing::info!("the event log can be read again");
                     }
-                    false
                 }
-            };
-            let has_changed =
-                self.reachable.send_if_modified(|before| std::mem::replace(before, reachable) != reachable);
-            if has_changed && reachable {
-                tracing::info!("the event log can be read again");
+                Err(error) => {
+                    if outage.begin() {
+                        tracing::warn!(%error, "the event log cannot be read, subscribers wait");
+                        self.reachable.send_replace(false);
+                    }
+                }
             }
             let _ = tokio::time::timeout(POLL_INTERVAL, self.wake.notified()).await;
         }

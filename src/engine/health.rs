@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::outage::Outage;
 use super::time::time_to_act_by;
 use crate::clock::{Clock, pause};
 use crate::repository::{Repository, StorageError};
@@ -31,7 +32,7 @@ pub struct Health {
 /// The results of the attempts to write so far.
 #[derive(Default)]
 struct Writes {
-    fail: bool,
+    outage: Outage,
     slow_in_a_row: u32,
 }
 
@@ -47,7 +48,7 @@ impl Health {
         let health = Arc::new(Self { repository, clock, is_serving: watch::Sender::new(true) });
         let mut writes = Writes::default();
         tokio::join!(health.probe(&mut writes), health.look_at_the_clock());
-        health.is_serving.send_replace(!writes.fail);
+        health.is_serving.send_replace(!writes.outage.is_on());
         (health.clone(), health.run(is_readable, writes))
     }
 
@@ -59,7 +60,8 @@ impl Health {
     async fn run(self: Arc<Self>, mut is_readable: watch::Receiver<bool>, mut writes: Writes) -> String {
         let mut is_certain = self.clock.certainty();
         loop {
-            let is_serving = *is_readable.borrow_and_update() && *is_certain.borrow_and_update() && !writes.fail;
+            let is_serving =
+                *is_readable.borrow_and_update() && *is_certain.borrow_and_update() && !writes.outage.is_on();
             self.is_serving.send_if_modified(|before| std::mem::replace(before, is_serving) != is_serving);
             tokio::select! {
                 biased;
@@ -106,11 +108,17 @@ impl Health {
             ) => Some(error),
         };
         writes.slow_in_a_row = 0;
-        let before = std::mem::replace(&mut writes.fail, failed.is_some());
         match failed {
-            Some(error) if !before => tracing::warn!(%error, "the database cannot be written"),
-            None if before => tracing::info!("the database can be written again"),
-            Some(_) | None => {}
+            Some(error) => {
+                if writes.outage.begin() {
+                    tracing::warn!(%error, "the database cannot be written");
+                }
+            }
+            None => {
+                if writes.outage.end() {
+                    tracing::info!("the database can be written again");
+                }
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ mod deadlines;
 mod error;
 mod feed;
 mod health;
+mod outage;
 mod queue;
 mod reads;
 mod replicas;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::feed::Feed;
+use super::outage::Outage;
 use crate::clock::pause;
 use crate::repository::{Notifier, StorageError};
 
@@ -52,23 +53,25 @@ async fn listen(mut notifier: Notifier, feed: &Feed) {
 }
 
 /// Logs once that something does not work, when it has failed twice in a row, and once when it works again.
-#[derive(Default)]
-struct Trouble {
-    failures: u32,
+struct Trouble(Outage);
+
+impl Default for Trouble {
+    fn default() -> Self {
+        Self(Outage::after(2))
+    }
 }
 
 impl Trouble {
     fn note<T>(&mut self, result: Result<T, StorageError>, what: &'static str) -> Option<T> {
         match result {
             Ok(value) => {
-                if std::mem::take(&mut self.failures) > 1 {
+                if self.0.end() {
                     tracing::info!("notifications work again");
                 }
                 Some(value)
             }
             Err(error) => {
-                self.failures = self.failures.saturating_add(1);
-                if self.failures == 2 {
+                if self.0.begin() {
                     tracing::warn!(%error, "{what}");
                 }
                 None

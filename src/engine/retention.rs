@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::Error;
+use super::outage::Outage;
 use super::time::time_to_act_by;
 use crate::clock::{Clock, pause};
 use crate::domain::Timestamp;
@@ -74,7 +75,7 @@ pub async fn prune_events(retention: Duration, repository: Arc<Repository>, cloc
 }
 
 async fn prune(mut what: Retention, every: Duration, repository: &Repository, clock: &Clock) {
-    let mut is_away = false;
+    let mut outage = Outage::default();
     loop {
         // While the clock is uncertain, nothing counts as old.
         let step = match time_to_act_by(repository, clock).await {
@@ -83,7 +84,7 @@ async fn prune(mut what: Retention, every: Duration, repository: &Repository, cl
         };
         match step {
             Ok(count) => {
-                is_away = false;
+                outage.end();
                 if count == 0 { clock.sleep(every).await } else { pause(YIELD_DELAY).await }
             }
             Err(Error::ClockUncertain) => {
@@ -91,8 +92,7 @@ async fn prune(mut what: Retention, every: Duration, repository: &Repository, cl
                 let _ = clock.certainty().wait_for(|is_certain| *is_certain).await;
             }
             Err(error) => {
-                // Logged once: each step fails the same way until the database is back.
-                if !std::mem::replace(&mut is_away, true) {
+                if outage.begin() {
                     tracing::warn!(?error, ?what, "old rows could not be pruned now");
                 }
                 clock.sleep(every).await;
