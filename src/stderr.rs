@@ -3,16 +3,16 @@
 //! reported once there is room again. Lines are made safe to read whatever they contain (`line`).
 
 mod line;
+mod log;
 
-use std::borrow::Cow;
 use std::fs::File;
-use std::io::{ErrorKind, IsTerminal as _, Write};
+use std::io::{ErrorKind, Write};
 use std::os::fd::AsFd as _;
-use std::panic::PanicHookInfo;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 pub use line::Format;
+pub use log::start_log;
 
 /// The most bytes that wait for stderr; the thread may hold as many again.
 const ROOM: usize = 1024 * 1024;
@@ -34,7 +34,7 @@ pub fn start() {
 /// Only its line ends, and on a terminal its colours, are not escaped.
 pub fn say(text: &str) {
     if let Some(output) = STDERR.get() {
-        let format = if std::io::stderr().is_terminal() { Format::Coloured } else { Format::Plain };
+        let format = Format::for_people();
         let lines: String = text.lines().flat_map(|line| [line::safe(line, format), "\n".into()]).collect();
         output.push(lines.as_bytes(), usize::MAX);
     }
@@ -44,36 +44,6 @@ pub fn say(text: &str) {
 pub fn finish() {
     if let Some(output) = STDERR.get() {
         output.finish(LAST_LINES);
-    }
-}
-
-/// Logs panics. The standard hook would wait for stderr, and panic again without it.
-pub fn log_panics() {
-    std::panic::set_hook(Box::new(|panic: &PanicHookInfo<'_>| {
-        let message = panic.payload_as_str().unwrap_or("no message");
-        let location = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(location, message, "panicked");
-    }));
-}
-
-/// A writer for the log in this format: each write is one line, including its end. Never fails, never blocks.
-#[derive(Clone, Copy, Debug)]
-pub struct LogLines(pub Format);
-
-impl Write for LogLines {
-    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        if let Some(output) = STDERR.get() {
-            let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(line));
-            match line::safe(&text, self.0) {
-                Cow::Borrowed(_) => output.push(line, ROOM),
-                Cow::Owned(safe) => output.push(format!("{safe}\n").as_bytes(), ROOM),
-            }
-        }
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }
 

@@ -36,7 +36,7 @@ use crate::repository::{self, Notifier, Repository};
 use crate::stderr;
 
 pub use error::ServeError;
-pub use process::prepare_process;
+pub use process::{prepare_process, run_to_end, told_to_stop};
 
 /// How long streams and commands in flight may take to end; with the following steps, the process exits within 10 s.
 const DRAIN: Duration = Duration::from_secs(6);

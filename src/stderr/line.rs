@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 
 /// The longest line in bytes: far longer than any of ours, and shorter than where log collectors cut.
 const LINE: usize = 16 * 1024;
@@ -23,6 +24,13 @@ pub enum Format {
     Coloured,
     /// A JSON object.
     Json,
+}
+
+impl Format {
+    /// Text, with colours if stderr is a terminal.
+    pub fn for_people() -> Self {
+        if std::io::stderr().is_terminal() { Self::Coloured } else { Self::Plain }
+    }
 }
 
 /// Returns the line, without its end, as it can be written.
