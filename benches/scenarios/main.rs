@@ -18,6 +18,9 @@ mod batching;
 #[allow(dead_code, unreachable_pub, reason = "shared with the tests, which use more of it")]
 mod binary;
 mod idle;
+#[path = "../../tests/integration/support/launcher.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with the tests, which use more of it")]
+mod launcher;
 mod load;
 mod parties;
 mod postgres;

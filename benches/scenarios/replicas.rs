@@ -2,7 +2,7 @@
 
 use super::ROUNDS;
 use super::load::Load;
-use super::postgres::Cluster;
+use super::postgres;
 use super::server::Server;
 use super::table::{Table, Target};
 
@@ -12,12 +12,12 @@ pub(crate) const ABOUT: &str =
 const COMMANDS: usize = 15_000;
 
 pub(crate) async fn run(table: &mut Table) {
-    let Some(cluster) = Cluster::start() else {
+    let Some(cluster) = postgres::start() else {
         return println!("*** SKIPPED: there is no PostgreSQL here ***");
     };
     let mut sides = Vec::new();
     for (database, replicas) in [("two", 2), ("one", 1)] {
-        let servers: Vec<Server> = (0..replicas).map(|_| Server::start(&cluster.database(database))).collect();
+        let servers: Vec<Server> = (0..replicas).map(|_| Server::start(&cluster.url(database))).collect();
         let addresses: Vec<&str> = servers.iter().map(Server::address).collect();
         let load = Load::on(&addresses, 8, 256).await;
         sides.push((servers, load));

@@ -27,7 +27,7 @@ async fn open(service: &Service, order_id: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dump_is_restored_and_its_tokens_are_good_up_to_it() {
     let Some(service) = Service::on_postgres().await else { return };
-    let Some(programs) = postgres::programs() else { return postgres::skip("a restored dump: there is no pg_dump") };
+    let Some(programs) = postgres::programs_for("a restored dump", &["pg_dump", "pg_restore"]) else { return };
     let run = |program: &str, arguments: &[&str]| {
         let output = Command::new(programs.join(program)).args(arguments).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

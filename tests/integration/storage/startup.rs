@@ -1,11 +1,10 @@
 //! A PostgreSQL that cannot be used is named in words when the program starts: what is the cause, and what to do.
 
-use std::process::Child;
-
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use crate::support::binary::Binary;
+use crate::support::launcher::{Cluster, Options};
 use crate::support::{database, postgres};
 
 /// What is never repeated.
@@ -77,33 +76,12 @@ async fn what_any_server_answers_is_told_in_words() {
     }
 }
 
-/// A server with passwords, with or without TLS; it ends when its standard input does.
-struct Guarded {
-    script: Child,
-    port: u16,
-}
+/// A server with passwords, with or without TLS.
+struct Guarded(Cluster);
 
-const SCRIPT: &str = r#"
-set -eu
-folder=$(mktemp -d "${TMPDIR:-/tmp}/dispute-guarded-XXXXXX")
-trap 'rm -rf "$folder"' EXIT
-"$PROGRAMS/initdb" --pgdata="$folder/data" --username=postgres --auth=trust --no-sync >"$folder/log" 2>&1
-ssl=off
-if [ "TLS" = on ]; then
-    openssl req -new -x509 -days 2 -nodes -subj /CN=elsewhere -addext basicConstraints=critical,CA:FALSE -keyout "$folder/data/server.key" \
-        -out "$folder/data/server.crt" >>"$folder/log" 2>&1
-    chmod 600 "$folder/data/server.key"
-    ssl=on
-fi
-"$PROGRAMS/postgres" -D "$folder/data" -p "$PORT" -k "$folder" -c listen_addresses=127.0.0.1 -c fsync=off \
-    -c ssl=$ssl -c autovacuum=off >>"$folder/log" 2>&1 </dev/null &
-server=$!
-until "$PROGRAMS/pg_isready" -q -h 127.0.0.1 -p "$PORT"; do sleep 0.05; done
-"$PROGRAMS/psql" -q -h "$folder" -p "$PORT" -U postgres >>"$folder/log" 2>&1 <<END
-CREATE ROLE locked LOGIN PASSWORD 'right'; CREATE ROLE sleeper; CREATE DATABASE data;
-CREATE ROLE guest LOGIN; ALTER ROLE guest CONNECTION LIMIT 2;
-END
-cat >"$folder/data/pg_hba.conf" <<END
+/// Who may come, and from where.
+const GUARD: &str = r#"
+cat >pg_hba.conf <<END
 local all all trust
 host all locked 127.0.0.1/32 scram-sha-256
 host all rejected 127.0.0.1/32 reject
@@ -113,40 +91,45 @@ host data all 127.0.0.1/32 trust
 host postgres all 127.0.0.1/32 trust
 host missing all 127.0.0.1/32 trust
 END
-"$PROGRAMS/pg_ctl" -D "$folder/data" reload >>"$folder/log" 2>&1
-echo ready
-cat >/dev/null || true
-kill -QUIT "$server"
-wait "$server" || true
 "#;
 
+/// Of nobody whom anybody knows.
+const CERTIFICATE: &str = "
+openssl req -new -x509 -days 2 -nodes -subj /CN=elsewhere -addext basicConstraints=critical,CA:FALSE \
+    -keyout server.key -out server.crt
+chmod 600 server.key
+";
+
+/// Who is there.
+const ROLES: &str = "
+CREATE ROLE locked LOGIN PASSWORD 'right';
+CREATE ROLE sleeper;
+CREATE DATABASE data;
+CREATE ROLE guest LOGIN;
+ALTER ROLE guest CONNECTION LIMIT 2;
+";
+
 impl Guarded {
-    fn start(tls: &str) -> Option<Self> {
-        use std::io::BufRead as _;
-        let programs = postgres::programs()?;
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut script = postgres::run_script(&SCRIPT.replace("TLS", tls), &programs, port);
-        let mut said = String::new();
-        std::io::BufReader::new(script.stdout.take().unwrap()).read_line(&mut said).unwrap();
-        assert_eq!(said, "ready\n", "the server did not start");
-        Some(Self { script, port })
+    fn start(has_tls: bool) -> Option<Self> {
+        let (certificate, ssl) = if has_tls { (CERTIFICATE, "ssl=on") } else { ("", "ssl=off") };
+        let options = Options {
+            initdb: "--no-sync",
+            prepare: &[GUARD, certificate].concat(),
+            sql: ROLES,
+            settings: &["fsync=off", "autovacuum=off", ssl],
+            ..Options::default()
+        };
+        Cluster::start(&options).map(Self)
     }
 
     fn url(&self, user: &str, database: &str, options: &str) -> String {
-        format!("postgres://{user}:{SECRET}@127.0.0.1:{}/{database}?{options}", self.port)
-    }
-}
-
-impl Drop for Guarded {
-    fn drop(&mut self) {
-        drop(self.script.stdin.take());
-        let _ = self.script.wait();
+        format!("postgres://{user}:{SECRET}@127.0.0.1:{}/{database}?{options}", self.0.port())
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_real_server_answers_is_told_in_words() {
-    let Some(server) = Guarded::start("off") else { return };
+    let Some(server) = Guarded::start(false) else { return };
     let cases = [
         (server.url("locked", "data", ""), "rejects the password"),
         (server.url("nobody", "data", ""), "is not a role"),
@@ -173,7 +156,7 @@ async fn what_a_server_with_tls_answers_is_told_in_words() {
     if !std::path::Path::new("/usr/bin/openssl").exists() {
         return postgres::skip("TLS with PostgreSQL: openssl is not installed.");
     }
-    let Some(server) = Guarded::start("on") else { return };
+    let Some(server) = Guarded::start(true) else { return };
     let cases = [
         (server.url("encrypted", "data", "sslmode=disable"), "TLS"),
         (server.url("postgres", "data", "sslmode=verify-full"), "unknown authority"),

@@ -1,14 +1,14 @@
 //! PgBouncer, in front of the PostgreSQL of the tests.
 
-use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
-use std::process::Child;
+use std::net::TcpStream;
+use std::time::Duration;
 
+use super::launcher::{Script, free_port};
 use super::postgres;
 
-/// A running PgBouncer, as it is by default but for what a test says. It ends when dropped: it reads our end of a pipe.
+/// A running PgBouncer, as it is by default but for what a test says. It ends when dropped.
 pub struct PgBouncer {
-    script: Child,
+    _script: Script,
     port: u16,
 }
 
@@ -20,25 +20,18 @@ trap 'rm -rf "$folder"' EXIT
 echo '"postgres" ""' >"$folder/users"
 cat >"$folder/pgbouncer.ini" <<END
 [databases]
-* = TARGET
+* = $TARGET
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = $PORT
 unix_socket_dir =
 auth_type = trust
 auth_file = $folder/users
-SETTINGS
+$SETTINGS
 END
 PATH="$PATH:/usr/sbin:/usr/local/sbin"
-pgbouncer -q "$folder/pgbouncer.ini" >"$folder/log" 2>&1 </dev/null &
+pgbouncer -q "$folder/pgbouncer.ini" >&2 </dev/null &
 pooler=$!
-tries=0
-until "$PROGRAMS/pg_isready" -q -h 127.0.0.1 -p "$PORT"; do
-    tries=$((tries + 1))
-    if [ "$tries" -gt 100 ]; then cat "$folder/log"; exit 1; fi
-    sleep 0.05
-done
-echo ready
 cat >/dev/null || true
 kill -TERM "$pooler"
 wait "$pooler" || true
@@ -56,28 +49,26 @@ impl PgBouncer {
             postgres::skip("what needs PgBouncer, which is not installed.");
             return None;
         }
-        let programs = postgres::programs()?;
         let server = url.split_once('@').unwrap().1.split_once('/').unwrap().0;
         let (host, server_port) = server.split_once(':').unwrap_or((server, "5432"));
         let target = format!("host={host} port={server_port}");
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let script = SCRIPT.replace("TARGET", &target).replace("SETTINGS", &settings.join("\n"));
-        let mut script = postgres::run_script(&script, &programs, port);
-        let mut said = String::new();
-        BufReader::new(script.stdout.take().unwrap()).read_line(&mut said).unwrap();
-        assert_eq!(said, "ready\n", "PgBouncer did not start");
-        Some(Self { script, port })
+        let port = free_port();
+        let variables = [("TARGET", &*target), ("PORT", &port.to_string()), ("SETTINGS", &settings.join("\n"))];
+        let script = Script::start(SCRIPT, &variables);
+        let listens = || TcpStream::connect(("127.0.0.1", port)).is_ok();
+        let is_ready = (0..500).any(|_| {
+            let listens = listens();
+            if !listens {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            listens
+        });
+        assert!(is_ready, "PgBouncer did not start");
+        Some(Self { _script: script, port })
     }
 
     /// The URL of the database at `url`, through the pooler.
     pub fn url(&self, url: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{}", self.port, url.rsplit_once('/').unwrap().1)
-    }
-}
-
-impl Drop for PgBouncer {
-    fn drop(&mut self) {
-        drop(self.script.stdin.take());
-        let _ = self.script.wait();
     }
 }

@@ -1,21 +1,20 @@
 //! PostgreSQL for the tests: the server at `TEST_POSTGRES_URL`, or a throwaway cluster of our own. Each test
 //! gets a database of its own.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpListener;
+use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::database;
+use super::launcher::{Cluster, Options, programs};
 
 /// A server on which databases can be created.
 struct Server {
     /// `postgres://user@host:port`, without a database.
     url: String,
-    /// Our own cluster ends, and is removed, when this process does: it reads our end of a pipe.
-    _cluster: Option<Child>,
+    /// Our own cluster ends when this process does.
+    _cluster: Option<Cluster>,
 }
 
 static SERVER: OnceLock<Option<Server>> = OnceLock::new();
@@ -29,6 +28,18 @@ pub async fn new_database() -> Option<String> {
     Some(format!("{}/{name}", server.url))
 }
 
+/// No autovacuum: what the planner knows of an empty table must not be repaired behind our back. It sorts texts as a
+/// language does, as many clusters in production, where the server can.
+const USUAL: Options<'_> = Options {
+    port: 0,
+    folder: None,
+    initdb: "--no-sync",
+    initdb_if_known: "--locale-provider=icu --icu-locale=en-US",
+    prepare: "",
+    sql: "",
+    settings: &["fsync=off", "autovacuum=off", "max_connections=400", "shared_buffers=64MB"],
+};
+
 fn start() -> Option<Server> {
     if let Ok(url) = std::env::var("TEST_POSTGRES_URL") {
         let (server, _) = url
@@ -37,12 +48,13 @@ fn start() -> Option<Server> {
             .unwrap_or((&url, ""));
         return Some(Server { url: server.to_owned(), _cluster: None });
     }
-    let Some(programs) = programs() else {
-        assert!(std::env::var_os("REQUIRE_POSTGRES").is_none(), "REQUIRE_POSTGRES is set, but there is no PostgreSQL");
-        skip("the PostgreSQL half of the tests. No server binary was found and TEST_POSTGRES_URL is not set.");
+    let Some(cluster) = Cluster::start(&USUAL) else {
+        skip_unless_required(
+            "the PostgreSQL half of the tests. No server binary was found and TEST_POSTGRES_URL is not set.",
+        );
         return None;
     };
-    Some(start_cluster(&programs))
+    Some(Server { url: format!("postgres://postgres@127.0.0.1:{}", cluster.port()), _cluster: Some(cluster) })
 }
 
 /// Says that something was not tested, past the test harness, which shows nothing of tests that pass.
@@ -50,75 +62,22 @@ pub fn skip(what: &str) {
     let _ = writeln!(std::io::stderr(), "\n*** SKIPPED: {what} ***\n");
 }
 
-/// The newest installed server's programs.
-pub fn programs() -> Option<PathBuf> {
-    let mut found: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .filter_map(|version| {
-            let version = version.ok()?;
-            let programs = version.path().join("bin");
-            let number = version.file_name().to_str()?.parse().ok()?;
-            programs.join("initdb").exists().then_some((number, programs))
-        })
-        .collect();
-    found.sort();
-    let newest = found.pop().map(|(_, programs)| programs);
-    newest.or_else(|| {
-        let path = std::env::var_os("PATH")?;
-        std::env::split_paths(&path).find(|folder| folder.join("initdb").exists() && folder.join("postgres").exists())
-    })
+/// The same where PostgreSQL is what is missing; fails if `REQUIRE_POSTGRES` is set.
+fn skip_unless_required(what: &str) {
+    assert!(std::env::var_os("REQUIRE_POSTGRES").is_none(), "REQUIRE_POSTGRES is set, but there is no PostgreSQL");
+    skip(what);
 }
 
-/// Runs a cluster until its standard input ends. No autovacuum: what the planner knows of an empty table
-/// must not be repaired behind our back. It sorts texts as a language does, as many clusters in production,
-/// where the server can.
-const CLUSTER: &str = r#"
-set -eu
-folder=$(mktemp -d "${TMPDIR:-/tmp}/dispute-tests-XXXXXX")
-trap 'rm -rf "$folder"' EXIT
-init() { "$PROGRAMS/initdb" --pgdata="$folder/data" --username=postgres --auth=trust --encoding=UTF8 --no-sync "$@" >"$folder/log" 2>&1; }
-init --locale-provider=icu --icu-locale=en-US || init
-"$PROGRAMS/postgres" -D "$folder/data" -p "$PORT" -k "$folder" -c listen_addresses=127.0.0.1 -c fsync=off \
-    -c autovacuum=off -c max_connections=400 -c shared_buffers=64MB >>"$folder/log" 2>&1 </dev/null &
-server=$!
-tries=0
-until "$PROGRAMS/pg_isready" -q -h 127.0.0.1 -p "$PORT"; do
-    tries=$((tries + 1))
-    if [ "$tries" -gt 300 ]; then cat "$folder/log"; exit 1; fi
-    sleep 0.1
-done
-echo ready
-cat >/dev/null || true
-kill -QUIT "$server"
-wait "$server" || true
-"#;
-
-fn start_cluster(programs: &std::path::Path) -> Server {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut cluster = run_script(CLUSTER, programs, port);
-    let mut said = String::new();
-    BufReader::new(cluster.stdout.take().unwrap()).read_line(&mut said).unwrap();
-    assert_eq!(said, "ready\n", "the throwaway PostgreSQL cluster did not start");
-    Server { url: format!("postgres://postgres@127.0.0.1:{port}"), _cluster: Some(cluster) }
-}
-
-/// Runs a script that runs a cluster with these programs on this port, and that ends when its standard input does.
-pub fn run_script(script: &str, programs: &std::path::Path, port: u16) -> Child {
-    // PostgreSQL refuses to run as root.
-    let is_root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
-    let mut command = if is_root { Command::new("runuser") } else { Command::new("sh") };
-    if is_root {
-        command.args(["-u", "postgres", "--", "sh"]);
+/// The folder with the programs of PostgreSQL, these ones among them; without them says that `what` is skipped. A server
+/// that others use comes without programs, and those of `TEST_POSTGRES_BIN` can be the server's alone.
+pub fn programs_for(what: &str, needed: &[&str]) -> Option<PathBuf> {
+    let programs = programs();
+    let is_missing = |program: &&&str| programs.as_ref().is_none_or(|folder| !folder.join(program).exists());
+    let Some(missing) = needed.iter().find(is_missing) else { return programs };
+    let what = format!("{what}: there is no {missing}");
+    match ["TEST_POSTGRES_URL", "TEST_POSTGRES_BIN"].iter().any(|chosen| std::env::var_os(chosen).is_some()) {
+        true => skip(&what),
+        false => skip_unless_required(&what),
     }
-    command
-        .args(["-c", script])
-        .current_dir("/")
-        .env("PROGRAMS", programs)
-        .env("PORT", port.to_string())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
+    None
 }

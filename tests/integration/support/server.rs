@@ -1,84 +1,32 @@
 //! A PostgreSQL of a test's own, which it stops, starts and promotes.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::PathBuf;
-use std::process::{Child, ChildStdin, ChildStdout};
-
 use fastrand::Rng;
 
 use super::cluster::fixed_port;
+use super::launcher::{Cluster, Options};
 use super::{database, postgres};
 
 /// A PostgreSQL that keeps what it acknowledged when it is stopped at any moment. Ends, and is removed, when dropped or
 /// when this process ends. What it is told blocks until it is done.
-pub struct Postgres {
-    script: Child,
-    orders: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
-    folder: PathBuf,
-    port: u16,
-}
+pub struct Postgres(Cluster);
 
-/// Says where its folder is, then does what it is told, line by line, and says when it is done. Every commit takes 10 ms
-/// longer than the disk, as it does with a standby to wait for: so replicas commit at the same time, and whoever can see
-/// the later of two commits first will. A copy does without: it would first sync every file that it has, for seconds.
-const SERVER: &str = r#"
-set -eu
-folder=$(mktemp -d "${TMPDIR:-/tmp}/dispute-server-XXXXXX")
-fsync=on
-control() { "$PROGRAMS/pg_ctl" --silent -D "$folder/data" -w -t 120 "$@" >>"$folder/control" 2>&1; }
-start() {
-    options="-p $PORT -k $folder -c listen_addresses=127.0.0.1 -c fsync=$fsync -c max_connections=100"
-    control -l "$folder/log" -o "$options -c commit_delay=10000 -c commit_siblings=0" start
-}
-create() {
-    "$PROGRAMS/initdb" --pgdata="$folder/data" --username=postgres --auth=trust --encoding=UTF8 --no-sync \
-        >"$folder/control" 2>&1
-}
-copy() {
-    rm -rf "$folder/data"
-    "$PROGRAMS/pg_basebackup" --pgdata="$folder/data" --write-recovery-conf --checkpoint=fast --no-sync \
-        --host=127.0.0.1 --port="$1" --username=postgres >>"$folder/control" 2>&1
-    fsync=off
-}
-follow() {
-    echo "primary_conninfo = 'host=127.0.0.1 port=$1 user=postgres'" >>"$folder/data/postgresql.auto.conf"
-    touch "$folder/data/standby.signal"
-}
-receivers() {
-    "$PROGRAMS/psql" -h 127.0.0.1 -p "$PORT" -U postgres -Atc "SELECT count(*) FROM pg_stat_wal_receiver"
-}
-disconnect() {
-    echo "primary_conninfo = ''" >>"$folder/data/postgresql.auto.conf"
-    control reload
-    until [ "$(receivers)" = 0 ]; do sleep 0.01; done
-}
-trap 'control -m immediate stop || true; rm -rf "$folder"' EXIT
-echo "$folder"
-while read -r order port; do
-    case $order in
-        create) create; start ;;
-        copy) copy "$port"; start ;;
-        stop) control -m immediate stop ;;
-        finish) control -m fast stop ;;
-        start) start ;;
-        follow) follow "$port"; start ;;
-        disconnect) disconnect ;;
-        promote) control promote ;;
-    esac
-    echo "$order: done"
-done
-"#;
+/// Every commit takes 10 ms longer than the disk, as it does with a standby to wait for: so replicas commit at the same
+/// time, and whoever can see the later of two commits first will.
+const SETTINGS: [&str; 4] = ["fsync=on", "max_connections=100", "commit_delay=10000", "commit_siblings=0"];
+
+/// What a standby needs beside the server.
+pub const STANDBY_PROGRAMS: [&str; 2] = ["pg_basebackup", "psql"];
 
 impl Postgres {
     /// A running one, if there is one here that can be stopped.
     pub fn start_cluster(rng: &mut Rng) -> Option<Self> {
+        postgres::programs_for("faults with PostgreSQL, as what others use cannot be stopped", &["pg_ctl"])?;
         let mut server = Self::prepare(rng)?;
-        server.tell("create", None);
+        server.0.tell("create");
         Some(server)
     }
 
-    /// A standby that follows this one.
+    /// A standby that follows this one, where there are [`STANDBY_PROGRAMS`].
     pub fn start_standby(&self, rng: &mut Rng) -> Self {
         let mut standby = Self::prepare(rng).unwrap();
         standby.copy(self);
@@ -86,75 +34,52 @@ impl Postgres {
     }
 
     fn prepare(rng: &mut Rng) -> Option<Self> {
-        let Some(programs) = postgres::programs() else {
-            let is_required = std::env::var_os("REQUIRE_POSTGRES").is_some();
-            let has_server = std::env::var_os("TEST_POSTGRES_URL").is_some();
-            assert!(!is_required || has_server, "REQUIRE_POSTGRES is set, but there is no PostgreSQL");
-            postgres::skip(
-                "faults with PostgreSQL. No server binary was found, and a server that others use cannot be stopped.",
-            );
-            return None;
-        };
-        let port = fixed_port(rng);
-        let mut script = postgres::run_script(SERVER, &programs, port);
-        let mut answers = BufReader::new(script.stdout.take().unwrap());
-        let mut folder = String::new();
-        answers.read_line(&mut folder).unwrap();
-        assert!(folder.starts_with('/'), "the script did not start: {folder:?}");
-        Some(Self { orders: script.stdin.take(), script, answers, folder: folder.trim_end().into(), port })
+        let options = Options { port: fixed_port(rng), initdb: "--no-sync", settings: &SETTINGS, ..Options::default() };
+        Cluster::prepare(&options).map(Self)
     }
 
     /// `host:port`.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("127.0.0.1:{}", self.0.port())
     }
 
     /// The URL of the one database.
     pub fn database_url(&self) -> String {
-        format!("postgres://postgres@{}/postgres", self.address())
+        self.0.url("postgres")
     }
 
     /// Stops it as if the machine lost its power, but for what the disk holds.
     pub fn stop(&mut self) {
-        self.tell("stop", None);
+        self.0.tell("stop");
     }
 
     /// Stops it well: what it has committed, its standby has, too.
     pub fn finish(&mut self) {
-        self.tell("finish", None);
+        self.0.tell("finish");
     }
 
     pub fn start(&mut self) {
-        self.tell("start", None);
+        self.0.tell("start");
     }
 
     /// Begins again as a copy of another one, which it follows.
     pub fn copy(&mut self, primary: &Self) {
-        self.tell("copy", Some(primary.port));
+        self.0.tell(&format!("copy {}", primary.0.port()));
     }
 
     /// Starts, having finished, as the standby of the one that was promoted in its place.
     pub fn follow(&mut self, primary: &Self) {
-        self.tell("follow", Some(primary.port));
+        self.0.tell(&format!("follow {}", primary.0.port()));
     }
 
     /// A standby follows its primary no more: what that commits from now on, it does not have.
     pub fn disconnect(&mut self) {
-        self.tell("disconnect", None);
+        self.0.tell("disconnect");
     }
 
     /// A standby becomes a primary.
     pub fn promote(&mut self) {
-        self.tell("promote", None);
-    }
-
-    fn tell(&mut self, order: &str, port: Option<u16>) {
-        let orders = self.orders.as_mut().unwrap();
-        writeln!(orders, "{order} {}", port.map(|port| port.to_string()).unwrap_or_default()).unwrap();
-        let mut answer = String::new();
-        self.answers.read_line(&mut answer).unwrap();
-        let said = || std::fs::read_to_string(self.folder.join("control")).unwrap_or_default();
-        assert_eq!(answer.trim_end(), format!("{order}: done"), "{}\n{}", said(), self.log());
+        self.0.tell("promote");
     }
 
     /// Ends every `every`-th connection of the service.
@@ -168,13 +93,6 @@ impl Postgres {
 
     /// What the server logged.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
-    }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        self.orders = None;
-        let _ = self.script.wait();
+        self.0.log()
     }
 }

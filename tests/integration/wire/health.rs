@@ -1,6 +1,5 @@
 //! Health follows the ability to write, also while nobody asks for anything.
 
-use std::io::{BufRead as _, BufReader};
 use std::time::Duration;
 
 use dispute_service::clock::pause;
@@ -11,9 +10,10 @@ use crate::support::callers::{facts, refusal};
 use crate::support::disk::Tmpfs;
 use crate::support::forwarder::Network;
 use crate::support::health::Health;
+use crate::support::launcher::{Cluster, Options};
 use crate::support::messages::*;
 use crate::support::on_both_databases;
-use crate::support::postgres::{programs, run_script, skip};
+use crate::support::postgres::skip;
 use crate::support::service::Service;
 
 on_both_databases!(a_lock_that_somebody_holds_is_not_a_database_that_cannot_be_written);
@@ -93,17 +93,6 @@ async fn a_postgresql_that_turns_read_only_is_noticed_and_so_is_its_return() {
     health.turns_serving().await;
 }
 
-/// A cluster in a folder, until its standard input ends.
-const SMALL_CLUSTER: &str = r#"
-set -eu
-"$PROGRAMS/initdb" --pgdata="FOLDER/data" --username=postgres --auth=trust --encoding=UTF8 --no-sync --wal-segsize=1 >"FOLDER/init" 2>&1
-options="-p $PORT -k FOLDER -c listen_addresses=127.0.0.1 -c fsync=off -c max_wal_size=8MB -c min_wal_size=2MB -c shared_buffers=16MB"
-"$PROGRAMS/pg_ctl" --silent -D "FOLDER/data" -w -l "FOLDER/log" -o "$options" start >/dev/null 2>&1
-trap '"$PROGRAMS/pg_ctl" --silent -D "FOLDER/data" -m immediate stop >/dev/null 2>&1' EXIT
-echo ready
-cat >/dev/null || true
-"#;
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_postgresql_that_is_cut_off_or_silent_is_noticed_in_time_and_so_is_its_return() {
     let Some((service, between, _)) = Service::on_postgres_behind_a_network().await else { return };
@@ -123,15 +112,15 @@ async fn a_postgresql_that_is_cut_off_or_silent_is_noticed_in_time_and_so_is_its
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_postgresql_whose_disk_is_full_is_noticed_and_so_is_its_return() {
-    let Some(server) = programs() else { return skip("a PostgreSQL whose disk is full") };
     let Some(disk) = Tmpfs::new(80 * 1_024) else { return };
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let script = SMALL_CLUSTER.replace("FOLDER", &disk.path().display().to_string());
-    let mut cluster = run_script(&script, &server, port);
-    let mut said = String::new();
-    BufReader::new(cluster.stdout.take().unwrap()).read_line(&mut said).unwrap();
-    assert_eq!(said, "ready\n", "the small PostgreSQL cluster did not start");
-    let service = Service::on_database(format!("postgres://postgres@127.0.0.1:{port}/postgres")).await;
+    let options = Options {
+        folder: Some(disk.path()),
+        initdb: "--no-sync --wal-segsize=1",
+        settings: &["fsync=off", "max_wal_size=8MB", "min_wal_size=2MB", "shared_buffers=16MB"],
+        ..Options::default()
+    };
+    let Some(cluster) = Cluster::start(&options) else { return skip("a PostgreSQL whose disk is full") };
+    let service = Service::on_database(cluster.url("postgres")).await;
     let mut health = Health::of(service.channel()).await;
     service.platform().upsert(order("o1")).await;
     for _ in 0..2 {
@@ -145,8 +134,7 @@ async fn a_postgresql_whose_disk_is_full_is_noticed_and_so_is_its_return() {
     }
     service.user("ann").ask(update("o1")).await.unwrap();
     drop(service);
-    drop(cluster.stdin.take());
-    cluster.wait().unwrap();
+    drop(cluster);
 }
 
 /// Reads are answered, once connections that were ended are noticed.
