@@ -21,8 +21,7 @@ on_both_databases!(
 
 /// An offer of bob's that ann has declined.
 async fn declined(service: &Service, id: &str) -> v1::Dispute {
-    service.platform().upsert(order(id)).await;
-    let offered = service.user("bob").offer(offer(id, 1_000)).await.unwrap();
+    let offered = service.order_with_offer(id, 1_000).await;
     let request = v1::DeclineDisputeRequest { message: "Too little.".to_owned(), ..decline(&offered.dispute_id) };
     service.user("ann").decline(request).await.unwrap()
 }
@@ -168,8 +167,7 @@ async fn silence_grants_the_first_extension_only(service: Service) {
 }
 
 async fn the_same_report_again_is_no_event(service: Service) {
-    service.platform().upsert(order("o1")).await;
-    let offered = service.user("bob").offer(offer("o1", 1_000)).await.unwrap();
+    let offered = service.order_with_offer("o1", 1_000).await;
     let id = offered.dispute_id.as_str();
     service.user("ann").accept(accept(id)).await.unwrap();
     let mut platform = service.platform();

@@ -104,9 +104,8 @@ async fn an_option_explains_itself_in_english_and_in_french(mut service: Service
 
 async fn every_blocker_is_told_in_the_callers_language(mut service: Service) {
     service.restart_with_policy("[partial_refund]\nattempts = { cool_down = \"1h\", max = 1 }").await;
-    service.platform().upsert(order("o1")).await;
     let (mut ann, mut bob) = (service.user("ann"), service.user("bob"));
-    let declined = bob.offer(offer("o1", 100)).await.unwrap();
+    let declined = service.order_with_offer("o1", 100).await;
     ann.decline(decline(&declined.dispute_id)).await.unwrap();
     let escalated = ann.escalate(escalate(&declined.dispute_id)).await.unwrap();
     service.support().withdraw(withdraw(&escalated.dispute_id)).await.unwrap_err();
@@ -156,8 +155,7 @@ async fn an_option_promises_what_the_command_then_does(service: Service) {
 }
 
 async fn what_takes_effect_at_once_has_no_response_window(service: Service) {
-    service.platform().upsert(order("o1")).await;
-    let first = service.user("bob").cancel(cancellation("o1")).await.unwrap();
+    let first = service.order_with_cancellation("o1", "bob").await;
     let option = service.user("ann").options("o1").await.options.remove(0);
     assert_eq!(option.accepts_dispute_id, first.dispute_id);
     assert_eq!((option.response_window, option.silence_rule()), (None, v1::SilenceRule::Unspecified));

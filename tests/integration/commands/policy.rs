@@ -53,8 +53,7 @@ async fn option(caller: &mut Party, kind: v1::DisputeKind, order: &str) -> Optio
 
 async fn the_response_window_is_that_of_the_kind_or_the_general_one(mut service: Service) {
     service.restart_with_policy("response_window = \"1h\"\n[order_update]\nresponse_window = \"30m\"").await;
-    service.platform().upsert(order("o1")).await;
-    assert_eq!(service.user("bob").offer(offer("o1", 100)).await.unwrap().respond_by, Some(at(3_600)));
+    assert_eq!(service.order_with_offer("o1", 100).await.respond_by, Some(at(3_600)));
     assert_eq!(service.user("ann").ask(update("o1")).await.unwrap().respond_by, Some(at(1_800)));
 }
 
@@ -92,8 +91,7 @@ async fn reminders_come_when_the_policy_says(mut service: Service) {
 
 async fn the_escalation_window_closes_when_the_policy_says(mut service: Service) {
     service.restart_with_policy("escalation_window = \"1h\"").await;
-    service.platform().upsert(order("o1")).await;
-    let offered = service.user("bob").offer(offer("o1", 100)).await.unwrap();
+    let offered = service.order_with_offer("o1", 100).await;
     service.user("ann").decline(decline(&offered.dispute_id)).await.unwrap();
     service.clock.advance(HOUR);
     let facts = [("closedTime", "2026-01-01T01:00:00.000000Z")];
@@ -157,8 +155,7 @@ async fn silence_does_what_the_policy_says(mut service: Service) {
 }
 
 async fn a_kind_can_be_off(mut service: Service) {
-    service.platform().upsert(order("o1")).await;
-    let before = service.user("ann").ask(update("o1")).await.unwrap();
+    let before = service.order_with_update("o1", "ann").await;
     let off = ["partial_refund", "cancellation", "order_update", "delivery_extension"];
     service.restart_with_policy(&off.map(|kind| format!("[{kind}]\nenabled = false\n")).concat()).await;
     let (mut ann, mut bob) = (service.user("ann"), service.user("bob"));
@@ -227,9 +224,8 @@ async fn attempts_are_limited_for_each_kind_alone(mut service: Service) {
     }
     // The attempts of the other role are its own.
     service.restart_with_policy("[cancellation]\nattempts = { cool_down = \"1h\", max = 1 }").await;
-    service.platform().upsert(order("o1")).await;
     let (mut ann, mut bob) = (service.user("ann"), service.user("bob"));
-    let asked = ann.cancel(cancellation("o1")).await.unwrap();
+    let asked = service.order_with_cancellation("o1", "ann").await;
     bob.decline(decline(&asked.dispute_id)).await.unwrap();
     ann.cancel(cancellation("o1")).await.unwrap_err();
     assert_eq!(bob.cancel(cancellation("o1")).await.unwrap().status(), v1::DisputeStatus::Pending);
@@ -237,9 +233,8 @@ async fn attempts_are_limited_for_each_kind_alone(mut service: Service) {
 
 async fn attempts_are_limited(mut service: Service) {
     service.restart_with_policy("[order_update]\nattempts = { cool_down = \"1h\", max = 2 }").await;
-    service.platform().upsert(order("o1")).await;
     let mut ann = service.user("ann");
-    let first = ann.ask(update("o1")).await.unwrap();
+    let first = service.order_with_update("o1", "ann").await;
     ann.withdraw(withdraw(&first.dispute_id)).await.unwrap();
     let facts = [("retryTime", "2026-01-01T01:00:00.000000Z")];
     let cool_down = refusal(Code::FailedPrecondition, "COOL_DOWN", &facts);

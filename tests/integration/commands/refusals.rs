@@ -173,16 +173,14 @@ async fn commands_of_support_and_of_the_platform_need_their_scope(service: Servi
     for mut caller in [service.user("ann"), service.support()] {
         assert_eq!(caller.report(v1::ReportSettlementRequest::default()).await.unwrap_err(), missing("platform"));
     }
-    service.platform().upsert(order("o1")).await;
-    let offered = service.user("bob").offer(offer("o1", 100)).await.unwrap();
+    let offered = service.order_with_offer("o1", 100).await;
     let wrong_role = refusal(Code::PermissionDenied, "WRONG_ROLE", &[]);
     assert_eq!(service.platform().escalate(escalate(&offered.dispute_id)).await.unwrap_err(), wrong_role);
     assert_eq!(service.support().extend(extension("o1", 99_999)).await.unwrap_err(), wrong_role);
 }
 
 async fn a_stranger_learns_nothing_from_the_rest_of_the_commands(service: Service) {
-    service.platform().upsert(order("o1")).await;
-    let offered = service.user("bob").offer(offer("o1", 100)).await.unwrap();
+    let offered = service.order_with_offer("o1", 100).await;
     let id = offered.dispute_id.as_str();
     let no_order = refusal(Code::NotFound, "ORDER_NOT_FOUND", &[("orderId", "o1")]);
     let no_dispute = refusal(Code::NotFound, "DISPUTE_NOT_FOUND", &[("disputeId", id)]);
@@ -227,8 +225,7 @@ async fn every_violation_of_the_rest_of_the_commands_is_named_at_once(service: S
     let watch = v1::WatchDisputesRequest { include_snapshot: true, ..from_beginning() };
     assert_eq!(facts(&bob.disputes.watch_disputes(watch).await.unwrap_err()).fields, ["include_snapshot"]);
     // What the order and the dispute say about a field.
-    platform.upsert(order("o1")).await;
-    let offered = bob.offer(offer("o1", 100)).await.unwrap();
+    let offered = service.order_with_offer("o1", 100).await;
     let earlier = support.postpone(postpone(&offered.dispute_id, 172_800)).await.unwrap_err();
     assert_eq!((earlier.code, earlier.fields), (Code::InvalidArgument, vec!["respond_by".to_owned()]));
     support.escalate(escalate(&offered.dispute_id)).await.unwrap();

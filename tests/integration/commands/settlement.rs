@@ -24,8 +24,7 @@ on_both_databases!(
 
 /// An offer of 25.00 on this order that was accepted.
 async fn refunded(service: &Service, id: &str) -> String {
-    service.platform().upsert(order(id)).await;
-    let offered = service.user("bob").offer(offer(id, 2_500)).await.unwrap();
+    let offered = service.order_with_offer(id, 2_500).await;
     service.user("ann").accept(accept(&offered.dispute_id)).await.unwrap().dispute_id
 }
 
@@ -228,8 +227,7 @@ async fn what_is_voided_is_left_to_be_refunded_again(service: Service) {
 
 async fn a_voided_cancellation_stays_one(service: Service) {
     let (mut platform, mut ann) = (service.platform(), service.user("ann"));
-    platform.upsert(order("o1")).await;
-    let asked = ann.cancel(cancellation("o1")).await.unwrap();
+    let asked = service.order_with_cancellation("o1", "ann").await;
     let cancelled = service.user("bob").accept(accept(&asked.dispute_id)).await.unwrap();
     let before = platform.order("o1").await;
     take(&mut platform, voided(&asked.dispute_id, "refunded by the bank"), SettlementStatus::Voided, 1).await;

@@ -28,9 +28,8 @@ struct Story {
 
 impl Story {
     async fn new(service: Service) -> Self {
-        service.platform().upsert(order("o1")).await;
         service.platform().upsert(order("o2")).await;
-        let offered = service.user("bob").offer(offer("o1", 100)).await.unwrap().dispute_id;
+        let offered = service.order_with_offer("o1", 100).await.dispute_id;
         let asked = service.user("ann").ask(update("o1")).await.unwrap().dispute_id;
         Self { service, offered, asked }
     }

@@ -100,11 +100,10 @@ async fn event_types(caller: &mut Party) -> Vec<v1::EventType> {
 
 async fn a_jump_stops_commands_and_expiries_and_reads_and_streams_go_on(mut service: Service) {
     let clock = Decisive::of(&mut service).await;
-    let (mut ann, mut bob) = (service.user("ann"), service.user("bob"));
+    let mut bob = service.user("bob");
     for seconds in [DAYS, -DAYS] {
         let id = format!("jump{seconds}");
-        service.platform().upsert(order(&id)).await;
-        let cancellation = ann.cancel(cancellation(&id)).await.unwrap();
+        let cancellation = service.order_with_cancellation(&id, "ann").await;
         let mut watch = bob.watch(v1::WatchDisputesRequest::default()).await;
         let mut health = Health::of(service.channel()).await;
         let shown = bob.dispute(&cancellation.dispute_id).await;
@@ -180,8 +179,7 @@ async fn nothing_is_pruned_by_a_clock_that_has_jumped(mut service: Service) {
     let clock = Decisive::of(&mut service).await;
     service.restart_with_policy("event_retention = \"16s\"").await;
     for id in ["o1", "o2"] {
-        service.platform().upsert(order(id)).await;
-        service.user("ann").ask(update(id)).await.unwrap();
+        service.order_with_update(id, "ann").await;
     }
     let mut health = Health::of(service.channel()).await;
     clock.jump(DAYS).await;

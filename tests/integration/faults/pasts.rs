@@ -31,12 +31,6 @@ fn unknown() -> Facts {
     refusal(Code::OutOfRange, "RESUME_TOKEN_UNKNOWN", &[])
 }
 
-/// An update that somebody requests on a new order: one event.
-async fn happen(service: &Service, id: &str, buyer: &str) -> String {
-    service.platform().upsert(v1::Order { buyer_id: buyer.to_owned(), ..order(id) }).await;
-    service.user(buyer).ask(update(id)).await.unwrap().dispute_id
-}
-
 async fn dispute_of_next(watch: &mut Watch) -> String {
     watch.event().await.dispute.unwrap().dispute_id
 }
@@ -75,7 +69,7 @@ async fn fail_over(service: &Service, head: i64, new: &[(&str, &str)]) -> Vec<St
     let mut disputes = Vec::new();
     service.lose_events_after(head).await;
     for (id, buyer) in new {
-        disputes.push(happen(service, id, buyer).await);
+        disputes.push(service.order_with_update(id, buyer).await.dispute_id);
     }
     assert_eq!(end_of(&mut witness).await, unknown());
     disputes
@@ -85,9 +79,7 @@ async fn streams_that_heard_what_is_lost_end(service: Service) {
     let mut wide = service.platform().watch(v1::WatchDisputesRequest::default()).await;
     let mut party = service.user("ann").watch(v1::WatchDisputesRequest::default()).await;
     let mut of_party = service.support().watch(narrow("bob")).await;
-    for number in 0..6 {
-        happen(&service, &format!("o{number}"), "ann").await;
-    }
+    service.orders_with_updates(0..6).await;
     for stream in [&mut wide, &mut party, &mut of_party] {
         stream.take(6).await;
     }
@@ -103,7 +95,7 @@ async fn streams_that_heard_what_is_lost_end(service: Service) {
     let heard: Vec<_> = afresh.take(8).await.into_iter().map(|event| event.dispute.unwrap().dispute_id).collect();
     assert_eq!(heard[3..], instead);
     let token = afresh.token.clone();
-    let next = happen(&service, "next", "ann").await;
+    let next = service.order_with_update("next", "ann").await.dispute_id;
     assert_eq!(dispute_of_next(&mut afresh).await, next);
     assert_eq!(dispute_of_next(&mut service.user("ann").watch_from(&token).await).await, next);
 }
@@ -111,14 +103,12 @@ async fn streams_that_heard_what_is_lost_end(service: Service) {
 async fn a_stream_whose_place_is_not_lost_goes_on(service: Service) {
     let mut eve = service.user("eve").watch(v1::WatchDisputesRequest::default()).await;
     let mut of_eve = service.platform().watch(narrow("eve")).await;
-    happen(&service, "o0", "ann").await;
-    let hers = happen(&service, "eve0", "eve").await;
+    service.order_with_update("o0", "ann").await;
+    let hers = service.order_with_update("eve0", "eve").await.dispute_id;
     // Having heard it they wait there: what follows is not for them.
     assert_eq!(dispute_of_next(&mut eve).await, hers);
     assert_eq!(dispute_of_next(&mut of_eve).await, hers);
-    for number in 1..5 {
-        happen(&service, &format!("o{number}"), "ann").await;
-    }
+    service.orders_with_updates(1..5).await;
     let new = [("n0", "ann"), ("n1", "eve"), ("n2", "ann"), ("n3", "ann"), ("n4", "ann"), ("n5", "eve")];
     let instead = fail_over(&service, 2, &new).await;
     for stream in [&mut eve, &mut of_eve] {
@@ -128,7 +118,7 @@ async fn a_stream_whose_place_is_not_lost_goes_on(service: Service) {
         let listed = list_from(&mut service.user("eve"), &token).await.unwrap();
         assert_eq!(listed.events, []);
     }
-    let next = happen(&service, "eve1", "eve").await;
+    let next = service.order_with_update("eve1", "eve").await.dispute_id;
     for stream in [&mut eve, &mut of_eve] {
         assert_eq!(dispute_of_next(stream).await, next);
     }
@@ -136,12 +126,10 @@ async fn a_stream_whose_place_is_not_lost_goes_on(service: Service) {
 
 async fn a_place_moved_on_by_heartbeats_can_be_lost_too(service: Service) {
     let mut eve = service.user("eve").watch(v1::WatchDisputesRequest::default()).await;
-    let hers = happen(&service, "eve0", "eve").await;
+    let hers = service.order_with_update("eve0", "eve").await.dispute_id;
     assert_eq!(dispute_of_next(&mut eve).await, hers);
     let before = eve.token.clone();
-    for number in 0..4 {
-        happen(&service, &format!("o{number}"), "ann").await;
-    }
+    service.orders_with_updates(0..4).await;
     let mut beats = 0;
     while eve.token == before {
         assert_eq!(eve.beat(&service.clock, Duration::from_secs(15)).await.events, []);
@@ -169,7 +157,7 @@ async fn parked(service: &Service, token: Option<&str>) -> [Watch; 2] {
 
 /// A log of 10,000 events of which the ring, if it is asked to hold them, holds the last 8,192.
 async fn long_log(service: &mut Service) -> Vec<String> {
-    happen(service, "o0", "ann").await;
+    service.order_with_update("o0", "ann").await;
     service.clone_last_event(9_999).await;
     service.restart().await;
     service.event_ids(1, 10_000).await
@@ -213,7 +201,7 @@ async fn a_parked_stream_whose_place_is_lost_ends(mut service: Service) {
 async fn lists_know_which_past_a_token_is_of(service: Service) {
     let mut tokens = Vec::new();
     for number in 0..6 {
-        happen(&service, &format!("o{number}"), "ann").await;
+        service.order_with_update(&format!("o{number}"), "ann").await;
         let end = service.platform().events_of(None, 500).await;
         tokens.push(end.1);
     }
@@ -238,8 +226,8 @@ fn some_epoch(service: &Service) -> &'static str {
 async fn a_log_that_is_replaced_by_another_is_recognised(service: Service) {
     let mut wide = service.platform().watch(v1::WatchDisputesRequest::default()).await;
     let mut party = service.user("ann").watch(v1::WatchDisputesRequest::default()).await;
-    happen(&service, "o0", "ann").await;
-    happen(&service, "o1", "ann").await;
+    service.order_with_update("o0", "ann").await;
+    service.order_with_update("o1", "ann").await;
     for stream in [&mut wide, &mut party] {
         stream.take(2).await;
     }
@@ -252,16 +240,16 @@ async fn a_log_that_is_replaced_by_another_is_recognised(service: Service) {
         assert_eq!(watch_refused(&mut service.platform(), &stream.token).await, unknown());
     }
     let mut afresh = service.platform().watch(v1::WatchDisputesRequest::default()).await;
-    let next = happen(&service, "next", "ann").await;
+    let next = service.order_with_update("next", "ann").await.dispute_id;
     assert_eq!(dispute_of_next(&mut afresh).await, next);
     let token = afresh.token.clone();
-    let last = happen(&service, "last", "ann").await;
+    let last = service.order_with_update("last", "ann").await.dispute_id;
     assert_eq!(dispute_of_next(&mut service.platform().watch_from(&token).await).await, last);
 }
 
 async fn a_new_epoch_is_recognised_although_every_event_is_the_same(service: Service) {
     let mut wide = service.platform().watch(v1::WatchDisputesRequest::default()).await;
-    happen(&service, "o0", "ann").await;
+    service.order_with_update("o0", "ann").await;
     wide.take(1).await;
     let epoch = some_epoch(&service);
     service.execute(&format!("UPDATE event_log SET epoch = {epoch}")).await;
@@ -282,9 +270,7 @@ async fn a_new_epoch_is_recognised_although_every_event_is_the_same(service: Ser
 /// Until the service has noticed it may still tell of what is lost, as it did a moment before; but whoever was told is
 /// told of that, too.
 async fn who_comes_before_it_is_noticed_hears_no_mixture(service: Service) {
-    for number in 0..40 {
-        happen(&service, &format!("o{number}"), "ann").await;
-    }
+    service.orders_with_updates(0..40).await;
     let old = service.event_ids(1, 40).await;
     let mut first = service.platform().watch(from_beginning()).await;
     first.take(40).await;
@@ -295,8 +281,8 @@ async fn who_comes_before_it_is_noticed_hears_no_mixture(service: Service) {
         service.user("ann").watch(from_beginning()).await,
         service.platform().watch(v1::WatchDisputesRequest::default()).await,
     ];
-    let next = happen(&service, "next", "ann").await;
-    let later = happen(&service, "later", "ann").await;
+    let next = service.order_with_update("next", "ann").await.dispute_id;
+    let later = service.order_with_update("later", "ann").await.dispute_id;
     assert_eq!(end_of(&mut first).await, unknown());
     let new = service.event_ids(1, 22).await;
     assert_eq!(new[..20], old[..20]);
@@ -408,9 +394,7 @@ async fn a_token_knows_what_a_snapshot_has_shown_and_what_it_has_not(service: Se
 }
 
 async fn the_pages_of_a_list_are_of_one_past(service: Service) {
-    for number in 0..6 {
-        happen(&service, &format!("o{number}"), "ann").await;
-    }
+    service.orders_with_updates(0..6).await;
     let mut ann = service.user("ann");
     let request = |page_token: &str| v1::ListDisputesRequest {
         page_size: 2,
@@ -466,12 +450,12 @@ async fn who_starts_ahead_of_its_replica_hears_no_mixture() {
     let other = service.replica().await;
     let mut witness = other.platform().watch(v1::WatchDisputesRequest::default()).await;
     for round in 0..8 {
-        happen(&service, &format!("seen{round}"), "ann").await;
+        service.order_with_update(&format!("seen{round}"), "ann").await;
         // The other replica has just looked.
         witness.event().await;
         let head = service.ends().await.head;
         for number in 0..2 {
-            happen(&service, &format!("lost{round}-{number}"), "ann").await;
+            service.order_with_update(&format!("lost{round}-{number}"), "ann").await;
         }
         let (_, token) = service.platform().events_of(None, 500).await;
         let mut streams = [

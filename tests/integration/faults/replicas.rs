@@ -46,7 +46,7 @@ async fn orders(service: &Service, prefix: &str, count: usize) {
 }
 
 /// So many events, on both replicas at once.
-async fn happen(service: &Service, other: &Service, prefix: &str, count: usize) {
+async fn ask_on_both(service: &Service, other: &Service, prefix: &str, count: usize) {
     orders(service, prefix, count).await;
     let tasks: Vec<_> = (0..count)
         .map(|number| {
@@ -86,12 +86,12 @@ async fn hear_each_other(notify: &str) {
         service.user("ann").watch(everything()).await,
         other.user("bob").watch(everything()).await,
     ];
-    happen(&service, &other, "a", 300).await;
+    ask_on_both(&service, &other, "a", 300).await;
     hear(&service, &mut streams, 0, 300).await;
     assert_eq!(service.platform().events().await, other.platform().events().await);
     for round in 0..3 {
         terminate_connections(&service).await;
-        happen(&service, &other, &format!("b{round}-"), 100).await;
+        ask_on_both(&service, &other, &format!("b{round}-"), 100).await;
         hear(&service, &mut streams, 300 + round * 100, 100).await;
     }
 }
@@ -132,7 +132,7 @@ async fn notifications_arrive_at_once_and_again_after_their_connection_was_lost(
     assert!(is_notified(&service, &other, "a").await, "events take up to a second");
     for round in 0..2 {
         terminate_connections(&service).await;
-        happen(&service, &other, &format!("b{round}-"), 20).await;
+        ask_on_both(&service, &other, &format!("b{round}-"), 20).await;
         let mut works = false;
         for attempt in 0..4 {
             works = works || is_notified(&service, &other, &format!("c{round}-{attempt}-")).await;
@@ -149,7 +149,7 @@ async fn two_replicas_expire_each_dispute_once() {
     let everything = v1::WatchDisputesRequest::default;
     let mut streams = vec![service.platform().watch(everything()).await, other.platform().watch(everything()).await];
     for round in 0..3 {
-        happen(&service, &other, &format!("r{round}-"), 100).await;
+        ask_on_both(&service, &other, &format!("r{round}-"), 100).await;
         hear(&service, &mut streams, round * 200, 100).await;
         service.clock.advance(Duration::from_secs(48 * 3_600));
         while service.ends().await.head < i64::try_from(round * 200 + 200).unwrap() {

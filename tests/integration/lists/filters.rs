@@ -37,8 +37,7 @@ async fn offers(service: &Service) -> Vec<v1::Dispute> {
     let mut offers = Vec::new();
     for number in 0..7 {
         let id = format!("o{number}");
-        service.platform().upsert(order(&id)).await;
-        offers.push(service.user("bob").offer(offer(&id, 100)).await.unwrap());
+        offers.push(service.order_with_offer(&id, 100).await);
         service.clock.advance(Duration::from_secs(1));
     }
     offers

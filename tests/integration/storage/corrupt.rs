@@ -46,8 +46,7 @@ async fn a_dispute_that_makes_no_sense_costs_whoever_asks_for_it(mut service: Se
     let mut broken = Vec::new();
     for (number, change) in changes.into_iter().enumerate() {
         let id = format!("o{number}");
-        service.platform().upsert(order(&id)).await;
-        let offered = service.user("bob").offer(offer(&id, 1_000)).await.unwrap();
+        let offered = service.order_with_offer(&id, 1_000).await;
         let asked = service.user("ann").ask(update(&id)).await.unwrap();
         broken.push((change, id.clone(), offered.dispute_id, asked.dispute_id));
     }
@@ -120,8 +119,7 @@ async fn an_order_that_makes_no_sense_costs_whoever_asks_for_it(service: Service
     let ids: Vec<String> = (0..7).map(|number| format!("o{number}")).collect();
     let mut asked = Vec::new();
     for id in &ids {
-        service.platform().upsert(order(id)).await;
-        asked.push(service.user("ann").ask(update(id)).await.unwrap().dispute_id);
+        asked.push(service.order_with_update(id, "ann").await.dispute_id);
     }
     let changes = [
         "status = 0",
@@ -173,8 +171,7 @@ async fn an_order_that_makes_no_sense_costs_whoever_asks_for_it(service: Service
 async fn pages_lead_over_rows_that_make_no_sense(service: Service) {
     for number in 0..12 {
         let id = format!("o{number}");
-        service.platform().upsert(order(&id)).await;
-        service.user("ann").ask(update(&id)).await.unwrap();
+        service.order_with_update(&id, "ann").await;
         service.clock.advance(Duration::from_secs(1));
     }
     service.execute("UPDATE disputes SET status = 0 WHERE order_id IN ('o2', 'o3', 'o4', 'o5', 'o11')").await;
@@ -201,8 +198,7 @@ async fn pages_lead_over_rows_that_make_no_sense(service: Service) {
 
 async fn an_event_that_makes_no_sense_stops_nobody(mut service: Service) {
     for id in ["o1", "o2", "o3"] {
-        service.platform().upsert(order(id)).await;
-        service.user("ann").ask(update(id)).await.unwrap();
+        service.order_with_update(id, "ann").await;
     }
     service.execute("UPDATE events SET buyer_id = 'a b', order_id = '' WHERE seq = 2").await;
     for restarted in [false, true] {
@@ -217,8 +213,7 @@ async fn an_event_that_makes_no_sense_stops_nobody(mut service: Service) {
         assert_eq!(watch.take(kept).await.len(), kept);
         let mut resumed = service.platform().watch_from(&watch.token).await;
         let id = format!("later-{restarted}");
-        service.platform().upsert(order(&id)).await;
-        service.user("ann").ask(update(&id)).await.unwrap();
+        service.order_with_update(&id, "ann").await;
         assert_eq!(resumed.take(1).await.len(), 1);
     }
     // What SQLite takes into these columns need be neither an id nor a number: least of all the time of the last event,
@@ -227,8 +222,7 @@ async fn an_event_that_makes_no_sense_stops_nobody(mut service: Service) {
         let changes = ["event_id = x'ff'", "dispute_id = x'ff'", "event_type = 'opened'", "event_time = 'soon'"];
         for (number, change) in changes.into_iter().enumerate() {
             let id = format!("o{number}-again");
-            service.platform().upsert(order(&id)).await;
-            service.user("ann").ask(update(&id)).await.unwrap();
+            service.order_with_update(&id, "ann").await;
             service.execute(&format!("UPDATE events SET {change} WHERE seq = (SELECT max(seq) FROM events)")).await;
             service.restart().await;
             service.user("bob").offer(offer(&id, 1_000)).await.unwrap();
@@ -248,8 +242,7 @@ async fn an_event_with_a_key_that_makes_no_sense_stops_nobody_who_follows_its_or
     // PostgreSQL takes no such key.
     let service = Service::on_sqlite().await;
     for column in ["dispute_id", "event_id"] {
-        service.platform().upsert(order(column)).await;
-        let asked = service.user("ann").ask(update(column)).await.unwrap();
+        let asked = service.order_with_update(column, "ann").await;
         service.user("bob").reply(answer(&asked.dispute_id)).await.unwrap();
         let change = format!("UPDATE events SET {column} = 'x' WHERE order_id = '{column}' AND event_type = 1");
         service.execute(&change).await;
@@ -279,16 +272,14 @@ async fn reminders_of_what_has_ended_hold_up_no_deadline(service: Service) {
         ended.await.unwrap();
     }
     service.execute("UPDATE disputes SET remind_at = create_time").await;
-    service.platform().upsert(order("whole")).await;
-    service.user("ann").ask(update("whole")).await.unwrap();
+    service.order_with_update("whole", "ann").await;
     let mut watch = service.platform().watch(v1::WatchDisputesRequest::default()).await;
     service.clock.advance(Duration::from_secs(48 * 60 * 60));
     assert_eq!(watch.event().await.r#type(), v1::EventType::DeadlineExpired);
 }
 
 async fn a_row_that_makes_no_sense_is_told_of_once(mut service: Service) {
-    service.platform().upsert(order("o1")).await;
-    let asked = service.user("ann").ask(update("o1")).await.unwrap();
+    let asked = service.order_with_update("o1", "ann").await;
     service.execute("UPDATE disputes SET kind = 0").await;
     service.stop().await;
     let running = Binary::start(env!("CARGO_BIN_EXE_dispute-service"), &service.url, "info");

@@ -313,8 +313,7 @@ fn begin_reading(service: &Service) -> tokio::task::JoinHandle<Facts> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_that_is_slow_is_not_taken_for_a_database_that_is_away() {
     let Some(service) = Service::on_postgres().await else { return };
-    service.platform().upsert(order("o1")).await;
-    service.user("ann").ask(update("o1")).await.unwrap();
+    service.order_with_update("o1", "ann").await;
     make_disputes_slow(&service).await;
     let too_slow = refusal(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", &[]);
     let slow = begin_reading(&service);

@@ -150,8 +150,7 @@ async fn a_dispute_with_a_number_that_the_rules_depend_on_is_left_alone_too(serv
     let changes = ["kind = 77", "status = 78", "opener = 79", "silence_rule = 80", "silence_rule_after_delivery = 81"];
     for (number, change) in changes.into_iter().enumerate() {
         let id = format!("o{number}");
-        service.platform().upsert(order(&id)).await;
-        let asked = service.user("ann").ask(update(&id)).await.unwrap();
+        let asked = service.order_with_update(&id, "ann").await;
         service.execute(&format!("UPDATE disputes SET {change} WHERE order_id = '{id}'")).await;
         let refused = service.user("bob").reply(answer(&asked.dispute_id)).await.unwrap_err();
         assert_eq!(refused, newer(&asked.dispute_id), "{change}");
@@ -177,8 +176,7 @@ async fn a_dispute_with_a_number_that_the_rules_depend_on_is_left_alone_too(serv
 
 async fn deadlines_of_a_newer_release_are_left_to_it(service: Service) {
     for id in ["o1", "o2", "o3"] {
-        service.platform().upsert(order(id)).await;
-        service.user("ann").ask(update(id)).await.unwrap();
+        service.order_with_update(id, "ann").await;
     }
     service.execute("UPDATE disputes SET least_release = 2 WHERE order_id = 'o1'").await;
     service.execute("UPDATE disputes SET kind = 77, exclusion_group = 77 WHERE order_id = 'o2'").await;
@@ -215,8 +213,7 @@ async fn an_order_in_a_status_that_is_not_known_is_shown_and_amended(service: Se
 }
 
 async fn events_that_are_not_known_are_passed_on(mut service: Service) {
-    service.platform().upsert(order("o1")).await;
-    let asked = service.user("ann").ask(update("o1")).await.unwrap();
+    let asked = service.order_with_update("o1", "ann").await;
     service.user("bob").reply(answer(&asked.dispute_id)).await.unwrap();
     service.execute("UPDATE events SET kind = 77, event_type = 78 WHERE seq = 1").await;
     for restarted in [false, true] {
@@ -235,8 +232,7 @@ async fn events_that_are_not_known_are_passed_on(mut service: Service) {
 }
 
 async fn a_confidential_reason_stays_so_in_a_dispute_of_a_newer_release(service: Service) {
-    service.platform().upsert(order("o1")).await;
-    let offered = service.user("bob").offer(offer("o1", 1_000)).await.unwrap();
+    let offered = service.order_with_offer("o1", 1_000).await;
     for change in ["least_release = 2", "least_release = 2, kind = 77", "least_release = 1, opener = 77"] {
         service.execute(&format!("UPDATE disputes SET {change}")).await;
         for mut blind in [service.user("ann"), service.platform()] {

@@ -6,7 +6,6 @@ use dispute_service::proto::v1;
 use dispute_service::proto::v1::list_dispute_events_request::Start;
 
 use crate::support::callers::facts;
-use crate::support::messages::*;
 use crate::support::postgres;
 use crate::support::service::Service;
 
@@ -19,8 +18,7 @@ async fn after(service: &Service, token: &str) -> Result<usize, String> {
 }
 
 async fn open(service: &Service, order_id: &str) -> String {
-    service.platform().upsert(order(order_id)).await;
-    service.user("ann").ask(update(order_id)).await.unwrap();
+    service.order_with_update(order_id, "ann").await;
     service.platform().watch(v1::WatchDisputesRequest::default()).await.token
 }
 

@@ -27,12 +27,6 @@ on_both_databases!(
 const HOUR: Duration = Duration::from_secs(3_600);
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// An update that is requested on a new order: one event.
-async fn happen(service: &Service, id: &str) -> v1::Dispute {
-    service.platform().upsert(order(id)).await;
-    service.user("ann").ask(update(id)).await.unwrap()
-}
-
 fn after(token: &str) -> v1::list_dispute_events_request::Start {
     v1::list_dispute_events_request::Start::ResumeToken(token.to_owned())
 }
@@ -77,15 +71,15 @@ fn ids(events: &[v1::DisputeEvent]) -> Vec<&str> {
 
 async fn old_events_are_forgotten_and_younger_ones_are_not(mut service: Service) {
     service.restart_with_policy("event_retention = \"1h\"").await;
-    happen(&service, "old").await;
+    service.order_with_update("old", "ann").await;
     service.clone_last_event(1_702).await;
     service.clock.advance(40 * MINUTE);
     for number in 0..5 {
-        happen(&service, &format!("young{number}")).await;
+        service.order_with_update(&format!("young{number}"), "ann").await;
     }
     let kept = service.event_ids(1_704, 1_708).await;
     service.clock.advance(20 * MINUTE);
-    happen(&service, "youngest").await;
+    service.order_with_update("youngest", "ann").await;
     service.clock.advance(MINUTE);
     // In several steps; `ends` holds what is kept to be dense at each.
     assert_eq!(service.forgotten(1_703).await, Ends { floor: 1_703, head: 1_709 });
@@ -100,7 +94,7 @@ async fn old_events_are_forgotten_and_younger_ones_are_not(mut service: Service)
 
 async fn a_token_that_retention_has_passed_says_where_to_start_again(mut service: Service) {
     service.restart_with_policy("event_retention = \"1h\"").await;
-    happen(&service, "old").await;
+    service.order_with_update("old", "ann").await;
     service.clone_last_event(1_199).await;
     let parked = token_after(&service, 700).await;
     let before_the_floor = token_after(&service, 1_199).await;
@@ -108,7 +102,7 @@ async fn a_token_that_retention_has_passed_says_where_to_start_again(mut service
     let beginning = service.platform().watch(from_beginning()).await.token;
     service.clock.advance(40 * MINUTE);
     for number in 0..5 {
-        happen(&service, &format!("young{number}")).await;
+        service.order_with_update(&format!("young{number}"), "ann").await;
     }
     let kept = service.event_ids(1_201, 1_205).await;
     let head = token_after(&service, 1_205).await;
@@ -133,7 +127,7 @@ async fn a_token_that_retention_has_passed_says_where_to_start_again(mut service
     assert_eq!(ids(&service.platform().events().await), kept);
     assert_eq!(page(&mut service.platform(), after(&head), 0).await.unwrap().events, []);
     let mut watch = service.platform().watch_from(&head).await;
-    let next = happen(&service, "next").await;
+    let next = service.order_with_update("next", "ann").await;
     assert_eq!(watch.event().await.dispute.unwrap().dispute_id, next.dispute_id);
     // Over a restart it is the same.
     service.restart().await;
@@ -145,9 +139,7 @@ async fn a_token_that_retention_has_passed_says_where_to_start_again(mut service
 async fn the_last_event_is_never_forgotten(mut service: Service) {
     service.restart_with_policy("event_retention = \"1h\"\nreminders = []").await;
     let mut watch = service.platform().watch(v1::WatchDisputesRequest::default()).await;
-    for number in 0..3 {
-        happen(&service, &format!("o{number}")).await;
-    }
+    service.orders_with_updates(0..3).await;
     watch.take(3).await;
     let last = service.event_ids(3, 3).await;
     let (before, head) = (token_after(&service, 2).await, watch.token.clone());
@@ -162,13 +154,13 @@ async fn the_last_event_is_never_forgotten(mut service: Service) {
         service.restart().await;
     }
     // Nor is it forgotten that it was there: its token is good until something that follows it is forgotten.
-    let next = happen(&service, "next").await;
+    let next = service.order_with_update("next", "ann").await;
     service.clock.advance(2 * MINUTE);
     service.forgotten(3).await;
     let mut resumed = service.platform().watch_from(&head).await;
     assert_eq!(resumed.event().await.dispute.unwrap().dispute_id, next.dispute_id);
     service.clock.advance(2 * HOUR);
-    happen(&service, "another").await;
+    service.order_with_update("another", "ann").await;
     service.clock.advance(2 * MINUTE);
     service.forgotten(4).await;
     assert_eq!(refused(&service, &head).await.reason, "RESUME_TOKEN_EXPIRED");
@@ -179,7 +171,7 @@ async fn a_live_stream_goes_on_over_the_forgetting(mut service: Service) {
     let mut wide = service.platform().watch(v1::WatchDisputesRequest::default()).await;
     let mut narrow = service.user("bob").watch(v1::WatchDisputesRequest::default()).await;
     let mut silent = service.user("eve").watch(v1::WatchDisputesRequest::default()).await;
-    happen(&service, "old").await;
+    service.order_with_update("old", "ann").await;
     service.clone_last_event(1_299).await;
     let old = service.event_ids(1, 1_300).await;
     assert_eq!(ids(&wide.take(1_300).await), old);
@@ -196,7 +188,7 @@ async fn a_live_stream_goes_on_over_the_forgetting(mut service: Service) {
         assert_eq!(stream.event().await.dispute.unwrap().dispute_id, opened.dispute_id);
     }
     let token = wide.token.clone();
-    let next = happen(&service, "next").await;
+    let next = service.order_with_update("next", "ann").await;
     for stream in [&mut wide, &mut narrow, &mut service.platform().watch_from(&token).await] {
         assert_eq!(stream.event().await.dispute.unwrap().dispute_id, next.dispute_id);
     }
@@ -208,7 +200,7 @@ async fn parked(service: &Service, user: &str, scope: Option<&str>) -> Watch {
 
 async fn a_parked_stream_that_retention_has_passed_ends_and_skips_nothing(mut service: Service) {
     service.restart_with_policy("event_retention = \"1h\"").await;
-    happen(&service, "old").await;
+    service.order_with_update("old", "ann").await;
     let mut streams = vec![
         parked(&service, "shop", Some("platform")).await,
         parked(&service, "ann", None).await,
@@ -235,13 +227,13 @@ async fn a_parked_stream_that_retention_has_passed_ends_and_skips_nothing(mut se
 
 async fn zero_keeps_every_event(mut service: Service) {
     service.restart_with_policy("event_retention = \"0s\"\nreminders = []").await;
-    happen(&service, "old").await;
+    service.order_with_update("old", "ann").await;
     service.clone_last_event(700).await;
     let mut watch = service.platform().watch(from_beginning()).await;
     let all = service.event_ids(1, 701).await;
     for number in 0..20 {
         service.clock.advance(2 * HOUR);
-        happen(&service, &format!("o{number}")).await;
+        service.order_with_update(&format!("o{number}"), "ann").await;
     }
     assert_eq!(ids(&watch.take(701).await), all);
     watch.take(20).await;
@@ -252,7 +244,7 @@ async fn commands_go_on_while_events_are_forgotten(mut service: Service) {
     service.restart_with_policy("event_retention = \"1h\"").await;
     let orders = (0..400).map(|number| order(&format!("o{number}"))).collect();
     service.platform().orders.batch_upsert_orders(v1::BatchUpsertOrdersRequest { orders }).await.unwrap();
-    happen(&service, "old").await;
+    service.order_with_update("old", "ann").await;
     service.clone_last_event(5_999).await;
     let mut watch = service.platform().watch(v1::WatchDisputesRequest::default()).await;
     service.clock.advance(2 * HOUR);
@@ -286,7 +278,7 @@ async fn replicas_that_forget_at_once_do_not_disturb_each_other() {
     let Some(mut service) = Service::on_postgres().await else { return };
     service.restart_with_policy("event_retention = \"1h\"").await;
     let other = service.replica().await;
-    happen(&service, "old").await;
+    service.order_with_update("old", "ann").await;
     service.clone_last_event(7_999).await;
     let mut watches = [
         service.platform().watch(v1::WatchDisputesRequest::default()).await,
@@ -295,7 +287,7 @@ async fn replicas_that_forget_at_once_do_not_disturb_each_other() {
     service.clock.advance(2 * HOUR);
     for number in 0..40 {
         let replica = if number % 2 == 0 { &service } else { &other };
-        happen(replica, &format!("o{number}")).await;
+        replica.order_with_update(&format!("o{number}"), "ann").await;
         service.ends().await;
     }
     assert_eq!(service.forgotten(8_000).await, Ends { floor: 8_000, head: 8_040 });
@@ -308,7 +300,7 @@ async fn replicas_that_forget_at_once_do_not_disturb_each_other() {
 
 /// The log grows by one, and everything before that is forgotten, as fast as a database can.
 async fn a_token_that_is_given_while_its_event_is_forgotten_is_good(service: Service) {
-    happen(&service, "old").await;
+    service.order_with_update("old", "ann").await;
     let columns = "dispute_id, order_id, buyer_id, seller_id, kind, event_type, event_time, payload";
     let id = if service.url.starts_with("postgres") { "gen_random_uuid()" } else { "randomblob(16)" };
     let step = format!(
@@ -340,9 +332,7 @@ async fn a_token_that_is_given_while_its_event_is_forgotten_is_good(service: Ser
 
 async fn the_token_of_another_past_is_recognised_at_the_floor_too(mut service: Service) {
     service.restart_with_policy("event_retention = \"1h\"").await;
-    for number in 0..4 {
-        happen(&service, &format!("o{number}")).await;
-    }
+    service.orders_with_updates(0..4).await;
     let (other, below) = (token_after(&service, 3).await, token_after(&service, 2).await);
     // A backup of when there were two events was restored, and has gone on.
     service.stop().await;
@@ -360,14 +350,12 @@ async fn the_token_of_another_past_is_recognised_at_the_floor_too(mut service: S
 
 async fn a_snapshot_that_was_cut_short_is_not_begun_again_without_its_history(mut service: Service) {
     service.restart_with_policy("event_retention = \"1h\"\nreminders = []").await;
-    for number in 0..3 {
-        happen(&service, &format!("o{number}")).await;
-    }
+    service.orders_with_updates(0..3).await;
     let request = v1::WatchDisputesRequest { include_snapshot: true, ..Default::default() };
     let cut_short = service.platform().watch(request).await.token;
     // What happened to what it has shown would be missed.
-    happen(&service, "o3").await;
-    happen(&service, "o4").await;
+    service.order_with_update("o3", "ann").await;
+    service.order_with_update("o4", "ann").await;
     assert!(service.platform().watch_from(&cut_short).await.event().await.r#type() == v1::EventType::Snapshot);
     service.clock.advance(70 * MINUTE);
     assert_eq!(service.forgotten(4).await.floor, 4);

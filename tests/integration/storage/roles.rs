@@ -39,11 +39,9 @@ async fn a_role_that_only_reads_and_writes_rows_does_all_that_the_service_does()
     service.start().await;
     let other = service.replica().await;
     let mut watch = other.platform().watch(v1::WatchDisputesRequest::default()).await;
-    service.platform().upsert(order("o1")).await;
-    service.platform().upsert(order("o2")).await;
-    let offered = service.user("bob").offer(offer("o1", 1_000)).await.unwrap();
+    let offered = service.order_with_offer("o1", 1_000).await;
     other.user("ann").accept(accept(&offered.dispute_id)).await.unwrap();
-    let asked = service.user("ann").ask(update("o2")).await.unwrap();
+    let asked = service.order_with_update("o2", "ann").await;
     assert_eq!(watch.take(3).await.len(), 3, "replicas hear each other");
     service.clock.advance(Duration::from_secs(48 * 60 * 60));
     let expired = watch.take(1).await.pop().unwrap();

@@ -15,6 +15,7 @@ pub mod messages;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod replication;
+pub mod scenario;
 pub mod server;
 pub mod service;
 

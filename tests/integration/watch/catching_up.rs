@@ -26,21 +26,16 @@ async fn rows_read(service: &Service) -> i64 {
     service.number(read).await
 }
 
-async fn happen(service: &Service, id: &str, buyer: &str) -> v1::Dispute {
-    service.platform().upsert(v1::Order { buyer_id: buyer.to_owned(), ..order(id) }).await;
-    service.user(buyer).ask(update(id)).await.unwrap()
-}
-
 /// A log of many events of others, with one of `eve` at the beginning, in the middle and at the end.
 async fn long_log() -> Option<(Service, Vec<v1::Dispute>)> {
     let service = Service::on_postgres().await?;
-    let mut hers = vec![happen(&service, "eve0", "eve").await];
-    happen(&service, "o1", "ann").await;
+    let mut hers = vec![service.order_with_update("eve0", "eve").await];
+    service.order_with_update("o1", "ann").await;
     service.clone_last_event(OTHERS / 2).await;
-    hers.push(happen(&service, "eve1", "eve").await);
-    happen(&service, "o2", "ann").await;
+    hers.push(service.order_with_update("eve1", "eve").await);
+    service.order_with_update("o2", "ann").await;
     service.clone_last_event(OTHERS / 2).await;
-    hers.push(happen(&service, "eve2", "eve").await);
+    hers.push(service.order_with_update("eve2", "eve").await);
     // Every event is of a dispute that is there.
     for (table, own) in [("orders", ""), ("disputes", ", 'dispute_id', dispute_id")] {
         let clone = format!(
@@ -156,7 +151,7 @@ async fn a_party_with_many_events_reads_each_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_events_of_other_replicas_are_read_once() {
     let Some(mut service) = Service::on_postgres().await else { return };
-    happen(&service, "o1", "ann").await;
+    service.order_with_update("o1", "ann").await;
     service.restart().await;
     let mut watch = service.platform().watch(v1::WatchDisputesRequest::default()).await;
     service.clone_last_event(OTHERS).await;

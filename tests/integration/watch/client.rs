@@ -105,26 +105,18 @@ fn after(token: &str) -> v1::WatchDisputesRequest {
     v1::WatchDisputesRequest { start, ..Default::default() }
 }
 
-/// Orders `o0`, `o1` … and an update that is requested on each: so many events.
-async fn happen(platform: &mut Party, ann: &mut Party, numbers: std::ops::Range<usize>) {
-    for number in numbers {
-        platform.upsert(order(&format!("o{number}"))).await;
-        ann.ask(update(&format!("o{number}"))).await.unwrap();
-    }
-}
-
 async fn it_goes_on_over_a_restart(mut service: Service) {
     let mut bob = Followed::new(service.address, "bob", None, v1::WatchDisputesRequest::default());
     assert_eq!(bob.batch().await.events, [], "first comes where it begins");
     let mut heard = Vec::new();
     for round in 0..3 {
         let (first, between, last) = (10 * round, 10 * round + 5, 10 * round + 10);
-        happen(&mut service.platform(), &mut service.user("ann"), first..between).await;
+        service.orders_with_updates(first..between).await;
         // Some are read before the restart.
         heard.extend(bob.batch().await.events);
         service.restart().await;
         bob.move_to(service.address);
-        happen(&mut service.platform(), &mut service.user("ann"), between..last).await;
+        service.orders_with_updates(between..last).await;
         heard.extend(bob.take(last - heard.len()).await);
     }
     assert_eq!(heard, service.platform().events().await, "each once and in order");
@@ -143,7 +135,10 @@ async fn it_goes_on_over_a_killed_process(mut service: Service) {
     let mut heard = Vec::new();
     for round in 0..3 {
         let (mut platform, mut ann) = callers(&server).await;
-        happen(&mut platform, &mut ann, 10 * round..10 * round + 10).await;
+        for number in 10 * round..10 * round + 10 {
+            platform.upsert(order(&format!("o{number}"))).await;
+            ann.ask(update(&format!("o{number}"))).await.unwrap();
+        }
         while heard.len() < 10 * round + 5 {
             heard.extend(watch.batch().await.events);
         }
@@ -159,7 +154,7 @@ async fn a_token_moves_on_though_nothing_matches(service: Service) {
     let request = every_second(v1::WatchDisputesRequest::default());
     let mut nobody = Followed::new(service.address, "nobody", None, request);
     let first = nobody.batch().await;
-    happen(&mut service.platform(), &mut service.user("ann"), 0..1).await;
+    service.orders_with_updates(0..1).await;
     // What comes with the heartbeats loses nothing by not being waited for.
     let second = loop {
         service.clock.advance(Duration::from_secs(1));
@@ -192,7 +187,7 @@ async fn an_interrupted_snapshot_is_not_repeated(mut service: Service) {
     // Before it begins again, one that was shown is answered, and another is opened.
     let shown = heard[0].dispute.clone().unwrap().dispute_id;
     service.user("bob").reply(answer(&shown)).await.unwrap();
-    happen(&mut service.platform(), &mut service.user("ann"), OPEN..OPEN + 1).await;
+    service.orders_with_updates(OPEN..OPEN + 1).await;
     let (ended, address) = (service.drain(), watch.address.clone());
     let rest = tokio::spawn(async move {
         let mut is_complete = false;
@@ -216,7 +211,7 @@ async fn an_interrupted_snapshot_is_not_repeated(mut service: Service) {
     assert_eq!(answered.dispute.as_ref().unwrap().dispute_id, shown);
     let disputes: HashSet<_> = heard.into_iter().map(|event| event.dispute.unwrap().dispute_id).collect();
     assert_eq!(disputes.len(), OPEN + 1);
-    happen(&mut service.platform(), &mut service.user("ann"), OPEN + 1..OPEN + 2).await;
+    service.orders_with_updates(OPEN + 1..OPEN + 2).await;
     assert_eq!(watch.take(1).await[0].dispute.as_ref().unwrap().order_id, format!("o{}", OPEN + 1), "and goes on");
 }
 
@@ -238,12 +233,12 @@ async fn silence_of_three_heartbeats_makes_it_connect_again(service: Service) {
         attempt = bob.attempts.recv() => assert_eq!(attempt, Some(service.address)),
         batch = bob.batches.next() => panic!("nothing happened, but it yields {batch:?}"),
     }
-    happen(&mut service.platform(), &mut service.user("ann"), 0..1).await;
+    service.orders_with_updates(0..1).await;
     assert_eq!(bob.take(1).await, service.platform().events().await);
 }
 
 async fn it_ends_with_the_oldest_token_when_the_history_is_gone(service: Service) {
-    happen(&mut service.platform(), &mut service.user("ann"), 0..5).await;
+    service.orders_with_updates(0..5).await;
     let request = v1::ListDisputeEventsRequest {
         page_size: 1,
         start: Some(v1::list_dispute_events_request::Start::FromBeginning(true)),

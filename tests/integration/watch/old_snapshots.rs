@@ -45,13 +45,11 @@ async fn wait_until(service: &Service, sql: &str) {
 async fn forgetting_events_does_not_pass_over_what_is_forgotten() {
     let Some(mut service) = Service::on_postgres().await else { return };
     service.restart_with_policy("event_retention = \"1h\"").await;
-    service.platform().upsert(order("old")).await;
-    service.user("ann").ask(update("old")).await.unwrap();
+    service.order_with_update("old", "ann").await;
     service.clone_last_event(5_999).await;
     let snapshot = old_snapshot(&service).await;
     service.clock.advance(2 * HOUR);
-    service.platform().upsert(order("young")).await;
-    service.user("ann").ask(update("young")).await.unwrap();
+    service.order_with_update("young", "ann").await;
     let started = real_now();
     wait_until(&service, "SELECT count(*) FROM event_log WHERE floor >= 5999").await;
     println!("6,000 events were forgotten in {:?}", started.elapsed());
@@ -59,8 +57,7 @@ async fn forgetting_events_does_not_pass_over_what_is_forgotten() {
     let before = read(&service, "events_pkey").await;
     service.start().await;
     for number in 0..5 {
-        service.platform().upsert(order(&format!("o{number}"))).await;
-        service.user("ann").ask(update(&format!("o{number}"))).await.unwrap();
+        service.order_with_update(&format!("o{number}"), "ann").await;
         service.clock.advance(2 * HOUR);
         let floor = 6_001 + number;
         // Should the service have looked just before the clock was moved, it looks again within a minute of that.

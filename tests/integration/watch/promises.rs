@@ -24,23 +24,8 @@ on_both_databases!(
     a_subscriber_that_stops_reading_loses_nothing,
 );
 
-/// Orders `o0`, `o1` … and an update that is requested on each: so many events.
-async fn happen(service: &Service, from: usize, count: usize) {
-    let orders = (from..from + count).map(|number| order(&format!("o{number}"))).collect();
-    service.platform().orders.batch_upsert_orders(v1::BatchUpsertOrdersRequest { orders }).await.unwrap();
-    let tasks: Vec<_> = (from..from + count)
-        .map(|number| {
-            let mut ann = service.user("ann");
-            tokio::spawn(async move { ann.disputes.request_order_update(update(&format!("o{number}"))).await.unwrap() })
-        })
-        .collect();
-    for task in tasks {
-        task.await.unwrap();
-    }
-}
-
 async fn a_subscriber_hears_what_happens_from_then_on(service: Service) {
-    happen(&service, 0, 1).await;
+    service.orders_with_updates(0..1).await;
     let mut watches = Vec::new();
     for mut caller in [service.user("ann"), service.user("bob"), service.support(), service.platform()] {
         watches.push(caller.watch(v1::WatchDisputesRequest::default()).await);
@@ -85,7 +70,7 @@ async fn a_subscriber_hears_what_happens_from_then_on(service: Service) {
 
 async fn all_subscribers_hear_the_same_order(service: Service) {
     let mut live = service.platform().watch(v1::WatchDisputesRequest::default()).await;
-    happen(&service, 0, 300).await;
+    service.many_orders_with_updates("o", 0..300, "ann").await;
     let heard = live.take(300).await;
     let mut later = service.user("bob").watch(from_beginning()).await;
     assert_eq!(later.take(300).await, heard);
@@ -98,20 +83,20 @@ async fn all_subscribers_hear_the_same_order(service: Service) {
 
 async fn a_watch_resumes_over_a_restart(mut service: Service) {
     let mut watch = service.user("bob").watch(v1::WatchDisputesRequest::default()).await;
-    happen(&service, 0, 3).await;
+    service.orders_with_updates(0..3).await;
     let mut heard = watch.take(3).await;
     let token = watch.token.clone();
-    happen(&service, 3, 2).await;
+    service.orders_with_updates(3..5).await;
     drop(watch);
     service.restart().await;
-    happen(&service, 5, 2).await;
+    service.orders_with_updates(5..7).await;
     let mut resumed = service.user("bob").watch_from(&token).await;
     heard.extend(resumed.take(4).await);
     assert_eq!(heard, service.platform().events().await, "each once and in order");
 }
 
 async fn a_resume_at_every_token_hears_the_rest(service: Service) {
-    happen(&service, 0, 20).await;
+    service.orders_with_updates(0..20).await;
     let all = service.platform().events().await;
     let mut tokens = Vec::new();
     let mut start = v1::list_dispute_events_request::Start::FromBeginning(true);
@@ -138,7 +123,7 @@ async fn a_filter_lets_through_what_matches_all_of_it(service: Service) {
     };
     let request = v1::WatchDisputesRequest { filter: Some(filter), ..Default::default() };
     let mut watch = service.platform().watch(request).await;
-    happen(&service, 0, 5).await;
+    service.orders_with_updates(0..5).await;
     let mut orders: Vec<_> = watch.take(2).await.into_iter().map(|event| event.dispute.unwrap().order_id).collect();
     orders.sort_unstable();
     assert_eq!(orders, ["o2", "o3"]);
@@ -147,12 +132,12 @@ async fn a_filter_lets_through_what_matches_all_of_it(service: Service) {
 }
 
 async fn a_silent_stream_has_heartbeats(service: Service) {
-    happen(&service, 0, 1).await;
+    service.orders_with_updates(0..1).await;
     let second = Some(prost_types::Duration { seconds: 1, nanos: 0 });
     let request = v1::WatchDisputesRequest { heartbeat_interval: second, ..Default::default() };
     let mut watch = service.user("nobody").watch(request).await;
     let first = watch.token.clone();
-    happen(&service, 1, 1).await;
+    service.orders_with_updates(1..2).await;
     // Others' events move the token on, though nothing matches: with the first heartbeat after they were read.
     for beat in 1.. {
         service.clock.advance(Duration::from_secs(1));
@@ -170,7 +155,7 @@ async fn a_silent_stream_has_heartbeats(service: Service) {
 }
 
 async fn a_token_that_cannot_be_resumed_is_refused(service: Service) {
-    happen(&service, 0, 5).await;
+    service.orders_with_updates(0..5).await;
     let token = service.platform().watch(v1::WatchDisputesRequest::default()).await.token;
     let resume = async |token: &str| {
         let start = Some(v1::watch_disputes_request::Start::ResumeToken(token.to_owned()));
@@ -231,7 +216,7 @@ async fn a_draining_server_says_that_it_does_not_serve(mut service: Service) {
 
 async fn a_draining_server_ends_its_streams(mut service: Service) {
     let mut watch = service.platform().watch(v1::WatchDisputesRequest::default()).await;
-    happen(&service, 0, 1).await;
+    service.orders_with_updates(0..1).await;
     watch.event().await;
     let ended = service.drain();
     let last = watch.message().await.unwrap();
@@ -241,7 +226,7 @@ async fn a_draining_server_ends_its_streams(mut service: Service) {
     assert!(status.get_error_details().retry_info().unwrap().retry_delay.is_some());
     ended.await.unwrap();
     service.start().await;
-    happen(&service, 1, 1).await;
+    service.orders_with_updates(1..2).await;
     let mut resumed = service.platform().watch_from(&last.resume_token).await;
     assert_eq!(resumed.event().await.dispute.unwrap().order_id, "o1");
 }
@@ -251,7 +236,7 @@ async fn a_subscriber_that_stops_reading_loses_nothing(service: Service) {
     let mut quick = service.platform().watch(v1::WatchDisputesRequest::default()).await;
     // Far more than the transport holds for one stream, and than the ring holds bytes.
     let text = "\u{1F600}".repeat(2_000);
-    happen(&service, 0, 1).await;
+    service.orders_with_updates(0..1).await;
     quick.take(1).await;
     for round in 0..10 {
         let orders = (0..100).map(|number| order(&format!("r{round}-{number}"))).collect();

@@ -199,7 +199,6 @@ async fn a_token_of_one_replica_serves_at_another() {
 }
 
 async fn tell_once_more(service: &Service) {
-    service.platform().upsert(order("more")).await;
-    let asked = service.user("ann").ask(update("more")).await.unwrap();
+    let asked = service.order_with_update("more", "ann").await;
     service.user("bob").reply(answer(&asked.dispute_id)).await.unwrap();
 }

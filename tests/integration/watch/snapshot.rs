@@ -46,11 +46,10 @@ fn orders(events: &[v1::DisputeEvent]) -> Vec<String> {
 }
 
 async fn a_snapshot_shows_what_is_open_and_then_comes_what_happens(service: Service) {
-    let (mut ann, mut bob) = (service.user("ann"), service.user("bob"));
+    let mut ann = service.user("ann");
     let mut opened = Vec::new();
     for id in ["o3", "o1", "o2", "o4"] {
-        service.platform().upsert(order(id)).await;
-        opened.push(bob.offer(offer(id, 100)).await.unwrap());
+        opened.push(service.order_with_offer(id, 100).await);
         service.clock.advance(Duration::from_secs(1));
     }
     ann.decline(decline(&opened[1].dispute_id)).await.unwrap();
@@ -77,10 +76,9 @@ async fn a_snapshot_shows_what_is_open_and_then_comes_what_happens(service: Serv
 }
 
 async fn a_snapshot_keeps_to_the_filter_but_not_to_the_event_types(service: Service) {
-    let (mut ann, mut bob) = (service.user("ann"), service.user("bob"));
+    let (mut ann, bob) = (service.user("ann"), service.user("bob"));
     for id in ["o1", "o2"] {
-        service.platform().upsert(order(id)).await;
-        bob.offer(offer(id, 100)).await.unwrap();
+        service.order_with_offer(id, 100).await;
         ann.ask(update(id)).await.unwrap();
     }
     let third = v1::Order { seller_id: "cid".to_owned(), ..order("o3") };
@@ -145,8 +143,7 @@ async fn of_many_orders_a_party_is_shown_its_own(service: Service) {
 async fn no_event_at_or_below_a_snapshots_revision_follows_it(service: Service) {
     let (mut ann, mut bob) = (service.user("ann"), service.user("bob"));
     service.platform().upsert(order("o1")).await;
-    service.platform().upsert(order("o2")).await;
-    let closes = ann.ask(update("o2")).await.unwrap();
+    let closes = service.order_with_update("o2", "ann").await;
     // The stream takes its place in the log before its snapshot is read: what happens meanwhile is in both.
     let mut watch = service.platform().watch(with_snapshot()).await;
     let opened = ann.ask(update("o1")).await.unwrap();
@@ -287,8 +284,7 @@ async fn a_snapshot_under_load_and_what_follows_is_the_whole_story(service: Serv
     for task in work {
         task.await.unwrap();
     }
-    service.platform().upsert(order("last")).await;
-    service.user("ann").ask(update("last")).await.unwrap();
+    service.order_with_update("last", "ann").await;
     for (mut watch, shown, complete) in watches {
         let mut revisions: BTreeMap<String, i64> = BTreeMap::new();
         for event in shown {
@@ -324,8 +320,7 @@ async fn a_token_from_after_a_snapshot_hides_nothing_from_who_was_shown_somethin
     for task in work {
         task.await.unwrap();
     }
-    service.platform().upsert(order("last")).await;
-    service.user("ann").ask(update("last")).await.unwrap();
+    service.order_with_update("last", "ann").await;
     for token in tokens {
         // The list knows nothing of snapshots: everything that follows the place.
         let start = Some(v1::list_dispute_events_request::Start::ResumeToken(token.clone()));

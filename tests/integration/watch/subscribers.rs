@@ -24,34 +24,6 @@ on_both_databases!(
     a_narrow_subscriber_of_a_busy_log_keeps_up,
 );
 
-/// Some updates that are requested at once on new orders: so many events.
-async fn happen(service: &Service, prefix: &str, count: usize, buyer: &str) -> BTreeSet<String> {
-    let id = |number: usize| format!("{prefix}{number}");
-    for first in (0..count).step_by(500) {
-        let orders = (first..count.min(first + 500))
-            .map(|number| v1::Order { buyer_id: buyer.to_owned(), ..order(&id(number)) })
-            .collect();
-        service.platform().orders.batch_upsert_orders(v1::BatchUpsertOrdersRequest { orders }).await.unwrap();
-    }
-    let tasks: Vec<_> = (0..count.min(64))
-        .map(|client| {
-            let (mut caller, prefix) = (service.user(buyer), prefix.to_owned());
-            tokio::spawn(async move {
-                let mut opened = Vec::new();
-                for number in (client..count).step_by(64) {
-                    opened.push(caller.ask(update(&format!("{prefix}{number}"))).await.unwrap().dispute_id);
-                }
-                opened
-            })
-        })
-        .collect();
-    let mut opened = BTreeSet::new();
-    for task in tasks {
-        opened.extend(task.await.unwrap());
-    }
-    opened
-}
-
 fn disputes(events: Vec<v1::DisputeEvent>) -> Vec<String> {
     events.into_iter().map(|event| event.dispute.unwrap().dispute_id).collect()
 }
@@ -99,13 +71,10 @@ async fn a_caller_has_so_many_streams_and_others_have_theirs(mut service: Servic
     let mut third = open_in_time(service.user("ann")).await;
     assert_too_many(open(service.user("ann")).await);
     // Those who were there hear on.
-    let opened = happen(&service, "o", 1, "ann").await;
+    let opened = service.order_with_update("o0", "ann").await.dispute_id;
     for stream in [&mut second, &mut third] {
         assert!(stream.message().await.unwrap().unwrap().checkpoint.unwrap().subscribed);
-        assert_eq!(
-            disputes(stream.message().await.unwrap().unwrap().events),
-            opened.iter().cloned().collect::<Vec<_>>()
-        );
+        assert_eq!(disputes(stream.message().await.unwrap().unwrap().events), std::slice::from_ref(&opened));
     }
     drop(others);
 }
@@ -121,11 +90,11 @@ async fn a_process_has_so_many_streams(mut service: Service) {
     assert_too_many(open(service.user("ann")).await);
     drop((others, fourth));
     // Commands and reads are not streams.
-    happen(&service, "o", 1, "ann").await;
+    service.order_with_update("o0", "ann").await;
 }
 
 async fn a_refused_watch_takes_no_place(mut service: Service) {
-    happen(&service, "o", 3, "ann").await;
+    service.orders_with_updates(0..3).await;
     let token = service.platform().events_of(None, 500).await.1;
     service.lose_events_after(2).await;
     service.restart_with(&["--max-streams-per-caller", "1", "--max-streams", "1"]).await;
@@ -152,9 +121,9 @@ async fn a_connection_that_vanishes_gives_its_streams_back(mut service: Service)
     assert_too_many(open(service.user("ann")).await);
     network.set(Network::Swallows);
     let mut again = open_in_time(service.user("ann")).await;
-    let opened = happen(&service, "o", 1, "ann").await;
+    let opened = service.order_with_update("o0", "ann").await.dispute_id;
     assert!(again.message().await.unwrap().unwrap().checkpoint.unwrap().subscribed);
-    assert_eq!(disputes(again.message().await.unwrap().unwrap().events), opened.into_iter().collect::<Vec<_>>());
+    assert_eq!(disputes(again.message().await.unwrap().unwrap().events), [opened]);
     network.set(Network::Works);
     let ended = tokio::time::timeout(Duration::from_secs(20), stream.message()).await.unwrap();
     assert!(ended.is_err(), "{ended:?}");
@@ -166,11 +135,11 @@ async fn a_stream_that_has_lasted_long_enough_ends_and_loses_nothing(mut service
     for round in 0..6 {
         let mut watch = service.user("ann").watch(v1::WatchDisputesRequest::default()).await;
         // Having heard something, it has begun to count.
-        let mut expected: Vec<_> = happen(&service, &format!("a{round}-"), 1, "ann").await.into_iter().collect();
+        let mut expected = vec![service.order_with_update(&format!("a{round}"), "ann").await.dispute_id];
         let mut heard = disputes(watch.take(1).await);
         // A half less at the least: it is there just before.
         service.clock.advance(Duration::from_millis(4_999));
-        expected.extend(happen(&service, &format!("b{round}-"), 1, "ann").await);
+        expected.push(service.order_with_update(&format!("b{round}"), "ann").await.dispute_id);
         heard.extend(disputes(watch.take(1).await));
         // A half more at the most.
         let mut age = 5;
@@ -178,7 +147,7 @@ async fn a_stream_that_has_lasted_long_enough_ends_and_loses_nothing(mut service
             service.clock.advance(Duration::from_secs(1));
             age += 1;
             assert!(age <= 16, "it lasts longer than it should");
-            expected.extend(happen(&service, &format!("c{round}-{age}-"), 1, "ann").await);
+            expected.push(service.order_with_update(&format!("c{round}-{age}"), "ann").await.dispute_id);
             let message = watch.message().await.unwrap();
             if message.checkpoint.is_some() {
                 assert_eq!(message.events, []);
@@ -199,10 +168,7 @@ async fn a_stream_that_has_lasted_long_enough_ends_and_loses_nothing(mut service
 async fn a_narrow_subscriber_of_a_busy_log_keeps_up(mut service: Service) {
     let filters = [
         v1::DisputeEventFilter { party_id: "eve".to_owned(), ..Default::default() },
-        v1::DisputeEventFilter {
-            order_ids: (0..5).map(|round| format!("eve{round}-0")).collect(),
-            ..Default::default()
-        },
+        v1::DisputeEventFilter { order_ids: (0..5).map(|round| format!("eve{round}")).collect(), ..Default::default() },
     ];
     let of_filter = |filter: &v1::DisputeEventFilter| v1::WatchDisputesRequest {
         filter: Some(filter.clone()),
@@ -215,13 +181,12 @@ async fn a_narrow_subscriber_of_a_busy_log_keeps_up(mut service: Service) {
     let mut expected = Vec::new();
     let mut parked: Vec<Vec<(String, usize)>> = vec![Vec::new(); watches.len()];
     for round in 0..4 {
-        let own = happen(&service, &format!("eve{round}-"), 1, "eve").await;
-        expected.extend(own.iter().cloned());
-        let own: Vec<_> = own.into_iter().collect();
+        let own = service.order_with_update(&format!("eve{round}"), "eve").await.dispute_id;
+        expected.push(own.clone());
         for watch in &mut watches {
-            assert_eq!(disputes(watch.take(1).await), own);
+            assert_eq!(disputes(watch.take(1).await), std::slice::from_ref(&own));
         }
-        happen(&service, &format!("ann{round}-"), 700, "ann").await;
+        service.many_orders_with_updates(&format!("ann{round}-"), 0..700, "ann").await;
         for (watch, parked) in watches.iter_mut().zip(&mut parked) {
             let before = watch.token.clone();
             let mut beats = 0;
@@ -237,7 +202,7 @@ async fn a_narrow_subscriber_of_a_busy_log_keeps_up(mut service: Service) {
     }
     drop(watches);
     service.restart().await;
-    expected.extend(happen(&service, "eve4-", 1, "eve").await);
+    expected.push(service.order_with_update("eve4", "eve").await.dispute_id);
     for (number, parked) in parked.into_iter().enumerate() {
         for (token, heard) in parked {
             let start = Some(v1::watch_disputes_request::Start::ResumeToken(token));

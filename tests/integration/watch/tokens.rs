@@ -8,7 +8,6 @@ use tonic::Code;
 use crate::support::binary::Binary;
 use crate::support::callers::{Facts, Party, facts, refusal};
 use crate::support::database;
-use crate::support::messages::*;
 use crate::support::on_both_databases;
 use crate::support::postgres::new_database;
 use crate::support::service::Service;
@@ -31,13 +30,6 @@ fn unknown() -> Facts {
 
 fn not_a_page() -> Facts {
     refusal(Code::InvalidArgument, "PAGE_TOKEN_INVALID", &[]).about("page_token")
-}
-
-async fn happen(service: &Service, orders: std::ops::Range<usize>) {
-    for number in orders {
-        service.platform().upsert(order(&format!("o{number}"))).await;
-        service.user("ann").ask(update(&format!("o{number}"))).await.unwrap();
-    }
 }
 
 /// A list and a stream from a token say the same.
@@ -70,7 +62,7 @@ async fn tokens(service: &Service) -> Vec<String> {
 
 async fn a_token_tells_nothing_but_the_log(service: Service) {
     let empty = service.user("eve").watch(v1::WatchDisputesRequest::default()).await.token;
-    happen(&service, 0..12).await;
+    service.orders_with_updates(0..12).await;
     let events = service.platform().events().await;
     let all = [vec![empty], tokens(&service).await].concat();
     assert_eq!(all.len(), 13);
@@ -88,7 +80,7 @@ async fn a_token_tells_nothing_but_the_log(service: Service) {
 }
 
 async fn a_token_that_was_made_up_or_changed_is_malformed(service: Service) {
-    happen(&service, 0..3).await;
+    service.orders_with_updates(0..3).await;
     let token = tokens(&service).await.remove(1);
     let mut eve = service.user("eve");
     assert_eq!(resumed(&mut eve, &token).await, Ok(()));
@@ -114,7 +106,7 @@ async fn a_token_that_was_made_up_or_changed_is_malformed(service: Service) {
 }
 
 async fn a_page_token_goes_with_its_list_alone(service: Service) {
-    happen(&service, 0..3).await;
+    service.orders_with_updates(0..3).await;
     let (mut ann, mut platform) = (service.user("ann"), service.platform());
     let disputes = v1::ListDisputesRequest { page_size: 1, ..Default::default() };
     let orders = v1::ListOrdersRequest { page_size: 1, ..Default::default() };
@@ -142,7 +134,7 @@ async fn a_page_token_goes_with_its_list_alone(service: Service) {
 async fn tokens_of_another_service_are_none_of_ours(service: Service) {
     let other = Service::on_sqlite().await;
     for service in [&service, &other] {
-        happen(service, 0..3).await;
+        service.orders_with_updates(0..3).await;
     }
     let token = tokens(&other).await.remove(1);
     assert_eq!(resumed(&mut service.platform(), &token).await, Err(unknown()));
@@ -155,7 +147,7 @@ async fn tokens_of_another_service_are_none_of_ours(service: Service) {
 }
 
 async fn a_key_that_makes_no_sense_stops_the_service(mut service: Service) {
-    happen(&service, 0..1).await;
+    service.orders_with_updates(0..1).await;
     service.stop().await;
     for key in ["NULL", if service.url.starts_with("postgres") { "'\\x00'" } else { "x'00'" }] {
         service.execute(&format!("UPDATE event_log SET token_key = {key}")).await;

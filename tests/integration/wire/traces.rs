@@ -85,8 +85,7 @@ async fn an_event_belongs_to_a_span_of_the_service(service: Service) {
 
 async fn a_command_without_a_trace_and_what_passes_by_time_belong_to_none(service: Service) {
     let mut bob = service.user("bob");
-    service.platform().upsert(order("o1")).await;
-    service.user("ann").ask(update("o1")).await.unwrap();
+    service.order_with_update("o1", "ann").await;
     let malformed = ["a secret", "", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-02"];
     for (number, malformed) in malformed.iter().enumerate() {
         let id = format!("malformed{number}");
