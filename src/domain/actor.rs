@@ -1,5 +1,6 @@
 //! Who asks, and who did it.
 
+use super::code::codes;
 use super::ids::UserId;
 
 /// A right beyond being a party: what a scope in the caller's credential gives.
@@ -33,19 +34,18 @@ pub struct Caller {
     pub scope: Option<Scope>,
 }
 
-/// One of the two parties of an order.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum PartyRole {
-    /// Who pays.
-    Buyer,
-    /// Who delivers.
-    Seller,
+codes! {
+    /// One of the two parties of an order.
+    #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+    pub enum PartyRole {
+        /// Who pays.
+        Buyer = 1,
+        /// Who delivers.
+        Seller = 2,
+    }
 }
 
 impl PartyRole {
-    /// Both, the buyer first.
-    pub const ALL: [Self; 2] = [Self::Buyer, Self::Seller];
-
     /// The other party.
     #[must_use]
     pub fn other(self) -> Self {
@@ -85,15 +85,17 @@ impl Parties {
     }
 }
 
-/// The role in which something is done.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[expect(missing_docs, reason = "explained by Actor")]
-pub enum ActorRole {
-    Buyer,
-    Seller,
-    Support,
-    Platform,
-    System,
+codes! {
+    /// The role in which something is done.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    #[expect(missing_docs, reason = "explained by Actor")]
+    pub enum ActorRole {
+        Buyer = 1,
+        Seller = 2,
+        Support = 3,
+        Platform = 4,
+        System = 5,
+    }
 }
 
 /// Who did something. What passes by time is done by the system.

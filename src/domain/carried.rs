@@ -1,5 +1,6 @@
 //! Values of enums that a newer release may have added to.
 
+use super::code::Code;
 use super::kinds::DisputeKind;
 use super::order::OrderStatus;
 
@@ -19,6 +20,16 @@ impl<T> Carried<T> {
         match self {
             Self::Known(value) => Some(value),
             Self::Newer(_) => None,
+        }
+    }
+}
+
+impl<T: Code> Carried<T> {
+    /// The number of the value.
+    pub fn code(self) -> i16 {
+        match self {
+            Self::Known(value) => value.code(),
+            Self::Newer(code) => code,
         }
     }
 }

@@ -5,6 +5,7 @@ use serde::de::{Deserializer, Error as _};
 
 use super::actor::{ActorRole, Caller, Parties, PartyRole, Scope};
 use super::carried::Carried;
+use super::code::codes;
 use super::ids::{DisputeId, OrderId, UserId};
 use super::kinds::{DisputeKind, Terms};
 use super::money::Money;
@@ -13,13 +14,15 @@ use super::refusal::Refusal;
 use super::settlement::Settlement;
 use super::time::Timestamp;
 
-/// What happens when the response window closes with no answer.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum SilenceRule {
-    /// Nothing.
-    NoEffect,
-    /// The same as accepting.
-    Accept,
+codes! {
+    /// What happens when the response window closes with no answer.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    pub enum SilenceRule {
+        /// Nothing.
+        NoEffect = 1,
+        /// The same as accepting.
+        Accept = 2,
+    }
 }
 
 /// As the policy file says it.
@@ -49,64 +52,55 @@ impl Silence {
     }
 }
 
-/// Where a dispute stands.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[expect(missing_docs, reason = "each status is explained by the way into it, see ResolvedBy and transitions.md")]
-pub enum DisputeStatus {
-    Pending,
-    Escalated,
-    Accepted,
-    Declined,
-    Answered,
-    Withdrawn,
-    Expired,
-    Superseded,
-    Decided,
+codes! {
+    /// Where a dispute stands.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    #[expect(missing_docs, reason = "each status is explained by the way into it, see ResolvedBy and transitions.md")]
+    pub enum DisputeStatus {
+        Pending = 1,
+        Escalated = 2,
+        Accepted = 3,
+        Declined = 4,
+        Answered = 5,
+        Withdrawn = 6,
+        Expired = 7,
+        Superseded = 8,
+        Decided = 9,
+    }
 }
 
 impl DisputeStatus {
-    /// Every status.
-    pub const ALL: [Self; 9] = [
-        Self::Pending,
-        Self::Escalated,
-        Self::Accepted,
-        Self::Declined,
-        Self::Answered,
-        Self::Withdrawn,
-        Self::Expired,
-        Self::Superseded,
-        Self::Decided,
-    ];
-
     /// Whether the dispute is still to be answered or decided.
     pub fn is_open(self) -> bool {
         matches!(self, Self::Pending | Self::Escalated)
     }
 }
 
-/// What ended a dispute.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum ResolvedBy {
-    /// The responder's answer.
-    Responder,
-    /// The opener withdrew.
-    Opener,
-    /// Both parties asked to cancel.
-    Crossed,
-    /// The buyer could cancel alone.
-    Immediate,
-    /// The response window closed.
-    Deadline,
-    /// The order was completed by the order system.
-    OrderCompleted,
-    /// The order was cancelled by the order system.
-    OrderCancelled,
-    /// The order entered a status that does not allow the kind.
-    OrderStatus,
-    /// The outcome of another dispute.
-    OtherDispute,
-    /// Support decided, or withdrew what it had escalated.
-    Support,
+codes! {
+    /// What ended a dispute.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    pub enum ResolvedBy {
+        /// The responder's answer.
+        Responder = 1,
+        /// The opener withdrew.
+        Opener = 2,
+        /// Both parties asked to cancel.
+        Crossed = 3,
+        /// The buyer could cancel alone.
+        Immediate = 4,
+        /// The response window closed.
+        Deadline = 5,
+        /// The order was completed by the order system.
+        OrderCompleted = 6,
+        /// The order was cancelled by the order system.
+        OrderCancelled = 10,
+        /// The order entered a status that does not allow the kind.
+        OrderStatus = 7,
+        /// The outcome of another dispute.
+        OtherDispute = 8,
+        /// Support decided, or withdrew what it had escalated.
+        Support = 9,
+    }
 }
 
 /// What a resolved dispute does to its order.

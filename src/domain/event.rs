@@ -1,6 +1,7 @@
 //! The facts of an order and its disputes: what commands and time bring about.
 
 use super::actor::ActorRole;
+use super::code::codes;
 use super::dispute::{Dispute, Outcome, ResolvedBy};
 use super::ids::{DisputeId, UserId};
 use super::order::Order;
@@ -157,27 +158,29 @@ pub enum Event {
     },
 }
 
-/// The type of an event, as subscribers can ask for it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[expect(missing_docs, reason = "each type is named after what happened")]
-pub enum EventType {
-    Opened,
-    Accepted,
-    Declined,
-    Answered,
-    Withdrawn,
-    DeadlineApproaching,
-    DeadlineMoved,
-    DeadlineExpired,
-    Superseded,
-    Escalated,
-    Decided,
-    Settled,
-    SettlementFailed,
-    SettlementReturned,
-    SettlementVoided,
-    /// How an open dispute stands, for a subscriber who begins. Never in the log.
-    Snapshot,
+codes! {
+    /// The type of an event, as subscribers can ask for it.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    #[expect(missing_docs, reason = "each type is named after what happened")]
+    pub enum EventType {
+        Opened = 1,
+        Accepted = 2,
+        Declined = 3,
+        Answered = 4,
+        Withdrawn = 5,
+        DeadlineApproaching = 6,
+        DeadlineMoved = 7,
+        DeadlineExpired = 8,
+        Superseded = 9,
+        Escalated = 10,
+        Decided = 11,
+        Settled = 12,
+        SettlementFailed = 13,
+        SettlementReturned = 15,
+        SettlementVoided = 16,
+        /// How an open dispute stands, for a subscriber who begins. Never in the log.
+        Snapshot = 14,
+    }
 }
 
 impl Event {

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::actor::PartyRole;
+use super::code::codes;
 use super::dispute::{Outcome, SilenceRule};
 use super::ids::DisputeId;
 use super::kinds::DisputeKind;
@@ -40,17 +41,19 @@ pub struct DisputeOption {
     pub rate_after_bps: Option<u32>,
 }
 
-/// What choosing an option can bring about for the seller.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Effect {
-    /// Less revenue.
-    Revenue,
-    /// Another completion rate.
-    CompletionRate,
-    /// Less visible in search results.
-    SearchVisibility,
-    /// Once accepted, no further refund can be offered on the order.
-    NoFurtherRefund,
+codes! {
+    /// What choosing an option can bring about for the seller.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    pub enum Effect {
+        /// Less revenue.
+        Revenue = 1,
+        /// Another completion rate.
+        CompletionRate = 2,
+        /// Less visible in search results.
+        SearchVisibility = 3,
+        /// Once accepted, no further refund can be offered on the order.
+        NoFurtherRefund = 4,
+    }
 }
 
 /// The options of a role, on an aggregate in which nothing is overdue. `standing` is the seller's, if the role is

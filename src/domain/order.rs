@@ -2,6 +2,7 @@
 
 use super::actor::{Caller, Parties, PartyRole};
 use super::carried::Carried;
+use super::code::codes;
 use super::dispute::Outcome;
 use super::event::Event;
 use super::ids::{DisputeId, OrderId};
@@ -11,34 +12,26 @@ use super::order_aggregate::OrderAggregate;
 use super::refusal::{AmountOf, OrderIdentity, Refusal};
 use super::time::Timestamp;
 
-/// Where an order stands.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum OrderStatus {
-    /// The buyer has still to say what is needed.
-    RequirementsPending,
-    /// The seller works on it.
-    InProgress,
-    /// The seller delivered.
-    Delivered,
-    /// The buyer asked for changes to what was delivered.
-    InRevision,
-    /// Ended: the buyer has what was ordered.
-    Completed,
-    /// Ended: called off.
-    Cancelled,
+codes! {
+    /// Where an order stands.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    pub enum OrderStatus {
+        /// The buyer has still to say what is needed.
+        RequirementsPending = 1,
+        /// The seller works on it.
+        InProgress = 2,
+        /// The seller delivered.
+        Delivered = 3,
+        /// The buyer asked for changes to what was delivered.
+        InRevision = 4,
+        /// Ended: the buyer has what was ordered.
+        Completed = 5,
+        /// Ended: called off.
+        Cancelled = 6,
+    }
 }
 
 impl OrderStatus {
-    /// Every status.
-    pub const ALL: [Self; 6] = [
-        Self::RequirementsPending,
-        Self::InProgress,
-        Self::Delivered,
-        Self::InRevision,
-        Self::Completed,
-        Self::Cancelled,
-    ];
-
     /// Whether the order is over.
     pub fn is_ended(self) -> bool {
         matches!(self, Self::Completed | Self::Cancelled)

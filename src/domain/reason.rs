@@ -2,68 +2,40 @@
 
 use super::actor::PartyRole;
 use super::carried::Carried;
+use super::code::codes;
 use super::kinds::DisputeKind;
 
-/// The code of a reason.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[expect(missing_docs, reason = "each code is explained by its label, see the translations")]
-pub enum ReasonCode {
-    Other,
-    ScopeChanged,
-    DelayCompensation,
-    BuyerPartlyDissatisfied,
-    DeliveredPartially,
-    QualityBelowAgreed,
-    Goodwill,
-    UnableToComplete,
-    MutualAgreement,
-    BuyerUnresponsive,
-    RequirementsMissing,
-    OrderedByMistake,
-    DuplicateOrder,
-    AbusiveBehaviour,
-    PolicyViolation,
-    RequirementsChanged,
-    NoLongerNeeded,
-    SellerCannotMeetExpectations,
-    LateDelivery,
-    SellerUnresponsive,
-    NotAsDescribed,
-    UnexpectedEvent,
-    UnclearRequirements,
-    WaitingForBuyer,
-    Workload,
-}
-
-impl ReasonCode {
-    /// Every code.
-    pub const ALL: [Self; 25] = [
-        Self::Other,
-        Self::ScopeChanged,
-        Self::DelayCompensation,
-        Self::BuyerPartlyDissatisfied,
-        Self::DeliveredPartially,
-        Self::QualityBelowAgreed,
-        Self::Goodwill,
-        Self::UnableToComplete,
-        Self::MutualAgreement,
-        Self::BuyerUnresponsive,
-        Self::RequirementsMissing,
-        Self::OrderedByMistake,
-        Self::DuplicateOrder,
-        Self::AbusiveBehaviour,
-        Self::PolicyViolation,
-        Self::RequirementsChanged,
-        Self::NoLongerNeeded,
-        Self::SellerCannotMeetExpectations,
-        Self::LateDelivery,
-        Self::SellerUnresponsive,
-        Self::NotAsDescribed,
-        Self::UnexpectedEvent,
-        Self::UnclearRequirements,
-        Self::WaitingForBuyer,
-        Self::Workload,
-    ];
+codes! {
+    /// The code of a reason.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    #[expect(missing_docs, reason = "each code is explained by its label, see the translations")]
+    pub enum ReasonCode {
+        Other = 1,
+        ScopeChanged = 2,
+        DelayCompensation = 3,
+        BuyerPartlyDissatisfied = 4,
+        DeliveredPartially = 5,
+        QualityBelowAgreed = 6,
+        Goodwill = 7,
+        UnableToComplete = 8,
+        MutualAgreement = 9,
+        BuyerUnresponsive = 10,
+        RequirementsMissing = 11,
+        OrderedByMistake = 12,
+        DuplicateOrder = 13,
+        AbusiveBehaviour = 14,
+        PolicyViolation = 15,
+        RequirementsChanged = 16,
+        NoLongerNeeded = 17,
+        SellerCannotMeetExpectations = 18,
+        LateDelivery = 19,
+        SellerUnresponsive = 20,
+        NotAsDescribed = 21,
+        UnexpectedEvent = 22,
+        UnclearRequirements = 23,
+        WaitingForBuyer = 24,
+        Workload = 25,
+    }
 }
 
 /// A reason as it was given: a code and, with [`ReasonCode::Other`], a detail of 1 to 500 characters.

@@ -2,6 +2,7 @@
 //! fails never opens a dispute again.
 
 use super::actor::{Caller, Scope};
+use super::code::codes;
 use super::dispute::Dispute;
 use super::event::Event;
 use super::ids::DisputeId;
@@ -53,15 +54,17 @@ impl SettlementReport {
     }
 }
 
-/// How the money stands, in one word: what the last report that was taken said.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[expect(missing_docs, reason = "explained by SettlementReport")]
-pub enum SettlementStatus {
-    Due,
-    Settled,
-    Failed,
-    Returned,
-    Voided,
+codes! {
+    /// How the money stands, in one word: what the last report that was taken said.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    #[expect(missing_docs, reason = "explained by SettlementReport")]
+    pub enum SettlementStatus {
+        Due = 1,
+        Settled = 2,
+        Failed = 3,
+        Returned = 4,
+        Voided = 5,
+    }
 }
 
 /// The results that an attempt had, as a set.

@@ -4,6 +4,7 @@
 
 use super::actor::Caller;
 use super::answering::{self, outcome_if_accepted};
+use super::code::codes;
 use super::command::DisputeRef;
 use super::dispute::{Dispute, DisputeStatus, Outcome};
 use super::escalation;
@@ -18,18 +19,20 @@ use super::release::{NewerDispute, StoredDispute};
 use super::settlement;
 use super::time::Timestamp;
 
-/// Something that a caller can do with a dispute.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[expect(missing_docs, reason = "named after the commands")]
-pub enum DisputeAction {
-    Accept,
-    Decline,
-    Answer,
-    Withdraw,
-    Escalate,
-    Decide,
-    Postpone,
-    ReportSettlement,
+codes! {
+    /// Something that a caller can do with a dispute.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    #[expect(missing_docs, reason = "named after the commands")]
+    pub enum DisputeAction {
+        Accept = 1,
+        Decline = 2,
+        Answer = 3,
+        Withdraw = 4,
+        Escalate = 5,
+        Decide = 6,
+        Postpone = 7,
+        ReportSettlement = 8,
+    }
 }
 
 /// What would come of a pending dispute, as its order stands.

@@ -1,7 +1,7 @@
-//! The enums of the contract and those of the rules: the same names, one table each, read both ways,
-//! but where the contract has one word for two things.
+//! The enums of the contract and those of the rules: the same names and numbers, which a test compares, but where the
+//! contract has one word for two things.
 
-use crate::domain::{self, Carried};
+use crate::domain::{self, Carried, Code as _};
 use crate::proto::v1;
 
 /// The number that a value has in the contract, also one that this release does not know.
@@ -12,141 +12,70 @@ pub(super) fn number<D, P: From<D> + Into<i32>>(value: Carried<D>) -> i32 {
     }
 }
 
-/// Declares that the values of a domain enum are those of the contract's enum of that name.
+/// Declares that the values of a domain enum are those of an enum of the contract.
 macro_rules! same_values {
-    ($name:ident, $prefix:literal, [$($value:ident),+ $(,)?]) => {
-        impl From<domain::$name> for v1::$name {
-            fn from(value: domain::$name) -> Self {
-                match value {
-                    $(domain::$name::$value => Self::$value,)+
-                }
-            }
-        }
-
-        impl v1::$name {
-            /// The value in the domain; `None` for UNSPECIFIED.
-            #[allow(dead_code, reason = "not every enum comes in requests")]
-            pub(super) fn known(self) -> Option<domain::$name> {
-                match self {
-                    Self::Unspecified => None,
-                    $(Self::$value => Some(domain::$name::$value),)+
+    ($($known:ident => $sent:ident),+ $(,)?) => {
+        $(
+            impl From<domain::$known> for v1::$sent {
+                fn from(value: domain::$known) -> Self {
+                    Self::try_from(i32::from(value.code())).unwrap_or(Self::Unspecified)
                 }
             }
 
-            /// The value's name without the enum's, as error metadata shows it.
-            #[allow(dead_code, reason = "not every enum is shown in errors")]
-            pub(super) fn name(self) -> &'static str {
-                self.as_str_name().trim_start_matches($prefix)
+            impl v1::$sent {
+                /// The value in the domain; `None` for UNSPECIFIED.
+                #[allow(dead_code, reason = "not every enum comes in requests")]
+                pub(super) fn known(self) -> Option<domain::$known> {
+                    domain::$known::from_code(i16::try_from(i32::from(self)).ok()?)
+                }
+
+                /// The value's name without the enum's, as error metadata shows it.
+                #[allow(dead_code, reason = "not every enum is shown in errors")]
+                pub(super) fn name(self) -> &'static str {
+                    let prefix = Self::Unspecified.as_str_name().trim_end_matches("UNSPECIFIED");
+                    self.as_str_name().trim_start_matches(prefix)
+                }
             }
+        )+
+
+        /// Each enum of the contract, with the number and the name of each value in the domain.
+        #[cfg(test)]
+        fn known_values() -> Vec<(&'static str, Vec<(i32, String)>)> {
+            vec![$((stringify!($sent), tests::values::<domain::$known>())),+]
         }
     };
 }
 
 same_values!(
-    OrderStatus,
-    "ORDER_STATUS_",
-    [RequirementsPending, InProgress, Delivered, InRevision, Completed, Cancelled]
-);
-same_values!(PartyRole, "PARTY_ROLE_", [Buyer, Seller]);
-same_values!(ActorRole, "ACTOR_ROLE_", [Buyer, Seller, Support, Platform, System]);
-same_values!(DisputeKind, "DISPUTE_KIND_", [PartialRefund, Cancellation, OrderUpdate, DeliveryExtension]);
-same_values!(
-    DisputeStatus,
-    "DISPUTE_STATUS_",
-    [Pending, Escalated, Accepted, Declined, Answered, Withdrawn, Expired, Superseded, Decided]
-);
-same_values!(SettlementStatus, "SETTLEMENT_STATUS_", [Due, Settled, Failed, Returned, Voided]);
-same_values!(
-    DisputeAction,
-    "DISPUTE_ACTION_",
-    [Accept, Decline, Answer, Withdraw, Escalate, Decide, Postpone, ReportSettlement]
-);
-same_values!(Effect, "EFFECT_", [Revenue, CompletionRate, SearchVisibility, NoFurtherRefund]);
-same_values!(SilenceRule, "SILENCE_RULE_", [NoEffect, Accept]);
-same_values!(
-    EventType,
-    "EVENT_TYPE_",
-    [
-        Opened,
-        Accepted,
-        Declined,
-        Answered,
-        Withdrawn,
-        DeadlineApproaching,
-        DeadlineMoved,
-        DeadlineExpired,
-        Superseded,
-        Escalated,
-        Decided,
-        Settled,
-        SettlementFailed,
-        SettlementReturned,
-        SettlementVoided,
-        Snapshot,
-    ]
+    OrderStatus => OrderStatus,
+    PartyRole => PartyRole,
+    ActorRole => ActorRole,
+    DisputeKind => DisputeKind,
+    DisputeStatus => DisputeStatus,
+    SettlementStatus => SettlementStatus,
+    DisputeAction => DisputeAction,
+    Effect => Effect,
+    SilenceRule => SilenceRule,
+    EventType => EventType,
+    ReasonCode => Reason,
 );
 
 impl From<domain::ResolvedBy> for v1::ResolvedBy {
     fn from(by: domain::ResolvedBy) -> Self {
         match by {
-            domain::ResolvedBy::Responder => Self::Responder,
-            domain::ResolvedBy::Opener => Self::Opener,
-            domain::ResolvedBy::Crossed => Self::Crossed,
-            domain::ResolvedBy::Immediate => Self::Immediate,
-            domain::ResolvedBy::Deadline => Self::Deadline,
             // The contract has one word for both; only the rules of escalation tell them apart.
             domain::ResolvedBy::OrderCompleted | domain::ResolvedBy::OrderCancelled => Self::OrderEnded,
-            domain::ResolvedBy::OrderStatus => Self::OrderStatus,
-            domain::ResolvedBy::OtherDispute => Self::OtherDispute,
-            domain::ResolvedBy::Support => Self::Support,
+            domain::ResolvedBy::Responder
+            | domain::ResolvedBy::Opener
+            | domain::ResolvedBy::Crossed
+            | domain::ResolvedBy::Immediate
+            | domain::ResolvedBy::Deadline
+            | domain::ResolvedBy::OrderStatus
+            | domain::ResolvedBy::OtherDispute
+            | domain::ResolvedBy::Support => Self::try_from(i32::from(by.code())).unwrap_or(Self::Unspecified),
         }
     }
 }
-
-impl From<domain::ReasonCode> for v1::Reason {
-    fn from(code: domain::ReasonCode) -> Self {
-        REASONS.iter().find(|(known, _)| *known == code).map_or(Self::Unspecified, |(_, reason)| *reason)
-    }
-}
-
-impl v1::Reason {
-    /// The value in the domain; `None` for UNSPECIFIED.
-    pub(super) fn known(self) -> Option<domain::ReasonCode> {
-        REASONS.iter().find(|(_, reason)| *reason == self).map(|(known, _)| *known)
-    }
-}
-
-const REASONS: [(domain::ReasonCode, v1::Reason); 25] = {
-    use domain::ReasonCode as Known;
-    use v1::Reason;
-    [
-        (Known::Other, Reason::Other),
-        (Known::ScopeChanged, Reason::ScopeChanged),
-        (Known::DelayCompensation, Reason::DelayCompensation),
-        (Known::BuyerPartlyDissatisfied, Reason::BuyerPartlyDissatisfied),
-        (Known::DeliveredPartially, Reason::DeliveredPartially),
-        (Known::QualityBelowAgreed, Reason::QualityBelowAgreed),
-        (Known::Goodwill, Reason::Goodwill),
-        (Known::UnableToComplete, Reason::UnableToComplete),
-        (Known::MutualAgreement, Reason::MutualAgreement),
-        (Known::BuyerUnresponsive, Reason::BuyerUnresponsive),
-        (Known::RequirementsMissing, Reason::RequirementsMissing),
-        (Known::OrderedByMistake, Reason::OrderedByMistake),
-        (Known::DuplicateOrder, Reason::DuplicateOrder),
-        (Known::AbusiveBehaviour, Reason::AbusiveBehaviour),
-        (Known::PolicyViolation, Reason::PolicyViolation),
-        (Known::RequirementsChanged, Reason::RequirementsChanged),
-        (Known::NoLongerNeeded, Reason::NoLongerNeeded),
-        (Known::SellerCannotMeetExpectations, Reason::SellerCannotMeetExpectations),
-        (Known::LateDelivery, Reason::LateDelivery),
-        (Known::SellerUnresponsive, Reason::SellerUnresponsive),
-        (Known::NotAsDescribed, Reason::NotAsDescribed),
-        (Known::UnexpectedEvent, Reason::UnexpectedEvent),
-        (Known::UnclearRequirements, Reason::UnclearRequirements),
-        (Known::WaitingForBuyer, Reason::WaitingForBuyer),
-        (Known::Workload, Reason::Workload),
-    ]
-};
 
 /// The field of the command that has an amount.
 pub(super) fn field_of_amount(amount: domain::AmountOf) -> &'static str {
@@ -164,5 +93,67 @@ pub(super) fn field_of_identity(identity: domain::OrderIdentity) -> &'static str
         domain::OrderIdentity::Buyer => "buyer_id",
         domain::OrderIdentity::Seller => "seller_id",
         domain::OrderIdentity::Price => "price",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use prost::Message as _;
+    use prost_types::FileDescriptorSet;
+
+    use super::*;
+    use crate::domain::{Code, ResolvedBy};
+    use crate::proto::DESCRIPTOR_SET;
+
+    /// The number of each value and its name, as the contract writes names.
+    pub(super) fn values<C: Code>() -> Vec<(i32, String)> {
+        let name = |value: &C| {
+            let mut name = String::new();
+            for (index, letter) in format!("{value:?}").chars().enumerate() {
+                if letter.is_uppercase() && index > 0 {
+                    name.push('_');
+                }
+                name.push(letter.to_ascii_uppercase());
+            }
+            name
+        };
+        C::VALUES.iter().map(|value| (i32::from(value.code()), name(value))).collect()
+    }
+
+    /// Each enum of the contract, with the number and the name of each value but UNSPECIFIED.
+    fn described() -> BTreeMap<String, BTreeSet<(i32, String)>> {
+        let files = FileDescriptorSet::decode(DESCRIPTOR_SET).unwrap().file;
+        let enums = files.iter().filter(|file| file.package() == "disputes.v1").flat_map(|file| &file.enum_type);
+        enums
+            .map(|one| {
+                let prefix = one.value[0].name().trim_end_matches("UNSPECIFIED").to_owned();
+                let values = one.value.iter().skip(1);
+                let short = |name: &str| name.strip_prefix(&prefix).unwrap().to_owned();
+                (one.name().to_owned(), values.map(|value| (value.number(), short(value.name()))).collect())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_values_of_the_rules_are_those_of_the_contract_by_number_and_name_both_ways() {
+        let described = described();
+        for (name, known) in known_values() {
+            assert_eq!(described[name], known.iter().cloned().collect::<BTreeSet<_>>(), "{name}");
+        }
+        // One word for two things.
+        let known = values::<ResolvedBy>().into_iter().filter(|(_, name)| name != "ORDER_CANCELLED");
+        let known: BTreeSet<_> =
+            known.map(|(number, name)| (number, name.replace("ORDER_COMPLETED", "ORDER_ENDED"))).collect();
+        assert_eq!(described["ResolvedBy"], known);
+        for by in ResolvedBy::ALL {
+            let sent = v1::ResolvedBy::from(by);
+            let is_ended = matches!(by, ResolvedBy::OrderCompleted | ResolvedBy::OrderCancelled);
+            assert_eq!(sent == v1::ResolvedBy::OrderEnded, is_ended, "{by:?}");
+            assert!(is_ended || i32::from(sent) == i32::from(by.code()), "{by:?}");
+        }
+        assert_eq!(v1::Reason::OrderedByMistake.name(), "ORDERED_BY_MISTAKE");
+        assert_eq!(v1::DisputeKind::Unspecified.known(), None);
     }
 }

@@ -10,7 +10,6 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::batch::filled_up;
-use super::codes::Code as _;
 use super::corrupt::{fetch, sound};
 use super::entity::{dispute, order};
 use super::error::StorageError;
@@ -19,8 +18,8 @@ use super::reader::{ReadSnapshot, Reader};
 use super::reads::disputes_of;
 use super::{Log, log, rows};
 use crate::domain::{
-    Caller, DisputeId, DisputeKind, DisputeStatus, EventId, OrderAggregate, OrderId, OrderStatus, Policy, ShownDispute,
-    StoredDispute, Timestamp,
+    Caller, Code as _, DisputeId, DisputeKind, DisputeStatus, EventId, OrderAggregate, OrderId, OrderStatus, Policy,
+    ShownDispute, StoredDispute, Timestamp,
 };
 
 impl Reader {

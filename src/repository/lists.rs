@@ -12,11 +12,11 @@ use sea_orm::{
 };
 
 use super::batch::filled_up;
-use super::codes::Code as _;
 use super::entity::{OPEN, PENDING, dispute, order};
 use super::found::NewerNumbers;
 use crate::domain::{
-    DisputeId, DisputeKind, DisputeStatus, OrderId, OrderStatus, PartyRole, SettlementStatus, Timestamp, UserId,
+    Code as _, DisputeId, DisputeKind, DisputeStatus, OrderId, OrderStatus, PartyRole, SettlementStatus, Timestamp,
+    UserId,
 };
 
 /// Selects orders, newest first by (`create_time`, id).

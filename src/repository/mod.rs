@@ -1,7 +1,7 @@
 //! Storage on SQLite or PostgreSQL: the only layer that knows SeaORM.
 //!
 //! - `connection`: how each database is opened.
-//! - `migration`: the tables, `entity`: their rows, `rows` and `codes`: rows to domain values and back.
+//! - `migration`: the tables, `entity`: their rows, `rows`: rows to domain values and back.
 //! - `reader`: which caller reads when. `reads`: plain reads, `log`: reads of the event log, `token_key`: the key that
 //!   seals its tokens. `lists`: queries with filters and pages, and the index for each, `found`: their results.
 //!   `corrupt`: corrupt rows. `transaction`: reads under locks, and writes. `retention`: pruning.
@@ -12,7 +12,6 @@
 
 mod backup;
 mod batch;
-mod codes;
 mod connection;
 mod corrupt;
 mod entity;

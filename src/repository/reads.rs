@@ -7,7 +7,6 @@ use sea_orm::{
 };
 
 use super::batch::filled_up;
-use super::codes::Code as _;
 use super::corrupt::{fetch, model, note};
 use super::entity::{OPEN, PENDING, dispute, order};
 use super::error::StorageError;
@@ -15,7 +14,8 @@ use super::reader::{ReadSnapshot, Reader};
 use super::transaction::{Times, times};
 use super::{Deadline, Found, Repository, rows};
 use crate::domain::{
-    DisputeId, DisputeKind, Order, OrderAggregate, OrderId, OrderStatus, RELEASE, SellerStanding, Timestamp, UserId,
+    Code as _, DisputeId, DisputeKind, Order, OrderAggregate, OrderId, OrderStatus, RELEASE, SellerStanding, Timestamp,
+    UserId,
 };
 
 impl Repository {

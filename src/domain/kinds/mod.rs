@@ -14,6 +14,7 @@ pub use self::delivery_extension::DeliveryExtensionPolicy;
 pub use self::partial_refund::PartialRefundPolicy;
 
 use super::actor::PartyRole;
+use super::code::codes;
 use super::dispute::{Dispute, Outcome, Silence};
 use super::money::{Currency, Money};
 use super::opening::Conflict;
@@ -24,17 +25,19 @@ use super::reason::ReasonCode;
 use super::refusal::Refusal;
 use super::time::Timestamp;
 
-/// What is asked for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum DisputeKind {
-    /// A seller offers to pay a part of the price back.
-    PartialRefund,
-    /// A party asks to cancel the order.
-    Cancellation,
-    /// A buyer asks how the work is going.
-    OrderUpdate,
-    /// A seller asks for more time to deliver.
-    DeliveryExtension,
+codes! {
+    /// What is asked for.
+    #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+    pub enum DisputeKind {
+        /// A seller offers to pay a part of the price back.
+        PartialRefund = 1,
+        /// A party asks to cancel the order.
+        Cancellation = 2,
+        /// A buyer asks how the work is going.
+        OrderUpdate = 3,
+        /// A seller asks for more time to deliver.
+        DeliveryExtension = 4,
+    }
 }
 
 /// What a kind asks for beyond its text.
@@ -115,9 +118,6 @@ pub(super) enum AnsweredWith {
 }
 
 impl DisputeKind {
-    /// Every kind.
-    pub const ALL: [Self; 4] = [Self::PartialRefund, Self::Cancellation, Self::OrderUpdate, Self::DeliveryExtension];
-
     /// The rules that are particular to it.
     pub(super) fn rules(self) -> &'static KindRules {
         match self {

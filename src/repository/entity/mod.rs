@@ -1,4 +1,4 @@
-//! The rows as stored. Instants are microseconds UTC, money is minor units, enums are the numbers of `codes`.
+//! The rows as stored. Instants are microseconds UTC, money is minor units, enums are the numbers of `domain::Code`.
 
 #![expect(unreachable_pub, reason = "SeaORM's derives want public items")]
 

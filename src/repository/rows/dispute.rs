@@ -3,10 +3,9 @@
 use super::newer::{is_newer, newer_from};
 use super::{Row, exponent};
 use crate::domain::{
-    Dispute, DisputeId, DisputeKind, DisputeStatus, Escalation, Money, Outcome, Resolution, Results, Ruled, Settlement,
-    SettlementReport, SettlementStatus, Silence, StoredDispute, Terms, Timestamp, UserId,
+    Code as _, Dispute, DisputeId, DisputeKind, DisputeStatus, Escalation, Money, Outcome, Resolution, Results, Ruled,
+    Settlement, SettlementReport, SettlementStatus, Silence, StoredDispute, Terms, Timestamp, UserId,
 };
-use crate::repository::codes::{Code as _, exclusion_group, number};
 use crate::repository::entity::dispute;
 use crate::repository::error::StorageError;
 
@@ -186,7 +185,7 @@ pub(in crate::repository) fn dispute_row(dispute: &Dispute) -> dispute::Model {
         exclusion_group: exclusion_group(dispute.kind()),
         status: dispute.status().code(),
         message: dispute.message.clone(),
-        reason: dispute.reason.as_ref().map(|reason| number(reason.code)),
+        reason: dispute.reason.as_ref().map(|reason| reason.code.code()),
         reason_detail: dispute.reason.as_ref().map(|reason| reason.detail.clone()).unwrap_or_default(),
         currency: currency.map(|currency| currency.code().to_owned()),
         exponent: currency.map(exponent),
@@ -202,13 +201,13 @@ pub(in crate::repository) fn dispute_row(dispute: &Dispute) -> dispute::Model {
         update_time: dispute.update_time.micros(),
         revision: dispute.revision,
         resolve_time: resolution.map(|resolution| resolution.time.micros()),
-        resolved_by: resolution.map(|resolution| number(resolution.by)),
+        resolved_by: resolution.map(|resolution| resolution.by.code()),
         outcome_refund_minor: outcome.refund().map(|refund| refund.minor),
         outcome_cancelled,
         outcome_counts,
         outcome_new_due_time: agreed.map(Timestamp::micros),
         answer_message: dispute.answer_message.clone(),
-        escalated_by: escalation.map(|escalation| number(escalation.by)),
+        escalated_by: escalation.map(|escalation| escalation.by.code()),
         escalation_message: escalation.map(|escalation| escalation.message.clone()).unwrap_or_default(),
         decided_by: ruling.map(|ruling| ruling.agent.to_string()),
         decision_message: ruling.map(|ruling| ruling.message.clone()).unwrap_or_default(),
@@ -229,4 +228,23 @@ fn attempts_text(attempts: &[Results]) -> String {
 fn attempts_from(text: &str) -> Option<Vec<Results>> {
     let results = |digit: char| Results::from_bits(u8::try_from(digit.to_digit(16)?).ok()?);
     text.chars().map(results).collect()
+}
+
+/// The group of which one dispute may be open per order: one for all money disputes, one for each other kind.
+fn exclusion_group(kind: DisputeKind) -> i16 {
+    if kind.is_money() { DisputeKind::PartialRefund.code() } else { kind.code() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_exclude_as_the_rules_do() {
+        for a in DisputeKind::ALL {
+            for b in DisputeKind::ALL {
+                assert_eq!(exclusion_group(a) == exclusion_group(b), a.excludes(b), "{a:?} {b:?}");
+            }
+        }
+    }
 }

@@ -4,8 +4,7 @@ use bytes::Bytes;
 use sea_orm::QueryResult;
 use uuid::Uuid;
 
-use crate::domain::{Carried, DisputeId, DisputeKind, EventId, EventType, OrderId, Parties, UserId};
-use crate::repository::codes::Code as _;
+use crate::domain::{Carried, Code as _, DisputeId, DisputeKind, EventId, EventType, OrderId, Parties, UserId};
 use crate::repository::corrupt::{Broken, model, note};
 use crate::repository::entity::event;
 use crate::repository::error::StorageError;

@@ -11,13 +11,13 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use super::IdempotencyRecord;
-use super::codes::Code;
 use super::corrupt::{Broken, Fetched, note};
 use super::entity;
 use super::entity::idempotency_key;
 use super::error::StorageError;
 use crate::domain::{
-    Carried, Currency, DisputeId, Order, OrderAggregate, OrderId, Parties, Reason, StoredDispute, Timestamp, UserId,
+    Carried, Code, Currency, DisputeId, Order, OrderAggregate, OrderId, Parties, Reason, StoredDispute, Timestamp,
+    UserId,
 };
 
 pub(super) use dispute::{dispute_from, dispute_row};
@@ -36,7 +36,7 @@ impl Row {
     }
 
     fn code<C: Code>(&self, code: i16, column: &'static str) -> Result<C, StorageError> {
-        C::of(code).ok_or_else(|| self.corrupt(column))
+        C::from_code(code).ok_or_else(|| self.corrupt(column))
     }
 
     fn carried<C: Code>(&self, code: i16, column: &'static str) -> Result<Carried<C>, StorageError> {

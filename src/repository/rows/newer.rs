@@ -2,10 +2,9 @@
 
 use super::Row;
 use crate::domain::{
-    DisputeId, DisputeKind, DisputeStatus, Money, NewerDispute, NewerSettlement, PartyRole, RELEASE, SettlementStatus,
-    SilenceRule, UserId,
+    Code as _, DisputeId, DisputeKind, DisputeStatus, Money, NewerDispute, NewerSettlement, PartyRole, RELEASE,
+    SettlementStatus, SilenceRule, UserId,
 };
-use crate::repository::codes::Code;
 use crate::repository::entity::dispute;
 use crate::repository::error::StorageError;
 

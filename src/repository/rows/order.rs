@@ -2,7 +2,6 @@
 
 use super::{Row, exponent, uuid};
 use crate::domain::{DisputeId, Money, Order, Timestamp};
-use crate::repository::codes::number;
 use crate::repository::entity::order;
 use crate::repository::error::StorageError;
 
@@ -70,7 +69,7 @@ pub(in crate::repository) fn order_row(order: &Order) -> order::Model {
         paid_minor: order.paid.minor,
         refunded_elsewhere_minor: order.refunded_elsewhere.minor,
         refunded_minor: order.refunded.minor,
-        status: number(order.status),
+        status: order.status.code(),
         create_time: order.create_time.micros(),
         due_time: order.due_time.map(Timestamp::micros),
         agreed_due_time: order.agreed_due_time.map(Timestamp::micros),

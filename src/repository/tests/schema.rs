@@ -1,13 +1,12 @@
 //! The schema in docs/ equals the result of the migrations, and the views there name every code.
 
-use std::fmt::Debug;
 use std::fs;
 use std::path::Path;
 
 use sea_orm::Statement;
 
 use super::*;
-use crate::repository::codes::Code;
+use crate::domain::Code;
 
 fn page(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name)).unwrap()
@@ -38,7 +37,7 @@ async fn the_schema_that_is_documented_is_what_the_migrations_make() {
 }
 
 /// Every value of an enum with its name in the views, with the enum's name and the value's number.
-fn named<C: Code + Debug>(of: &str) -> Vec<(String, i16, String)> {
+fn named<C: Code>(of: &str) -> Vec<(String, i16, String)> {
     let name = |value: C| {
         let mut name = String::new();
         for (index, letter) in format!("{value:?}").chars().enumerate() {
@@ -49,7 +48,7 @@ fn named<C: Code + Debug>(of: &str) -> Vec<(String, i16, String)> {
         }
         name
     };
-    C::TABLE.iter().map(|(value, code)| (of.to_owned(), *code, name(*value))).collect()
+    C::VALUES.iter().map(|value| (of.to_owned(), value.code(), name(*value))).collect()
 }
 
 #[tokio::test]
