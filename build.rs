@@ -32,7 +32,12 @@ mod protos {
         // Includes the error details: clients that know nothing but reflection can read them.
         let mut description = protox::compile(FILES.iter().chain([&ERROR_DETAILS]), [ROOT])?;
         for file in &mut description.file {
-            file.source_code_info = None;
+            // Our comments are documentation to read by reflection; those of others are in their own files.
+            let is_ours = file.package().starts_with("disputes.");
+            file.source_code_info.take_if(|_| !is_ours);
+            if let Some(source) = &mut file.source_code_info {
+                source.location.retain(|place| place.leading_comments.is_some() || place.trailing_comments.is_some());
+            }
         }
         fs::write(out.join("disputes.v1.bin"), description.encode_to_vec())?;
 

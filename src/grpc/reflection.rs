@@ -188,3 +188,35 @@ macro_rules! serve {
 
 serve!(v1);
 serve!(v1alpha);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(file: Result<Vec<u8>, ReflectionError>) -> FileDescriptorProto {
+        let Ok(file) = file else { panic!("it is not described") };
+        FileDescriptorProto::decode(&*file).unwrap()
+    }
+
+    #[test]
+    fn our_files_are_described_with_their_comments_and_others_without() {
+        let described = Described::new().unwrap();
+        let file = decoded(described.file_with("disputes.v1.DisputeService"));
+        let locations = file.source_code_info.unwrap().location;
+        // A path is of field numbers and indexes: the first service, and in it the first method.
+        for (path, begins) in [
+            (&[6, 0][..], " The resolution centre: "),
+            (&[6, 0, 2, 0], " Returns what the caller, a party of the order, can request now"),
+        ] {
+            let comments = locations.iter().find(|location| location.path == path).unwrap().leading_comments();
+            assert!(comments.starts_with(begins), "{comments}");
+        }
+        for location in locations {
+            let comments = [location.leading_comments(), location.trailing_comments()].concat();
+            assert!(!comments.trim().is_empty(), "{:?} says nothing", location.path);
+        }
+        for name in ["google/rpc/error_details.proto", "google/type/money.proto"] {
+            assert_eq!(decoded(described.file(name)).source_code_info, None, "{name}");
+        }
+    }
+}
