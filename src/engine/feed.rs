@@ -6,9 +6,10 @@
 //!
 //! - `subscription`: that place, which `watchers` wakes; `filter`: what it asks for; `page`: what it gets at a time.
 //! - `watch`: a subscription with the `snapshot` that it can begin with.
-//! - `tail_cache` and `history`: where events are read from.
+//! - `tail_cache` and `history`: where events are read from; `background_read`: whether or not the subscriber waits.
 //! - `token`: a place that clients keep, by `sealing` so that nobody else can read or make one.
 
+mod background_read;
 pub(super) mod filter;
 pub(super) mod history;
 mod page;

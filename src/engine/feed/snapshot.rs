@@ -8,22 +8,20 @@
 mod coverage;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use self::coverage::{Coverage, Key};
+use super::background_read::BackgroundRead;
 use super::filter::EventFilter;
 use super::history::{end_of, require_known};
 use super::page::Page;
 use super::token::{Position, Shown, ShownPage, SnapshotState, TOKEN_PAGES};
 use super::{Feed, FeedError};
 use crate::chance::mint_id;
-use crate::clock::{Clock, pause};
+use crate::clock::Clock;
 use crate::domain::{DisputeId, EventId, Timestamp};
-use crate::engine::error::Error;
 use crate::repository::{DisputeQuery, Found, LoggedEvent, ReadClass, Row, Sort};
 
 /// How many disputes one read looks at …
@@ -34,9 +32,6 @@ const PAGE_BYTES: usize = 16 * 1024;
 
 /// How many events one read of the log looks for.
 const EVENTS: usize = 256;
-
-/// How long to wait before a read is tried again while the database is away.
-const READ_AGAIN: Duration = Duration::from_millis(250);
 
 /// How an open dispute is told of, and what the payload of an event tells of its dispute. Given from above: what payloads
 /// look like is not the engine's concern.
@@ -72,9 +67,8 @@ pub(super) struct Snapshot {
     told: Position,
     /// Whether the subscriber was told that it is complete: on this stream, or on the one that this one resumes.
     is_announced: bool,
-    /// What is being read for the next step. In a task of its own, which ends with the stream: a subscriber that the
-    /// transport leaves waiting must not keep a connection to the database.
-    reading: Option<AbortOnDropHandle<Result<Read, FeedError>>>,
+    /// What is being read for the next step.
+    reading: Option<BackgroundRead<Read>>,
 }
 
 /// What a step reads.
@@ -177,25 +171,21 @@ impl Snapshot {
         if self.is_complete() {
             return Ok(Step::Complete);
         }
-        loop {
-            let reading = match self.reading.take() {
-                Some(reading) => reading,
-                None => AbortOnDropHandle::new(tokio::spawn(read(source.clone(), self.to_read(&source.filter)))),
-            };
-            let found = self.reading.insert(reading).await;
-            self.reading = None;
-            match found.unwrap_or_else(|_| Err(Error::Unavailable.into())) {
-                Ok(Read::Disputes(found, end, up_to)) => {
-                    self.up_to = self.up_to.or(up_to);
-                    return Ok(self.show(&found, end, source));
-                }
-                Ok(Read::Log(page)) => return self.judge(&page, source.codec),
-                Err(FeedError::Failed(error)) if error.is_transient() => {
-                    let again = read_again(source.clone(), self.to_read(&source.filter));
-                    self.reading = Some(AbortOnDropHandle::new(tokio::spawn(again)));
-                }
-                Err(error) => return Err(error),
+        let reading = match self.reading.take() {
+            Some(reading) => reading,
+            None => {
+                let (source, what) = (source.clone(), Arc::new(self.to_read(&source.filter)));
+                BackgroundRead::start(move || read(source.clone(), what.clone()))
             }
+        };
+        let found = self.reading.insert(reading).found().await;
+        self.reading = None;
+        match found? {
+            Read::Disputes(found, end, up_to) => {
+                self.up_to = self.up_to.or(up_to);
+                Ok(self.show(&found, end, source))
+            }
+            Read::Log(page) => self.judge(&page, source.codec),
         }
     }
 
@@ -204,7 +194,7 @@ impl Snapshot {
         if self.all_read {
             // Whether a dispute was open is told by events of every type.
             let filter = EventFilter { event_types: Default::default(), ..filter.clone() };
-            return ToRead::Log(self.judged, self.told, Box::new(filter));
+            return ToRead::Log(self.judged, self.told, filter);
         }
         let query = DisputeQuery {
             visible_to: filter.caller.scope.is_none().then(|| filter.caller.user.clone()),
@@ -219,7 +209,7 @@ impl Snapshot {
             limit: self.size as u64,
             ..DisputeQuery::default()
         };
-        ToRead::Disputes(Box::new(query), self.told)
+        ToRead::Disputes(query, self.told)
     }
 
     /// Takes in a page of disputes.
@@ -273,8 +263,8 @@ impl Snapshot {
 
 /// What a step has to read.
 enum ToRead {
-    Disputes(Box<DisputeQuery>, Position),
-    Log(Position, Position, Box<EventFilter>),
+    Disputes(DisputeQuery, Position),
+    Log(Position, Position, EventFilter),
 }
 
 // Between any two reads the database can fail over and lose commits, of which the pages may have told already. What has
@@ -283,23 +273,18 @@ enum ToRead {
 // for the event at the last page's end (for the first page: where the stream begins) at the moment of each page, which
 // is one with its reads, and after each read of the log, as nothing that is lost comes back.
 
-async fn read(source: Source, what: ToRead) -> Result<Read, FeedError> {
+async fn read(source: Source, what: Arc<ToRead>) -> Result<Read, FeedError> {
     let Source { feed, filter, clock: _, codec: _ } = &source;
     let reader = feed.repository.reader(ReadClass::Stream, &filter.caller).await?;
-    match what {
+    match &*what {
         ToRead::Disputes(query, told) => {
             let ((found, log, there), last) = match query.after {
-                None => reader.first_disputes(&query, told.seq).await?,
-                Some(_) => (reader.disputes(&query, told.seq).await?, None),
+                None => reader.first_disputes(query, told.seq).await?,
+                Some(_) => (reader.disputes(query, told.seq).await?, None),
             };
-            require_known(told, there, &log)?;
+            require_known(*told, there, &log)?;
             Ok(Read::Disputes(found, end_of(&log), last))
         }
-        ToRead::Log(after, told, filter) => feed.list(&reader, after, told, &filter, EVENTS).await.map(Read::Log),
+        ToRead::Log(after, told, filter) => feed.list(&reader, *after, *told, filter, EVENTS).await.map(Read::Log),
     }
-}
-
-async fn read_again(source: Source, what: ToRead) -> Result<Read, FeedError> {
-    pause(READ_AGAIN).await;
-    read(source, what).await
 }

@@ -1,24 +1,17 @@
 //! A subscription: a subscriber's place in the log, and what it waits for.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio_util::task::AbortOnDropHandle;
-
+use super::background_read::BackgroundRead;
 use super::filter::EventFilter;
 use super::page::{Bounds, Page};
 use super::tail_cache::{Cursor, UNPROVEN};
 use super::token::{Position, ResumeToken, SnapshotState};
 use super::watchers::Registration;
 use super::{Feed, FeedError};
-use crate::clock::pause;
-use crate::engine::error::Error;
 
 /// How much one message to a subscriber holds. A subscriber that does not read costs the server about one message.
 const MESSAGE: Bounds = Bounds { events: 256, bytes: 8 * 1024 };
-
-/// How long to wait before the log is read again while the database is away.
-const READ_AGAIN: Duration = Duration::from_millis(250);
 
 /// A subscriber's place in the log. It is not a queue: nothing is read for a subscriber that
 /// does not ask.
@@ -36,9 +29,8 @@ pub(super) struct Subscription {
 enum CursorState {
     /// There is more in the tail cache, or may be; nothing up to this number is for this subscriber.
     Reading(i64),
-    /// The log itself is being read. In a task of its own, which ends with the subscription: a subscriber that the
-    /// transport leaves waiting must not keep a connection to the database, nor a chunk that others wait for.
-    ReadingLog(AbortOnDropHandle<Result<(Page, Cursor), FeedError>>),
+    /// The log itself is being read.
+    ReadingLog(BackgroundRead<(Page, Cursor)>),
     /// Everything was seen: the registration is notified when there is more.
     Waiting,
 }
@@ -101,23 +93,15 @@ impl Subscription {
                     self.feed.read_cache(&mut self.cursor, told, skip_to, &self.filter, MESSAGE)
                 }
                 CursorState::ReadingLog(read) => {
-                    let read = read.await.unwrap_or_else(|_| Err(Error::Unavailable.into()));
+                    let found = read.found().await;
                     self.cursor_state = CursorState::Reading(0);
-                    match read {
-                        Ok((page, cursor)) => {
-                            self.cursor = cursor;
-                            Some(Page { more: true, ..page })
-                        }
-                        Err(FeedError::Failed(error)) if error.is_transient() => {
-                            self.cursor_state = self.reading_log(READ_AGAIN);
-                            continue;
-                        }
-                        Err(error) => return Err(error),
-                    }
+                    let (page, cursor) = found?;
+                    self.cursor = cursor;
+                    Some(Page { more: true, ..page })
                 }
             };
             let Some(page) = read else {
-                self.cursor_state = self.reading_log(Duration::ZERO);
+                self.cursor_state = self.reading_log();
                 continue;
             };
             if !page.more {
@@ -144,15 +128,13 @@ impl Subscription {
         }
     }
 
-    fn reading_log(&self, after: Duration) -> CursorState {
+    fn reading_log(&self) -> CursorState {
         let (feed, filter) = (self.feed.clone(), self.filter.clone());
         let (position, told) = (self.cursor.position, self.told());
-        CursorState::ReadingLog(AbortOnDropHandle::new(tokio::spawn(async move {
-            if !after.is_zero() {
-                pause(after).await;
-            }
-            feed.read_log(position, told, &filter, MESSAGE).await
-        })))
+        CursorState::ReadingLog(BackgroundRead::start(move || {
+            let (feed, filter) = (feed.clone(), filter.clone());
+            async move { feed.read_log(position, told, &filter, MESSAGE).await }
+        }))
     }
 }
 
