@@ -15,7 +15,7 @@ use std::time::Duration;
 use http::Extensions;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::rpcs::{Class, Rpc, Shape};
+use super::rpc::{Class, Rpc, Shape};
 use super::status::Failure;
 use super::transport::Deadline;
 use crate::clock::pause;
@@ -277,13 +277,13 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
-    use crate::grpc::rpcs;
+    use crate::grpc::rpc;
 
     fn reserved(answers: &Answers, path: &str) -> Option<Arc<Answer>> {
         let answer = answers.next();
         let mut extensions = Extensions::new();
         extensions.insert(answer.clone());
-        let rpc = rpcs::find(path).unwrap();
+        let rpc = rpc::find(path).unwrap();
         reserve(rpc, &extensions, None).now_or_never()?.unwrap();
         drop(extensions);
         Some(answer)

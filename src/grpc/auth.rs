@@ -1,7 +1,6 @@
 //! Who the caller is.
 
 use http::{HeaderMap, HeaderValue};
-use tonic::Request;
 
 use super::status::Failure;
 use crate::domain::{Caller, Scope, UserId};
@@ -35,10 +34,4 @@ fn identity<'a>(metadata: &'a HeaderMap, name: &str) -> Result<Option<&'a Header
         (value, None) => Ok(value),
         (_, Some(_)) => Err(Failure::credential_invalid(&format!("metadata {name} must be given only once"))),
     }
-}
-
-/// The caller of this RPC, whom [`super::transport`] has recognised.
-pub(super) fn caller<T>(request: &Request<T>) -> Result<Caller, Failure> {
-    let caller = request.extensions().get::<Caller>().cloned();
-    caller.ok_or_else(|| Failure::internal("an RPC bypassed authentication"))
 }

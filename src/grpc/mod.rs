@@ -1,38 +1,39 @@
 //! The only layer that knows gRPC. It reads and writes by the engine, never by the repository.
 //!
-//! - `transport`: the order in which a call is judged; `http`, `auth`, `draining` and `answers` are parts of it. `rpcs`: the table of
-//!   all RPCs that it goes by.
+//! - `transport`: the order in which a call is judged; `http`, `auth`, `draining`, `rates`, `quota` and `answers` are parts of it.
+//! - `rpc`: a file for each RPC, with everything that is declared of it, and the table of all of them.
+//! - `violations`: reads the fields of requests, and collects all that is wrong with them. `commands`, `order_reports`,
+//!   `event_filter`, `pages`: what several RPCs share.
+//! - `responses`, `payloads` and `encoded`: messages out; `codec` and `metered`: in small buffers. `translations`: what people read
+//!   in them.
 //! - `reflection`: what the service is made of.
-//! - `orders`, `disputes`, `lists`, `watch` with `quota`: the handlers.
-//! - `requests`, `violations`, `pages`: messages in, with every field violation at once.
-//! - `responses` and `encoded`: messages out; `codec` and `metered`: in small buffers. `translations`: what people read in them.
 //! - `status`: the only place that names a gRPC code.
 
 mod answers;
 mod auth;
 pub mod codec;
 mod codes;
-mod disputes;
+mod commands;
+mod digest;
 mod draining;
 pub mod encoded;
+mod event_filter;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod http;
-mod lists;
 mod metered;
-mod orders;
+mod order_reports;
 mod pages;
+mod payloads;
 mod quota;
 mod rates;
 mod reflection;
-mod requests;
 mod responses;
-mod rpcs;
+mod rpc;
 mod status;
 mod translations;
 mod transport;
 mod violations;
-mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,12 +47,11 @@ use crate::proto::server::dispute_service_server::DisputeServiceServer;
 use crate::proto::server::order_service_server::OrderServiceServer;
 
 pub use answers::{Answer, AnswerBudget, Answers, Untaken};
-pub use disputes::DisputeHandlers;
-pub use orders::OrderHandlers;
+pub use payloads::encode_event;
 pub use quota::Quota;
 pub use rates::{PeerAddress, RateBounds, Rates};
 pub use reflection::{Described, reflection_v1, reflection_v1alpha};
-pub use responses::encode_event;
+pub use rpc::{DisputeHandlers, OrderHandlers};
 pub use translations::Translations;
 pub use transport::{ConnectionId, HEADER_BYTES_READ, RpcBounds, RpcLayer};
 

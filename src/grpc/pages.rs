@@ -4,7 +4,7 @@
 use prost::Message;
 use uuid::Uuid;
 
-use super::requests::digest;
+use super::digest::digest;
 use super::status::Failure;
 use crate::domain::Timestamp;
 use crate::engine::{LogId, Purpose, Sealer};

@@ -18,7 +18,7 @@ use governor::state::{InMemoryState, NotKeyed, StateStore};
 use governor::{Quota, RateLimiter};
 use quick_cache::sync::Cache;
 
-use super::rpcs::{Class, Rpc};
+use super::rpc::{Class, Rpc};
 use super::status::Failure;
 use crate::clock::{RealInstant, real_now};
 use crate::domain::{Caller, UserId};

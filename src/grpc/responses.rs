@@ -1,19 +1,12 @@
-//! Messages out.
+//! Orders and disputes, as messages.
 
-use bytes::Bytes;
-use prost::Message as _;
 use prost_types::Timestamp as ProtoTimestamp;
 
 use super::codes::number;
-use super::status::Failure;
-use super::translations::Texts;
-use super::violations::known_instant;
 use crate::domain::{
-    Actor, Caller, Consequences, Dispute, DisputeKind, DisputeOption, DisputeView, EventId, Money, NewerDispute,
-    OrderView, Outcome, PartyRole, Policy, Reason, RecordedEvent, Refusal, Scope, SellerStanding, Settlement,
-    SettlementReport, ShownDispute, StoredDispute, Subject, Timestamp, is_confidential, reasons, text,
+    Caller, Consequences, Dispute, DisputeView, Money, NewerDispute, OrderView, Outcome, Reason, Scope, Settlement,
+    SettlementReport, ShownDispute, Timestamp,
 };
-use crate::engine::{Found, SnapshotCodec, TraceParent};
 use crate::proto::{Money as ProtoMoney, v1};
 
 pub(super) fn order(view: &OrderView) -> v1::Order {
@@ -68,7 +61,7 @@ pub(super) fn dispute_for(view: &DisputeView, caller: &Caller) -> v1::Dispute {
 }
 
 /// The dispute as everybody who sees it may: for what is shared by all, the log above all.
-fn public_dispute(dispute: &Dispute, consequences: Consequences) -> v1::Dispute {
+pub(super) fn public_dispute(dispute: &Dispute, consequences: Consequences) -> v1::Dispute {
     dispute_with(dispute, consequences, dispute.public_reason())
 }
 
@@ -125,7 +118,7 @@ fn newer_for(dispute: &NewerDispute, caller: &Caller) -> v1::Dispute {
 }
 
 /// Such a dispute without anything that depends on the viewer but the reason.
-fn newer_with(dispute: &NewerDispute, reason: Option<&Reason>) -> v1::Dispute {
+pub(super) fn newer_with(dispute: &NewerDispute, reason: Option<&Reason>) -> v1::Dispute {
     let refund = dispute.refund.map(money);
     v1::Dispute {
         dispute_id: dispute.id.to_string(),
@@ -189,7 +182,7 @@ fn settlement(dispute: &Dispute) -> Option<v1::Settlement> {
     })
 }
 
-fn outcome(outcome: Outcome) -> v1::DisputeOutcome {
+pub(super) fn outcome(outcome: Outcome) -> v1::DisputeOutcome {
     let mut message = v1::DisputeOutcome { refund: outcome.refund().map(money), ..v1::DisputeOutcome::default() };
     match outcome {
         Outcome::Nothing | Outcome::Refund(_) => {}
@@ -200,140 +193,6 @@ fn outcome(outcome: Outcome) -> v1::DisputeOutcome {
         Outcome::NewDueTime(new_due_time) => message.new_due_time = Some(timestamp(new_due_time)),
     }
     message
-}
-
-/// The public payload of an event, as it is kept in the log and sent to every subscriber.
-pub fn encode_event(id: EventId, recorded: &RecordedEvent, trace: Option<&TraceParent>) -> Vec<u8> {
-    let actor = match &recorded.actor {
-        Actor::Party(_, user) | Actor::Platform(user) => user.to_string(),
-        // Which agent it was is for support only, who reads it in the dispute.
-        Actor::Support(_) | Actor::System => String::new(),
-    };
-    let previous_status = recorded.previous_status.map_or(v1::DisputeStatus::Unspecified, v1::DisputeStatus::from);
-    v1::DisputeEvent {
-        event_id: id.to_string(),
-        r#type: v1::EventType::from(recorded.event_type).into(),
-        dispute: Some(public_dispute(&recorded.dispute, recorded.consequences)),
-        previous_status: previous_status.into(),
-        event_time: Some(timestamp(recorded.time)),
-        actor: Some(v1::Actor { role: v1::ActorRole::from(recorded.actor.role()).into(), id: actor }),
-        revision: recorded.dispute.revision,
-        trace_parent: trace.map(|trace| trace.as_str().to_owned()).unwrap_or_default(),
-    }
-    .encode_to_vec()
-}
-
-/// How open disputes are sent to a subscriber that asked for a snapshot.
-pub(super) const SNAPSHOT_CODEC: SnapshotCodec = SnapshotCodec { encode: encode_snapshot, read: read_event };
-
-/// When the dispute of an event was created, and whether it is open after it; `None` if that cannot be read.
-fn read_event(payload: &Bytes) -> Option<(Timestamp, bool)> {
-    let dispute = v1::DisputeEvent::decode(payload.clone()).ok()?.dispute?;
-    Some((known_instant(dispute.create_time.as_ref()?)?, dispute.resolve_time.is_none()))
-}
-
-/// What a subscriber that asked for a snapshot is sent of an open dispute.
-fn encode_snapshot(id: EventId, found: &Found, now: Timestamp) -> Vec<u8> {
-    let dispute = match found.dispute() {
-        StoredDispute::Judged(dispute) => {
-            let consequences = found.aggregate().map(|aggregate| aggregate.consequences_at(dispute, now));
-            public_dispute(dispute, consequences.unwrap_or_default())
-        }
-        StoredDispute::Newer(dispute) => newer_with(dispute, dispute.public_reason()),
-    };
-    v1::DisputeEvent {
-        event_id: id.to_string(),
-        r#type: v1::EventType::Snapshot.into(),
-        revision: dispute.revision,
-        dispute: Some(dispute),
-        previous_status: v1::DisputeStatus::Unspecified.into(),
-        event_time: Some(timestamp(now)),
-        actor: Some(v1::Actor { role: v1::ActorRole::System.into(), id: String::new() }),
-        trace_parent: String::new(),
-    }
-    .encode_to_vec()
-}
-
-pub(super) fn option(option: &DisputeOption, role: PartyRole, texts: &Texts, policy: &Policy) -> v1::DisputeOption {
-    let kind = option.kind;
-    let words = texts.option(kind, role);
-    let rate = |bps: Option<u32>| bps.and_then(|bps| i32::try_from(bps).ok());
-    v1::DisputeOption {
-        kind: v1::DisputeKind::from(kind).into(),
-        label: words.label.clone(),
-        when_to_use: words.when_to_use.clone(),
-        advice: texts.option_advice(words, policy.partial_refund.cap_bps.get()),
-        available: option.blockers.is_empty(),
-        blockers: option.blockers.iter().map(|refusal| blocker(refusal, texts)).collect(),
-        accepts_dispute_id: option.accepts.map(|dispute| dispute.to_string()).unwrap_or_default(),
-        min_amount: option.amounts.map(|(min, _)| money(min)),
-        max_amount: option.amounts.map(|(_, max)| money(max)),
-        message_label: words.message_label.clone(),
-        message_required: kind.requires_message(role),
-        message_max_characters: i64::try_from(text::MESSAGE_MAX_CHARACTERS).unwrap_or(i64::MAX),
-        reasons: reasons(kind, role)
-            .iter()
-            .map(|code| v1::ReasonChoice {
-                reason: v1::Reason::from(*code).into(),
-                label: texts.reason(*code).to_owned(),
-                confidential: is_confidential(kind, role),
-            })
-            .collect(),
-        response_window: option.waits.and_then(|(window, _)| prost_types::Duration::try_from(window).ok()),
-        silence_rule: option.waits.map_or(v1::SilenceRule::Unspecified, |(_, rule)| rule.into()).into(),
-        if_accepted: option.if_accepted.map(outcome),
-        effects: option.effects.iter().map(|effect| v1::Effect::from(*effect).into()).collect(),
-        rate_before_bps: rate(option.rate_before_bps),
-        rate_after_bps: rate(option.rate_after_bps),
-    }
-}
-
-fn blocker(refusal: &Refusal, texts: &Texts) -> v1::DisputeBlocker {
-    let dispute = if let Refusal::OpenDisputeExists { dispute }
-    | Refusal::RefundAlreadyAccepted { dispute }
-    | Refusal::NewerReleaseNeeded { subject: Subject::Dispute(dispute) } = refusal
-    {
-        Some(dispute)
-    } else {
-        None
-    };
-    let available_time = if let Refusal::CoolDown { retry_time } = refusal { Some(*retry_time) } else { None };
-    let Failure { reason, message, .. } = Failure::from(refusal);
-    v1::DisputeBlocker {
-        reason: reason.into(),
-        text: texts.blocker(refusal, message),
-        dispute_id: dispute.map(ToString::to_string).unwrap_or_default(),
-        available_time: available_time.map(timestamp),
-    }
-}
-
-/// Every reason that can be given, for which kind and by whom.
-pub(super) fn all_reasons(texts: &Texts) -> Vec<v1::DisputeReason> {
-    let kinds = DisputeKind::ALL.into_iter().flat_map(|kind| PartyRole::ALL.map(|role| (kind, role)));
-    kinds
-        .flat_map(|(kind, role)| {
-            reasons(kind, role).iter().map(move |code| v1::DisputeReason {
-                kind: v1::DisputeKind::from(kind).into(),
-                role: v1::PartyRole::from(role).into(),
-                reason: v1::Reason::from(*code).into(),
-                label: texts.reason(*code).to_owned(),
-                confidential: is_confidential(kind, role),
-            })
-        })
-        .collect()
-}
-
-pub(super) fn standing(standing: &SellerStanding) -> v1::SellerStanding {
-    let count = |orders: u64| i64::try_from(orders).unwrap_or(i64::MAX);
-    v1::SellerStanding {
-        seller_id: standing.seller.to_string(),
-        completed: count(standing.completed),
-        cancelled: count(standing.cancelled),
-        cancelled_not_counted: count(standing.cancelled_not_counted),
-        completion_rate_bps: standing.completion_rate_bps().and_then(|bps| i32::try_from(bps).ok()),
-        window_start_time: Some(timestamp(standing.window_start)),
-        window_end_time: Some(timestamp(standing.window_end)),
-    }
 }
 
 pub(super) fn money(money: Money) -> ProtoMoney {

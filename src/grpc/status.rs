@@ -63,12 +63,9 @@ impl Failure {
         self
     }
 
-    /// An amount that is out of range is this field of the command, if it is one at all.
-    pub(super) fn of_amount(self, field: Option<&str>) -> Self {
-        match field.filter(|_| self.reason == ErrorReason::AmountOutOfRange) {
-            Some(field) => self.about(field),
-            None => self,
-        }
+    /// An amount that is out of range is this field of the command.
+    pub(super) fn about_amount(self, field: &str) -> Self {
+        if self.reason == ErrorReason::AmountOutOfRange { self.about(field) } else { self }
     }
 
     fn with_retry(mut self) -> Self {

@@ -1,6 +1,6 @@
-//! Collects everything that is wrong with a request, to be answered at once.
+//! Reads the fields of requests, and collects everything that is wrong with them, to be returned at once.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::hash::Hash;
 use std::ops::RangeInclusive;
@@ -10,20 +10,25 @@ use prost_types::Timestamp as ProtoTimestamp;
 use uuid::Uuid;
 
 use super::status::{Failure, Violation};
-use crate::domain::{Currency, DisputeId, Money, OrderId, Timestamp, UserId, text};
-use crate::proto::Money as ProtoMoney;
+use crate::domain::{Currency, DisputeId, DisputeRef, Money, OrderId, Reason, ReasonCode, Timestamp, UserId, text};
+use crate::proto::{Money as ProtoMoney, v1};
 
 /// How many values one list of a filter can have.
 pub(super) const FILTER_VALUES: usize = 100;
 
-/// What is wrong with a request so far. Each reader notes what is wrong with its field and answers `None`.
+/// What is wrong with a request so far. Each reader notes what is wrong with its field and returns `None`.
 #[derive(Default)]
 pub(super) struct Violations {
     found: Vec<Violation>,
     /// The currency of the stored order that the request is about, where that had to be looked up: see
     /// [`is_of_the_list`].
     of_order: Option<Currency>,
+    /// The same of each of the orders that the request is about.
+    of_orders: Currencies,
 }
+
+/// The currencies of stored orders, as far as they had to be looked up.
+pub(super) type Currencies = HashMap<OrderId, Currency>;
 
 /// Whether an amount is one of a currency of the list. If not, it can still be one of an order that was taken in when the
 /// list had its currency, or had it with more decimals.
@@ -33,9 +38,19 @@ pub(super) fn is_of_the_list(money: &ProtoMoney) -> bool {
 }
 
 impl Violations {
-    /// Amounts are from here on those of an order in this currency.
-    pub(super) fn set_order_currency(&mut self, currency: Option<Currency>) {
-        self.of_order = currency;
+    /// Nothing is wrong yet. All amounts are those of an order in this currency.
+    pub(super) fn with_currency(of_order: Option<Currency>) -> Self {
+        Self { of_order, ..Self::default() }
+    }
+
+    /// Nothing is wrong yet. Amounts are those of several orders, these among them.
+    pub(super) fn with_currencies(of_orders: Currencies) -> Self {
+        Self { of_orders, ..Self::default() }
+    }
+
+    /// Amounts are from here on those of this order.
+    pub(super) fn set_order(&mut self, order: Option<&OrderId>) {
+        self.of_order = order.and_then(|order| self.of_orders.get(order)).copied();
     }
 
     /// Notes that a field is not as it must be.
@@ -163,6 +178,30 @@ impl Violations {
             return Some(None);
         }
         self.check("request_id", Uuid::parse_str(id).map(Some).map_err(|_| "must be a UUID"))
+    }
+
+    /// A reason: a code that is given, and a detail if and only if it is OTHER.
+    pub(super) fn reason(&mut self, code: i32, detail: &str) -> Option<Reason> {
+        let code = self.value("reason", code, v1::Reason::known);
+        match code? {
+            ReasonCode::Other => {
+                let detail = self.text("reason_detail", detail, &text::REASON_DETAIL)?;
+                Some(Reason { code: ReasonCode::Other.into(), detail })
+            }
+            code => {
+                if text::normalise(detail, &text::NO_TEXT).is_err() {
+                    self.add("reason_detail", "must only be set with REASON_OTHER");
+                }
+                Some(Reason { code: code.into(), detail: String::new() })
+            }
+        }
+    }
+
+    /// The dispute that a command is about, in the state with this etag if one is given, and what is said to it.
+    pub(super) fn dispute_ref(&mut self, dispute: &str, etag: &str, message: Option<String>) -> Option<DisputeRef> {
+        let dispute = self.dispute_id("dispute_id", dispute);
+        let etag = (!etag.is_empty()).then(|| etag.to_owned());
+        Some(DisputeRef { dispute: dispute?, message: message?, etag })
     }
 
     /// How many rows a page can have: 50 if nothing is said, 500 at the most.

@@ -7,7 +7,7 @@ use super::Rules;
 use super::body::Waiting;
 use super::shares::{Share, Shares};
 use crate::domain::Caller;
-use crate::grpc::rpcs::{Class, Rpc, Shape};
+use crate::grpc::rpc::{Class, Rpc, Shape};
 use crate::grpc::status::Failure;
 
 /// Bytes are counted in steps of this: whoever waits with a few of them holds a buffer.

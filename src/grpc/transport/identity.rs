@@ -5,7 +5,7 @@ use http::HeaderMap;
 use crate::config::AuthMode;
 use crate::domain::Caller;
 use crate::grpc::auth;
-use crate::grpc::rpcs::{Class, Rpc};
+use crate::grpc::rpc::{Class, Rpc};
 use crate::grpc::status::Failure;
 
 /// The caller, with the scope that the RPC needs. `None` for an RPC that is open to everybody, whatever the headers say.

@@ -37,7 +37,7 @@ use self::shares::Shares;
 use super::answers;
 use super::http::{forget_headers, header_list_size, refuse_encoding, refuse_plain};
 use super::rates::Rates;
-use super::rpcs::{self, Rpc, Shape, Size};
+use super::rpc::{self, Rpc, Shape, Size};
 use super::status::Failure;
 use crate::config::AuthMode;
 use crate::domain::Caller;
@@ -186,7 +186,7 @@ impl Rules {
         if header_list_size(request) > bound {
             return Err(Failure::headers_too_large(bound));
         }
-        rpcs::find(request.uri().path()).ok_or_else(Failure::method_unknown)
+        rpc::find(request.uri().path()).ok_or_else(Failure::method_unknown)
     }
 
     /// The largest message that this RPC takes.

@@ -15,7 +15,7 @@ use super::{ConnectionId, Deadline, TRACE};
 use crate::engine::TraceParent;
 use crate::grpc::draining::Ending;
 use crate::grpc::metered::Metered;
-use crate::grpc::rpcs::{Class, Rpc};
+use crate::grpc::rpc::{Class, Rpc};
 use crate::grpc::status::{Failure, is_error, with_error_details};
 
 /// What the handler makes of a request, unless the deadline passes first.

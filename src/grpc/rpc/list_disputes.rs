@@ -1,19 +1,32 @@
-//! The lists of disputes and of their events: pages out, and where they go on.
+//! `ListDisputes`: pages of disputes, and where they go on.
 
 use uuid::Uuid;
 
-use super::pages::Binding;
-use super::{Shared, encoded, requests, responses, status::Failure, violations::Violations};
+use super::{Call, Class, Rpc};
 use crate::domain::{Caller, DisputeId};
 use crate::engine::{DisputePage, DisputeQuery, Position, ResumeToken, Row, Side, Sort};
+use crate::grpc::pages::Binding;
+use crate::grpc::responses;
+use crate::grpc::rpc::declaration::numbers;
+use crate::grpc::status::Failure;
+use crate::grpc::violations::Violations;
 use crate::proto::v1;
+
+pub(super) const RPC: Rpc = Rpc::new("/disputes.v1.DisputeService/ListDisputes", Class::List).lists(&[
+    numbers(4, "kinds"),
+    numbers(5, "statuses"),
+    numbers(6, "settlement_statuses"),
+]);
 
 /// A page of disputes ends before it is too large for clients, whatever its size in rows.
 const PAGE_BYTES: usize = 2 * 1024 * 1024;
 
-/// What a request for disputes looks for, and how many are wanted.
-pub(super) fn query(caller: &Caller, request: &v1::ListDisputesRequest) -> Result<(DisputeQuery, usize), Failure> {
-    let mut violations = Violations::default();
+/// What is looked for, and how many are wanted.
+pub(super) fn parse(
+    mut violations: Violations,
+    caller: &Caller,
+    request: &v1::ListDisputesRequest,
+) -> Result<(DisputeQuery, usize), Failure> {
     let order = if request.order_id.is_empty() {
         Some(None)
     } else {
@@ -59,13 +72,9 @@ pub(super) fn query(caller: &Caller, request: &v1::ListDisputesRequest) -> Resul
     Ok((query, size))
 }
 
-/// A page of disputes.
-pub(super) async fn disputes(
-    shared: &Shared,
-    caller: &Caller,
-    request: &v1::ListDisputesRequest,
-) -> Result<v1::ListDisputesResponse, Failure> {
-    let (mut query, size) = query(caller, request)?;
+pub(super) async fn run(call: Call<'_>, request: v1::ListDisputesRequest) -> Result<v1::ListDisputesResponse, Failure> {
+    let Call { shared, caller, .. } = call;
+    let (mut query, size) = parse(Violations::default(), &caller, &request)?;
     let filter = v1::ListDisputesRequest { page_size: 0, page_token: String::new(), ..request.clone() };
     let binding = Binding::new("disputes", &filter);
     let page = binding.page(shared.feed.log_id(), &request.page_token, |id| Uuid::parse_str(id).map(DisputeId).ok())?;
@@ -75,7 +84,7 @@ pub(super) async fn disputes(
     });
     let before = before.transpose()?;
     let DisputePage { rows: found, log, end } =
-        shared.reads.disputes(caller, &query, before.as_ref().map(|pages| pages.last)).await?;
+        shared.reads.disputes(&caller, &query, before.as_ref().map(|pages| pages.last)).await?;
     let pages = Pages { first: before.map_or(end, |pages| pages.first), last: end };
     let now = shared.clock.now();
     let mut disputes = Vec::with_capacity(found.len().min(size));
@@ -86,7 +95,7 @@ pub(super) async fn disputes(
             (seen, last) = (seen.saturating_add(1), Some(*key));
             continue;
         };
-        let message = responses::shown_to(&found.shown(caller, &shared.policy, now), caller);
+        let message = responses::shown_to(&found.shown(&caller, &shared.policy, now), &caller);
         bytes = bytes.saturating_add(prost::Message::encoded_len(&message));
         if bytes > PAGE_BYTES && !disputes.is_empty() {
             break;
@@ -105,7 +114,7 @@ pub(super) async fn disputes(
 }
 
 /// What the pages of a list leave to the next one.
-pub(super) struct Pages {
+pub(in crate::grpc) struct Pages {
     /// Where the log was at the moment of the first page: whatever it does not show comes after that.
     first: Position,
     /// Where it was at the moment of the last one.
@@ -118,34 +127,10 @@ impl Pages {
         [first.seq.cast_unsigned(), first.check, last.seq.cast_unsigned(), last.check].map(u64::to_be_bytes).concat()
     }
 
-    pub(super) fn decode(cursor_state: &[u8]) -> Option<Self> {
+    pub(in crate::grpc) fn decode(cursor_state: &[u8]) -> Option<Self> {
         let (words, []) = cursor_state.as_chunks::<8>() else { return None };
         let [first, first_check, last, last_check] = words.as_array().copied()?.map(u64::from_be_bytes);
         let place = |seq: u64, check| Position { seq: seq.cast_signed(), check };
         Some(Self { first: place(first, first_check), last: place(last, last_check) })
     }
-}
-
-/// A page of events.
-pub(super) async fn events(
-    shared: &Shared,
-    caller: &Caller,
-    request: &v1::ListDisputeEventsRequest,
-) -> Result<encoded::ListDisputeEventsResponse, Failure> {
-    use v1::list_dispute_events_request::Start;
-    let mut violations = Violations::default();
-    let filter = requests::event_filter(&mut violations, caller, request.filter.as_ref());
-    let size = violations.page_size(request.page_size);
-    let (filter, size) = violations.finish(filter.zip(size))?;
-    let (token, from_beginning) = match &request.start {
-        Some(Start::ResumeToken(token)) => (token.as_str(), false),
-        Some(Start::FromBeginning(from_beginning)) => ("", *from_beginning),
-        None => ("", false),
-    };
-    let page = shared.feed.events(requests::start(token, from_beginning), &filter, size).await?;
-    Ok(encoded::ListDisputeEventsResponse {
-        events: page.events.iter().map(|event| event.payload.clone()).collect(),
-        resume_token: page.token.encode(),
-        more: page.more,
-    })
 }

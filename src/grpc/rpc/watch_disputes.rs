@@ -9,52 +9,64 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 use futures_util::stream::{self, Stream};
-use tonic::{Request, Status};
+use tonic::Status;
 
-use super::Shared;
-use super::encoded::WatchDisputesResponse;
-use super::quota::StreamPermit;
-use super::requests;
-use super::responses::{SNAPSHOT_CODEC, timestamp};
-use super::status::Failure;
-use super::transport::Deadline;
-use super::violations::Violations;
+use super::{Call, Class, Rpc, Shape};
 use crate::chance::jittered;
 use crate::domain::Caller;
-use crate::engine::{News, Watch, WatchRequest};
+use crate::engine::{EventFilter, News, Watch, WatchRequest};
+use crate::grpc::Shared;
+use crate::grpc::encoded::WatchDisputesResponse;
+use crate::grpc::event_filter::{self, EVENT_FILTER};
+use crate::grpc::payloads::SNAPSHOT_CODEC;
+use crate::grpc::quota::StreamPermit;
+use crate::grpc::responses::timestamp;
+use crate::grpc::status::Failure;
+use crate::grpc::violations::Violations;
 use crate::proto::v1;
+use crate::proto::v1::watch_disputes_request::Start;
+
+pub(super) const RPC: Rpc = Rpc::new("/disputes.v1.DisputeService/WatchDisputes", Class::Stream)
+    .shape(Shape::ServerStreaming)
+    .lists(EVENT_FILTER);
 
 /// The stream of one subscriber.
 pub(super) type Events = Pin<Box<dyn Stream<Item = Result<WatchDisputesResponse, Status>> + Send>>;
 
-/// Everything that can be refused is refused here, before the first message.
-pub(super) async fn watch(
-    shared: Arc<Shared>,
+/// What is looked for, and the interval of heartbeats.
+pub(super) fn parse(
+    mut violations: Violations,
     caller: &Caller,
-    request: &Request<v1::WatchDisputesRequest>,
-) -> Result<Events, Failure> {
-    use v1::watch_disputes_request::Start as Asked;
-    let deadline = request.extensions().get::<Deadline>().cloned();
-    let request = request.get_ref();
-    let mut violations = Violations::default();
-    let filter = requests::event_filter(&mut violations, caller, request.filter.as_ref());
+    request: &v1::WatchDisputesRequest,
+) -> Result<(EventFilter, Duration), Failure> {
+    let filter = event_filter::read(&mut violations, caller, request.filter.as_ref());
     let heartbeat = violations.heartbeat(request.heartbeat_interval);
-    let (token, from_beginning) = match &request.start {
-        Some(Asked::ResumeToken(token)) => (token.as_str(), false),
-        Some(Asked::FromBeginning(from_beginning)) => ("", *from_beginning),
-        None => ("", false),
+    let has_start = match &request.start {
+        Some(Start::ResumeToken(token)) => !token.is_empty(),
+        Some(Start::FromBeginning(from_beginning)) => *from_beginning,
+        None => false,
     };
-    if request.include_snapshot && (!token.is_empty() || from_beginning) {
+    if request.include_snapshot && has_start {
         violations.add("include_snapshot", "must not be combined with start");
     }
-    let (filter, heartbeat) = violations.finish(filter.zip(heartbeat))?;
+    violations.finish(filter.zip(heartbeat))
+}
+
+/// Everything that can be refused is refused here, before the first message.
+pub(super) async fn run(call: Call<'_>, request: v1::WatchDisputesRequest) -> Result<Events, Failure> {
+    let Call { shared, caller, deadline } = call;
+    let (filter, heartbeat) = parse(Violations::default(), &caller, &request)?;
     if shared.drain.is_cancelled() {
         return Err(Failure::draining());
     }
     // Before anything is read for it: so no more reads wait than there can be streams.
-    let permit = shared.quota.acquire(caller, filter.ids()).ok_or_else(Failure::too_many_subscriptions)?;
-    let audience = requests::digest_of(&filter);
-    let start = requests::start(token, from_beginning);
+    let permit = shared.quota.acquire(&caller, filter.ids()).ok_or_else(Failure::too_many_subscriptions)?;
+    let start = match &request.start {
+        Some(Start::ResumeToken(token)) => event_filter::start(token, false),
+        Some(Start::FromBeginning(from_beginning)) => event_filter::start("", *from_beginning),
+        None => event_filter::start("", false),
+    };
+    let audience = event_filter::audience(&filter);
     let asked = WatchRequest { filter, audience, start, include_snapshot: request.include_snapshot };
     let watch = shared.feed.watch(asked, shared.clock.clone(), SNAPSHOT_CODEC).await?;
     let never = || std::future::pending().boxed();
@@ -66,7 +78,7 @@ pub(super) async fn watch(
         }
     };
     let subscriber = Subscriber {
-        shared,
+        shared: shared.clone(),
         heartbeat,
         watch,
         next_heartbeat: never(),

@@ -1,0 +1,63 @@
+//! What the commands on disputes share: how one is had done, once, and what must be known before one can be read.
+
+use prost::Message;
+
+use super::digest::digest;
+use super::responses;
+use super::rpc::{Call, Rpc};
+use super::status::Failure;
+use super::transport;
+use super::violations::{Violations, is_of_the_list};
+use crate::chance::mint_id;
+use crate::domain::{Caller, Command, Currency, DisputeId, Opening, OrderId, Reason, Scope, Subject, Terms};
+use crate::engine::RequestKey;
+use crate::proto::{Money as ProtoMoney, v1};
+
+/// A command, and what makes it happen once.
+pub(super) type IdempotentCommand = (Command, Option<RequestKey>);
+
+/// Has a command done. Returns the dispute as the caller may see it.
+pub(super) async fn run(call: &Call<'_>, command: IdempotentCommand) -> Result<Option<v1::Dispute>, Failure> {
+    let Call { shared, caller, .. } = call;
+    let (command, once) = command;
+    shared.rates.admit_texts(caller, command.text_bytes())?;
+    let view = shared.committer.dispute(caller.clone(), command, once, transport::trace()).await?;
+    Ok(Some(responses::dispute_for(&view, caller)))
+}
+
+/// The currency of the order that an amount is about, where the amount cannot be read without, and if the caller may see
+/// the order: nobody else learns of it.
+pub(super) async fn currency(
+    call: &Call<'_>,
+    amount: Option<(&ProtoMoney, Subject)>,
+) -> Result<Option<Currency>, Failure> {
+    let Some((_, subject)) = amount.filter(|(amount, _)| !is_of_the_list(amount)) else { return Ok(None) };
+    Ok(call.shared.reads.currency(&call.caller, subject).await?)
+}
+
+/// The command that opens a dispute.
+pub(super) fn open(order: OrderId, terms: Terms, message: String, reason: Option<Reason>) -> Command {
+    Command::Open(Box::new(Opening { order, dispute: DisputeId(mint_id()), terms, message, reason }))
+}
+
+/// What makes a command happen once: who sends it under which id, and what it says. The same id can be written in
+/// more than one way.
+#[expect(clippy::option_option, reason = "wrong, absent, there")]
+pub(super) fn once<M: Message + Clone>(
+    violations: &mut Violations,
+    caller: &Caller,
+    rpc: &Rpc,
+    request: &M,
+    request_id: fn(&mut M) -> &mut String,
+) -> Option<Option<RequestKey>> {
+    let mut rest = request.clone();
+    let request_id = std::mem::take(request_id(&mut rest));
+    let request_id = violations.request_id(&request_id)?;
+    Some(request_id.map(|request_id| {
+        let scope = caller.scope.map_or("party", Scope::name);
+        RequestKey {
+            key: digest(&[scope.as_bytes(), caller.user.as_str().as_bytes(), request_id.as_bytes()]),
+            fingerprint: digest(&[rpc.name().as_bytes(), &rest.encode_to_vec()]),
+        }
+    }))
+}

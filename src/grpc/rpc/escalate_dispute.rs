@@ -1,0 +1,29 @@
+//! `EscalateDispute`: a party takes it to support.
+
+use super::{Call, Class, Rpc};
+use crate::domain::{Caller, Command, text};
+use crate::grpc::commands::{self, IdempotentCommand};
+use crate::grpc::status::Failure;
+use crate::grpc::violations::Violations;
+use crate::proto::v1;
+
+pub(super) const RPC: Rpc = Rpc::new("/disputes.v1.DisputeService/EscalateDispute", Class::Command);
+
+pub(super) fn parse(
+    mut violations: Violations,
+    caller: &Caller,
+    request: &v1::EscalateDisputeRequest,
+) -> Result<IdempotentCommand, Failure> {
+    let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
+    let target = violations.dispute_ref(&request.dispute_id, &request.etag, message);
+    let once = commands::once(&mut violations, caller, &RPC, request, |request| &mut request.request_id);
+    violations.finish(target.map(Command::Escalate).zip(once))
+}
+
+pub(super) async fn run(
+    call: Call<'_>,
+    request: v1::EscalateDisputeRequest,
+) -> Result<v1::EscalateDisputeResponse, Failure> {
+    let command = parse(Violations::default(), &call.caller, &request)?;
+    Ok(v1::EscalateDisputeResponse { dispute: commands::run(&call, command).await? })
+}

@@ -1,0 +1,35 @@
+//! `OfferPartialRefund`: the seller offers a part of the price back.
+
+use super::{Call, Class, Rpc};
+use crate::domain::{Caller, OrderId, Subject, Terms, text};
+use crate::grpc::commands::{self, IdempotentCommand};
+use crate::grpc::status::Failure;
+use crate::grpc::violations::Violations;
+use crate::proto::v1;
+
+pub(super) const RPC: Rpc = Rpc::new("/disputes.v1.DisputeService/OfferPartialRefund", Class::Command);
+
+pub(super) fn parse(
+    mut violations: Violations,
+    caller: &Caller,
+    request: &v1::OfferPartialRefundRequest,
+) -> Result<IdempotentCommand, Failure> {
+    let order = violations.order_id("order_id", &request.order_id);
+    let amount = violations.money("amount", request.amount.as_ref());
+    let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
+    let reason = violations.reason(request.reason, &request.reason_detail);
+    let once = commands::once(&mut violations, caller, &RPC, request, |request| &mut request.request_id);
+    let command = || Some(commands::open(order?, Terms::PartialRefund { amount: amount? }, message?, Some(reason?)));
+    violations.finish(command().zip(once))
+}
+
+pub(super) async fn run(
+    call: Call<'_>,
+    request: v1::OfferPartialRefundRequest,
+) -> Result<v1::OfferPartialRefundResponse, Failure> {
+    let order = OrderId::parse(&request.order_id).ok().map(Subject::Order);
+    let currency = commands::currency(&call, request.amount.as_ref().zip(order)).await?;
+    let command = parse(Violations::with_currency(currency), &call.caller, &request)?;
+    let dispute = commands::run(&call, command).await.map_err(|failure| failure.about_amount("amount"));
+    Ok(v1::OfferPartialRefundResponse { dispute: dispute? })
+}

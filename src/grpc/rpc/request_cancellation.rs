@@ -1,0 +1,32 @@
+//! `RequestCancellation`: a party asks to cancel the order.
+
+use super::{Call, Class, Rpc};
+use crate::domain::{Caller, Terms, text};
+use crate::grpc::commands::{self, IdempotentCommand};
+use crate::grpc::status::Failure;
+use crate::grpc::violations::Violations;
+use crate::proto::v1;
+
+pub(super) const RPC: Rpc = Rpc::new("/disputes.v1.DisputeService/RequestCancellation", Class::Command);
+
+pub(super) fn parse(
+    mut violations: Violations,
+    caller: &Caller,
+    request: &v1::RequestCancellationRequest,
+) -> Result<IdempotentCommand, Failure> {
+    let order = violations.order_id("order_id", &request.order_id);
+    // A buyer's is required, but who is the buyer only the order knows.
+    let message = violations.text("message", &request.message, &text::OPTIONAL_TEXT);
+    let reason = violations.reason(request.reason, &request.reason_detail);
+    let once = commands::once(&mut violations, caller, &RPC, request, |request| &mut request.request_id);
+    let command = || Some(commands::open(order?, Terms::Cancellation, message?, Some(reason?)));
+    violations.finish(command().zip(once))
+}
+
+pub(super) async fn run(
+    call: Call<'_>,
+    request: v1::RequestCancellationRequest,
+) -> Result<v1::RequestCancellationResponse, Failure> {
+    let command = parse(Violations::default(), &call.caller, &request)?;
+    Ok(v1::RequestCancellationResponse { dispute: commands::run(&call, command).await? })
+}

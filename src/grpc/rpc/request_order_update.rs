@@ -1,0 +1,30 @@
+//! `RequestOrderUpdate`: the buyer asks how the order stands.
+
+use super::{Call, Class, Rpc};
+use crate::domain::{Caller, Terms, text};
+use crate::grpc::commands::{self, IdempotentCommand};
+use crate::grpc::status::Failure;
+use crate::grpc::violations::Violations;
+use crate::proto::v1;
+
+pub(super) const RPC: Rpc = Rpc::new("/disputes.v1.DisputeService/RequestOrderUpdate", Class::Command);
+
+pub(super) fn parse(
+    mut violations: Violations,
+    caller: &Caller,
+    request: &v1::RequestOrderUpdateRequest,
+) -> Result<IdempotentCommand, Failure> {
+    let order = violations.order_id("order_id", &request.order_id);
+    let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
+    let once = commands::once(&mut violations, caller, &RPC, request, |request| &mut request.request_id);
+    let command = || Some(commands::open(order?, Terms::OrderUpdate, message?, None));
+    violations.finish(command().zip(once))
+}
+
+pub(super) async fn run(
+    call: Call<'_>,
+    request: v1::RequestOrderUpdateRequest,
+) -> Result<v1::RequestOrderUpdateResponse, Failure> {
+    let command = parse(Violations::default(), &call.caller, &request)?;
+    Ok(v1::RequestOrderUpdateResponse { dispute: commands::run(&call, command).await? })
+}

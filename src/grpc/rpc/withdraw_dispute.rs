@@ -1,0 +1,28 @@
+//! `WithdrawDispute`: the opener takes it back.
+
+use super::{Call, Class, Rpc};
+use crate::domain::{Caller, Command};
+use crate::grpc::commands::{self, IdempotentCommand};
+use crate::grpc::status::Failure;
+use crate::grpc::violations::Violations;
+use crate::proto::v1;
+
+pub(super) const RPC: Rpc = Rpc::new("/disputes.v1.DisputeService/WithdrawDispute", Class::Command);
+
+pub(super) fn parse(
+    mut violations: Violations,
+    caller: &Caller,
+    request: &v1::WithdrawDisputeRequest,
+) -> Result<IdempotentCommand, Failure> {
+    let target = violations.dispute_ref(&request.dispute_id, &request.etag, Some(String::new()));
+    let once = commands::once(&mut violations, caller, &RPC, request, |request| &mut request.request_id);
+    violations.finish(target.map(Command::Withdraw).zip(once))
+}
+
+pub(super) async fn run(
+    call: Call<'_>,
+    request: v1::WithdrawDisputeRequest,
+) -> Result<v1::WithdrawDisputeResponse, Failure> {
+    let command = parse(Violations::default(), &call.caller, &request)?;
+    Ok(v1::WithdrawDisputeResponse { dispute: commands::run(&call, command).await? })
+}
