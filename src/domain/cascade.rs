@@ -47,7 +47,13 @@ fn cannot_go_on(aggregate: &OrderAggregate) -> Vec<DisputeId> {
     let is_over = |dispute: &&Dispute| match dispute.status() {
         DisputeStatus::Pending => !order.allows(dispute.kind()),
         DisputeStatus::Escalated => order == OrderStatus::Cancelled,
-        _ => false,
+        DisputeStatus::Accepted
+        | DisputeStatus::Declined
+        | DisputeStatus::Answered
+        | DisputeStatus::Withdrawn
+        | DisputeStatus::Expired
+        | DisputeStatus::Superseded
+        | DisputeStatus::Decided => false,
     };
     let mut over: Vec<_> =
         aggregate.disputes.iter().filter(is_over).map(|dispute| (dispute.create_time, dispute.id)).collect();

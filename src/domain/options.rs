@@ -90,7 +90,7 @@ fn option(
     };
     let is_at_once =
         is_available && (accepts.is_some() || opening::is_immediate(&aggregate.order, kind, role, policy, now));
-    let if_accepted = (rules.outcome_of_kind)(&aggregate.order).filter(|_| is_available);
+    let if_accepted = (rules.outcome_without_terms)(&aggregate.order).filter(|_| is_available);
     DisputeOption {
         kind,
         blockers,

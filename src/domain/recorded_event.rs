@@ -1,7 +1,5 @@
 //! What the log keeps of an event beside the fact: made where events are applied.
 
-use std::time::Duration;
-
 use super::actor::Actor;
 use super::dispute::{Dispute, DisputeStatus};
 use super::event::{Event, EventType};
@@ -9,9 +7,6 @@ use super::evolve::evolve;
 use super::order_aggregate::OrderAggregate;
 use super::time::Timestamp;
 use super::view::Consequences;
-
-/// What time is counted in.
-const MICROSECOND: Duration = Duration::from_micros(1);
 
 /// An event with its actor, its time and what came of it: what the log keeps.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -45,7 +40,7 @@ pub fn record(
         let before = event.dispute().and_then(|dispute| aggregate.as_ref()?.dispute(dispute));
         let previous_status = before.map(Dispute::status);
         if let Some(dispute) = before.filter(|_| event.event_type().is_some()) {
-            time = time.max(dispute.update_time.plus(MICROSECOND));
+            time = time.max(dispute.update_time.next());
         }
         evolve(aggregate, event, time);
         let event_type = event.event_type()?;

@@ -25,6 +25,12 @@ impl Timestamp {
         self.0
     }
 
+    /// The next instant: time is counted in microseconds.
+    #[must_use]
+    pub fn next(self) -> Self {
+        self.plus(Duration::from_micros(1))
+    }
+
     /// The instant `span` later, [`Timestamp::MAX`] at the latest.
     #[must_use]
     pub fn plus(self, span: Duration) -> Self {

@@ -158,9 +158,8 @@ impl OrderAggregate {
     pub fn order_view(&self) -> OrderView {
         let open = self.open_disputes();
         let newer = self.newer.iter().filter(|dispute| dispute.is_open());
-        let holds = |dispute: &&Dispute| match dispute.status() {
-            DisputeStatus::Escalated => true,
-            _ => dispute.kind().holds_completion(dispute.opener),
+        let holds = |dispute: &&Dispute| {
+            dispute.status() == DisputeStatus::Escalated || dispute.kind().holds_completion(dispute.opener)
         };
         let mut keys: Vec<_> = open.iter().map(|dispute| (dispute.create_time, dispute.id)).collect();
         keys.extend(newer.map(|dispute| (dispute.create_time, dispute.id)));

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -25,9 +24,6 @@ use crate::repository::{Repository, StorageError, Transaction, in_time};
 
 /// How often a batch that conflicted with another replica is rerun.
 const RERUNS: usize = 3;
-
-/// How much later than the last event of the log new events are dated when the clock is not ahead of it.
-const MICROSECOND: Duration = Duration::from_micros(1);
 
 /// Encodes the public payload of an event. Passed in by a higher layer, because the engine does not know the payload's
 /// format.
@@ -50,14 +46,15 @@ impl Drop for Entrance {
 /// What the committer has done since the start.
 #[derive(Default, Debug)]
 pub struct Totals {
-    commands: AtomicU64,
+    submissions: AtomicU64,
     batches: AtomicU64,
 }
 
 impl Totals {
-    /// Returns how many commands were committed, including refused ones, and in how many transactions.
-    pub fn commands_and_batches(&self) -> (u64, u64) {
-        (self.commands.load(Ordering::Relaxed), self.batches.load(Ordering::Relaxed))
+    /// Returns how many submissions were committed, refused commands among them, and in how many transactions. A batch of
+    /// orders is one submission, and so is a page of disputes on which time passes.
+    pub fn submissions_and_batches(&self) -> (u64, u64) {
+        (self.submissions.load(Ordering::Relaxed), self.batches.load(Ordering::Relaxed))
     }
 }
 
@@ -157,7 +154,7 @@ struct Committed {
 }
 
 /// The result of running a batch.
-enum Attempt {
+enum BatchResult {
     Committed(Committed),
     /// Another transaction has inserted one of its orders, and has not committed.
     OrderTaken,
@@ -182,11 +179,11 @@ impl Task {
     /// Commits a batch and replies to its callers. If it fails for a reason other than an unavailable database, its
     /// submissions are run one by one, so that only the culprit fails.
     async fn commit(&mut self, batch: Vec<Waiting>) {
-        let error = match self.attempt_again(&batch).await {
-            Ok(Attempt::Committed(committed)) => return self.answer(batch, committed),
-            Ok(Attempt::OrderTaken) => return self.set_imports_apart(batch).await,
+        let error = match self.attempt_with_reruns(&batch).await {
+            Ok(BatchResult::Committed(committed)) => return self.answer(batch, committed),
+            Ok(BatchResult::OrderTaken) => return self.set_imports_apart(batch).await,
             // The clock has logged it already.
-            Ok(Attempt::ClockUncertain) => return refuse(batch, &Error::ClockUncertain),
+            Ok(BatchResult::ClockUncertain) => return refuse(batch, &Error::ClockUncertain),
             Err(error) => error,
         };
         if batch.len() > 1 && !error.is_of_database() {
@@ -230,7 +227,7 @@ impl Task {
     }
 
     /// Runs a batch, and reruns it if another replica was first or the tables changed under prepared statements.
-    async fn attempt_again(&self, batch: &[Waiting]) -> Result<Attempt, StorageError> {
+    async fn attempt_with_reruns(&self, batch: &[Waiting]) -> Result<BatchResult, StorageError> {
         let mut reruns = 0;
         loop {
             match in_time(self.attempt(batch)).await {
@@ -240,15 +237,15 @@ impl Task {
         }
     }
 
-    async fn attempt(&self, batch: &[Waiting]) -> Result<Attempt, StorageError> {
+    async fn attempt(&self, batch: &[Waiting]) -> Result<BatchResult, StorageError> {
         let transaction = self.repository.begin().await?;
         let since = real_now();
         match self.judge_and_write(&transaction, batch).await {
-            Ok(Attempt::Committed(committed)) => {
+            Ok(BatchResult::Committed(committed)) => {
                 self.queue.has_written(batch, since.elapsed());
-                transaction.commit().await.map(|()| Attempt::Committed(committed))
+                transaction.commit().await.map(|()| BatchResult::Committed(committed))
             }
-            Ok(not_done @ (Attempt::OrderTaken | Attempt::ClockUncertain)) => {
+            Ok(not_done @ (BatchResult::OrderTaken | BatchResult::ClockUncertain)) => {
                 // Nothing was written that has to be undone.
                 let _ = transaction.rollback().await;
                 Ok(not_done)
@@ -260,11 +257,11 @@ impl Task {
         }
     }
 
-    async fn judge_and_write(&self, transaction: &Transaction, batch: &[Waiting]) -> Result<Attempt, StorageError> {
+    async fn judge_and_write(&self, transaction: &Transaction, batch: &[Waiting]) -> Result<BatchResult, StorageError> {
         let mut work = UnitOfWork::load(transaction, batch, &self.policy).await?;
         // After the locks: a command that waited for one must not be judged by an older time.
         let Ok((now, event_time)) = self.times(transaction).await? else {
-            return Ok(Attempt::ClockUncertain);
+            return Ok(BatchResult::ClockUncertain);
         };
         work.set_time(now, event_time);
         let judged = batch.iter().map(|Waiting { submission, .. }| self.judge(&mut work, submission));
@@ -276,10 +273,10 @@ impl Task {
         });
         let new_orders = std::mem::take(&mut changes.new_orders);
         if !new_orders.is_empty() && !transaction.insert_orders(&new_orders).await? {
-            return Ok(Attempt::OrderTaken);
+            return Ok(BatchResult::OrderTaken);
         }
         let last_seq = transaction.write(&changes).await?;
-        Ok(Attempt::Committed(Committed { replies, last_seq, earliest_deadline }))
+        Ok(BatchResult::Committed(Committed { replies, last_seq, earliest_deadline }))
     }
 
     /// Judges a submission; `None` if another transaction has locked its order.
@@ -319,7 +316,7 @@ impl Task {
             Err(uncertain) => return Ok(Err(uncertain)),
         };
         let stands_still = self.clock.is_manual() && times.last_event == Some(now);
-        let after_the_last = times.last_event.filter(|_| !stands_still).map(|last| last.plus(MICROSECOND));
+        let after_the_last = times.last_event.filter(|_| !stands_still).map(Timestamp::next);
         Ok(Ok((now, after_the_last.map_or(now, |after| after.max(now)))))
     }
 
@@ -335,7 +332,7 @@ impl Task {
             }
         }
         if self.outage.end() {
-            tracing::warn!("commands can be committed again");
+            tracing::info!("commands can be committed again");
         }
         if let Some(last_seq) = committed.last_seq {
             self.feed.committed(last_seq);
@@ -344,7 +341,7 @@ impl Task {
         if let Some(deadline) = committed.earliest_deadline {
             self.deadlines.reschedule(deadline);
         }
-        self.totals.commands.fetch_add(u64::try_from(commands).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.totals.submissions.fetch_add(u64::try_from(commands).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.totals.batches.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -37,7 +37,7 @@ pub(super) struct UnitOfWork {
     aggregates: HashMap<OrderId, OrderAggregate>,
     /// The orders that somebody else has locked: nothing is judged about them now.
     busy: HashSet<OrderId>,
-    /// What makes no sense as it is stored: it costs the commands about it, and nobody else.
+    /// What is stored and corrupt: it costs the commands about it, and nobody else.
     unreadable: HashMap<Subject, StorageError>,
     order_of: HashMap<DisputeId, OrderId>,
     records: HashMap<Uuid, IdempotencyRecord>,
@@ -87,7 +87,7 @@ impl UnitOfWork {
         let disputes: Vec<_> = disputes.into_iter().collect();
         let attempted: Vec<_> = attempted.into_iter().collect();
         let LockedAggregates { aggregates, busy, unreadable, order_of } =
-            transaction.lock_cases(&orders, &disputes, &attempted).await?;
+            transaction.lock_aggregates(&orders, &disputes, &attempted).await?;
         let mut work = Self {
             aggregates: HashMap::new(),
             busy,
@@ -201,7 +201,7 @@ impl UnitOfWork {
             Some((_, record)) => Some(record.dispute),
             None => None,
         };
-        self.require_sense(&command.subject())?;
+        self.require_readable(&command.subject())?;
         let order = match command.subject() {
             Subject::Order(order) => Some(order),
             Subject::Dispute(dispute) => self.order_of.get(&dispute).cloned(),
@@ -210,14 +210,15 @@ impl UnitOfWork {
             self.expire_overdue(order);
         }
         let dispute = if let Some(dispute) = done_before {
-            self.require_sense(&Subject::Dispute(dispute))?;
+            self.require_readable(&Subject::Dispute(dispute))?;
             dispute
         } else {
             let aggregate = order.and_then(|order| self.aggregates.get(&order));
             let events = decide(aggregate, caller, command, policy, now)?;
             // Only an upsert is answered by no dispute, and upserts are not judged here.
             let answered = aggregate.zip(answered_by(command, &events));
-            let (OrderAggregate { order, .. }, dispute) = answered.ok_or(Refusal::WrongRole)?;
+            let (OrderAggregate { order, .. }, dispute) =
+                answered.ok_or_else(|| Error::Internal("a command that no dispute answers".to_owned()))?;
             let (actor, order) = (Actor::for_caller(caller, &order.parties), order.id.clone());
             self.apply(&order, &actor, &events);
             self.remember(request, dispute);
@@ -234,7 +235,7 @@ impl UnitOfWork {
     }
 
     /// What a command is about makes sense as it is stored.
-    fn require_sense(&self, subject: &Subject) -> Result<(), StorageError> {
+    fn require_readable(&self, subject: &Subject) -> Result<(), StorageError> {
         match self.unreadable.get(subject) {
             Some(error) => Err(error.clone()),
             None => Ok(()),
@@ -250,7 +251,7 @@ impl UnitOfWork {
     ) -> Result<Vec<OrderView>, Error> {
         let mut decided = Vec::with_capacity(reports.len());
         for report in reports {
-            self.require_sense(&Subject::Order(report.id.clone()))?;
+            self.require_readable(&Subject::Order(report.id.clone()))?;
             self.expire_overdue(&report.id);
             let command = Command::UpsertOrder(Box::new(report.clone()));
             decided.push(decide(self.aggregates.get(&report.id), caller, &command, policy, self.now)?);
@@ -275,8 +276,8 @@ impl UnitOfWork {
                 passed.busy.insert(order.clone());
                 continue;
             }
-            if self.require_sense(&Subject::Order(order.clone())).is_err() {
-                passed.left.push((order.clone(), "its order makes no sense as it is stored"));
+            if self.require_readable(&Subject::Order(order.clone())).is_err() {
+                passed.left.push((order.clone(), "its order is corrupt as it is stored"));
                 continue;
             }
             let Some(aggregate) = self.aggregates.get(order) else { continue };
@@ -372,7 +373,7 @@ fn why_left(aggregate: &OrderAggregate) -> Option<&'static str> {
     if !aggregate.is_ours() {
         Some("a newer release has to judge it")
     } else if aggregate.has_unreadable {
-        Some("it makes no sense as it is stored")
+        Some("it is corrupt as it is stored")
     } else {
         None
     }

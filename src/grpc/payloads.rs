@@ -33,7 +33,8 @@ pub fn encode_event(id: EventId, recorded: &RecordedEvent, trace: Option<&TraceP
 /// How open disputes are sent to a subscriber that asked for a snapshot.
 pub(super) const SNAPSHOT_CODEC: SnapshotCodec = SnapshotCodec { encode: encode_snapshot, read: read_event };
 
-/// What the engine asks of the payloads that it keeps: when the dispute of an event was created, and whether it is open after it; `None` if that cannot be read.
+/// What the engine asks of the payloads that it keeps: when the dispute of an event was created, and whether it is open after
+/// it; `None` if that cannot be read.
 fn read_event(payload: &Bytes) -> Option<(Timestamp, bool)> {
     let dispute = v1::DisputeEvent::decode(payload.clone()).ok()?.dispute?;
     Some((known_instant(dispute.create_time.as_ref()?)?, dispute.resolve_time.is_none()))

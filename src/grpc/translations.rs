@@ -135,7 +135,26 @@ impl Texts {
             Refusal::NewDueTimeOutOfRange { .. } => texts.due_time_too_late.clone(),
             Refusal::CoolDown { .. } => texts.cool_down.clone(),
             Refusal::TooManyAttempts { max, .. } => texts.too_many_attempts.replace("{max}", &max.to_string()),
-            _ => otherwise,
+            Refusal::OrderNotFound { .. }
+            | Refusal::DisputeNotFound { .. }
+            | Refusal::WrongRole
+            | Refusal::CurrencyNotOfOrder { .. }
+            | Refusal::TooPreciseForOrder { .. }
+            | Refusal::MessageRequired
+            | Refusal::ReasonNotValid
+            | Refusal::WrongKind { .. }
+            | Refusal::EtagMismatch { .. }
+            | Refusal::DeadlinePassed { .. }
+            | Refusal::StatusNotAllowed { .. }
+            | Refusal::DeadlineNotLater { .. }
+            | Refusal::EscalationWindowClosed { .. }
+            | Refusal::NothingToSettle
+            | Refusal::AttemptUnknown { .. }
+            | Refusal::SettledTwice { .. }
+            | Refusal::SettlementStatusNotAllowed { .. }
+            | Refusal::OrderIdentityChanged { .. }
+            | Refusal::NewerReleaseNeeded { .. }
+            | Refusal::Unreadable { .. } => otherwise,
         }
     }
 

@@ -118,7 +118,7 @@ impl Transaction {
     /// Locks the named orders and those of the named disputes, unless they, or those of their disputes that can change,
     /// are locked by another transaction; waits for no lock. Returns the existing and free ones, each with its open
     /// disputes, the named ones, and the ended ones of `ended_too`.
-    pub async fn lock_cases(
+    pub async fn lock_aggregates(
         &self,
         orders: &BTreeSet<OrderId>,
         disputes: &[DisputeId],

@@ -90,7 +90,7 @@ impl Background {
             tracing::warn!("the last commands were not committed in time");
         }
         self.keep_healthy.abort();
-        let (commands, batches) = self.totals.commands_and_batches();
-        tracing::info!(commands, batches, corrupt_rows = corrupt_rows(), "stopped");
+        let (submissions, batches) = self.totals.submissions_and_batches();
+        tracing::info!(submissions, batches, corrupt_rows = corrupt_rows(), "stopped");
     }
 }

@@ -61,7 +61,7 @@ pub(super) static RULES: KindRules = KindRules {
     on_opened: |_| {},
     holds_completion_of: &[PartyRole::Buyer],
     amounts: |_, _| None,
-    outcome_of_kind: |order| Some(outcome(order)),
+    outcome_without_terms: |order| Some(outcome(order)),
     effects: &[Effect::Revenue, Effect::CompletionRate, Effect::SearchVisibility],
 };
 
@@ -92,7 +92,8 @@ fn conflict(pending: &Dispute, opener: PartyRole) -> Conflict<'_> {
     }
 }
 
-/// Silence accepts, but not once work was delivered, at the opening or when the window closes.
+/// Two rules of the policy: one that holds until the work is delivered, and one from then on, whether that was before the
+/// opening or before the window closes.
 fn silence(policy: &Policy, order: &Order) -> Silence {
     let (rule, after_delivery) = (policy.cancellation.silence_rule, policy.cancellation.silence_rule_after_delivery);
     Silence { rule: if order.status.is_delivered() { after_delivery } else { rule }, after_delivery }

@@ -40,7 +40,7 @@ pub(super) static RULES: KindRules = KindRules {
     on_opened: |order| order.extension_requests = order.extension_requests.saturating_add(1),
     holds_completion_of: &[],
     amounts: |_, _| None,
-    outcome_of_kind: |_| Some(Outcome::Nothing),
+    outcome_without_terms: |_| Some(Outcome::Nothing),
     effects: &[],
 };
 
@@ -56,11 +56,11 @@ settings! {
     }
 }
 
-/// Silence accepts the first extension of an order, and has no effect on later ones.
+/// The rule of the policy applies to the first `silent_grants` extensions of an order; on later ones silence has no effect.
 fn silence(policy: &Policy, order: &Order) -> Silence {
     let rules = &policy.delivery_extension;
-    let is_granted = order.extension_requests < rules.silent_grants;
-    Silence::always(if is_granted { rules.silence_rule } else { SilenceRule::NoEffect })
+    let is_among_first = order.extension_requests < rules.silent_grants;
+    Silence::always(if is_among_first { rules.silence_rule } else { SilenceRule::NoEffect })
 }
 
 /// A new due time is after the effective one and after now, and at most so much after the effective one; on an order

@@ -65,9 +65,9 @@ pub(super) struct KindRules {
     pub(super) openers: &'static [PartyRole],
     /// The statuses of an order in which it may be open.
     pub(super) order_statuses: &'static [OrderStatus],
-    /// Of which disputes at most one is open per order.
+    /// The group of kinds of which an order has at most one open dispute.
     pub(super) exclusion: Exclusion,
-    /// What happens to another party's pending dispute that excludes it, when this role opens one.
+    /// What happens when this role opens one while a pending dispute of either party excludes it.
     pub(super) conflict: for<'a> fn(pending: &'a Dispute, opener: PartyRole) -> Conflict<'a>,
     /// Who must write a message.
     pub(super) message_required_of: &'static [PartyRole],
@@ -89,12 +89,13 @@ pub(super) struct KindRules {
     pub(super) is_immediate: fn(&Order, PartyRole, &Policy, Timestamp) -> bool,
     /// What else opening one changes in the order.
     pub(super) on_opened: fn(&mut Order),
-    /// Whose pending one keeps the order system from completing the order by a timer.
+    /// A pending dispute that one of these opened keeps the order system from completing the order by a timer.
     pub(super) holds_completion_of: &'static [PartyRole],
     /// The least and the most that can be offered, where money is.
     pub(super) amounts: fn(&Order, &Policy) -> Option<(Money, Money)>,
-    /// What acceptance will do, as far as the kind alone says; `None` if it cannot be accepted.
-    pub(super) outcome_of_kind: fn(&Order) -> Option<Outcome>,
+    /// What acceptance does to the order before the terms are known: for what depends on them, an amount or a due time,
+    /// [`Outcome::Nothing`]. `None` if the kind cannot be accepted.
+    pub(super) outcome_without_terms: fn(&Order) -> Option<Outcome>,
     /// What choosing it can bring about beside that.
     pub(super) effects: &'static [Effect],
 }

@@ -31,6 +31,6 @@ pub(super) static RULES: KindRules = KindRules {
     on_opened: |_| {},
     holds_completion_of: &[],
     amounts: |_, _| None,
-    outcome_of_kind: |_| None,
+    outcome_without_terms: |_| None,
     effects: &[],
 };

@@ -45,7 +45,7 @@ pub(super) static RULES: KindRules = KindRules {
     on_opened: |_| {},
     holds_completion_of: &[],
     amounts: |order, policy| Some(range(order, policy)),
-    outcome_of_kind: |_| Some(Outcome::Nothing),
+    outcome_without_terms: |_| Some(Outcome::Nothing),
     effects: &[Effect::NoFurtherRefund],
 };
 
@@ -113,7 +113,8 @@ pub(super) fn require_in_range(order: &Order, amount: Money, policy: &Policy) ->
     if (min.minor..=max.minor).contains(&amount.minor) { Ok(()) } else { Err(Refusal::AmountOutOfRange { min, max }) }
 }
 
-/// The amount is refunded, if none was accepted before and so much is still left.
+/// The amount is refunded, if none was accepted before and so much is still left. The cap is not judged again: an offer that
+/// was within it when it was made stays good, whatever the policy says since.
 pub(super) fn outcome_if_accepted(order: &Order, amount: Money) -> Result<Outcome, Refusal> {
     if let Some(dispute) = order.refund_accepted {
         return Err(Refusal::RefundAlreadyAccepted { dispute });

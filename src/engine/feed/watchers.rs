@@ -105,7 +105,7 @@ impl WatcherRegistry {
 
 impl Shard {
     /// Changes the registrations under each key of a scan. Keys without any are removed.
-    fn each(&mut self, scan: &EventScan, change: impl FnMut(&mut Registrations)) {
+    fn each(&mut self, scan: &EventScan, mut change: impl FnMut(&mut Registrations)) {
         fn under<K: Clone + Eq + Hash>(
             by_key: &mut HashMap<K, Registrations>,
             keys: impl IntoIterator<Item = K>,
@@ -119,7 +119,6 @@ impl Shard {
                 }
             }
         }
-        let mut change = change;
         match scan {
             EventScan::Everything => change(&mut self.everything),
             EventScan::OfParty(party) => under(&mut self.parties, [party.clone()], change),
@@ -191,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_rings_for_those_whom_it_may_concern_and_for_nobody_else() {
+    fn an_event_notifies_those_whom_it_may_concern_and_nobody_else() {
         let watchers = Arc::<WatcherRegistry>::default();
         let all = || filter("shop", Some(Scope::Platform));
         let order = |id| [OrderId::parse(id).unwrap()].into();
@@ -221,7 +220,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_alarm_tells_the_first_event_since_it_was_silenced() {
+    async fn a_signal_gives_the_first_event_since_it_was_last_read() {
         let watchers = Arc::<WatcherRegistry>::default();
         let registration = watchers.register(&filter("ann", None));
         watchers.notify(&[event(5, "o1", "ann"), event(6, "o1", "eve"), event(7, "o2", "ann")]);

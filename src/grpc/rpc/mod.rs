@@ -130,7 +130,7 @@ macro_rules! rpcs {
     };
 }
 
-// The table. A new one comes last in its block.
+// The table. A new line comes last in its block; the inputs in fuzz/corpus/requests name lines by their number.
 rpcs! {
     DisputeService by DisputeHandlers {
         unary {

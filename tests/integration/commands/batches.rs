@@ -52,7 +52,7 @@ async fn in_one_batch(service: &Service, sent: Vec<Sent>) -> (Vec<Result<Dispute
     };
     // Polled in this order: everything is in the queue before the committer looks at it.
     let (answers, ()) = join(all, task).await;
-    (answers, totals.commands_and_batches())
+    (answers, totals.submissions_and_batches())
 }
 
 fn user(id: &str) -> Caller {
@@ -206,7 +206,7 @@ async fn imports_fill_a_part_of_the_queue_and_commands_come_before_them(service:
         // After all the imports.
         tokio::task::yield_now().await;
         let opened = committer.dispute(caller, command, request, None).await;
-        (opened, totals.commands_and_batches())
+        (opened, totals.submissions_and_batches())
     };
     // Polled in this order: everything is in the queue before the committer looks at it.
     let both = async {
