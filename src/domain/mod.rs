@@ -88,8 +88,10 @@ pub use reason::{Reason, ReasonCode, is_confidential, reasons};
 pub use recorded_event::{RecordedEvent, record};
 pub use refusal::{AmountOf, OrderIdentity, Refusal};
 pub use release::{NewerDispute, NewerSettlement, RELEASE, StoredDispute};
+pub(crate) use settings::read_settings;
+#[cfg(feature = "server")]
+pub(crate) use settings::settings;
 pub use settings::{Key, Settings};
-pub(crate) use settings::{read_settings, settings};
 pub use settlement::{Results, Settlement, SettlementReport, SettlementStatus};
 pub use span::{InvalidSpan, Span};
 pub use standing::SellerStanding;
