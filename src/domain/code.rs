@@ -72,6 +72,19 @@ macro_rules! codes {
 
 pub(super) use codes;
 
+/// The name of a value as the contract writes names, without that of its enum.
+#[cfg(all(test, feature = "server"))]
+pub(crate) fn contract_name<C: Code>(value: C) -> String {
+    let mut name = String::new();
+    for (index, letter) in format!("{value:?}").chars().enumerate() {
+        if letter.is_uppercase() && index > 0 {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_uppercase());
+    }
+    name
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;

@@ -70,6 +70,8 @@ pub use actor::{Actor, ActorRole, Caller, Parties, PartyRole, Scope};
 pub use bounds::{BasisPoints, CurrencyCode, MinorUnits, Window};
 pub use carried::Carried;
 pub use code::Code;
+#[cfg(all(test, feature = "server"))]
+pub(crate) use code::contract_name;
 pub use command::{Command, DisputeRef, Opening, Ruling, Subject};
 pub use decide::{answered_by, decide};
 pub use dispute::{Dispute, DisputeStatus, Escalation, Outcome, Resolution, ResolvedBy, Ruled, Silence, SilenceRule};

@@ -104,22 +104,12 @@ mod tests {
     use prost_types::FileDescriptorSet;
 
     use super::*;
-    use crate::domain::{Code, ResolvedBy};
+    use crate::domain::{Code, ResolvedBy, contract_name};
     use crate::proto::DESCRIPTOR_SET;
 
     /// The number of each value and its name, as the contract writes names.
     pub(super) fn values<C: Code>() -> Vec<(i32, String)> {
-        let name = |value: &C| {
-            let mut name = String::new();
-            for (index, letter) in format!("{value:?}").chars().enumerate() {
-                if letter.is_uppercase() && index > 0 {
-                    name.push('_');
-                }
-                name.push(letter.to_ascii_uppercase());
-            }
-            name
-        };
-        C::VALUES.iter().map(|value| (i32::from(value.code()), name(value))).collect()
+        C::VALUES.iter().map(|value| (i32::from(value.code()), contract_name(*value))).collect()
     }
 
     /// Each enum of the contract, with the number and the name of each value but UNSPECIFIED.

@@ -6,7 +6,7 @@ use std::path::Path;
 use sea_orm::Statement;
 
 use super::*;
-use crate::domain::Code;
+use crate::domain::{Code, contract_name};
 
 fn page(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name)).unwrap()
@@ -38,17 +38,7 @@ async fn the_schema_that_is_documented_is_what_the_migrations_make() {
 
 /// Every value of an enum with its name in the views, with the enum's name and the value's number.
 fn named<C: Code>(of: &str) -> Vec<(String, i16, String)> {
-    let name = |value: C| {
-        let mut name = String::new();
-        for (index, letter) in format!("{value:?}").chars().enumerate() {
-            if letter.is_uppercase() && index > 0 {
-                name.push('_');
-            }
-            name.push(letter.to_ascii_uppercase());
-        }
-        name
-    };
-    C::VALUES.iter().map(|value| (of.to_owned(), value.code(), name(*value))).collect()
+    C::VALUES.iter().map(|value| (of.to_owned(), value.code(), contract_name(*value))).collect()
 }
 
 #[tokio::test]
