@@ -22,6 +22,7 @@ use super::{Feed, FeedError};
 use crate::chance::mint_id;
 use crate::clock::Clock;
 use crate::domain::{DisputeId, EventId, Timestamp};
+use crate::engine::fitting::Fitting;
 use crate::repository::{DisputeQuery, Found, LoggedEvent, ReadClass, Row, Sort};
 
 /// How many disputes one read looks at …
@@ -215,22 +216,8 @@ impl Snapshot {
     /// Takes in a page of disputes.
     fn show(&mut self, found: &[Row<DisputeId, Found>], end: Position, source: &Source) -> Step {
         let now = source.clock.now();
-        let mut events: Vec<Bytes> = Vec::with_capacity(found.len());
-        let mut bytes = 0_usize;
-        let (mut seen, mut up_to) = (0_usize, None);
-        for Row { key, found } in found {
-            let Some(found) = found else {
-                (seen, up_to) = (seen.saturating_add(1), Some(*key));
-                continue;
-            };
-            let event = (source.codec.encode)(EventId(mint_id()), found, now);
-            bytes = bytes.saturating_add(event.len());
-            if bytes > PAGE_BYTES && !events.is_empty() {
-                break;
-            }
-            events.push(event.into());
-            (seen, up_to) = (seen.saturating_add(1), Some(*key));
-        }
+        let encode = |found: &Found| Bytes::from((source.codec.encode)(EventId(mint_id()), found, now));
+        let Fitting { messages: events, rows: seen, last: up_to } = Fitting::of(found, PAGE_BYTES, encode, Bytes::len);
         let is_cut = seen < found.len();
         self.all_read = !is_cut && (found.len() < self.size || up_to == self.up_to);
         // Of long texts few fit: the next read looks at no more than about as many.

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::{Call, Class, Rpc};
 use crate::domain::{Caller, DisputeId};
-use crate::engine::{DisputePage, DisputeQuery, Position, ResumeToken, Row, Side, Sort};
+use crate::engine::{DisputePage, DisputeQuery, Fitting, Found, Position, ResumeToken, Side, Sort};
 use crate::grpc::pages::Binding;
 use crate::grpc::responses;
 use crate::grpc::rpc::declaration::numbers;
@@ -87,22 +87,10 @@ pub(super) async fn run(call: Call<'_>, request: v1::ListDisputesRequest) -> Res
         shared.reads.disputes(&caller, &query, before.as_ref().map(|pages| pages.last)).await?;
     let pages = Pages { first: before.map_or(end, |pages| pages.first), last: end };
     let now = shared.clock.now();
-    let mut disputes = Vec::with_capacity(found.len().min(size));
-    let mut bytes = 0_usize;
-    let (mut seen, mut last) = (0_usize, None);
-    for Row { key, found } in found.iter().take(size) {
-        let Some(found) = found else {
-            (seen, last) = (seen.saturating_add(1), Some(*key));
-            continue;
-        };
-        let message = responses::shown_to(&found.shown(&caller, &shared.policy, now), &caller);
-        bytes = bytes.saturating_add(prost::Message::encoded_len(&message));
-        if bytes > PAGE_BYTES && !disputes.is_empty() {
-            break;
-        }
-        disputes.push(message);
-        (seen, last) = (seen.saturating_add(1), Some(*key));
-    }
+    let wanted = found.get(..size).unwrap_or(&found);
+    let encode = |found: &Found| responses::shown_to(&found.shown(&caller, &shared.policy, now), &caller);
+    let Fitting { messages: disputes, rows: seen, last } =
+        Fitting::of(wanted, PAGE_BYTES, encode, prost::Message::encoded_len);
     let last = last.filter(|_| found.len() > seen);
     let next_page_token = last.map(|(time, id)| binding.token(log, time, &id.to_string(), &pages.encode()));
     Ok(v1::ListDisputesResponse {
