@@ -1,11 +1,13 @@
 //! Configuration: the flags, their environment variables, and the policy file.
 
+mod auth;
 mod connections;
 mod database_url;
 mod environment;
 mod policy_file;
 mod rates;
 mod requests;
+mod token;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -16,11 +18,13 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use crate::domain::{InvalidSpan, Span};
+pub use auth::{AuthFlags, AuthFlagsError, AuthMode, Authentication, JwtSettings, KeySource};
 pub use connections::ConnectionFlags;
 pub use database_url::UrlFileError;
 pub use policy_file::{PolicyFile, PolicyFileError, SupportUrl};
 pub use rates::RateFlags;
 pub use requests::RequestFlags;
+pub use token::{SigningKeyFile, TokenFlags};
 
 /// The fewest connections to PostgreSQL that the service works with, and the most that make sense.
 const LEAST_CONNECTIONS: u32 = crate::repository::LEAST_CONNECTIONS;
@@ -57,6 +61,8 @@ pub enum Action {
         /// The path of the copy. It must not exist yet.
         file: PathBuf,
     },
+    /// Print a token for `--auth jwt`, for trying things out, and exit.
+    Token(TokenFlags),
 }
 
 /// The flags. The first sentence of each is its line in `--help`; docs/operations.md has a table of them.
@@ -94,9 +100,9 @@ pub struct Config {
         value_parser = database_connections
     )]
     pub database_connections: u32,
-    /// How callers authenticate; defaults to `dev` on a loopback address.
-    #[arg(long, global = true, env = "DISPUTES_AUTH", value_name = "MODE")]
-    pub auth: Option<AuthMode>,
+    /// How callers authenticate.
+    #[command(flatten)]
+    pub auth: AuthFlags,
     /// A TOML file that overrides the default policy.
     #[arg(long, global = true, env = "DISPUTES_POLICY", value_name = "FILE")]
     pub policy: Option<PathBuf>,
@@ -152,13 +158,6 @@ pub struct Config {
     pub log_format: LogFormat,
 }
 
-/// How callers authenticate.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AuthMode {
-    /// Trusts the headers `x-user-id` and `x-scope`; allowed only on a loopback address.
-    Dev,
-}
-
 /// The format of log lines.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LogFormat {
@@ -192,22 +191,9 @@ fn keepalive(text: &str) -> Result<Span, String> {
 /// Why a combination of flags is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// Unauthenticated claims must not be trusted over a network.
-    #[error(
-        "--auth dev (DISPUTES_AUTH) is allowed only on a loopback address, and --listen (DISPUTES_LISTEN) is {listen}"
-    )]
-    DevAuthOffLoopback {
-        /// The configured address.
-        listen: SocketAddr,
-    },
-    /// There is no default for an address that is not loopback.
-    #[error(
-        "--auth (DISPUTES_AUTH) must be given: --listen (DISPUTES_LISTEN) is {listen}, which is not a loopback address"
-    )]
-    AuthMissing {
-        /// The configured address.
-        listen: SocketAddr,
-    },
+    /// The flags of authentication are incomplete or contradict each other.
+    #[error(transparent)]
+    Auth(#[from] AuthFlagsError),
     /// The file does not contain a database URL.
     #[error(transparent)]
     DatabaseUrlFile(#[from] UrlFileError),
@@ -223,35 +209,14 @@ impl Config {
     }
 
     /// Returns how callers authenticate, given the address to listen on.
-    pub fn auth_mode(&self) -> Result<AuthMode, ConfigError> {
-        let listen = self.listen;
-        match (self.auth, listen.ip().is_loopback()) {
-            (Some(AuthMode::Dev) | None, true) => Ok(AuthMode::Dev),
-            (Some(AuthMode::Dev), false) => Err(ConfigError::DevAuthOffLoopback { listen }),
-            (None, false) => Err(ConfigError::AuthMissing { listen }),
-        }
+    pub fn authentication(&self) -> Result<Authentication, ConfigError> {
+        Ok(self.auth.authentication(self.listen)?)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn parse(arguments: &[&str]) -> Config {
-        CommandLine::parse_from(["dispute-service"].iter().chain(arguments)).config
-    }
-
-    #[test]
-    fn dev_auth_is_the_default_on_loopback_and_refused_elsewhere() {
-        let everywhere: SocketAddr = "0.0.0.0:1".parse().unwrap();
-        assert_eq!(parse(&[]).auth_mode(), Ok(AuthMode::Dev));
-        assert_eq!(parse(&["--listen", "[::1]:0"]).auth_mode(), Ok(AuthMode::Dev));
-        assert_eq!(parse(&["--listen", "0.0.0.0:1"]).auth_mode(), Err(ConfigError::AuthMissing { listen: everywhere }));
-        assert_eq!(
-            parse(&["--listen", "0.0.0.0:1", "--auth", "dev"]).auth_mode(),
-            Err(ConfigError::DevAuthOffLoopback { listen: everywhere })
-        );
-    }
 
     #[test]
     fn a_bound_of_nothing_is_refused() {

@@ -50,6 +50,7 @@ fn run(CommandLine { action, config }: CommandLine) -> Result<(), ServeError> {
             }
             Action::Migrate => server::migrate(&config).await,
             Action::Backup { file } => server::back_up(&config, &file, server::told_to_stop()?).await,
+            Action::Token(flags) => server::print_token(&flags),
         }
     })
 }

@@ -47,6 +47,7 @@ use crate::proto::server::dispute_service_server::DisputeServiceServer;
 use crate::proto::server::order_service_server::OrderServiceServer;
 
 pub use answers::{Answer, AnswerBudget, Answers, Untaken};
+pub use auth::{Authenticator, KeyFileError, MintError, PeerIdentity, mint_token};
 pub use payloads::encode_event;
 pub use quota::Quota;
 pub use rates::{PeerAddress, RateBounds, Rates};

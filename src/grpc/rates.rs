@@ -100,11 +100,24 @@ impl Rates {
             Some(_) | None => Ok(()),
         };
         match taken {
-            Ok(()) => failure,
+            Ok(()) => {
+                note_failed_login(peer, &failure);
+                failure
+            }
             Err(wait) => {
                 Failure::rate_limited("too many calls without a valid credential came from this address", wait)
             }
         }
+    }
+}
+
+/// Logs a failed login, without any part of the credential. Those that are rate limited are not logged, which bounds the
+/// lines.
+fn note_failed_login(peer: Option<PeerAddress>, failure: &Failure) {
+    if failure.is_of_the_credential() {
+        let address = peer.map(|PeerAddress(address)| tracing::field::display(address));
+        let reason = failure.reason.as_str_name().trim_start_matches("ERROR_REASON_");
+        tracing::warn!(address, reason, why = failure.message, "a caller could not be authenticated");
     }
 }
 

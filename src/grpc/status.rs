@@ -111,6 +111,14 @@ impl Failure {
         Self::new(Code::Unauthenticated, ErrorReason::CredentialInvalid, message)
     }
 
+    pub(super) fn credential_expired() -> Self {
+        Self::new(Code::Unauthenticated, ErrorReason::CredentialExpired, "the token has expired; call with a new one")
+    }
+
+    pub(super) fn origin_not_allowed(message: &str) -> Self {
+        Self::new(Code::PermissionDenied, ErrorReason::OriginNotAllowed, message)
+    }
+
     pub(super) fn scope_missing(scope: Scope) -> Self {
         let scope = scope.name();
         let message = format!("this RPC requires the scope {scope}");

@@ -63,6 +63,11 @@ impl Background {
         Ok(Self { committer, commits, totals, health, keep_healthy, others })
     }
 
+    /// Runs another task for as long as the service runs.
+    pub(super) fn run(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.others.spawn(task);
+    }
+
     /// The handle of the committer.
     pub(super) fn committer(&self) -> Committer {
         self.committer.clone()

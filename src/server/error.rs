@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 
 use crate::config::{ConfigError, PolicyFileError};
+use crate::grpc::{KeyFileError, MintError};
 use crate::repository::{BackupError, ConnectError, SchemaError, StorageError};
 
 /// Why the service cannot start, or ended.
@@ -15,6 +16,12 @@ pub enum ServeError {
     /// The policy file is invalid.
     #[error(transparent)]
     Policy(#[from] PolicyFileError),
+    /// The keys that verify tokens cannot be read.
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
+    /// No token could be minted.
+    #[error(transparent)]
+    Mint(#[from] MintError),
     /// A built-in translation file is invalid.
     #[error("a translation file is invalid: {0}")]
     Translations(#[from] toml::de::Error),

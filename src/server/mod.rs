@@ -13,6 +13,7 @@ mod registry;
 mod socket;
 mod turns;
 
+use std::io::Write as _;
 use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -29,9 +30,11 @@ use self::health::HealthReport;
 use self::process::warn_of_few_descriptors;
 use self::registry::ConnectionBounds;
 use crate::clock::Clock;
-use crate::config::{AuthMode, Config, PolicyFile, Span, SupportUrl};
+use crate::config::{Config, PolicyFile, Span, SupportUrl, TokenFlags};
 use crate::engine::{Feed, Reads};
-use crate::grpc::{self, Described, Quota, RateBounds, Rates, RpcBounds, RpcLayer, Shared, Translations};
+use crate::grpc::{
+    self, Authenticator, Described, Quota, RateBounds, Rates, RpcBounds, RpcLayer, Shared, Translations,
+};
 use crate::repository::{self, Notifier, Repository};
 use crate::stderr;
 
@@ -66,9 +69,16 @@ pub async fn back_up(config: &Config, file: &Path, stopped: impl Future<Output =
     Ok(repository::backup(&config.database_url()?, file, stopped).await?)
 }
 
+/// Prints a token for trying things out, valid from now on, alone on stdout.
+pub fn print_token(flags: &TokenFlags) -> Result<(), ServeError> {
+    let token = grpc::mint_token(flags, &Clock::system())?;
+    Ok(writeln!(std::io::stdout(), "{token}")?)
+}
+
 /// The inputs that are read before the database is opened.
 struct Settings {
-    auth: AuthMode,
+    authenticator: Arc<Authenticator>,
+    reflection: bool,
     policy: PolicyFile,
     translations: Translations,
 }
@@ -81,8 +91,10 @@ pub async fn run(
     clock: Clock,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    let authentication = config.authentication()?;
     let settings = Settings {
-        auth: config.auth_mode()?,
+        reflection: config.auth.has_reflection(&authentication),
+        authenticator: Arc::new(Authenticator::new(authentication, clock.clone())?),
         policy: config.policy.as_deref().map_or_else(|| Ok(PolicyFile::default()), PolicyFile::load)?,
         translations: Translations::load()?,
     };
@@ -125,7 +137,8 @@ async fn serve(
         // Another process may be migrating for a long time.
         () = &mut shutdown => return Ok(()),
     };
-    let PolicyFile { rules, event_retention: Span(retention), support_url: SupportUrl(support_url) } = settings.policy;
+    let Settings { authenticator, reflection, policy, translations } = settings;
+    let PolicyFile { rules, event_retention: Span(retention), support_url: SupportUrl(support_url) } = policy;
     let policy = Arc::new(rules);
     let mut background = Background::start(&repository, &clock, &policy, retention, &feed, notifier).await?;
     // From here on every call gets a response.
@@ -133,7 +146,7 @@ async fn serve(
     let drain = CancellationToken::new();
     let committer = background.committer();
     let rates = Arc::new(Rates::new(rate_bounds(config)));
-    let auth = settings.auth;
+    background.run(authenticator.clone().follow_keys());
     let shared = Arc::new(Shared {
         committer,
         reads: Reads::new(repository, clock.clone(), policy.clone()),
@@ -141,13 +154,14 @@ async fn serve(
         clock,
         policy,
         support_url,
-        translations: settings.translations,
+        translations,
         quota: Arc::new(Quota::new(config.max_streams.get(), config.max_streams_per_caller.get())),
         rates: rates.clone(),
         max_stream_age: config.max_stream_age.0,
         drain: drain.clone(),
     });
-    let service = RpcLayer::new(auth, rpc_bounds(config), rates, drain.clone()).layer(routes(shared, &health)?);
+    let bounds = rpc_bounds(config, reflection);
+    let service = RpcLayer::new(authenticator, bounds, rates, drain.clone()).layer(routes(shared, &health)?);
     warn_of_few_descriptors(config);
     let address = listener.local_addr()?;
     let mut connections = pin!(connections::serve(listener, service, connection_bounds(config), drain.clone()));
@@ -216,7 +230,7 @@ fn rate_bounds(config: &Config) -> RateBounds {
 }
 
 /// The limits of each call, from the flags.
-fn rpc_bounds(config: &Config) -> RpcBounds {
+fn rpc_bounds(config: &Config, reflection: bool) -> RpcBounds {
     let requests = &config.requests;
     RpcBounds {
         header_bytes: config.max_header_bytes,
@@ -227,5 +241,6 @@ fn rpc_bounds(config: &Config) -> RpcBounds {
         bytes_in_flight: requests.max_bytes_in_flight,
         open_streams: requests.max_open_streams,
         reflection_idle: requests.reflection_idle.0,
+        reflection,
     }
 }

@@ -10,6 +10,7 @@
 )]
 #![allow(unreachable_pub, missing_docs, reason = "modules of one test")]
 
+mod auth;
 mod commands;
 mod deadlines;
 mod faults;

@@ -81,6 +81,11 @@ impl Rpc {
         Self { lists, ..self }
     }
 
+    /// Whether it describes the API, which an operator can turn off.
+    pub(in crate::grpc) fn is_reflection(&self) -> bool {
+        self.path.starts_with("/grpc.reflection.")
+    }
+
     /// Its name within its service.
     pub(in crate::grpc) fn name(&self) -> &'static str {
         self.path.rsplit_once('/').map_or(self.path, |(_, name)| name)

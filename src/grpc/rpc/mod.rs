@@ -40,6 +40,7 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
+use super::auth::Validity;
 use super::status::Failure;
 use super::transport::Deadline;
 use super::{Shared, encoded};
@@ -59,6 +60,8 @@ pub(super) struct Call<'a> {
     pub(super) caller: Caller,
     /// When the client gives up, if it said so.
     pub(super) deadline: Option<Deadline>,
+    /// How long the caller's token is valid; only a stream needs it, and only one that was opened with a token has it.
+    pub(super) validity: Option<Validity>,
 }
 
 impl<'a> Call<'a> {
@@ -66,7 +69,7 @@ impl<'a> Call<'a> {
     fn of<T>(shared: &'a Arc<Shared>, request: Request<T>) -> Result<(Self, T), Failure> {
         let (_, mut extensions, message) = request.into_parts();
         let caller = extensions.remove().ok_or_else(|| Failure::internal("an RPC bypassed authentication"))?;
-        Ok((Self { shared, caller, deadline: extensions.remove() }, message))
+        Ok((Self { shared, caller, deadline: extensions.remove(), validity: extensions.remove() }, message))
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) fn parse(
 
 /// Everything that can be refused is refused here, before the first message.
 pub(super) async fn run(call: Call<'_>, request: v1::WatchDisputesRequest) -> Result<Events, Failure> {
-    let Call { shared, caller, deadline } = call;
+    let Call { shared, caller, deadline, validity } = call;
     let (filter, heartbeat) = parse(Violations::default(), &caller, &request)?;
     if shared.drain.is_cancelled() {
         return Err(Failure::draining());
@@ -77,12 +77,17 @@ pub(super) async fn run(call: Call<'_>, request: v1::WatchDisputesRequest) -> Re
             async move { clock.sleep(jittered(age)).await }.boxed()
         }
     };
+    let expiry = match validity {
+        Some(validity) => validity.ends(shared.clock.clone()).boxed(),
+        None => std::future::pending().boxed(),
+    };
     let subscriber = Subscriber {
         shared: shared.clone(),
         heartbeat,
         watch,
         next_heartbeat: never(),
         rotation,
+        expiry,
         end: deadline.map_or_else(never, |deadline| deadline.passes().boxed()),
         state: State::Subscribing,
         _permit: permit,
@@ -97,6 +102,8 @@ struct Subscriber {
     next_heartbeat: BoxFuture<'static, ()>,
     /// When the stream has lasted long enough: the client comes back, perhaps to another replica.
     rotation: BoxFuture<'static, ()>,
+    /// When the token that the stream was opened with is no longer valid, and why.
+    expiry: BoxFuture<'static, Failure>,
     /// When the client has had enough.
     end: BoxFuture<'static, ()>,
     state: State,
@@ -139,8 +146,9 @@ impl Subscriber {
     async fn message(&mut self) -> Result<WatchDisputesResponse, Failure> {
         tokio::select! {
             biased;
-            () = self.shared.drain.cancelled() => Ok(self.last_checkpoint()),
-            () = &mut self.rotation => Ok(self.last_checkpoint()),
+            () = self.shared.drain.cancelled() => Ok(self.last_checkpoint(Failure::draining())),
+            () = &mut self.rotation => Ok(self.last_checkpoint(Failure::draining())),
+            failure = &mut self.expiry => Ok(self.last_checkpoint(failure)),
             () = &mut self.end => Err(Failure::deadline_exceeded()),
             news = self.watch.next() => match news? {
                 News::Events(events) => {
@@ -155,8 +163,9 @@ impl Subscriber {
         }
     }
 
-    fn last_checkpoint(&mut self) -> WatchDisputesResponse {
-        self.state = State::Ending(Failure::draining());
+    /// The checkpoint before the stream ends with `failure`.
+    fn last_checkpoint(&mut self, failure: Failure) -> WatchDisputesResponse {
+        self.state = State::Ending(failure);
         self.checkpoint(Stage::Going)
     }
 

@@ -35,11 +35,11 @@ use self::questions::Questions;
 use self::response::{handled, refused, shown};
 use self::shares::Shares;
 use super::answers;
+use super::auth::{Authenticator, Identity};
 use super::http::{forget_headers, header_list_size, refuse_encoding, refuse_plain};
 use super::rates::Rates;
-use super::rpc::{self, Rpc, Shape, Size};
+use super::rpc::{self, Class, Rpc, Shape, Size};
 use super::status::Failure;
-use crate::config::AuthMode;
 use crate::domain::Caller;
 use crate::engine::TraceParent;
 
@@ -85,6 +85,8 @@ pub struct RpcBounds {
     pub open_streams: usize,
     /// How long a stream of reflection may ask nothing before it ends; zero for ever.
     pub reflection_idle: Duration,
+    /// Whether there is reflection.
+    pub reflection: bool,
 }
 
 /// Wraps the services: see the module.
@@ -94,7 +96,7 @@ pub struct RpcLayer(Arc<Rules>);
 /// What calls are judged by.
 #[derive(Debug)]
 struct Rules {
-    auth: AuthMode,
+    authenticator: Arc<Authenticator>,
     bounds: RpcBounds,
     rates: Arc<Rates>,
     drain: CancellationToken,
@@ -110,12 +112,17 @@ struct Rules {
 
 impl RpcLayer {
     /// A layer that recognises callers in this way, until `drain` is cancelled.
-    pub fn new(auth: AuthMode, bounds: RpcBounds, rates: Arc<Rates>, drain: CancellationToken) -> Self {
+    pub fn new(
+        authenticator: Arc<Authenticator>,
+        bounds: RpcBounds,
+        rates: Arc<Rates>,
+        drain: CancellationToken,
+    ) -> Self {
         let RpcBounds { bytes_in_flight, open_streams, .. } = bounds;
         // Each rounded up: no bound turns into none.
         let reflections = open_streams.div_ceil(PART_OF_REFLECTION);
         Self(Arc::new(Rules {
-            auth,
+            authenticator,
             bounds,
             rates,
             drain,
@@ -180,13 +187,15 @@ where
 }
 
 impl Rules {
-    /// The RPC that is called, if the headers can be read at all.
+    /// The RPC that is called, if the headers are not too large and the origin is allowed.
     fn known(&self, request: &Request<Body>) -> Result<&'static Rpc, Failure> {
         let bound = bound(self.bounds.header_bytes, HEADER_BYTES_READ);
         if header_list_size(request) > bound {
             return Err(Failure::headers_too_large(bound));
         }
-        rpc::find(request.uri().path()).ok_or_else(Failure::method_unknown)
+        self.authenticator.refuse_pages(request)?;
+        let rpc = rpc::find(request.uri().path()).filter(|rpc| self.bounds.reflection || !rpc.is_reflection());
+        rpc.ok_or_else(Failure::method_unknown)
     }
 
     /// The largest message that this RPC takes.
@@ -205,8 +214,10 @@ impl Rules {
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     {
         // Who asks, and whether it may: from the headers alone, before the first byte of the message.
-        let caller = identity::recognise(self.auth, rpc, request.headers());
-        let caller = caller.map_err(|failure| self.rates.refuse_login(request.extensions().get().copied(), failure))?;
+        let identity = identity::recognise(&self.authenticator, rpc, &request);
+        let identity =
+            identity.map_err(|failure| self.rates.refuse_login(request.extensions().get().copied(), failure))?;
+        let (caller, validity) = identity.map(|Identity { caller, validity }| (caller, validity)).unzip();
         if let Some(caller) = &caller {
             tracing::Span::current().record("user", caller.user.as_str());
             // How often it asks.
@@ -220,6 +231,9 @@ impl Rules {
         // What handlers know of a call.
         if let Some(caller) = &caller {
             request.extensions_mut().insert(caller.clone());
+        }
+        if let Some(validity) = validity.flatten().filter(|_| rpc.class == Class::Stream) {
+            request.extensions_mut().insert(validity);
         }
         // Before it is read or judged: what could not be taken is not begun.
         answers::reserve(rpc, request.extensions(), deadline).await?;

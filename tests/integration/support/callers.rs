@@ -16,16 +16,12 @@ use tonic_types::StatusExt as _;
 
 /// Adds the caller to each request.
 #[derive(Clone)]
-pub struct Identity {
-    user: MetadataValue<Ascii>,
-    scope: Option<MetadataValue<Ascii>>,
-}
+pub struct Identity(Vec<(&'static str, MetadataValue<Ascii>)>);
 
 impl Interceptor for Identity {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.metadata_mut().insert("x-user-id", self.user.clone());
-        if let Some(scope) = self.scope.clone() {
-            request.metadata_mut().insert("x-scope", scope);
+        for (name, value) in &self.0 {
+            request.metadata_mut().append(*name, value.clone());
         }
         Ok(request)
     }
@@ -45,7 +41,18 @@ pub struct Party {
 impl Party {
     /// A caller with this id and scope.
     pub fn new(channel: Channel, user: &str, scope: Option<&str>) -> Self {
-        let identity = Identity { user: user.parse().unwrap(), scope: scope.map(|scope| scope.parse().unwrap()) };
+        let scope = scope.map(|scope| ("x-scope", scope));
+        Self::with(channel, &[("x-user-id", user)].into_iter().chain(scope).collect::<Vec<_>>())
+    }
+
+    /// A caller that brings this token.
+    pub fn with_token(channel: Channel, token: &str) -> Self {
+        Self::with(channel, &[("authorization", &format!("Bearer {token}"))])
+    }
+
+    /// A caller that sends these headers with each request.
+    pub fn with(channel: Channel, headers: &[(&'static str, &str)]) -> Self {
+        let identity = Identity(headers.iter().map(|(name, value)| (*name, value.parse().unwrap())).collect());
         Self {
             orders: OrderServiceClient::with_interceptor(channel.clone(), identity.clone()),
             disputes: DisputeServiceClient::with_interceptor(channel, identity),

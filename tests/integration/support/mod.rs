@@ -9,6 +9,7 @@ pub mod forwarder;
 pub mod frames;
 pub mod h2_client;
 pub mod health;
+pub mod issuer;
 pub mod launcher;
 pub mod log;
 pub mod messages;

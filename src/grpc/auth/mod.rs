@@ -1,0 +1,178 @@
+//! Authentication. `dev` trusts the headers; `jwt` verifies tokens with `keys`, and `cache` remembers the verified ones.
+//! `origin` keeps web pages away from `dev`; `mint` makes tokens for trying things out.
+
+mod cache;
+mod dev;
+mod jwt;
+mod keys;
+mod mint;
+mod origin;
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue};
+
+use self::jwt::{Tokens, VerifiedToken};
+use super::status::Failure;
+use crate::clock::Clock;
+use crate::config::Authentication;
+use crate::domain::{Caller, Scope, UserId};
+
+pub use keys::KeyFileError;
+pub use mint::{MintError, mint_token};
+
+/// Authenticates callers in the way that the flags choose.
+#[derive(Debug)]
+pub struct Authenticator {
+    mode: Mode,
+    clock: Clock,
+}
+
+#[derive(Debug)]
+enum Mode {
+    Dev,
+    Jwt(Tokens),
+}
+
+/// The identity in a client's certificate. The server puts it into the extensions of each request that comes over a
+/// connection with such a certificate.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PeerIdentity {
+    /// The user.
+    pub user: UserId,
+    /// Its scope, if it has one.
+    pub scope: Option<Scope>,
+}
+
+/// An authenticated caller.
+#[derive(Debug)]
+pub(super) struct Identity {
+    pub(super) caller: Caller,
+    /// How long a token vouches for it; `None` if there is no token.
+    pub(super) validity: Option<Validity>,
+}
+
+/// How long a token is valid: until it expires or its key is withdrawn.
+#[derive(Clone, Debug)]
+pub(super) struct Validity(Arc<VerifiedToken>);
+
+impl Authenticator {
+    /// Reads the keys, if there are any. Expiry is judged by `clock`.
+    pub fn new(authentication: Authentication, clock: Clock) -> Result<Self, KeyFileError> {
+        let mode = match authentication {
+            Authentication::Dev => Mode::Dev,
+            Authentication::Jwt(flags) => Mode::Jwt(Tokens::new(flags)?),
+        };
+        Ok(Self { mode, clock })
+    }
+
+    /// Reloads the keys when their file changes. Returns never.
+    pub async fn follow_keys(self: Arc<Self>) {
+        match &self.mode {
+            Mode::Dev => std::future::pending().await,
+            Mode::Jwt(tokens) => tokens.follow_keys().await,
+        }
+    }
+
+    /// Refuses requests from web pages if callers are trusted.
+    pub(super) fn refuse_pages<B>(&self, request: &http::Request<B>) -> Result<(), Failure> {
+        match &self.mode {
+            Mode::Dev => origin::refuse_pages(request),
+            // A page has no token that it was not given.
+            Mode::Jwt(_) => Ok(()),
+        }
+    }
+
+    /// Authenticates a call with these headers over a connection whose certificate names `peer`. A credential in the
+    /// headers decides alone; the certificate counts only without one.
+    pub(super) fn recognise(&self, headers: &HeaderMap, peer: Option<&PeerIdentity>) -> Result<Identity, Failure> {
+        let (said, missing) = match &self.mode {
+            Mode::Dev => (dev::caller(headers)?.map(Identity::of), "metadata x-user-id must name the user"),
+            Mode::Jwt(tokens) => (
+                tokens.verify(headers, self.clock.now())?.map(Identity::of_token),
+                "metadata authorization must be Bearer and a token",
+            ),
+        };
+        let by_certificate = || peer.map(|PeerIdentity { user, scope }| Caller { user: user.clone(), scope: *scope });
+        said.or_else(|| by_certificate().map(Identity::of)).ok_or_else(|| Failure::credential_missing(missing))
+    }
+}
+
+impl Identity {
+    fn of(caller: Caller) -> Self {
+        Self { caller, validity: None }
+    }
+
+    fn of_token(token: Arc<VerifiedToken>) -> Self {
+        Self { caller: token.caller().clone(), validity: Some(Validity(token)) }
+    }
+}
+
+impl Validity {
+    /// Returns once a stream that was opened with the token must end, and why.
+    pub(super) async fn ends(self, clock: Clock) -> Failure {
+        self.0.ends(&clock).await
+    }
+}
+
+/// The one value of a header that says who calls: every such header is read by this. With two of them, a gateway and this
+/// service might each believe another one.
+fn identity<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a HeaderValue>, Failure> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value),
+        (_, Some(_)) => Err(Failure::credential_invalid(&format!("metadata {name} must be given only once"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::{JwtSettings, KeySource};
+    use crate::domain::Timestamp;
+    use crate::proto::v1::ErrorReason;
+
+    fn headers(headers: &[(&'static str, &'static str)]) -> HeaderMap {
+        let header = |(name, value): &(&'static str, &'static str)| {
+            (http::HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        headers.iter().map(header).collect()
+    }
+
+    fn authenticator(authentication: Authentication) -> Authenticator {
+        Authenticator::new(authentication, Clock::manual(Timestamp::MIN).0).unwrap()
+    }
+
+    #[test]
+    fn a_token_beside_a_certificate_decides_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("jwks");
+        let jwk = r#"{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+        std::fs::write(&file, format!("{{\"keys\": [{jwk}]}}")).unwrap();
+        let (issuer, audience, max_lifetime) = ("i".to_owned(), "a".to_owned(), Duration::ZERO);
+        let jwt = authenticator(Authentication::Jwt(JwtSettings {
+            keys: KeySource::Jwks(file),
+            issuer,
+            audience,
+            max_lifetime,
+        }));
+        let dev = authenticator(Authentication::Dev);
+        let shop = PeerIdentity { user: UserId::parse("shop").unwrap(), scope: Some(Scope::Platform) };
+
+        let by_certificate = jwt.recognise(&headers(&[("x-user-id", "ann")]), Some(&shop)).unwrap();
+        let expected = Caller { user: shop.user.clone(), scope: shop.scope };
+        assert!(by_certificate.caller == expected && by_certificate.validity.is_none());
+        for token in ["Bearer a.b.c", "Basic x", ""] {
+            let refused = jwt.recognise(&headers(&[("authorization", token)]), Some(&shop)).unwrap_err();
+            assert_eq!(refused.reason, ErrorReason::CredentialInvalid, "{token:?}: the certificate does not help");
+        }
+        let refused = jwt.recognise(&HeaderMap::new(), None).unwrap_err();
+        assert_eq!(refused.reason, ErrorReason::CredentialMissing);
+
+        let ann = dev.recognise(&headers(&[("x-user-id", "ann")]), Some(&shop)).unwrap().caller;
+        assert_eq!(ann, Caller { user: UserId::parse("ann").unwrap(), scope: None }, "nor does its scope");
+        assert_eq!(dev.recognise(&HeaderMap::new(), Some(&shop)).unwrap().caller, expected);
+    }
+}
