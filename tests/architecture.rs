@@ -36,7 +36,7 @@ const MAY_NAME: [(&str, &[&str]); 14] = [
 ];
 
 /// What only some of the code may name: the names, and the top modules, folders and files that may.
-const RESERVED: [(&[&str], &[&str]); 6] = [
+const RESERVED: [(&[&str], &[&str]); 7] = [
     // SQL.
     (&["sea_orm", "sea_orm_migration", "sqlx", "libsqlite3_sys"], &["repository"]),
     // gRPC.
@@ -46,6 +46,8 @@ const RESERVED: [(&[&str], &[&str]); 6] = [
     ),
     // The codes of gRPC: what a failure is for a client is decided in one place.
     (&["tonic::Code"], &["src/grpc/status.rs", "src/grpc/fuzzing.rs", "client"]),
+    // Tokens.
+    (&["jsonwebtoken"], &["src/grpc/auth"]),
     // The time. Methods that ask for it are denied by clippy.toml too, under whatever name.
     (&["std::time::SystemTime", "std::time::Instant", "chrono::Utc::now", "chrono::Local"], &["clock"]),
     // Chance. The client brings its own: it is built without the rest.

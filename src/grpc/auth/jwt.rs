@@ -142,7 +142,7 @@ impl Tokens {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reloads the keys when their file changes. Returns never.
+    /// Reloads the keys when their file changes. Never returns.
     pub(super) async fn follow_keys(&self) {
         loop {
             pause(LOOK_INTERVAL).await;

@@ -66,7 +66,7 @@ impl Authenticator {
         Ok(Self { mode, clock })
     }
 
-    /// Reloads the keys when their file changes. Returns never.
+    /// Reloads the keys when their file changes. Never returns.
     pub async fn follow_keys(self: Arc<Self>) {
         match &self.mode {
             Mode::Dev => std::future::pending().await,
