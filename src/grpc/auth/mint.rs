@@ -65,14 +65,17 @@ enum SigningKey {
     Ed25519(Ed25519KeyPair),
     P256(EcdsaKeyPair),
     Rsa(RsaKeyPair),
-    Secret(hmac::Key),
+    // Boxed: it is twenty times as large as the others.
+    Secret(Box<hmac::Key>),
 }
 
 /// Mints a token that is valid from now on, by `clock`.
 pub fn mint_token(flags: &TokenFlags, clock: &Clock) -> Result<String, MintError> {
     UserId::parse(&flags.sub).map_err(|_| MintError::Sub)?;
     let key = match flags.key_file() {
-        SigningKeyFile::Secret(path) => SigningKey::Secret(hmac::Key::new(hmac::HMAC_SHA256, &read_secret(path)?)),
+        SigningKeyFile::Secret(path) => {
+            SigningKey::Secret(Box::new(hmac::Key::new(hmac::HMAC_SHA256, &read_secret(path)?)))
+        }
         SigningKeyFile::Private(path) => SigningKey::read(path)?,
     };
     let now = clock.now();

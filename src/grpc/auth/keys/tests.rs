@@ -63,7 +63,7 @@ fn keys(jwks: &[Value]) -> Result<Vec<(Option<String>, Algorithm)>, String> {
 fn each_kind_of_key_has_one_algorithm() {
     let all = [(ed25519(), Algorithm::EdDSA), (p256(), Algorithm::ES256), (rsa(), Algorithm::RS256)];
     for (jwk, algorithm) in all {
-        assert_eq!(keys(&[jwk.clone()]), Ok(vec![(None, algorithm)]));
+        assert_eq!(keys(std::slice::from_ref(&jwk)), Ok(vec![(None, algorithm)]));
         let named = with(with(jwk.clone(), "alg", format!("{algorithm:?}")), "kid", "k");
         assert_eq!(keys(&[with(named, "use", "sig")]), Ok(vec![(Some("k".to_owned()), algorithm)]));
         assert_eq!(keys(&[with(jwk, "key_ops", json!(["verify"]))]), Ok(vec![(None, algorithm)]));
