@@ -52,15 +52,18 @@ pub(super) struct VerifiedToken {
     key: Arc<Key>,
 }
 
-/// The claims that are read here. The library checks issuer and audience.
+/// The claims that are read here. The library checks issuer and audience, and that none of the required ones is missing:
+/// their defaults are never used.
 #[derive(Deserialize)]
 struct Claims {
+    #[serde(default)]
     sub: String,
+    #[serde(default)]
     exp: f64,
     nbf: Option<f64>,
     scope: Option<String>,
     /// Here so that it is one text: the library accepts a list, too.
-    #[serde(rename = "iss")]
+    #[serde(rename = "iss", default)]
     _issuer: String,
 }
 

@@ -6,16 +6,14 @@ use std::process::{Command, Stdio};
 use tonic::transport::{Channel, Endpoint};
 
 use super::{jwks, read, refused, unauthenticated, write};
-use crate::support::binary::Binary;
+use crate::support::binary::{Binary, program};
 use crate::support::callers::{Party, facts};
 use crate::support::issuer::{AUDIENCE, ISSUER, Issuer};
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_dispute-service");
 
 /// Runs `dispute-service token`. Returns whether it exited with 0, and what it wrote to stdout and stderr.
 fn mint(arguments: &[&str]) -> (bool, String, String) {
     let all = ["token", "--issuer", ISSUER, "--audience", AUDIENCE].iter().chain(arguments);
-    let output = Command::new(PROGRAM).args(all).env("NO_COLOR", "1").stdin(Stdio::null()).output().unwrap();
+    let output = Command::new(program()).args(all).env("NO_COLOR", "1").stdin(Stdio::null()).output().unwrap();
     let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
     (output.status.success(), out, err)
 }
@@ -34,7 +32,7 @@ fn serve(folder: &Path, flags: &[&str]) -> Binary {
     let jwt = ["--auth", "jwt", "--jwt-issuer", ISSUER, "--jwt-audience", AUDIENCE];
     let base = ["--listen", "127.0.0.1:0", "--database-url", &database];
     let arguments: Vec<_> = base.iter().chain(&jwt).chain(flags).map(|argument| (*argument).to_owned()).collect();
-    Binary::launch(PROGRAM, &arguments, "info").unwrap()
+    Binary::launch(&program(), &arguments, "info").unwrap()
 }
 
 async fn connect(server: &Binary) -> Channel {

@@ -106,6 +106,10 @@ async fn whatever_is_wrong_with_a_token_is_refused_with_its_reason() {
     ] {
         assert_eq!(refused(guarded.call(&token).await, &token), unauthenticated("CREDENTIAL_INVALID"), "{what}");
     }
+    for claim in ["exp", "sub", "iss", "aud"] {
+        let status = guarded.call(&issuer.token(&without(good.clone(), claim))).await.unwrap_err();
+        assert_eq!(status.message(), "the token must have sub, exp, iss and aud");
+    }
     for headers in [
         vec![("authorization", "Basic YW5uOnB3")],
         vec![("authorization", "Bearer ")],

@@ -8,6 +8,12 @@ use std::time::Duration;
 
 use dispute_service::clock::pause;
 
+/// The program that this build made, or the one that `TEST_BINARY` names, such as a release build.
+pub fn program() -> String {
+    let named = std::env::var("TEST_BINARY").ok().filter(|program| !program.is_empty());
+    named.unwrap_or_else(|| env!("CARGO_BIN_EXE_dispute-service").to_owned())
+}
+
 /// A running `dispute-service`. Killed when dropped.
 pub struct Binary {
     /// The process itself.
