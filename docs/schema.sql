@@ -1,5 +1,6 @@
 -- The schema that the migrations create on SQLite; a test compares them. PostgreSQL has the same tables and indexes:
--- BLOB is UUID there, or BYTEA for payload and token_key, and ids are COLLATE "C". Never run this script: the service migrates.
+-- BLOB is UUID there, or BYTEA for payload and token_key, ids are COLLATE "C", and audit.seq is an identity column. Never run
+-- this script: the service migrates.
 --
 -- Instants are microseconds UTC, amounts (_minor) are minor units; a comment like DisputeKind names the enum whose
 -- numbers are stored. See docs/database.md.
@@ -132,6 +133,19 @@ CREATE TABLE idempotency_keys (
     create_time BIGINT NOT NULL
 );
 CREATE INDEX idempotency_keys_by_time ON idempotency_keys (create_time);
+
+-- What callers with a scope did, and what confidential they were shown. Rows are never changed; old ones are pruned.
+CREATE TABLE audit (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, -- grows, may have gaps, and is never given twice
+    time BIGINT NOT NULL,
+    user_id TEXT NOT NULL, -- who: the id of an agent, or of a service of the platform
+    scope SMALLINT NOT NULL, -- Scope
+    action SMALLINT NOT NULL, -- AuditAction
+    order_id TEXT NOT NULL,
+    dispute_id BLOB, -- NULL if it is about the order itself
+    revision BIGINT NOT NULL -- of the dispute afterwards, or of the order where there is none
+);
+CREATE INDEX audit_by_time ON audit (time, seq);
 
 -- One row: which releases can work with this schema.
 CREATE TABLE schema_release (

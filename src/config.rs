@@ -1,5 +1,6 @@
 //! Configuration: the flags, their environment variables, and the policy file.
 
+mod audit;
 mod auth;
 mod connections;
 mod database_url;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use crate::domain::{InvalidSpan, Span};
+pub use audit::AuditFlags;
 pub use auth::{AuthFlags, AuthFlagsError, AuthMode, Authentication, JwtSettings, KeySource};
 pub use connections::ConnectionFlags;
 pub use database_url::UrlFileError;
@@ -56,6 +58,8 @@ pub enum Action {
     Serve,
     /// Apply the database schema and exit.
     Migrate,
+    /// Print the audit as one JSON object per line, oldest first, even while the database is being served, and exit.
+    Audit(AuditFlags),
     /// Copy a SQLite database, even while it is being served, and exit.
     Backup {
         /// The path of the copy. It must not exist yet.

@@ -49,6 +49,7 @@ fn run(CommandLine { action, config }: CommandLine) -> Result<(), ServeError> {
                 server::run(&config, server::listen(&config).await?, Clock::system(), stopped).await
             }
             Action::Migrate => server::migrate(&config).await,
+            Action::Audit(flags) => server::print_audit(&config, &flags, std::io::stdout().lock()).await,
             Action::Backup { file } => server::back_up(&config, &file, server::told_to_stop()?).await,
             Action::Token(flags) => server::print_token(&flags),
         }

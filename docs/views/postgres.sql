@@ -38,7 +38,12 @@ INSERT INTO code_names (of, code, name) VALUES
     ('reason_code', 18, 'SELLER_CANNOT_MEET_EXPECTATIONS'), ('reason_code', 19, 'LATE_DELIVERY'),
     ('reason_code', 20, 'SELLER_UNRESPONSIVE'), ('reason_code', 21, 'NOT_AS_DESCRIBED'),
     ('reason_code', 22, 'UNEXPECTED_EVENT'), ('reason_code', 23, 'UNCLEAR_REQUIREMENTS'),
-    ('reason_code', 24, 'WAITING_FOR_BUYER'), ('reason_code', 25, 'WORKLOAD');
+    ('reason_code', 24, 'WAITING_FOR_BUYER'), ('reason_code', 25, 'WORKLOAD'),
+    ('scope', 1, 'SUPPORT'), ('scope', 2, 'PLATFORM'),
+    ('audit_action', 1, 'ORDER_UPSERTED'), ('audit_action', 2, 'SETTLEMENT_REPORTED'),
+    ('audit_action', 3, 'DEADLINE_POSTPONED'), ('audit_action', 4, 'DISPUTE_ESCALATED'),
+    ('audit_action', 5, 'DISPUTE_DECIDED'), ('audit_action', 6, 'DISPUTE_WITHDRAWN'),
+    ('audit_action', 7, 'REASON_SHOWN');
 
 CREATE TEMP VIEW orders_readable AS SELECT
     order_id, buyer_id, seller_id,
@@ -87,3 +92,14 @@ CREATE TEMP VIEW events_readable AS SELECT
     COALESCE((SELECT name FROM code_names WHERE of = 'event_type' AND code = event_type), CAST(event_type AS TEXT)) AS event_type,
     to_timestamp(event_time / 1000000) AS event_time
 FROM events;
+
+CREATE TEMP VIEW audit_readable AS SELECT
+    seq,
+    to_timestamp(time / 1000000) AS time,
+    user_id,
+    COALESCE((SELECT name FROM code_names WHERE of = 'scope' AND code = scope), CAST(scope AS TEXT)) AS scope,
+    COALESCE((SELECT name FROM code_names WHERE of = 'audit_action' AND code = action), CAST(action AS TEXT)) AS action,
+    order_id,
+    dispute_id AS dispute_id,
+    revision
+FROM audit;

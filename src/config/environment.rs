@@ -18,10 +18,10 @@ pub(super) fn parse<T: Parser>(arguments: &[OsString]) -> Result<T, Error> {
         return Err(error);
     }
     let mut command = T::command();
-    let twins: Vec<_> =
-        command.get_arguments().filter(|flag| flag.get_env().is_some() && !is_empty(flag)).cloned().collect();
+    let flags = command.get_arguments().chain(command.get_subcommands().flat_map(Command::get_arguments));
+    let twins: Vec<_> = flags.filter(|flag| flag.get_env().is_some() && !is_empty(flag)).cloned().collect();
     for twin in &twins {
-        if let (Err(error), Some(variable)) = (with(&|flag| flag.get_id() == twin.get_id()), twin.get_env()) {
+        if let (Err(error), Some(variable)) = (with(&|flag| flag.get_env() == twin.get_env()), twin.get_env()) {
             let what = first_paragraph(&error);
             let flag = twin.get_long().unwrap_or_default();
             let message = format!("--{flag}, set by the environment variable {}: {what}", variable.display());

@@ -33,6 +33,8 @@ settings! {
     pub struct PolicyFile with rules: Policy {
         /// How long events are kept; 0s for ever; the last one is always kept
         event_retention: Span = Span::default(),
+        /// How long entries of the audit are kept; 0s for ever
+        audit_retention: Span = Span::default(),
         /// Where customer support is reached, shown with the options; https://, http:// or mailto:
         support_url: SupportUrl = SupportUrl::default(),
     }

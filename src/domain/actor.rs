@@ -3,19 +3,18 @@
 use super::code::codes;
 use super::ids::UserId;
 
-/// A right beyond being a party: what a scope in the caller's credential gives.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Scope {
-    /// An agent of the marketplace, who sees everything.
-    Support,
-    /// Another service of the marketplace: feeds orders in and watches everything.
-    Platform,
+codes! {
+    /// A right beyond being a party: what a scope in the caller's credential gives.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    pub enum Scope {
+        /// An agent of the marketplace, who sees everything.
+        Support = 1,
+        /// Another service of the marketplace: feeds orders in and watches everything.
+        Platform = 2,
+    }
 }
 
 impl Scope {
-    /// Every scope.
-    pub const ALL: [Self; 2] = [Self::Support, Self::Platform];
-
     /// Its name in a credential.
     pub fn name(self) -> &'static str {
         match self {

@@ -91,8 +91,8 @@ mod tests {
 
     use super::*;
     use crate::domain::{
-        ActorRole, DisputeAction, DisputeKind, DisputeStatus, Effect, EventType, OrderStatus, PartyRole, ReasonCode,
-        ResolvedBy, SettlementStatus, SilenceRule,
+        ActorRole, AuditAction, DisputeAction, DisputeKind, DisputeStatus, Effect, EventType, OrderStatus, PartyRole,
+        ReasonCode, ResolvedBy, Scope, SettlementStatus, SilenceRule,
     };
 
     fn check<C: Code>() {
@@ -123,5 +123,7 @@ mod tests {
         check::<ReasonCode>();
         check::<DisputeAction>();
         check::<Effect>();
+        check::<Scope>();
+        check::<AuditAction>();
     }
 }

@@ -25,12 +25,14 @@
 //! | what the order system may change | `order.rs` (`report`) |
 //! | what is left to a newer release | `release.rs` |
 //! | what can be written | `text.rs` |
+//! | what of support and of the platform is recorded in the audit | `audit.rs` |
 //!
 //! What everybody can do in each status:
 #![doc = include_str!("transitions.md")]
 
 mod actor;
 mod answering;
+mod audit;
 mod bounds;
 mod carried;
 mod cascade;
@@ -67,6 +69,7 @@ mod view;
 mod tests;
 
 pub use actor::{Actor, ActorRole, Caller, Parties, PartyRole, Scope};
+pub use audit::{AuditAction, AuditEntry, ConfidentialReason};
 pub use bounds::{BasisPoints, CurrencyCode, MinorUnits, Window};
 pub use carried::Carried;
 pub use code::Code;
@@ -97,5 +100,5 @@ pub use settings::{Key, Settings};
 pub use settlement::{Results, Settlement, SettlementReport, SettlementStatus};
 pub use span::{InvalidSpan, Span};
 pub use standing::SellerStanding;
-pub use time::Timestamp;
+pub use time::{InvalidTimestamp, Timestamp};
 pub use view::{Consequences, DisputeAction, DisputeView, OrderView, ShownDispute};

@@ -1,6 +1,7 @@
 //! Instants. Spans are [`std::time::Duration`].
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -61,9 +62,35 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// A text that is no instant of RFC 3339 within the years 0001 to 9999.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("expected an instant as in RFC 3339, for example 2026-01-31T12:00:00Z")]
+pub struct InvalidTimestamp;
+
+/// Reads RFC 3339 with any offset; what is finer than a microsecond is cut off.
+impl FromStr for Timestamp {
+    type Err = InvalidTimestamp;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
+        let instant = DateTime::parse_from_rfc3339(text).map_err(|_| InvalidTimestamp)?;
+        Self::from_micros(instant.timestamp_micros()).ok_or(InvalidTimestamp)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_shown_is_read_again_and_offsets_are_understood() {
+        for instant in [Timestamp::MIN, Timestamp::MAX, Timestamp(0), Timestamp(1_767_225_600_000_001)] {
+            assert_eq!(instant.to_string().parse(), Ok(instant));
+        }
+        assert_eq!("2026-01-01T02:00:00.0000019+02:00".parse(), Ok(Timestamp(1_767_225_600_000_001)));
+        for text in ["", "2026-01-01", "yesterday", "2026-01-01T00:00:00", "1767225600", "0000-12-31T00:00:00Z"] {
+            assert_eq!(text.parse::<Timestamp>(), Err(InvalidTimestamp), "{text}");
+        }
+    }
 
     #[test]
     fn the_bounds_are_the_years_0001_to_9999() {

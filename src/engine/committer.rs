@@ -18,7 +18,8 @@ use super::unit_of_work::{Reply, TimePassed, UnitOfWork};
 use crate::chance::mint_id;
 use crate::clock::{Clock, Uncertain, real_now};
 use crate::domain::{
-    Caller, Command, DisputeView, EventId, OrderId, OrderReport, OrderView, Policy, RecordedEvent, Timestamp,
+    Caller, Command, ConfidentialReason, DisputeView, EventId, OrderId, OrderReport, OrderView, Policy, RecordedEvent,
+    Timestamp,
 };
 use crate::repository::{Repository, StorageError, Transaction, in_time};
 
@@ -112,6 +113,21 @@ impl Committer {
         self.submit(|answer| Submission::Orders { caller, reports, trace, answer }).await
     }
 
+    /// Records durably in the audit that confidential reasons are about to be shown to a caller. After any error they must
+    /// not be shown; an error that the caller cannot do anything about is [`Error::Unavailable`]. Returns at once if there
+    /// are none.
+    pub async fn disclose(&self, caller: &Caller, reasons: Vec<ConfidentialReason>) -> Result<(), Error> {
+        if reasons.is_empty() {
+            return Ok(());
+        }
+        let caller = caller.clone();
+        self.submit(|answer| Submission::Disclosure { caller, reasons, answer }).await.map_err(|error| match error {
+            // The committer has logged it.
+            Error::Internal(_) => Error::Unavailable,
+            error => error,
+        })
+    }
+
     /// Expires overdue disputes of these orders and sends due reminders; skips orders that another transaction has
     /// locked. Waits for its turn beside the callers.
     pub(super) async fn pass_time(&self, orders: Vec<OrderId>) -> Result<TimePassed, Error> {
@@ -169,6 +185,11 @@ fn refuse(batch: Vec<Waiting>, error: &Error) {
     }
 }
 
+/// Whether a submission only records what a caller is shown.
+fn is_disclosure(waiting: &Waiting) -> bool {
+    matches!(waiting.submission, Submission::Disclosure { .. })
+}
+
 impl Task {
     async fn run(mut self) {
         while let Some(batch) = self.queue.next().await {
@@ -183,7 +204,7 @@ impl Task {
             Ok(BatchResult::Committed(committed)) => return self.answer(batch, committed),
             Ok(BatchResult::OrderTaken) => return self.set_imports_apart(batch).await,
             // The clock has logged it already.
-            Ok(BatchResult::ClockUncertain) => return refuse(batch, &Error::ClockUncertain),
+            Ok(BatchResult::ClockUncertain) => return self.commit_disclosures_of(batch).await,
             Err(error) => error,
         };
         if batch.len() > 1 && !error.is_of_database() {
@@ -226,6 +247,15 @@ impl Task {
         }
     }
 
+    /// The clock is uncertain: refuses a batch, except for disclosures, which nothing is judged for: reads go on.
+    async fn commit_disclosures_of(&mut self, batch: Vec<Waiting>) {
+        let (disclosures, others): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_disclosure);
+        refuse(others, &Error::ClockUncertain);
+        if !disclosures.is_empty() {
+            Box::pin(self.commit(disclosures)).await;
+        }
+    }
+
     /// Runs a batch, and reruns it if another replica was first or the tables changed under prepared statements.
     async fn attempt_with_reruns(&self, batch: &[Waiting]) -> Result<BatchResult, StorageError> {
         let mut reruns = 0;
@@ -260,8 +290,11 @@ impl Task {
     async fn judge_and_write(&self, transaction: &Transaction, batch: &[Waiting]) -> Result<BatchResult, StorageError> {
         let mut work = UnitOfWork::load(transaction, batch, &self.policy).await?;
         // After the locks: a command that waited for one must not be judged by an older time.
-        let Ok((now, event_time)) = self.times(transaction).await? else {
-            return Ok(BatchResult::ClockUncertain);
+        let (now, event_time) = match self.times(transaction).await? {
+            Ok(times) => times,
+            // Nothing is judged or dated by it: entries carry the time that the service shows.
+            Err(Uncertain) if batch.iter().all(is_disclosure) => (self.clock.now(), Timestamp::MIN),
+            Err(Uncertain) => return Ok(BatchResult::ClockUncertain),
         };
         work.set_time(now, event_time);
         let judged = batch.iter().map(|Waiting { submission, .. }| self.judge(&mut work, submission));
@@ -292,6 +325,10 @@ impl Task {
             Submission::Orders { caller, reports, trace, .. } => {
                 work.set_trace(trace.clone());
                 Reply::Orders(work.judge_orders(caller, reports, &self.policy))
+            }
+            Submission::Disclosure { caller, reasons, .. } => {
+                work.record_disclosure(caller, reasons);
+                Reply::Recorded
             }
             Submission::PassTime { orders, .. } => {
                 work.set_trace(None);

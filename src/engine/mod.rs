@@ -37,7 +37,7 @@ pub use health::Health;
 pub use queue::RequestKey;
 pub use reads::{DisputePage, OptionsFound, Reads};
 pub use replicas::run_listener;
-pub use retention::{prune_events, prune_requests};
+pub use retention::{prune_audit, prune_events, prune_requests};
 pub use time::compare_with_log;
 pub use trace::TraceParent;
 

@@ -1,10 +1,10 @@
 //! The queue in front of the committer: what is waiting, how much can wait, and whose turn it is.
 //!
-//! It has a [`Line`] for each kind of work, bounded by orders and by bytes: parties' commands, imports of the order
-//! system, expiries and reminders, and submissions whose order another transaction has locked. Each batch takes
-//! something from every line, parties first: so any number of imports delays a command by one batch at most, and
-//! imports are never starved either. Within a line the callers take turns, and when it is full, the caller with the
-//! most waiting gives way.
+//! It has a [`Line`] for each kind of work, bounded by orders and by bytes: commands of parties and agents, and the
+//! disclosures that agents wait for; imports of the order system; expiries and reminders; and submissions whose order
+//! another transaction has locked. Each batch takes something from every line, commands first: so any number of imports
+//! delays a command by one batch at most, and imports are never starved either. Within a line the callers take turns,
+//! and when it is full, the caller with the most waiting gives way.
 
 mod batch_size;
 mod line;
@@ -147,7 +147,7 @@ impl Queue {
             return Err(Error::Draining);
         }
         let line = match waiting.submission {
-            Submission::Dispute { .. } => &mut lines.commands,
+            Submission::Dispute { .. } | Submission::Disclosure { .. } => &mut lines.commands,
             Submission::Orders { .. } => &mut lines.imports,
             Submission::PassTime { .. } => &mut lines.time,
         };

@@ -8,20 +8,20 @@ use super::outage::Outage;
 use super::time::time_to_act_by;
 use crate::clock::{Clock, pause};
 use crate::domain::Timestamp;
-use crate::repository::{Repository, StorageError};
+use crate::repository::{Pruned, Repository, StorageError};
 
 /// How long a request id is remembered, at least.
 const REQUEST_MEMORY: Duration = Duration::from_secs(72 * 60 * 60);
 
-/// How often old request ids are pruned …
+/// How often old request ids are pruned.
 const REQUESTS_EVERY: Duration = Duration::from_secs(10 * 60);
-/// … and after how many runs a full scan empty_runs for any left behind, for example by a clock that was set back.
-const REQUESTS_FULL_SCAN: u32 = 6;
+/// After how many runs that found nothing a full scan looks for rows left behind, for example by a clock that was set back.
+const FULL_SCAN: u32 = 6;
 
-/// How often old events are pruned: the longest and the shortest interval.
-const EVENTS_EVERY: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(1));
+/// How often rows are pruned whose retention the operator sets: the longest and the shortest interval.
+const RETENTION_EVERY: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(1));
 
-/// How many request ids, or events, are pruned in one transaction …
+/// How many request ids, events or entries of the audit are pruned in one transaction …
 const STEP: u32 = 1_000;
 /// … and how long to pause between two of them: together they outpace all possible writes.
 const YIELD_DELAY: Duration = Duration::from_millis(5);
@@ -30,14 +30,38 @@ const YIELD_DELAY: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 enum Retention {
     /// Request ids older than they need to be kept.
-    Requests {
-        /// Those before this are pruned already.
-        from: Timestamp,
-        /// How often there was nothing left to prune.
-        empty_runs: u32,
-    },
+    Requests(Sweep),
     /// Events older than the policy keeps them.
     Events { retention: Duration },
+    /// Entries of the audit older than the policy keeps them.
+    Audit { retention: Duration, sweep: Sweep },
+}
+
+/// How far rows are pruned that are found by their time.
+#[derive(Debug)]
+struct Sweep {
+    /// Those before this are pruned already.
+    from: Timestamp,
+    /// How often there was nothing left to prune.
+    empty_runs: u32,
+}
+
+impl Sweep {
+    fn new() -> Self {
+        Self { from: Timestamp::MIN, empty_runs: 0 }
+    }
+
+    /// Notes a step, so that the next one starts where it ended. Returns how many rows it pruned.
+    fn note(&mut self, pruned: Pruned) -> u64 {
+        self.from = pruned.up_to;
+        if pruned.count == 0 {
+            self.empty_runs = self.empty_runs.saturating_add(1);
+            if self.empty_runs.is_multiple_of(FULL_SCAN) {
+                self.from = Timestamp::MIN;
+            }
+        }
+        pruned.count
+    }
 }
 
 impl Retention {
@@ -45,16 +69,11 @@ impl Retention {
     async fn prune_some(&mut self, repository: &Repository, now: Timestamp) -> Result<u64, StorageError> {
         match self {
             Self::Events { retention } => repository.prune_events(now.minus(*retention), STEP).await,
-            Self::Requests { from, empty_runs } => {
-                let pruned = repository.prune_requests(*from, now.minus(REQUEST_MEMORY), STEP).await?;
-                *from = pruned.up_to;
-                if pruned.count == 0 {
-                    *empty_runs = empty_runs.saturating_add(1);
-                    if empty_runs.is_multiple_of(REQUESTS_FULL_SCAN) {
-                        *from = Timestamp::MIN;
-                    }
-                }
-                Ok(pruned.count)
+            Self::Requests(sweep) => {
+                Ok(sweep.note(repository.prune_requests(sweep.from, now.minus(REQUEST_MEMORY), STEP).await?))
+            }
+            Self::Audit { retention, sweep } => {
+                Ok(sweep.note(repository.prune_audit(sweep.from, now.minus(*retention), STEP).await?))
             }
         }
     }
@@ -62,7 +81,7 @@ impl Retention {
 
 /// Prunes old request ids for as long as it is polled.
 pub async fn prune_requests(repository: Arc<Repository>, clock: Clock) {
-    prune(Retention::Requests { from: Timestamp::MIN, empty_runs: 0 }, REQUESTS_EVERY, &repository, &clock).await;
+    prune(Retention::Requests(Sweep::new()), REQUESTS_EVERY, &repository, &clock).await;
 }
 
 /// Prunes the events that are older than the retention for as long as it is polled; zero keeps them all.
@@ -70,8 +89,21 @@ pub async fn prune_events(retention: Duration, repository: Arc<Repository>, cloc
     if retention.is_zero() {
         return;
     }
-    let (least, most) = EVENTS_EVERY;
-    prune(Retention::Events { retention }, (retention / 16).clamp(most, least), &repository, &clock).await;
+    prune(Retention::Events { retention }, interval(retention), &repository, &clock).await;
+}
+
+/// Prunes the entries of the audit that are older than the retention for as long as it is polled; zero keeps them all.
+pub async fn prune_audit(retention: Duration, repository: Arc<Repository>, clock: Clock) {
+    if retention.is_zero() {
+        return;
+    }
+    prune(Retention::Audit { retention, sweep: Sweep::new() }, interval(retention), &repository, &clock).await;
+}
+
+/// How often rows are pruned that are kept for so long.
+fn interval(retention: Duration) -> Duration {
+    let (longest, shortest) = RETENTION_EVERY;
+    (retention / 16).clamp(shortest, longest)
 }
 
 async fn prune(mut what: Retention, every: Duration, repository: &Repository, clock: &Clock) {
@@ -98,5 +130,24 @@ async fn prune(mut what: Retention, every: Duration, repository: &Repository, cl
                 clock.sleep(every).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_begins_where_the_one_before_ended_and_now_and_then_at_the_beginning() {
+        let at = |micros| Timestamp::from_micros(micros).unwrap();
+        let mut sweep = Sweep::new();
+        assert_eq!(sweep.from, Timestamp::MIN);
+        assert_eq!(sweep.note(Pruned { count: 7, up_to: at(5) }), 7);
+        for run in 1..FULL_SCAN {
+            assert_eq!(sweep.note(Pruned { count: 0, up_to: at(9) }), 0);
+            assert_eq!(sweep.from, at(9), "run {run}");
+        }
+        assert_eq!(sweep.note(Pruned { count: 0, up_to: at(9) }), 0);
+        assert_eq!(sweep.from, Timestamp::MIN, "what a clock that was set back has dated is found too");
     }
 }

@@ -9,9 +9,9 @@ use super::error::Error;
 use super::queue::{RequestKey, Submission, Waiting};
 use super::trace::TraceParent;
 use crate::domain::{
-    Actor, Caller, Command, DisputeId, DisputeKind, DisputeView, Event, EventId, OrderAggregate, OrderId, OrderReport,
-    OrderView, Policy, RecordedEvent, Refusal, ShownDispute, Subject, Timestamp, answered_by, decide, expire_overdue,
-    record, remind,
+    Actor, AuditEntry, Caller, Command, ConfidentialReason, DisputeId, DisputeKind, DisputeView, Event, EventId,
+    OrderAggregate, OrderId, OrderReport, OrderView, Policy, RecordedEvent, Refusal, ShownDispute, Subject, Timestamp,
+    answered_by, decide, expire_overdue, record, remind,
 };
 use crate::repository::{Changes, IdempotencyRecord, LockedAggregates, NewEvent, StorageError, Transaction};
 
@@ -19,6 +19,8 @@ use crate::repository::{Changes, IdempotencyRecord, LockedAggregates, NewEvent, 
 pub(super) enum Reply {
     Dispute(Box<Result<DisputeView, Error>>),
     Orders(Result<Vec<OrderView>, Error>),
+    /// What is shown is in the audit.
+    Recorded,
     TimePassed(TimePassed),
 }
 
@@ -48,6 +50,7 @@ pub(super) struct UnitOfWork {
     changed_orders: BTreeSet<OrderId>,
     changed_disputes: BTreeSet<DisputeId>,
     new_records: Vec<IdempotencyRecord>,
+    audit: Vec<AuditEntry>,
     /// What happened, each with the trace that it belongs to.
     events: Vec<(RecordedEvent, Option<TraceParent>)>,
     /// The trace of the command that is being judged.
@@ -81,6 +84,7 @@ impl UnitOfWork {
                     }
                 }
                 Submission::Orders { reports, .. } => orders.extend(reports.iter().map(|report| report.id.clone())),
+                Submission::Disclosure { .. } => {}
                 Submission::PassTime { orders: overdue, .. } => orders.extend(overdue.iter().cloned()),
             }
         }
@@ -100,6 +104,7 @@ impl UnitOfWork {
             changed_orders: BTreeSet::new(),
             changed_disputes: BTreeSet::new(),
             new_records: Vec::new(),
+            audit: Vec::new(),
             events: Vec::new(),
             trace: None,
             now: Timestamp::MIN,
@@ -122,7 +127,7 @@ impl UnitOfWork {
                 Subject::Dispute(dispute) => self.order_of.get(&dispute).is_some_and(|order| self.busy.contains(order)),
             },
             Submission::Orders { reports, .. } => reports.iter().any(|report| self.busy.contains(&report.id)),
-            Submission::PassTime { .. } => false,
+            Submission::Disclosure { .. } | Submission::PassTime { .. } => false,
         }
     }
 
@@ -221,11 +226,16 @@ impl UnitOfWork {
                 answered.ok_or_else(|| Error::Internal("a command that no dispute answers".to_owned()))?;
             let (actor, order) = (Actor::for_caller(caller, &order.parties), order.id.clone());
             self.apply(&order, &actor, &events);
+            self.record_command(caller, command, &order, &events);
             self.remember(request, dispute);
             dispute
         };
         let aggregate = self.order_of.get(&dispute).and_then(|order| self.aggregates.get(order));
-        match aggregate.and_then(|aggregate| aggregate.show(dispute, caller, policy, now)) {
+        let shown = aggregate.and_then(|aggregate| aggregate.show(dispute, caller, policy, now));
+        if let Some(shown @ ShownDispute::Judged(_)) = &shown {
+            self.record_disclosure(caller, ConfidentialReason::shown_by(shown, caller).as_slice());
+        }
+        match shown {
             Some(ShownDispute::Judged(view)) => Ok(*view),
             Some(ShownDispute::Newer(newer)) => {
                 Err(Refusal::NewerReleaseNeeded { subject: Subject::Dispute(newer.id) }.into())
@@ -254,11 +264,13 @@ impl UnitOfWork {
             self.require_readable(&Subject::Order(report.id.clone()))?;
             self.expire_overdue(&report.id);
             let command = Command::UpsertOrder(Box::new(report.clone()));
-            decided.push(decide(self.aggregates.get(&report.id), caller, &command, policy, self.now)?);
+            let events = decide(self.aggregates.get(&report.id), caller, &command, policy, self.now)?;
+            decided.push((command, events));
         }
         let actor = Actor::Platform(caller.user.clone());
-        for (report, events) in reports.iter().zip(&decided) {
+        for (report, (command, events)) in reports.iter().zip(&decided) {
             self.apply(&report.id, &actor, events);
+            self.record_command(caller, command, &report.id, events);
         }
         Ok(reports
             .iter()
@@ -326,6 +338,19 @@ impl UnitOfWork {
         self.aggregates.extend(aggregate.map(|aggregate| (order.clone(), aggregate)));
     }
 
+    /// Records a command in the audit that has just been done, if it is one of those and something happened: a command that is
+    /// sent again is recorded once.
+    fn record_command(&mut self, caller: &Caller, command: &Command, order: &OrderId, events: &[Event]) {
+        if let Some(aggregate) = self.aggregates.get(order).filter(|_| !events.is_empty()) {
+            self.audit.extend(AuditEntry::of_command(caller, command, aggregate, self.now));
+        }
+    }
+
+    /// Records that a caller is shown confidential reasons.
+    pub(super) fn record_disclosure(&mut self, caller: &Caller, reasons: &[ConfidentialReason]) {
+        self.audit.extend(reasons.iter().filter_map(|reason| AuditEntry::of_disclosure(caller, reason, self.now)));
+    }
+
     fn remember(&mut self, request: Option<RequestKey>, dispute: DisputeId) {
         if let Some(RequestKey { key, fingerprint }) = request {
             let record = IdempotencyRecord { key, fingerprint, dispute, create_time: self.now };
@@ -345,7 +370,7 @@ impl UnitOfWork {
         self,
         encode: impl Fn(&RecordedEvent, Option<&TraceParent>) -> (EventId, Vec<u8>),
     ) -> Changes {
-        let mut changes = Changes { idempotency: self.new_records, ..Changes::default() };
+        let mut changes = Changes { audit: self.audit, idempotency: self.new_records, ..Changes::default() };
         for (recorded, trace) in &self.events {
             let (id, payload) = encode(recorded, trace.as_ref());
             changes.events.push(NewEvent::new(id, recorded, payload));

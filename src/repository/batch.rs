@@ -2,7 +2,7 @@
 //! keys to read are padded to a power of two, rows to write are split into powers of two.
 
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveModelTrait, ConnectionTrait, EntityTrait, IntoActiveModel};
+use sea_orm::{ActiveModelTrait, ConnectionTrait, IntoActiveModel};
 
 use super::error::StorageError;
 
@@ -32,12 +32,11 @@ fn sizes(mut rows: usize) -> impl Iterator<Item = usize> {
 /// Inserts rows; with `on_conflict`, existing rows are updated instead.
 pub(super) async fn insert_all<A>(
     connection: &impl ConnectionTrait,
-    rows: Vec<<A::Entity as EntityTrait>::Model>,
+    rows: Vec<impl IntoActiveModel<A>>,
     on_conflict: Option<&OnConflict>,
 ) -> Result<(), StorageError>
 where
     A: ActiveModelTrait + Send,
-    <A::Entity as EntityTrait>::Model: IntoActiveModel<A>,
 {
     let sizes = sizes(rows.len());
     let mut rows = rows.into_iter();

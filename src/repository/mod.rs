@@ -7,9 +7,11 @@
 //!   `corrupt`: corrupt rows. `transaction`: reads under locks, and writes. `retention`: pruning.
 //! - `writing`: whether the database can be written, and how it is closed. `files`: the files of a SQLite database,
 //!   `backup`: a copy of it.
+//! - `audit`: its entries page by page, beside the service.
 //! - `notifier`: how replicas on one PostgreSQL wake each other.
 //! - `batch`: statements for many rows whose text does not vary with their number.
 
+mod audit;
 mod backup;
 mod batch;
 mod connection;
@@ -38,9 +40,11 @@ use uuid::Uuid;
 
 use self::files::DatabaseFiles;
 use crate::domain::{
-    Carried, Dispute, DisputeId, DisputeKind, EventId, EventType, Order, OrderId, Parties, RecordedEvent, Timestamp,
+    AuditEntry, Carried, Dispute, DisputeId, DisputeKind, EventId, EventType, Order, OrderId, Parties, RecordedEvent,
+    Timestamp,
 };
 
+pub use audit::{AuditReader, AuditRecord};
 pub use backup::{BackupError, backup};
 pub(crate) use connection::in_time;
 pub use connection::{ConnectError, LEAST_CONNECTIONS, ReadClass};
@@ -54,7 +58,7 @@ pub use log::{EventScan, FoundEvents};
 pub use migration::SchemaError;
 pub use notify::{Listener, Notifier};
 pub use reader::Reader;
-pub use retention::PrunedRequests;
+pub use retention::Pruned;
 pub use token_key::{LogId, TokenKey};
 pub use transaction::{LockedAggregates, Times, Transaction};
 
@@ -181,6 +185,8 @@ pub struct Changes {
     pub new_disputes: Vec<Dispute>,
     /// Stored disputes.
     pub changed_disputes: Vec<Dispute>,
+    /// Entries of the audit.
+    pub audit: Vec<AuditEntry>,
     /// Requests to record.
     pub idempotency: Vec<IdempotencyRecord>,
     /// Events, in order.

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::batch::{filled_up, insert_all};
 use super::connection::Pool;
 use super::corrupt::{Broken, Fetched, apart, fetch};
-use super::entity::{dispute, event, event_log, idempotency_key, order};
+use super::entity::{audit, dispute, event, event_log, idempotency_key, order};
 use super::error::StorageError;
 use super::files::DatabaseFiles;
 use super::{Changes, IdempotencyRecord, Repository, log, reads, rows};
@@ -280,6 +280,8 @@ impl Transaction {
         let mut records: Vec<_> = changes.idempotency.iter().map(rows::idempotency_row).collect();
         records.sort_unstable_by_key(|record| record.key);
         insert_all::<idempotency_key::ActiveModel>(&self.inner, records, None).await?;
+        insert_all::<audit::ActiveModel>(&self.inner, changes.audit.iter().map(rows::audit_row).collect(), None)
+            .await?;
         if changes.events.is_empty() {
             return Ok(None);
         }

@@ -11,7 +11,8 @@ use super::error::ServeError;
 use crate::clock::Clock;
 use crate::domain::Policy;
 use crate::engine::{
-    Committer, Deadlines, Feed, Health, Totals, compare_with_log, prune_events, prune_requests, run_listener,
+    Committer, Deadlines, Feed, Health, Totals, compare_with_log, prune_audit, prune_events, prune_requests,
+    run_listener,
 };
 use crate::grpc;
 use crate::repository::{Notifier, Repository, StorageError, corrupt_rows};
@@ -28,13 +29,19 @@ pub(super) struct Background {
     others: JoinSet<()>,
 }
 
+/// How long data is kept; zero for ever.
+pub(super) struct Retentions {
+    pub(super) events: Duration,
+    pub(super) audit: Duration,
+}
+
 impl Background {
-    /// Starts all tasks. Events are kept for `event_retention`; zero for ever.
+    /// Starts all tasks.
     pub(super) async fn start(
         repository: &Arc<Repository>,
         clock: &Clock,
         policy: &Arc<Policy>,
-        event_retention: Duration,
+        retentions: Retentions,
         feed: &Arc<Feed>,
         notifier: Option<Notifier>,
     ) -> Result<Self, StorageError> {
@@ -53,8 +60,11 @@ impl Background {
         others.spawn(feed.clone().run());
         others.spawn(deadlines.run(repository.clone(), clock.clone(), committer.clone()));
         others.spawn(prune_requests(repository.clone(), clock.clone()));
-        if !event_retention.is_zero() {
-            others.spawn(prune_events(event_retention, repository.clone(), clock.clone()));
+        if !retentions.events.is_zero() {
+            others.spawn(prune_events(retentions.events, repository.clone(), clock.clone()));
+        }
+        if !retentions.audit.is_zero() {
+            others.spawn(prune_audit(retentions.audit, repository.clone(), clock.clone()));
         }
         if let Some(notifier) = notifier {
             others.spawn(run_listener(notifier, feed.clone(), feed.commits()));

@@ -54,6 +54,9 @@ pub enum ServeError {
     /// The database's files are no longer the ones that were opened.
     #[error("{0}: nothing more is read from it or acknowledged; stopping")]
     Lost(String),
+    /// The audit could not be printed.
+    #[error("the audit cannot be printed: {0}")]
+    Print(#[source] std::io::Error),
     /// The database could not be copied.
     #[error(transparent)]
     Backup(#[from] BackupError),

@@ -1,6 +1,7 @@
 //! Wiring and lifecycle: how the parts are put together, and in which order they start and stop.
 
 mod accept;
+mod audit;
 mod background;
 mod calls;
 mod conduct;
@@ -24,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tower::Layer as _;
 
-use self::background::Background;
+use self::background::{Background, Retentions};
 use self::connections::Bounds;
 use self::health::HealthReport;
 use self::process::warn_of_few_descriptors;
@@ -38,6 +39,7 @@ use crate::grpc::{
 use crate::repository::{self, Notifier, Repository};
 use crate::stderr;
 
+pub use audit::print_audit;
 pub use error::ServeError;
 pub use process::{prepare_process, run_to_end, told_to_stop};
 
@@ -138,9 +140,15 @@ async fn serve(
         () = &mut shutdown => return Ok(()),
     };
     let Settings { authenticator, reflection, policy, translations } = settings;
-    let PolicyFile { rules, event_retention: Span(retention), support_url: SupportUrl(support_url) } = policy;
+    let PolicyFile {
+        rules,
+        event_retention: Span(events),
+        audit_retention: Span(audit),
+        support_url: SupportUrl(support_url),
+    } = policy;
+    let retentions = Retentions { events, audit };
     let policy = Arc::new(rules);
-    let mut background = Background::start(&repository, &clock, &policy, retention, &feed, notifier).await?;
+    let mut background = Background::start(&repository, &clock, &policy, retentions, &feed, notifier).await?;
     // From here on every call gets a response.
     let health = HealthReport::start(background.is_serving()).await;
     let drain = CancellationToken::new();

@@ -17,6 +17,7 @@ reminders = ["24h", "2h"]
 escalation_window = "14d"
 standing_window = "60d"
 event_retention = "0s"
+audit_retention = "0s"
 support_url = ""
 [partial_refund]
 enabled = true
@@ -73,7 +74,7 @@ fn each_key_that_decides_something_turns_it() {
         assert_eq!(set.kinds_with_limited_attempts(), [kind]);
     }
     let file = parse(
-        "reminders = [\"1h\", \"60s\"]\nescalation_window = \"1h\"\nstanding_window = \"1h\"\nevent_retention = \"1h\"\nsupport_url = \"https://help.example/\"",
+        "reminders = [\"1h\", \"60s\"]\nescalation_window = \"1h\"\nstanding_window = \"1h\"\nevent_retention = \"1h\"\naudit_retention = \"1h\"\nsupport_url = \"https://help.example/\"",
     )
     .unwrap();
     let general = &file.rules;
@@ -82,6 +83,7 @@ fn each_key_that_decides_something_turns_it() {
     assert_eq!(reminders(&policy("reminders = []")), [Duration::ZERO; 0]);
     let spans = [general.escalation_window.get(), general.standing_window.get(), file.event_retention.0];
     assert_eq!(spans, [hour; 3]);
+    assert_eq!(file.audit_retention.0, hour);
     assert_eq!(file.support_url.0, "https://help.example/");
     let extension =
         policy("[delivery_extension]\nsilence_rule = \"no_effect\"\nsilent_grants = 2\nmax_extension = \"1h\"")

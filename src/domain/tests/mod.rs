@@ -1,6 +1,7 @@
 //! The rules, case by case. The names of the cases are sentences of the rules.
 
 mod answering;
+mod audit;
 mod crossing;
 mod dating;
 mod deciding;

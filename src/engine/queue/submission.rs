@@ -1,15 +1,19 @@
-//! Submissions to the committer: commands, imports, and expiries and reminders; each with the sender for its reply.
+//! Submissions to the committer: commands, imports, disclosures to record, and expiries and reminders; each with the sender
+//! for its reply.
 
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::domain::{Caller, Command, DisputeView, OrderId, OrderReport, OrderView};
+use crate::domain::{Caller, Command, ConfidentialReason, DisputeView, OrderId, OrderReport, OrderView};
 use crate::engine::error::Error;
 use crate::engine::trace::TraceParent;
 use crate::engine::unit_of_work::{Reply, TimePassed};
 
 /// The memory of a submission per order, besides its texts: rounded up from measurements.
 const BYTES_PER_ORDER: usize = 768;
+
+/// Recording so many reasons costs about as much as a command: each is one row, and nothing is read for it.
+const REASONS_PER_ORDER: usize = 8;
 
 /// Identifies a command that is sent more than once, so that it takes effect once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,6 +41,8 @@ pub(in crate::engine) enum Submission {
         trace: Option<TraceParent>,
         answer: ReplySender<Vec<OrderView>>,
     },
+    /// Confidential reasons to record before a caller is shown them. Touches no order.
+    Disclosure { caller: Caller, reasons: Vec<ConfidentialReason>, answer: ReplySender<()> },
     /// Orders with an overdue dispute or a due reminder.
     PassTime { orders: Vec<OrderId>, answer: ReplySender<TimePassed> },
 }
@@ -47,7 +53,9 @@ impl Submission {
     /// The caller that sent it; `None` for expiries and reminders.
     pub(super) fn caller(&self) -> Option<&Caller> {
         match self {
-            Self::Dispute { caller, .. } | Self::Orders { caller, .. } => Some(caller),
+            Self::Dispute { caller, .. } | Self::Orders { caller, .. } | Self::Disclosure { caller, .. } => {
+                Some(caller)
+            }
             Self::PassTime { .. } => None,
         }
     }
@@ -57,6 +65,7 @@ impl Submission {
         match self {
             Self::Dispute { answer, .. } => answer.is_closed(),
             Self::Orders { answer, .. } => answer.is_closed(),
+            Self::Disclosure { answer, .. } => answer.is_closed(),
             Self::PassTime { answer, .. } => answer.is_closed(),
         }
     }
@@ -66,6 +75,7 @@ impl Submission {
         let (orders, texts) = match self {
             Self::Dispute { command, .. } => (1, command.text_bytes()),
             Self::Orders { reports, .. } => (reports.len(), reports.iter().map(OrderReport::text_bytes).sum()),
+            Self::Disclosure { reasons, .. } => (reasons.len().div_ceil(REASONS_PER_ORDER), 0),
             Self::PassTime { orders, .. } => (orders.len(), 0),
         };
         Load { orders, bytes: texts.saturating_add(orders.saturating_mul(BYTES_PER_ORDER)) }
@@ -80,6 +90,7 @@ impl Submission {
             (Self::Orders { answer, .. }, Ok(Reply::Orders(reply))) => {
                 drop(answer.send(reply));
             }
+            (Self::Disclosure { answer, .. }, Ok(Reply::Recorded)) => drop(answer.send(Ok(()))),
             (Self::PassTime { answer, .. }, Ok(Reply::TimePassed(passed))) => drop(answer.send(Ok(passed))),
             (submission, Ok(_)) => submission.fail(Error::Internal("a reply of another kind".to_owned())),
             (submission, Err(error)) => submission.fail(error),
@@ -90,6 +101,7 @@ impl Submission {
         match self {
             Self::Dispute { answer, .. } => drop(answer.send(Err(error))),
             Self::Orders { answer, .. } => drop(answer.send(Err(error))),
+            Self::Disclosure { answer, .. } => drop(answer.send(Err(error))),
             Self::PassTime { answer, .. } => drop(answer.send(Err(error))),
         }
     }

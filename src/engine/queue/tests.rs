@@ -78,6 +78,7 @@ fn senders(batch: &[Waiting]) -> Vec<(String, usize)> {
     let sender = |waiting: &Waiting| match &waiting.submission {
         Submission::Dispute { caller, command, .. } => (caller.user.as_str().to_owned(), command.text_bytes()),
         Submission::Orders { caller, reports, .. } => (caller.user.as_str().to_owned(), reports.len()),
+        Submission::Disclosure { caller, reasons, .. } => (caller.user.as_str().to_owned(), reasons.len()),
         Submission::PassTime { orders, .. } => (String::new(), orders.len()),
     };
     batch.iter().map(sender).collect()

@@ -1,7 +1,7 @@
 //! `GetDispute`: one dispute, as the caller may see it.
 
 use super::{Call, Class, Rpc};
-use crate::domain::{Caller, DisputeId};
+use crate::domain::{Caller, ConfidentialReason, DisputeId};
 use crate::grpc::responses;
 use crate::grpc::status::Failure;
 use crate::grpc::violations::Violations;
@@ -23,8 +23,11 @@ pub(super) async fn run(call: Call<'_>, request: v1::GetDisputeRequest) -> Resul
     let id = parse(Violations::default(), &caller, &request)?;
     let found = shared.reads.dispute(&caller, id).await?;
     let now = shared.clock.now();
+    let shown = found.shown(&caller, &shared.policy, now);
+    let reason = ConfidentialReason::shown_by(&shown, &caller);
+    shared.committer.disclose(&caller, reason.into_iter().collect()).await?;
     Ok(v1::GetDisputeResponse {
-        dispute: Some(responses::shown_to(&found.shown(&caller, &shared.policy, now), &caller)),
+        dispute: Some(responses::shown_to(&shown, &caller)),
         server_time: Some(responses::timestamp(now)),
     })
 }

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::{Call, Class, Rpc};
-use crate::domain::{Caller, DisputeId};
+use crate::domain::{Caller, ConfidentialReason, DisputeId};
 use crate::engine::{DisputePage, DisputeQuery, Fitting, Found, Position, ResumeToken, Side, Sort};
 use crate::grpc::pages::Binding;
 use crate::grpc::responses;
@@ -88,9 +88,14 @@ pub(super) async fn run(call: Call<'_>, request: v1::ListDisputesRequest) -> Res
     let pages = Pages { first: before.map_or(end, |pages| pages.first), last: end };
     let now = shared.clock.now();
     let wanted = found.get(..size).unwrap_or(&found);
-    let encode = |found: &Found| responses::shown_to(&found.shown(&caller, &shared.policy, now), &caller);
-    let Fitting { messages: disputes, rows: seen, last } =
-        Fitting::of(wanted, PAGE_BYTES, encode, prost::Message::encoded_len);
+    let encode = |found: &Found| {
+        let shown = found.shown(&caller, &shared.policy, now);
+        (responses::shown_to(&shown, &caller), ConfidentialReason::shown_by(&shown, &caller))
+    };
+    let Fitting { messages, rows: seen, last } =
+        Fitting::of(wanted, PAGE_BYTES, encode, |(dispute, _)| prost::Message::encoded_len(dispute));
+    let (disputes, reasons): (Vec<_>, Vec<_>) = messages.into_iter().unzip();
+    shared.committer.disclose(&caller, reasons.into_iter().flatten().collect()).await?;
     let last = last.filter(|_| found.len() > seen);
     let next_page_token = last.map(|(time, id)| binding.token(log, time, &id.to_string(), &pages.encode()));
     Ok(v1::ListDisputesResponse {

@@ -142,6 +142,11 @@ impl Repository {
     }
 }
 
+/// Opens the database at `url` with one connection, only to read: beside the service, and without the right to write.
+pub(super) async fn open_to_read(url: &str) -> Result<Pool, ConnectError> {
+    if is_postgres(url) { postgres::open_to_read(url).await } else { sqlite::open_to_read(url).await }
+}
+
 /// Whether a URL is for PostgreSQL.
 pub(super) fn is_postgres(url: &str) -> bool {
     url.starts_with("postgres://") || url.starts_with("postgresql://")

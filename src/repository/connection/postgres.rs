@@ -87,6 +87,14 @@ pub(super) async fn open(url: &str, wanted: Connections) -> Result<Pools, Connec
     }
 }
 
+/// Opens one connection for reads, beside a service that uses all the others.
+pub(super) async fn open_to_read(url: &str) -> Result<Pool, ConnectError> {
+    let server = Arc::new(Server::at(url)?);
+    warn_of_strangers(&server.options);
+    server.require_usable().await?;
+    server.pool(1).await
+}
+
 /// Warns if anyone on the network path to the server could read and change traffic. Names its host, and nothing else of
 /// the URL.
 fn warn_of_strangers(options: &PgConnectOptions) {

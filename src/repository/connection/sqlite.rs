@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteError, SqliteJournalMode, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteError, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
 use sea_orm::sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
-use sea_orm::{ConnectOptions, Database, sqlx};
+use sea_orm::{ConnectOptions, Database, SqlxSqliteConnector, sqlx};
 
 use super::readers::{ReaderPermits, ReaderShares};
 use super::{ConnectError, Pool, STATEMENTS, common};
@@ -66,6 +66,24 @@ pub(super) async fn open(url: &str, read_wait: Option<Duration>) -> Result<Repos
 
 /// Opens an existing database to copy it.
 pub(in crate::repository) async fn open_to_copy(url: &str) -> Result<SqliteConnection, ConnectError> {
+    let (path, options) = there(url)?;
+    let mut connection = options.connect().await.map_err(|error| not_opened(&path, &error))?;
+    connection.execute("SELECT count(*) FROM sqlite_schema").await.map_err(|error| not_opened(&path, &error))?;
+    Ok(connection)
+}
+
+/// Opens a database that is there with one connection for reads.
+pub(super) async fn open_to_read(url: &str) -> Result<Pool, ConnectError> {
+    let (path, options) = there(url)?;
+    // No connection has an end, as in `common`.
+    let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
+    let pool = pool.connect_with(options.pragma("query_only", "ON")).await;
+    let pool = pool.map_err(|error| not_opened(&path, &error))?;
+    Ok(Pool::of_file(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool)))
+}
+
+/// The file of a database that is there, and how it is opened beside the service.
+fn there(url: &str) -> Result<(PathBuf, SqliteConnectOptions), ConnectError> {
     if !url.starts_with("sqlite:") {
         return Err(ConnectError::UnknownScheme);
     }
@@ -74,9 +92,7 @@ pub(in crate::repository) async fn open_to_copy(url: &str) -> Result<SqliteConne
         return Err(FileError::new(&path, "does not exist").into());
     }
     let options = options_of(url)?.create_if_missing(false).busy_timeout(BUSY_TIMEOUT).disable_statement_logging();
-    let mut connection = options.connect().await.map_err(|error| not_opened(&path, &error))?;
-    connection.execute("SELECT count(*) FROM sqlite_schema").await.map_err(|error| not_opened(&path, &error))?;
-    Ok(connection)
+    Ok((path, options))
 }
 
 /// The file of a URL, and whether it may be created.

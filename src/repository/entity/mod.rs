@@ -2,6 +2,7 @@
 
 #![expect(unreachable_pub, reason = "SeaORM's derives want public items")]
 
+pub(super) mod audit;
 pub(super) mod dispute;
 pub(super) mod event;
 pub(super) mod event_log;

@@ -12,6 +12,7 @@ mod m0005_release;
 mod m0006_events_by_order;
 mod m0007_write_probe;
 mod m0008_token_key;
+mod m0009_audit;
 
 use std::collections::BTreeSet;
 
@@ -38,6 +39,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0006_events_by_order::Migration),
             Box::new(m0007_write_probe::Migration),
             Box::new(m0008_token_key::Migration),
+            Box::new(m0009_audit::Migration),
         ]
     }
 }
@@ -177,7 +179,7 @@ fn listed(migrations: &BTreeSet<String>) -> String {
 }
 
 /// The one column of a query.
-async fn column<T: TryGetable>(connection: &impl ConnectionTrait, sql: &str) -> Result<Vec<T>, DbErr> {
+pub(super) async fn column<T: TryGetable>(connection: &impl ConnectionTrait, sql: &str) -> Result<Vec<T>, DbErr> {
     let rows = connection.query_all_raw(Statement::from_string(connection.get_database_backend(), sql)).await?;
     rows.iter().map(|row| row.try_get_by_index(0)).collect()
 }

@@ -1,6 +1,7 @@
 //! Rows to domain values and back. Rows are taken apart without `..`: a column that nobody maps does not
 //! compile. A row that makes no sense is an error that names it, never a panic.
 
+mod audit;
 mod dispute;
 mod event;
 mod newer;
@@ -20,6 +21,7 @@ use crate::domain::{
     UserId,
 };
 
+pub(super) use audit::{audit_record_from, audit_row};
 pub(super) use dispute::{dispute_from, dispute_row};
 pub(super) use event::{event_id_of, event_of, event_row};
 pub(super) use order::{order_from, order_row};

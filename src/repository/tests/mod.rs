@@ -9,9 +9,9 @@ use uuid::Uuid;
 
 use super::*;
 use crate::domain::{
-    Actor, ActorRole, Caller, Consequences, Currency, DisputeStatus, Escalation, EventType, Money, OrderStatus,
-    Outcome, PartyRole, Reason, ReasonCode, Resolution, ResolvedBy, Results, Ruled, Settlement, SettlementReport,
-    SettlementStatus, Silence, SilenceRule, StoredDispute, Terms, UserId,
+    Actor, ActorRole, AuditAction, Caller, Consequences, Currency, DisputeStatus, Escalation, EventType, Money,
+    OrderStatus, Outcome, PartyRole, Reason, ReasonCode, Resolution, ResolvedBy, Results, Ruled, Scope, Settlement,
+    SettlementReport, SettlementStatus, Silence, SilenceRule, StoredDispute, Terms, UserId,
 };
 
 mod plans;

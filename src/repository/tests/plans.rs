@@ -225,6 +225,18 @@ async fn each_scan_of_the_events_has_an_index_behind_it() {
     assert!(plan[0].contains("INDEX sqlite_autoindex_disputes_1 (dispute_id=?)"), "{plan:?}");
 }
 
+#[tokio::test]
+async fn the_audit_is_read_and_pruned_in_the_order_of_its_index() {
+    let (_folder, repository) = repository().await;
+    for (plan, by) in [
+        (plan(&repository, &audit::page_after((5, 1), 9)).await, "(time>?)"),
+        (plan(&repository, &retention::oldest_entries(at(0), at(5), 9)).await, "time>? AND time<?"),
+    ] {
+        let [step] = plan.as_slice() else { panic!("{plan:?}") };
+        assert!(step.contains("audit_by_time") && step.contains(by), "{step}");
+    }
+}
+
 /// How SQLite executes a statement: each step with its number and that of its parent.
 async fn steps(repository: &Repository, select: &SelectStatement) -> Vec<(i32, i32, String)> {
     let db_backend = repository.readers.backend();

@@ -298,8 +298,16 @@ async fn the_transports_errors_have_details_too(service: Service) {
     assert_eq!(facts(&raw(&service, "/nonsense.Service/Nonsense", Vec::new()).await), unknown);
 }
 
+const ANN: &[(&str, &str)] = &[("x-user-id", "ann")];
+
 /// What the server itself says of an RPC with a deadline: no client library that has a timer of its own.
-async fn with_deadline(service: &Service, path: &str, message: &impl Message, timeout: &str) -> Status {
+pub async fn with_deadline(
+    service: &Service,
+    identity: &[(&str, &str)],
+    path: &str,
+    message: &impl Message,
+    timeout: &str,
+) -> Status {
     let socket = tokio::net::TcpStream::connect(service.address).await.unwrap();
     let (client, connection) = h2::client::handshake(socket).await.unwrap();
     let connection = tokio::spawn(connection);
@@ -307,10 +315,9 @@ async fn with_deadline(service: &Service, path: &str, message: &impl Message, ti
     let request = http::Request::post(format!("http://{}{path}", service.address))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
-        .header("x-user-id", "ann")
-        .header("grpc-timeout", timeout)
-        .body(())
-        .unwrap();
+        .header("grpc-timeout", timeout);
+    let request =
+        identity.iter().fold(request, |request, (name, value)| request.header(*name, *value)).body(()).unwrap();
     let (response, mut body) = client.send_request(request, false).unwrap();
     let mut frame = vec![0];
     frame.extend(u32::try_from(message.encoded_len()).unwrap().to_be_bytes());
@@ -330,17 +337,17 @@ async fn a_clients_deadline_ends_what_takes_longer(service: Service) {
     service.platform().upsert(order("o1")).await;
     let late = refusal(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", &[]);
     let list = "/disputes.v1.DisputeService/ListReasons";
-    assert_eq!(facts(&with_deadline(&service, list, &v1::ListReasonsRequest::default(), "1n").await), late);
+    assert_eq!(facts(&with_deadline(&service, ANN, list, &v1::ListReasonsRequest::default(), "1n").await), late);
     // A command that has to wait for somebody else's lock.
     let database = service.database().await;
     let blocker = database.begin().await.unwrap();
     blocker.execute_unprepared("UPDATE orders SET title = title").await.unwrap();
     let command = "/disputes.v1.DisputeService/RequestOrderUpdate";
-    assert_eq!(facts(&with_deadline(&service, command, &update("o1"), "200m").await), late);
+    assert_eq!(facts(&with_deadline(&service, ANN, command, &update("o1"), "200m").await), late);
     blocker.rollback().await.unwrap();
     // A stream's deadline is that of the whole stream.
     let watch = "/disputes.v1.DisputeService/WatchDisputes";
-    assert_eq!(facts(&with_deadline(&service, watch, &v1::WatchDisputesRequest::default(), "200m").await), late);
+    assert_eq!(facts(&with_deadline(&service, ANN, watch, &v1::WatchDisputesRequest::default(), "200m").await), late);
 }
 
 async fn a_full_day_of_texts_keeps_its_bounds(service: Service) {

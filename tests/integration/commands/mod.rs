@@ -1,5 +1,6 @@
 //! Commands over gRPC: what they answer, refuse and change, and what each caller may see of it.
 
+mod audit;
 mod batches;
 mod confidentiality;
 mod currencies;

@@ -17,7 +17,7 @@ use crate::support::health::Health;
 use crate::support::messages::*;
 use crate::support::on_both_databases;
 use crate::support::postgres::skip;
-use crate::support::service::Service;
+use crate::support::service::{BEGINNING, Service};
 
 on_both_databases!(
     a_jump_stops_commands_and_expiries_and_reads_and_streams_go_on,
@@ -107,6 +107,7 @@ async fn a_jump_stops_commands_and_expiries_and_reads_and_streams_go_on(mut serv
         let mut watch = bob.watch(v1::WatchDisputesRequest::default()).await;
         let mut health = Health::of(service.channel()).await;
         let shown = bob.dispute(&cancellation.dispute_id).await;
+        let recorded = service.audit().await.len();
         let before = server_time(&mut bob).await;
 
         clock.jump(seconds).await;
@@ -115,6 +116,10 @@ async fn a_jump_stops_commands_and_expiries_and_reads_and_streams_go_on(mut serv
         assert_eq!(upsert(&service, "other").await, Err(uncertain()));
         health.turns_not_serving().await;
         assert_eq!(bob.dispute(&cancellation.dispute_id).await, shown, "with what can be done when the clock is back");
+        // What support is shown in confidence is recorded as before, with the time that is shown.
+        assert_eq!(service.support().dispute(&cancellation.dispute_id).await.reason(), v1::Reason::OrderedByMistake);
+        assert_eq!(service.audit_after(recorded).await.len(), 1);
+        assert!((before..before + 20).contains(&(service.last_audit_time().await + BEGINNING)));
         let now = server_time(&mut bob).await;
         assert!((before..before + 20).contains(&now), "{now} is not right after {before}");
 

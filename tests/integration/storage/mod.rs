@@ -1,5 +1,6 @@
 //! The databases: rows, roles, files, poolers, upgrades and restores.
 
+mod audit;
 mod corrupt;
 mod database_connections;
 mod databases;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use dispute_service::proto::v1;
+use sea_orm::ConnectionTrait as _;
 
 use crate::support::binary::Binary;
 use crate::support::database;
@@ -51,9 +52,16 @@ async fn a_role_that_only_reads_and_writes_rows_does_all_that_the_service_does()
     );
     assert_eq!(service.platform().list(v1::ListDisputesRequest::default()).await.disputes.len(), 2);
     service.clock.advance(Duration::from_secs(60 * 60));
-    service.restart_with_policy("event_retention = \"1m\"").await;
+    // An agent reads, and what it was shown is recorded. The role adds to the audit and prunes it, and cannot change it.
+    service.support().dispute(&offered.dispute_id).await;
+    assert_eq!(service.audit().await.len(), 3);
+    let database = service.database().await;
+    assert!(database.execute_unprepared("UPDATE audit SET user_id = 'nobody'").await.is_err());
+    service.clock.advance(Duration::from_secs(60 * 60));
+    service.restart_with_policy("event_retention = \"1m\"\naudit_retention = \"1m\"").await;
     let ends = service.ends().await;
     service.forgotten(ends.head - 1).await;
+    service.audit_pruned_to(0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

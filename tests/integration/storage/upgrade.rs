@@ -2,12 +2,18 @@
 
 use dispute_service::proto::v1;
 
+use crate::support::audit::{ESCALATED, UPSERTED, by_agent, by_platform};
 use crate::support::binary::Binary;
+use crate::support::database;
 use crate::support::messages::*;
 use crate::support::on_both_databases;
 use crate::support::service::Service;
 
-on_both_databases!(a_replica_goes_on_and_starts_beside_a_newer_release, a_release_that_is_too_old_says_so);
+on_both_databases!(
+    a_replica_goes_on_and_starts_beside_a_newer_release,
+    a_release_that_is_too_old_says_so,
+    a_database_without_an_audit_gets_one_and_keeps_what_it_has,
+);
 
 /// What the next release does to the schema while this one runs.
 const NEWER_SCHEMA: &str = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m0999_of_the_next_release', 0); \
@@ -53,4 +59,53 @@ async fn a_release_that_is_too_old_says_so(mut service: Service) {
         Ok(running) => panic!("it runs: {}", running.log()),
     };
     assert!(said.contains("needs release 2 or later, and this is release 1"), "{said}");
+}
+
+/// What the release before the audit has left.
+const WITHOUT_AUDIT: &str = "DROP TABLE audit; DELETE FROM seaql_migrations WHERE version = 'm0009_audit'";
+
+/// Every row of a table, as text.
+async fn stored(service: &Service, table: &str, key: &str) -> Vec<String> {
+    let rows = match service.url.starts_with("postgres") {
+        true => format!("SELECT CAST(row_to_json(t) AS TEXT) FROM {table} t ORDER BY {key}"),
+        false => {
+            let columns =
+                format!("SELECT group_concat('quote(' || name || ')', '||') FROM pragma_table_info('{table}')");
+            let columns: String = database::rows(&service.url, &columns).await[0].try_get_by_index(0).unwrap();
+            format!("SELECT {columns} FROM {table} ORDER BY {key}")
+        }
+    };
+    database::rows(&service.url, &rows).await.iter().map(|row| row.try_get_by_index(0).unwrap()).collect()
+}
+
+const TABLES: [(&str, &str); 4] =
+    [("orders", "order_id"), ("disputes", "dispute_id"), ("events", "seq"), ("idempotency_keys", "key")];
+
+async fn all_stored(service: &Service) -> Vec<Vec<String>> {
+    let mut all = Vec::new();
+    for (table, key) in TABLES {
+        all.push(stored(service, table, key).await);
+    }
+    all
+}
+
+async fn a_database_without_an_audit_gets_one_and_keeps_what_it_has(mut service: Service) {
+    works(&service, "before").await;
+    let request_id = dispute_service::chance::mint_id().to_string();
+    let asked = v1::RequestOrderUpdateRequest { request_id, ..update("before") };
+    let opened = service.user("ann").ask(asked.clone()).await.unwrap();
+    service.stop().await;
+    service.execute(WITHOUT_AUDIT).await;
+    let before = all_stored(&service).await;
+    assert!(before.iter().all(|rows| !rows.is_empty()), "{before:?}");
+    service.start().await;
+    assert_eq!(service.user("ann").dispute(&opened.dispute_id).await, opened);
+    assert_eq!(all_stored(&service).await, before);
+    assert_eq!(service.audit().await, [], "what was done before is not known");
+    assert_eq!(service.user("ann").ask(asked).await.unwrap(), opened, "nor is anything done again");
+    works(&service, "afterwards").await;
+    service.support().escalate(escalate(&opened.dispute_id)).await.unwrap();
+    let expected =
+        [by_platform(UPSERTED, "afterwards", None, 1), by_agent("agent", ESCALATED, "before", &opened.dispute_id, 2)];
+    assert_eq!(service.audit().await, expected);
 }

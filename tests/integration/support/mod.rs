@@ -1,5 +1,6 @@
 //! What the tests share: the service on either database, callers, and the facts of an error.
 
+pub mod audit;
 pub mod binary;
 pub mod callers;
 pub mod cluster;
