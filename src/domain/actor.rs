@@ -65,22 +65,15 @@ pub struct Parties {
 }
 
 impl Parties {
-    /// The caller's role; `None` for a stranger and for a caller with a scope.
-    pub fn role_of(&self, caller: &Caller) -> Option<PartyRole> {
-        if caller.scope.is_some() {
-            None
-        } else if caller.user == self.buyer {
-            Some(PartyRole::Buyer)
-        } else if caller.user == self.seller {
-            Some(PartyRole::Seller)
-        } else {
-            None
+    /// The caller's role in what is between these two; `None` for a stranger.
+    pub fn role_of(&self, caller: &Caller) -> Option<ActorRole> {
+        match caller.scope {
+            Some(Scope::Support) => Some(ActorRole::Support),
+            Some(Scope::Platform) => Some(ActorRole::Platform),
+            None if caller.user == self.buyer => Some(ActorRole::Buyer),
+            None if caller.user == self.seller => Some(ActorRole::Seller),
+            None => None,
         }
-    }
-
-    /// Whether the caller may see what is between these two: a party, support or the platform.
-    pub fn may_be_seen_by(&self, caller: &Caller) -> bool {
-        caller.scope.is_some() || self.role_of(caller).is_some()
     }
 }
 
@@ -119,15 +112,27 @@ impl From<PartyRole> for ActorRole {
     }
 }
 
+impl ActorRole {
+    /// The party whose role it is, if it is one's.
+    pub fn party(self) -> Option<PartyRole> {
+        match self {
+            Self::Buyer => Some(PartyRole::Buyer),
+            Self::Seller => Some(PartyRole::Seller),
+            Self::Support | Self::Platform | Self::System => None,
+        }
+    }
+}
+
 impl Actor {
     /// Who does what comes of a caller's command on an order of these parties. A command of somebody else's than its
     /// parties and support is accepted of the platform alone.
     pub fn for_caller(caller: &Caller, parties: &Parties) -> Self {
         let user = caller.user.clone();
-        match (caller.scope, parties.role_of(caller)) {
-            (Some(Scope::Support), _) => Self::Support(user),
-            (Some(Scope::Platform), _) | (None, None) => Self::Platform(user),
-            (None, Some(role)) => Self::Party(role, user),
+        match parties.role_of(caller) {
+            Some(ActorRole::Buyer) => Self::Party(PartyRole::Buyer, user),
+            Some(ActorRole::Seller) => Self::Party(PartyRole::Seller, user),
+            Some(ActorRole::Support) => Self::Support(user),
+            Some(ActorRole::Platform | ActorRole::System) | None => Self::Platform(user),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Answering a dispute: who first, then what, then when.
 
-use super::actor::{Caller, Scope};
+use super::actor::{ActorRole, Caller, PartyRole};
 use super::command::DisputeRef;
 use super::dispute::{Dispute, DisputeStatus, Outcome, ResolvedBy};
 use super::escalation;
@@ -8,6 +8,7 @@ use super::event::Event;
 use super::kinds::AnsweredWith;
 use super::order_aggregate::OrderAggregate;
 use super::refusal::Refusal;
+use super::rights::Operation;
 use super::time::Timestamp;
 
 pub(super) fn accept(
@@ -58,7 +59,7 @@ pub(super) fn may_accept(
     target: &DisputeRef,
     now: Timestamp,
 ) -> Result<Outcome, Refusal> {
-    let dispute = authorize(aggregate, caller, target, Side::Responder, Some(AnsweredWith::YesOrNo), now)?;
+    let dispute = may_respond(aggregate, caller, target, Operation::AcceptDispute, AnsweredWith::YesOrNo, now)?;
     outcome_if_accepted(aggregate, dispute)
 }
 
@@ -69,7 +70,7 @@ pub(super) fn may_decline(
     target: &DisputeRef,
     now: Timestamp,
 ) -> Result<(), Refusal> {
-    authorize(aggregate, caller, target, Side::Responder, Some(AnsweredWith::YesOrNo), now).map(drop)
+    may_respond(aggregate, caller, target, Operation::DeclineDispute, AnsweredWith::YesOrNo, now).map(drop)
 }
 
 /// The guards of answering with a message.
@@ -79,7 +80,7 @@ pub(super) fn may_answer(
     target: &DisputeRef,
     now: Timestamp,
 ) -> Result<(), Refusal> {
-    authorize(aggregate, caller, target, Side::Responder, Some(AnsweredWith::Message), now).map(drop)
+    may_respond(aggregate, caller, target, Operation::AnswerOrderUpdate, AnsweredWith::Message, now).map(drop)
 }
 
 /// The guards of withdrawing: the opener a pending dispute, who escalated it an escalated one. Returns which of them it is.
@@ -89,43 +90,40 @@ pub(super) fn may_withdraw(
     target: &DisputeRef,
     now: Timestamp,
 ) -> Result<ResolvedBy, Refusal> {
-    let dispute = aggregate.require_dispute(target.dispute)?;
+    let (dispute, role) = aggregate.authorize(Operation::WithdrawDispute, caller, target.dispute)?;
     match &dispute.escalation {
-        Some(escalation) if dispute.is_open() => escalation::may_take_back(dispute, escalation, caller, target),
+        Some(escalation) if dispute.is_open() => escalation::may_take_back(dispute, escalation, role, target),
         Some(_) | None => {
-            authorize(aggregate, caller, target, Side::Opener, None, now)?;
+            require_party(role, dispute.opener)?;
+            dispute.require_unchanged(target)?;
+            dispute.require_in_time(now)?;
             Ok(ResolvedBy::Opener)
         }
     }
 }
 
-/// Which party may do it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Opener,
-    Responder,
-}
-
-/// The guards that all answers share, in their order.
-fn authorize<'a>(
+/// The guards that all answers of the responder share, in their order.
+fn may_respond<'a>(
     aggregate: &'a OrderAggregate,
     caller: &Caller,
     target: &DisputeRef,
-    side: Side,
-    with: Option<AnsweredWith>,
+    operation: Operation,
+    with: AnsweredWith,
     now: Timestamp,
 ) -> Result<&'a Dispute, Refusal> {
-    let dispute = aggregate.require_dispute(target.dispute)?;
-    let role = dispute.role_of(caller)?;
-    if (role == dispute.opener) != (side == Side::Opener) {
-        return Err(Refusal::WrongRole);
-    }
-    if with.is_some_and(|with| with != dispute.kind().rules().answered_with) {
+    let (dispute, role) = aggregate.authorize(operation, caller, target.dispute)?;
+    require_party(role, dispute.opener.other())?;
+    if with != dispute.kind().rules().answered_with {
         return Err(Refusal::WrongKind { kind: dispute.kind() });
     }
     dispute.require_unchanged(target)?;
     dispute.require_in_time(now)?;
     Ok(dispute)
+}
+
+/// This party alone may do it.
+fn require_party(role: ActorRole, party: PartyRole) -> Result<(), Refusal> {
+    if role.party() == Some(party) { Ok(()) } else { Err(Refusal::WrongRole) }
 }
 
 /// What accepting a dispute does to the order now, or what keeps it from being accepted: the guards of
@@ -139,14 +137,6 @@ pub(super) fn outcome_if_accepted(aggregate: &OrderAggregate, dispute: &Dispute)
 }
 
 impl Dispute {
-    /// Support alone may do it.
-    pub(super) fn require_support(&self, caller: &Caller) -> Result<(), Refusal> {
-        match caller.scope {
-            Some(Scope::Support) => Ok(()),
-            Some(Scope::Platform) | None => self.role_of(caller).and(Err(Refusal::WrongRole)),
-        }
-    }
-
     /// The dispute is the one that the caller has seen, if it says which.
     pub(super) fn require_unchanged(&self, target: &DisputeRef) -> Result<(), Refusal> {
         match &target.etag {

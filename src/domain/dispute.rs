@@ -3,14 +3,13 @@
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
-use super::actor::{ActorRole, Caller, Parties, PartyRole, Scope};
+use super::actor::{ActorRole, Caller, Parties, PartyRole};
 use super::carried::Carried;
 use super::code::codes;
 use super::ids::{DisputeId, OrderId, UserId};
 use super::kinds::{DisputeKind, Terms};
 use super::money::Money;
 use super::reason::{self, Reason};
-use super::refusal::Refusal;
 use super::settlement::Settlement;
 use super::time::Timestamp;
 
@@ -251,24 +250,14 @@ impl Dispute {
         self.is_pending() && self.respond_by <= now
     }
 
-    /// The reason, if the caller may know it: a confidential one is known to its opener and to support.
+    /// The reason, if the caller may know it.
     pub fn reason_for(&self, caller: &Caller) -> Option<&Reason> {
-        let entitled = self.parties.role_of(caller) == Some(self.opener) || caller.scope == Some(Scope::Support);
-        if entitled { self.reason.as_ref() } else { self.public_reason() }
+        let is_told = caller.sees_reason(&self.parties, Some(self.opener));
+        if is_told { self.reason.as_ref() } else { self.public_reason() }
     }
 
     /// The reason, if everybody who sees the dispute may know it.
     pub fn public_reason(&self) -> Option<&Reason> {
         self.reason.as_ref().filter(|_| !reason::is_confidential(self.kind(), self.opener))
-    }
-
-    /// The caller's role in this dispute's order. A stranger cannot tell the dispute from one that does
-    /// not exist; a caller with a scope sees it, but is no party.
-    pub(super) fn role_of(&self, caller: &Caller) -> Result<PartyRole, Refusal> {
-        match self.parties.role_of(caller) {
-            Some(role) => Ok(role),
-            None if caller.scope.is_some() => Err(Refusal::WrongRole),
-            None => Err(Refusal::DisputeNotFound { dispute: self.id }),
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! Escalation: a dispute that the parties could not settle goes to support, which decides it.
 
-use super::actor::{ActorRole, Caller, PartyRole, Scope};
+use super::actor::{ActorRole, Caller, PartyRole};
 use super::command::{DisputeRef, Ruling};
 use super::dispute::{Dispute, DisputeStatus, Escalation, Outcome, Resolution, ResolvedBy};
 use super::event::Event;
@@ -9,6 +9,7 @@ use super::order::OrderStatus;
 use super::order_aggregate::OrderAggregate;
 use super::policy::Policy;
 use super::refusal::{AmountOf, Refusal};
+use super::rights::Operation;
 use super::time::Timestamp;
 
 pub(super) fn escalate(
@@ -30,8 +31,7 @@ pub(super) fn may_escalate(
     policy: &Policy,
     now: Timestamp,
 ) -> Result<ActorRole, Refusal> {
-    let dispute = aggregate.require_dispute(target.dispute)?;
-    let role = party_or_support(dispute, caller)?;
+    let (dispute, role) = aggregate.authorize(Operation::EscalateDispute, caller, target.dispute)?;
     dispute.require_unchanged(target)?;
     if dispute.is_pending() && role == ActorRole::Support {
         return Ok(role);
@@ -72,23 +72,14 @@ fn can_escalate(dispute: &Dispute, resolution: &Resolution) -> bool {
     ended_so && dispute.escalation.is_none()
 }
 
-/// Who asks, if it is a party of the dispute or support.
-fn party_or_support(dispute: &Dispute, caller: &Caller) -> Result<ActorRole, Refusal> {
-    match caller.scope {
-        Some(Scope::Support) => Ok(ActorRole::Support),
-        Some(Scope::Platform) | None => Ok(dispute.role_of(caller)?.into()),
-    }
-}
-
-/// The guards of taking back a dispute that is escalated: only who escalated it can, and support is one. Returns which of
-/// them it is.
+/// The guards of taking back a dispute that is escalated, beside the right to withdraw: only who escalated it can, and
+/// support is one. Returns which of them it is.
 pub(super) fn may_take_back(
     dispute: &Dispute,
     escalation: &Escalation,
-    caller: &Caller,
+    role: ActorRole,
     target: &DisputeRef,
 ) -> Result<ResolvedBy, Refusal> {
-    let role = party_or_support(dispute, caller)?;
     if escalation.by != role {
         return Err(Refusal::WrongRole);
     }
@@ -121,8 +112,7 @@ pub(super) fn rule(
 /// The guards of deciding that do not depend on the decision. An escalated dispute of a cancelled order is
 /// superseded, so that the order can always be cancelled.
 pub(super) fn may_rule(aggregate: &OrderAggregate, caller: &Caller, target: &DisputeRef) -> Result<(), Refusal> {
-    let dispute = aggregate.require_dispute(target.dispute)?;
-    dispute.require_support(caller)?;
+    let (dispute, _) = aggregate.authorize(Operation::DecideDispute, caller, target.dispute)?;
     dispute.require_unchanged(target)?;
     dispute.require_escalated()
 }

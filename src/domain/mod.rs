@@ -11,7 +11,8 @@
 //! | a refund of up to 60 %, rounded down | `kinds/partial_refund.rs` (`cap`), `money.rs` (`share`) |
 //! | crossed cancellations merge; an offer cannot block the buyer's cancellation | `kinds/cancellation.rs` (`conflict`) |
 //! | opening: the order of the guards, and what stands in the way | `opening.rs` (`blockers`, `conflict`) |
-//! | who may answer, and until when | `answering.rs` |
+//! | who may ask for what, and what of a dispute whom is shown | `rights.rs` |
+//! | which party may answer, and until when | `answering.rs` |
 //! | what silence does | `kinds/` (`silence`), `expiry.rs` |
 //! | what goes to support, and what support can decide | `escalation.rs` |
 //! | deadlines that move, and reminders | `postponing.rs` |
@@ -57,6 +58,7 @@ mod reason;
 mod recorded_event;
 mod refusal;
 mod release;
+mod rights;
 mod settings;
 mod settlement;
 mod span;
@@ -93,6 +95,7 @@ pub use reason::{Reason, ReasonCode, is_confidential, reasons};
 pub use recorded_event::{RecordedEvent, record};
 pub use refusal::{AmountOf, OrderIdentity, Refusal};
 pub use release::{NewerDispute, NewerSettlement, RELEASE, StoredDispute};
+pub use rights::{Operation, Right};
 pub(crate) use settings::read_settings;
 #[cfg(feature = "server")]
 pub(crate) use settings::settings;

@@ -24,7 +24,8 @@ pub(super) fn open(
     now: Timestamp,
 ) -> Result<Vec<Event>, Refusal> {
     let kind = opening.terms.kind();
-    let role = aggregate.order.role_of(caller)?;
+    let not_found = || Refusal::OrderNotFound { order: opening.order.clone() };
+    let role = kind.rules().opened_with.authorize_party(caller, &aggregate.order.parties, not_found)?;
     if !policy.for_kind(kind).enabled || !kind.may_be_opened_by(role) {
         return Err(Refusal::WrongRole);
     }

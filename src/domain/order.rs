@@ -1,6 +1,6 @@
 //! An order: what the order system says of it, and what disputes did to it.
 
-use super::actor::{Caller, Parties, PartyRole};
+use super::actor::Parties;
 use super::carried::Carried;
 use super::code::codes;
 use super::dispute::Outcome;
@@ -152,16 +152,6 @@ impl Order {
     /// When the delivery is really due: the later of what the order system says and what was agreed on.
     pub fn effective_due_time(&self) -> Option<Timestamp> {
         self.due_time.max(self.agreed_due_time)
-    }
-
-    /// The caller's role. A stranger cannot tell the order from one that does not exist; a caller with a
-    /// scope sees it, but is no party.
-    pub(super) fn role_of(&self, caller: &Caller) -> Result<PartyRole, Refusal> {
-        match self.parties.role_of(caller) {
-            Some(role) => Ok(role),
-            None if caller.scope.is_some() => Err(Refusal::WrongRole),
-            None => Err(Refusal::OrderNotFound { order: self.id.clone() }),
-        }
     }
 
     /// The order that `report` makes of `stored`: the stored one if the report is not newer.

@@ -4,7 +4,6 @@ use super::dispute::Dispute;
 use super::ids::DisputeId;
 use super::kinds::DisputeKind;
 use super::order::Order;
-use super::refusal::Refusal;
 use super::release::{NewerDispute, StoredDispute};
 
 /// An order with its disputes: every open one, those that the commands at hand name, and of the kinds of
@@ -44,11 +43,6 @@ impl OrderAggregate {
     /// The ids of its disputes, whoever may judge them.
     pub fn dispute_ids(&self) -> impl Iterator<Item = DisputeId> {
         self.disputes.iter().map(|dispute| dispute.id).chain(self.newer.iter().map(|dispute| dispute.id))
-    }
-
-    /// The dispute that a command names.
-    pub(super) fn require_dispute(&self, id: DisputeId) -> Result<&Dispute, Refusal> {
-        self.dispute(id).ok_or(Refusal::DisputeNotFound { dispute: id })
     }
 
     /// The open dispute that another one of this kind would meet.

@@ -8,6 +8,7 @@ use super::event::Event;
 use super::order_aggregate::OrderAggregate;
 use super::policy::Policy;
 use super::refusal::Refusal;
+use super::rights::Operation;
 use super::time::Timestamp;
 
 /// Support moves the deadline of a pending dispute to a later instant. The reminders move with it.
@@ -35,8 +36,7 @@ pub(super) fn may_postpone<'a>(
     target: &DisputeRef,
     now: Timestamp,
 ) -> Result<&'a Dispute, Refusal> {
-    let dispute = aggregate.require_dispute(target.dispute)?;
-    dispute.require_support(caller)?;
+    let (dispute, _) = aggregate.authorize(Operation::PostponeDeadline, caller, target.dispute)?;
     dispute.require_unchanged(target)?;
     dispute.require_in_time(now)?;
     Ok(dispute)

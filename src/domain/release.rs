@@ -1,7 +1,7 @@
 //! Releases that run side by side: a release runs beside the one before and the one after. What only a newer one may
 //! judge is shown as it is stored, and left to it.
 
-use super::actor::{ActorRole, Caller, Parties, PartyRole, Scope};
+use super::actor::{ActorRole, Caller, Parties, PartyRole};
 use super::carried::Carried;
 use super::command::{Command, Subject};
 use super::dispute::{Dispute, DisputeStatus, ResolvedBy, SilenceRule};
@@ -132,9 +132,8 @@ impl NewerDispute {
 
     /// The reason, if the caller may know it: of what this release does not know, its opener and support.
     pub fn reason_for(&self, caller: &Caller) -> Option<&Reason> {
-        let role = self.parties.role_of(caller);
-        let is_opener = role.is_some() && role == self.opener.known();
-        if is_opener || caller.scope == Some(Scope::Support) { self.reason.as_ref() } else { self.public_reason() }
+        let is_told = caller.sees_reason(&self.parties, self.opener.known());
+        if is_told { self.reason.as_ref() } else { self.public_reason() }
     }
 
     /// The reason, if it is known that everybody who sees the dispute may know it.

@@ -1,13 +1,14 @@
 //! Settlement: whether the money of an outcome has really moved. Apart from the decision: a refund that
 //! fails never opens a dispute again.
 
-use super::actor::{Caller, Scope};
+use super::actor::Caller;
 use super::code::codes;
 use super::dispute::Dispute;
 use super::event::Event;
 use super::ids::DisputeId;
 use super::order_aggregate::OrderAggregate;
 use super::refusal::Refusal;
+use super::rights::Operation;
 
 /// How the money stands, and what was reported of each attempt to pay it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -265,9 +266,6 @@ fn require_settlement<'a>(
     caller: &Caller,
     id: DisputeId,
 ) -> Result<&'a Settlement, Refusal> {
-    let dispute = aggregate.require_dispute(id)?;
-    if caller.scope != Some(Scope::Platform) {
-        return dispute.role_of(caller).and(Err(Refusal::WrongRole));
-    }
+    let (dispute, _) = aggregate.authorize(Operation::ReportSettlement, caller, id)?;
     dispute.settlement().ok_or(Refusal::NothingToSettle)
 }

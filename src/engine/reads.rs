@@ -9,8 +9,8 @@ use super::feed::history::{end_of, require_known};
 use super::feed::token::Position;
 use crate::clock::Clock;
 use crate::domain::{
-    Caller, Currency, DisputeId, OrderAggregate, OrderId, OrderView, PartyRole, Policy, Refusal, SellerStanding,
-    Subject, Timestamp, UserId, after_the_clock,
+    Caller, Currency, DisputeId, Operation, OrderAggregate, OrderId, OrderView, PartyRole, Policy, Refusal,
+    SellerStanding, Subject, Timestamp, UserId, after_the_clock,
 };
 use crate::repository::{DisputeQuery, Found, LogId, OrderQuery, ReadClass, Reader, Repository, Row, StorageError};
 
@@ -55,9 +55,11 @@ impl Reads {
 
     /// The dispute with this id, in its aggregate.
     pub async fn dispute(&self, caller: &Caller, id: DisputeId) -> Result<Found, Error> {
-        let found = self.repository.reader(ReadClass::Single, caller).await?.dispute(id).await?;
-        let visible = found.filter(|found| found.dispute().parties().may_be_seen_by(caller));
-        Ok(visible.ok_or(Refusal::DisputeNotFound { dispute: id })?)
+        let not_found = || Refusal::DisputeNotFound { dispute: id };
+        let found =
+            self.repository.reader(ReadClass::Single, caller).await?.dispute(id).await?.ok_or_else(not_found)?;
+        Operation::GetDispute.authorize(caller, found.dispute().parties(), not_found)?;
+        Ok(found)
     }
 
     /// A page of the disputes that a query finds. The pages of a list are of one past: of two, neither what they show
@@ -79,8 +81,11 @@ impl Reads {
 
     /// The order with this id.
     pub async fn order(&self, caller: &Caller, id: OrderId) -> Result<OrderView, Error> {
+        let not_found = || Refusal::OrderNotFound { order: id.clone() };
         let aggregate = self.repository.reader(ReadClass::Single, caller).await?.aggregate(&id, &[]).await?;
-        Ok(visible(aggregate, caller, id)?.order_view())
+        let aggregate = aggregate.ok_or_else(not_found)?;
+        Operation::GetOrder.authorize(caller, &aggregate.order.parties, not_found)?;
+        Ok(aggregate.order_view())
     }
 
     /// A page of the orders that a query finds, as they were at one moment.
@@ -96,8 +101,9 @@ impl Reads {
     pub async fn options(&self, caller: &Caller, id: OrderId) -> Result<OptionsFound, Error> {
         let reader = self.repository.reader(ReadClass::Single, caller).await?;
         let aggregate = reader.aggregate(&id, &self.policy.kinds_with_limited_attempts()).await?;
-        let aggregate = visible(aggregate, caller, id)?;
-        let role = aggregate.order.parties.role_of(caller).ok_or(Refusal::WrongRole)?;
+        let not_found = || Refusal::OrderNotFound { order: id.clone() };
+        let aggregate = aggregate.ok_or_else(not_found)?;
+        let role = Operation::GetDisputeOptions.authorize_party(caller, &aggregate.order.parties, not_found)?;
         let now = self.clock.now();
         let standing = match role {
             PartyRole::Seller => Some(self.standing_at(&reader, &caller.user, now).await?),
@@ -143,10 +149,4 @@ impl Reads {
         let stored = reader.orders_named(orders).await?.into_iter();
         Ok(stored.map(|order| (order.id, order.price.currency)).collect())
     }
-}
-
-/// The order, if there is one that the caller may see.
-fn visible(aggregate: Option<OrderAggregate>, caller: &Caller, id: OrderId) -> Result<OrderAggregate, Refusal> {
-    let visible = aggregate.filter(|aggregate| aggregate.order.parties.may_be_seen_by(caller));
-    visible.ok_or(Refusal::OrderNotFound { order: id })
 }

@@ -7,7 +7,7 @@ use super::digest::digest;
 use super::rpc::{numbers, texts};
 use super::transport::{Field, Holds};
 use super::violations::Violations;
-use crate::domain::Caller;
+use crate::domain::{Caller, UserId};
 use crate::engine::{EventFilter, Start};
 use crate::proto::v1;
 
@@ -63,7 +63,6 @@ pub(super) fn audience(filter: &EventFilter) -> Uuid {
     seen.order_ids.sort_unstable();
     seen.dispute_ids.sort_unstable();
     seen.kinds.sort_unstable();
-    // Whoever has a scope sees all.
-    let visible_to = if caller.scope.is_some() { "" } else { caller.user.as_str() };
+    let visible_to = caller.sees_only().map_or("", UserId::as_str);
     digest(&[visible_to.as_bytes(), &seen.encode_to_vec()])
 }

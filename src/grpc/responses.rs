@@ -4,7 +4,7 @@ use prost_types::Timestamp as ProtoTimestamp;
 
 use super::codes::number;
 use crate::domain::{
-    Caller, Consequences, Dispute, DisputeView, Money, NewerDispute, OrderView, Outcome, Reason, Scope, Settlement,
+    Caller, Consequences, Dispute, DisputeView, Money, NewerDispute, OrderView, Outcome, Reason, Settlement,
     SettlementReport, ShownDispute, Timestamp,
 };
 use crate::proto::{Money as ProtoMoney, v1};
@@ -50,11 +50,11 @@ pub(super) fn dispute_for(view: &DisputeView, caller: &Caller) -> v1::Dispute {
     message.allowed_actions =
         view.allowed_actions.iter().map(|action| v1::DisputeAction::from(*action).into()).collect();
     let ruling = dispute.escalation.as_ref().and_then(|escalation| escalation.ruling.as_ref());
-    if let Some(ruling) = ruling.filter(|_| caller.scope == Some(Scope::Support)) {
+    if let Some(ruling) = ruling.filter(|_| caller.sees_agents()) {
         message.decided_by = ruling.agent.to_string();
     }
-    let report = dispute.settlement().and_then(Settlement::last);
-    if let (Some(report), Some(shown), Some(_)) = (report, &mut message.settlement, caller.scope) {
+    let report = dispute.settlement().and_then(Settlement::last).filter(|_| caller.sees_settlement_details());
+    if let (Some(report), Some(shown)) = (report, &mut message.settlement) {
         report.detail().clone_into(&mut shown.detail);
     }
     message
@@ -108,10 +108,11 @@ fn dispute_with(dispute: &Dispute, consequences: Consequences, reason: Option<&R
 /// A dispute that only a newer release may judge, as this caller may see it.
 fn newer_for(dispute: &NewerDispute, caller: &Caller) -> v1::Dispute {
     let mut message = newer_with(dispute, dispute.reason_for(caller));
-    if let Some(agent) = dispute.decided_by.as_ref().filter(|_| caller.scope == Some(Scope::Support)) {
+    if let Some(agent) = dispute.decided_by.as_ref().filter(|_| caller.sees_agents()) {
         message.decided_by = agent.to_string();
     }
-    if let (Some(settlement), Some(shown), Some(_)) = (&dispute.settlement, &mut message.settlement, caller.scope) {
+    let settlement = dispute.settlement.as_ref().filter(|_| caller.sees_settlement_details());
+    if let (Some(settlement), Some(shown)) = (settlement, &mut message.settlement) {
         shown.detail.clone_from(&settlement.detail);
     }
     message

@@ -12,11 +12,13 @@ use crate::domain::options::Effect;
 use crate::domain::order::{Order, OrderStatus};
 use crate::domain::policy::{KindPolicy, Policy};
 use crate::domain::reason::ReasonCode;
+use crate::domain::rights::Operation;
 use crate::domain::settings::settings;
 use crate::domain::span::Span;
 use crate::domain::time::Timestamp;
 
 pub(super) static RULES: KindRules = KindRules {
+    opened_with: Operation::RequestCancellation,
     openers: &PartyRole::ALL,
     order_statuses: &[
         OrderStatus::RequirementsPending,

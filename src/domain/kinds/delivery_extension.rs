@@ -12,10 +12,12 @@ use crate::domain::order::{Order, OrderStatus};
 use crate::domain::policy::{KindPolicy, Policy};
 use crate::domain::reason::ReasonCode;
 use crate::domain::refusal::Refusal;
+use crate::domain::rights::Operation;
 use crate::domain::settings::settings;
 use crate::domain::time::Timestamp;
 
 pub(super) static RULES: KindRules = KindRules {
+    opened_with: Operation::RequestDeliveryExtension,
     openers: &[PartyRole::Seller],
     order_statuses: &[OrderStatus::InProgress, OrderStatus::InRevision],
     exclusion: Exclusion::SameKind,

@@ -23,6 +23,7 @@ use super::order::{Order, OrderStatus};
 use super::policy::{KindPolicy, Policy};
 use super::reason::ReasonCode;
 use super::refusal::Refusal;
+use super::rights::Operation;
 use super::time::Timestamp;
 
 codes! {
@@ -61,7 +62,9 @@ pub enum Terms {
 
 /// The rules that are particular to a kind. None has a default: a new kind states each of them.
 pub(super) struct KindRules {
-    /// Who may open it; the other party is the responder.
+    /// What opens it: a right of parties.
+    pub(super) opened_with: Operation,
+    /// Which of them may open it; the other party is the responder.
     pub(super) openers: &'static [PartyRole],
     /// The statuses of an order in which it may be open.
     pub(super) order_statuses: &'static [OrderStatus],

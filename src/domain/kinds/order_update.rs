@@ -8,8 +8,10 @@ use crate::domain::actor::PartyRole;
 use crate::domain::dispute::{Silence, SilenceRule};
 use crate::domain::opening::Conflict;
 use crate::domain::order::OrderStatus;
+use crate::domain::rights::Operation;
 
 pub(super) static RULES: KindRules = KindRules {
+    opened_with: Operation::RequestOrderUpdate,
     openers: &[PartyRole::Buyer],
     order_statuses: &[
         OrderStatus::RequirementsPending,

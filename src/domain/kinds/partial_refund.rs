@@ -16,9 +16,11 @@ use crate::domain::order::{Order, OrderStatus};
 use crate::domain::policy::{KindPolicy, Policy};
 use crate::domain::reason::ReasonCode;
 use crate::domain::refusal::{AmountOf, Refusal};
+use crate::domain::rights::Operation;
 use crate::domain::settings::settings;
 
 pub(super) static RULES: KindRules = KindRules {
+    opened_with: Operation::OfferPartialRefund,
     openers: &[PartyRole::Seller],
     order_statuses: &[OrderStatus::InProgress, OrderStatus::Delivered, OrderStatus::InRevision],
     exclusion: Exclusion::Money,

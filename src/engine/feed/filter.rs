@@ -26,7 +26,7 @@ pub struct EventFilter {
 impl EventFilter {
     /// The most selective condition of the filter by which events can be looked up: no event outside it matches.
     pub(super) fn scan(&self) -> EventScan {
-        let own = self.caller.scope.is_none().then_some(&self.caller.user);
+        let own = self.caller.sees_only();
         if !self.disputes.is_empty() {
             EventScan::OfDisputes(self.disputes.iter().copied().collect())
         } else if !self.orders.is_empty() {

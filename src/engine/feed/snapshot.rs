@@ -198,7 +198,7 @@ impl Snapshot {
             return ToRead::Log(self.judged, self.told, filter);
         }
         let query = DisputeQuery {
-            visible_to: filter.caller.scope.is_none().then(|| filter.caller.user.clone()),
+            visible_to: filter.caller.sees_only().cloned(),
             disputes: filter.disputes.iter().copied().collect(),
             orders: filter.orders.iter().cloned().collect(),
             party: filter.party.clone(),

@@ -1,13 +1,14 @@
 //! `AcceptDispute`: the responder agrees.
 
 use super::{Call, Class, Rpc};
-use crate::domain::{Caller, Command};
+use crate::domain::{Caller, Command, Operation};
 use crate::grpc::commands::{self, IdempotentCommand};
 use crate::grpc::status::Failure;
 use crate::grpc::violations::Violations;
 use crate::proto::v1;
 
-pub(super) const RPC: Rpc = Rpc::new("/disputes.v1.DisputeService/AcceptDispute", Class::Command);
+pub(super) const RPC: Rpc =
+    Rpc::new("/disputes.v1.DisputeService/AcceptDispute", Class::Command, Operation::AcceptDispute);
 
 pub(super) fn parse(
     mut violations: Violations,

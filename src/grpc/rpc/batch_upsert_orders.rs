@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{Call, Class, Rpc, Size};
-use crate::domain::{Caller, OrderReport, Scope};
+use crate::domain::{Caller, Operation, OrderReport};
 use crate::grpc::order_reports::{self, BATCH_ORDERS, ORDER_LISTS};
 use crate::grpc::responses;
 use crate::grpc::status::Failure;
@@ -14,10 +14,10 @@ use crate::proto::v1;
 /// Beyond its bound a batch is refused without anything else, also by its parser.
 const BATCH: Bound = Bound { most: BATCH_ORDERS, of: "orders", unread: BATCH_ORDERS };
 
-pub(super) const RPC: Rpc = Rpc::new("/disputes.v1.OrderService/BatchUpsertOrders", Class::Command)
-    .needs(Scope::Platform)
-    .size(Size::Batch)
-    .lists(&[Field { number: 1, name: "orders", holds: Holds::List(BATCH, ORDER_LISTS) }]);
+pub(super) const RPC: Rpc =
+    Rpc::new("/disputes.v1.OrderService/BatchUpsertOrders", Class::Command, Operation::BatchUpsertOrders)
+        .size(Size::Batch)
+        .lists(&[Field { number: 1, name: "orders", holds: Holds::List(BATCH, ORDER_LISTS) }]);
 
 pub(super) fn parse(
     mut violations: Violations,

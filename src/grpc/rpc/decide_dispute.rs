@@ -1,14 +1,15 @@
 //! `DecideDispute`: support decides an escalated dispute.
 
 use super::{Call, Class, Rpc};
-use crate::domain::{Caller, Command, DisputeId, Ruling, Scope, Subject, text};
+use crate::domain::{Caller, Command, DisputeId, Operation, Ruling, Subject, text};
 use crate::grpc::commands::{self, IdempotentCommand};
 use crate::grpc::status::Failure;
 use crate::grpc::violations::Violations;
 use crate::proto::v1;
 use crate::proto::v1::decide_dispute_request::Decision;
 
-pub(super) const RPC: Rpc = Rpc::new("/disputes.v1.DisputeService/DecideDispute", Class::Command).needs(Scope::Support);
+pub(super) const RPC: Rpc =
+    Rpc::new("/disputes.v1.DisputeService/DecideDispute", Class::Command, Operation::DecideDispute);
 
 pub(super) fn parse(
     mut violations: Violations,

@@ -1,6 +1,6 @@
 //! What is declared of an RPC: all that is judged of a call before its message is decoded.
 
-use crate::domain::Scope;
+use crate::domain::Operation;
 use crate::grpc::transport::{Bound, Field, Holds};
 use crate::grpc::violations::FILTER_VALUES;
 
@@ -48,29 +48,26 @@ pub(in crate::grpc) struct Rpc {
     pub(in crate::grpc) path: &'static str,
     pub(in crate::grpc) class: Class,
     pub(in crate::grpc) shape: Shape,
-    /// The scope that every caller needs; `None` where parties call, or where it depends on what is asked for, as in
-    /// `GetSellerStanding`.
-    pub(in crate::grpc) scope: Option<Scope>,
+    /// What the caller needs the right to; `None` where everybody may call, authenticated or not.
+    pub(in crate::grpc) operation: Option<Operation>,
     pub(in crate::grpc) size: Size,
     /// The lists in a request, and how long they can be.
     pub(in crate::grpc) lists: &'static [Field],
 }
 
 impl Rpc {
-    pub(super) const fn new(path: &'static str, class: Class) -> Self {
-        let size = match class {
-            Class::Command | Class::Read | Class::List | Class::Stream => Size::Single,
-            Class::Open => Size::Probe,
-        };
-        Self { path, class, shape: Shape::Unary, scope: None, size, lists: &[] }
+    /// An RPC of ours.
+    pub(super) const fn new(path: &'static str, class: Class, operation: Operation) -> Self {
+        Self { path, class, shape: Shape::Unary, operation: Some(operation), size: Size::Single, lists: &[] }
+    }
+
+    /// An RPC of others on the same port, which needs no identity.
+    pub(super) const fn open(path: &'static str) -> Self {
+        Self { path, class: Class::Open, shape: Shape::Unary, operation: None, size: Size::Probe, lists: &[] }
     }
 
     pub(super) const fn shape(self, shape: Shape) -> Self {
         Self { shape, ..self }
-    }
-
-    pub(super) const fn needs(self, scope: Scope) -> Self {
-        Self { scope: Some(scope), ..self }
     }
 
     pub(super) const fn size(self, size: Size) -> Self {

@@ -1,13 +1,14 @@
 //! `DeclineDispute`: the responder disagrees.
 
 use super::{Call, Class, Rpc};
-use crate::domain::{Caller, Command, text};
+use crate::domain::{Caller, Command, Operation, text};
 use crate::grpc::commands::{self, IdempotentCommand};
 use crate::grpc::status::Failure;
 use crate::grpc::violations::Violations;
 use crate::proto::v1;
 
-pub(super) const RPC: Rpc = Rpc::new("/disputes.v1.DisputeService/DeclineDispute", Class::Command);
+pub(super) const RPC: Rpc =
+    Rpc::new("/disputes.v1.DisputeService/DeclineDispute", Class::Command, Operation::DeclineDispute);
 
 pub(super) fn parse(
     mut violations: Violations,

@@ -1,13 +1,13 @@
 //! `GetDispute`: one dispute, as the caller may see it.
 
 use super::{Call, Class, Rpc};
-use crate::domain::{Caller, ConfidentialReason, DisputeId};
+use crate::domain::{Caller, ConfidentialReason, DisputeId, Operation};
 use crate::grpc::responses;
 use crate::grpc::status::Failure;
 use crate::grpc::violations::Violations;
 use crate::proto::v1;
 
-pub(super) const RPC: Rpc = Rpc::new("/disputes.v1.DisputeService/GetDispute", Class::Read);
+pub(super) const RPC: Rpc = Rpc::new("/disputes.v1.DisputeService/GetDispute", Class::Read, Operation::GetDispute);
 
 pub(super) fn parse(
     mut violations: Violations,

@@ -2,7 +2,8 @@
 
 use super::{Call, Class, Rpc};
 use crate::domain::{
-    Caller, DisputeOption, OrderId, PartyRole, Policy, Refusal, Subject, is_confidential, options, reasons, text,
+    Caller, DisputeOption, Operation, OrderId, PartyRole, Policy, Refusal, Subject, is_confidential, options, reasons,
+    text,
 };
 use crate::engine::OptionsFound;
 use crate::grpc::responses::{self, money, outcome, timestamp};
@@ -11,7 +12,8 @@ use crate::grpc::translations::Texts;
 use crate::grpc::violations::Violations;
 use crate::proto::v1;
 
-pub(super) const RPC: Rpc = Rpc::new("/disputes.v1.DisputeService/GetDisputeOptions", Class::Read);
+pub(super) const RPC: Rpc =
+    Rpc::new("/disputes.v1.DisputeService/GetDisputeOptions", Class::Read, Operation::GetDisputeOptions);
 
 pub(super) fn parse(
     mut violations: Violations,

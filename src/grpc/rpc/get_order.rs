@@ -1,13 +1,13 @@
 //! `GetOrder`: one order, as the caller may see it.
 
 use super::{Call, Class, Rpc};
-use crate::domain::{Caller, OrderId};
+use crate::domain::{Caller, Operation, OrderId};
 use crate::grpc::responses;
 use crate::grpc::status::Failure;
 use crate::grpc::violations::Violations;
 use crate::proto::v1;
 
-pub(super) const RPC: Rpc = Rpc::new("/disputes.v1.OrderService/GetOrder", Class::Read);
+pub(super) const RPC: Rpc = Rpc::new("/disputes.v1.OrderService/GetOrder", Class::Read, Operation::GetOrder);
 
 pub(super) fn parse(mut violations: Violations, _: &Caller, request: &v1::GetOrderRequest) -> Result<OrderId, Failure> {
     let id = violations.order_id("order_id", &request.order_id);

@@ -1,13 +1,14 @@
 //! `GetSellerStanding`: how a seller stands, for that seller, and for whoever has a scope.
 
 use super::{Call, Class, Rpc};
-use crate::domain::{Caller, Scope, SellerStanding, UserId};
+use crate::domain::{Caller, Operation, SellerStanding, UserId};
 use crate::grpc::responses::timestamp;
 use crate::grpc::status::Failure;
 use crate::grpc::violations::Violations;
 use crate::proto::v1;
 
-pub(super) const RPC: Rpc = Rpc::new("/disputes.v1.OrderService/GetSellerStanding", Class::Read);
+pub(super) const RPC: Rpc =
+    Rpc::new("/disputes.v1.OrderService/GetSellerStanding", Class::Read, Operation::GetSellerStanding);
 
 pub(super) fn parse(
     mut violations: Violations,
@@ -24,9 +25,7 @@ pub(super) async fn run(
 ) -> Result<v1::GetSellerStandingResponse, Failure> {
     let Call { shared, caller, .. } = call;
     let seller = parse(Violations::default(), &caller, &request)?;
-    if caller.scope.is_none() && caller.user != seller {
-        return Err(Failure::scope_missing(Scope::Support));
-    }
+    Operation::GetSellerStanding.require_scope_about(&caller, &seller).map_err(Failure::scope_missing)?;
     let standing = shared.reads.seller_standing(&caller, &seller).await?;
     Ok(v1::GetSellerStandingResponse { standing: Some(encoded(&standing)) })
 }

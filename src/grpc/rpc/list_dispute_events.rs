@@ -1,7 +1,7 @@
 //! `ListDisputeEvents`: pages of events, from a place in the log on.
 
 use super::{Call, Class, Rpc};
-use crate::domain::Caller;
+use crate::domain::{Caller, Operation};
 use crate::engine::EventFilter;
 use crate::grpc::encoded;
 use crate::grpc::event_filter::{self, EVENT_FILTER};
@@ -10,7 +10,9 @@ use crate::grpc::violations::Violations;
 use crate::proto::v1;
 use crate::proto::v1::list_dispute_events_request::Start;
 
-pub(super) const RPC: Rpc = Rpc::new("/disputes.v1.DisputeService/ListDisputeEvents", Class::List).lists(EVENT_FILTER);
+pub(super) const RPC: Rpc =
+    Rpc::new("/disputes.v1.DisputeService/ListDisputeEvents", Class::List, Operation::ListDisputeEvents)
+        .lists(EVENT_FILTER);
 
 /// What is looked for, and how many are wanted.
 pub(super) fn parse(

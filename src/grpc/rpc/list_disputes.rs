@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::{Call, Class, Rpc};
-use crate::domain::{Caller, ConfidentialReason, DisputeId};
+use crate::domain::{Caller, ConfidentialReason, DisputeId, Operation};
 use crate::engine::{DisputePage, DisputeQuery, Fitting, Found, Position, ResumeToken, Side, Sort};
 use crate::grpc::pages::Binding;
 use crate::grpc::responses;
@@ -12,11 +12,8 @@ use crate::grpc::status::Failure;
 use crate::grpc::violations::Violations;
 use crate::proto::v1;
 
-pub(super) const RPC: Rpc = Rpc::new("/disputes.v1.DisputeService/ListDisputes", Class::List).lists(&[
-    numbers(4, "kinds"),
-    numbers(5, "statuses"),
-    numbers(6, "settlement_statuses"),
-]);
+pub(super) const RPC: Rpc = Rpc::new("/disputes.v1.DisputeService/ListDisputes", Class::List, Operation::ListDisputes)
+    .lists(&[numbers(4, "kinds"), numbers(5, "statuses"), numbers(6, "settlement_statuses")]);
 
 /// A page of disputes ends before it is too large for clients, whatever its size in rows.
 const PAGE_BYTES: usize = 2 * 1024 * 1024;
@@ -54,7 +51,7 @@ pub(super) fn parse(
     let fields = || Some((order?, party?, side?, updated_after?, size?));
     let (order, party, side, updated_after, size) = violations.finish(fields())?;
     let query = DisputeQuery {
-        visible_to: caller.scope.is_none().then(|| caller.user.clone()),
+        visible_to: caller.sees_only().cloned(),
         disputes: Vec::new(),
         orders: order.into_iter().collect(),
         party,

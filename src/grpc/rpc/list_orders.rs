@@ -1,7 +1,7 @@
 //! `ListOrders`: pages of orders, and where they go on.
 
 use super::{Call, Class, Rpc};
-use crate::domain::{Caller, OrderId};
+use crate::domain::{Caller, Operation, OrderId};
 use crate::engine::OrderQuery;
 use crate::grpc::pages::Binding;
 use crate::grpc::responses;
@@ -10,8 +10,8 @@ use crate::grpc::status::Failure;
 use crate::grpc::violations::Violations;
 use crate::proto::v1;
 
-pub(super) const RPC: Rpc =
-    Rpc::new("/disputes.v1.OrderService/ListOrders", Class::List).lists(&[numbers(3, "statuses")]);
+pub(super) const RPC: Rpc = Rpc::new("/disputes.v1.OrderService/ListOrders", Class::List, Operation::ListOrders)
+    .lists(&[numbers(3, "statuses")]);
 
 /// What is looked for, and how many are wanted.
 pub(super) fn parse(
@@ -30,7 +30,7 @@ pub(super) fn parse(
     let fields = || Some((party?, role?, size?));
     let (party, role, size) = violations.finish(fields())?;
     let query = OrderQuery {
-        visible_to: caller.scope.is_none().then(|| caller.user.clone()),
+        visible_to: caller.sees_only().cloned(),
         party,
         role,
         statuses: statuses.into_iter().collect(),

@@ -1,13 +1,13 @@
 //! `ListReasons`: every reason that can be given, for which kind and by whom.
 
 use super::{Call, Class, Rpc};
-use crate::domain::{Caller, DisputeKind, PartyRole, is_confidential, reasons};
+use crate::domain::{Caller, DisputeKind, Operation, PartyRole, is_confidential, reasons};
 use crate::grpc::status::Failure;
 use crate::grpc::translations::Texts;
 use crate::grpc::violations::Violations;
 use crate::proto::v1;
 
-pub(super) const RPC: Rpc = Rpc::new("/disputes.v1.DisputeService/ListReasons", Class::Read);
+pub(super) const RPC: Rpc = Rpc::new("/disputes.v1.DisputeService/ListReasons", Class::Read, Operation::ListReasons);
 
 /// Nothing in it can be wrong: a language that there is not is answered in English.
 pub(super) fn parse(violations: Violations, _: &Caller, _: &v1::ListReasonsRequest) -> Result<(), Failure> {

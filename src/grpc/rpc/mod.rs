@@ -173,10 +173,10 @@ rpcs! {
 
 /// The RPCs of others on the same port, which need no identity: health and reflection.
 static OPEN: [Rpc; 4] = [
-    Rpc::new("/grpc.health.v1.Health/Check", Class::Open),
-    Rpc::new("/grpc.health.v1.Health/Watch", Class::Open).shape(Shape::ServerStreaming),
-    Rpc::new("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Class::Open).shape(Shape::BidiStreaming),
-    Rpc::new("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Class::Open).shape(Shape::BidiStreaming),
+    Rpc::open("/grpc.health.v1.Health/Check"),
+    Rpc::open("/grpc.health.v1.Health/Watch").shape(Shape::ServerStreaming),
+    Rpc::open("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo").shape(Shape::BidiStreaming),
+    Rpc::open("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo").shape(Shape::BidiStreaming),
 ];
 
 /// Every RPC on the port.

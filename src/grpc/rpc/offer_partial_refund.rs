@@ -1,13 +1,14 @@
 //! `OfferPartialRefund`: the seller offers a part of the price back.
 
 use super::{Call, Class, Rpc};
-use crate::domain::{Caller, OrderId, Subject, Terms, text};
+use crate::domain::{Caller, Operation, OrderId, Subject, Terms, text};
 use crate::grpc::commands::{self, IdempotentCommand};
 use crate::grpc::status::Failure;
 use crate::grpc::violations::Violations;
 use crate::proto::v1;
 
-pub(super) const RPC: Rpc = Rpc::new("/disputes.v1.DisputeService/OfferPartialRefund", Class::Command);
+pub(super) const RPC: Rpc =
+    Rpc::new("/disputes.v1.DisputeService/OfferPartialRefund", Class::Command, Operation::OfferPartialRefund);
 
 pub(super) fn parse(
     mut violations: Violations,

@@ -1,14 +1,14 @@
 //! `PostponeDeadline`: support gives the responder more time.
 
 use super::{Call, Class, Rpc};
-use crate::domain::{Caller, Command, Scope, text};
+use crate::domain::{Caller, Command, Operation, text};
 use crate::grpc::commands::{self, IdempotentCommand};
 use crate::grpc::status::Failure;
 use crate::grpc::violations::Violations;
 use crate::proto::v1;
 
 pub(super) const RPC: Rpc =
-    Rpc::new("/disputes.v1.DisputeService/PostponeDeadline", Class::Command).needs(Scope::Support);
+    Rpc::new("/disputes.v1.DisputeService/PostponeDeadline", Class::Command, Operation::PostponeDeadline);
 
 pub(super) fn parse(
     mut violations: Violations,

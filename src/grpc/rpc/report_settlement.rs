@@ -1,7 +1,7 @@
 //! `ReportSettlement`: the platform says whether the money has moved.
 
 use super::{Call, Class, Rpc};
-use crate::domain::{Caller, Command, Scope, SettlementReport, text};
+use crate::domain::{Caller, Command, Operation, SettlementReport, text};
 use crate::grpc::commands::{self, IdempotentCommand};
 use crate::grpc::status::Failure;
 use crate::grpc::violations::Violations;
@@ -9,7 +9,7 @@ use crate::proto::v1;
 use crate::proto::v1::report_settlement_request::Result as Report;
 
 pub(super) const RPC: Rpc =
-    Rpc::new("/disputes.v1.DisputeService/ReportSettlement", Class::Command).needs(Scope::Platform);
+    Rpc::new("/disputes.v1.DisputeService/ReportSettlement", Class::Command, Operation::ReportSettlement);
 
 pub(super) fn parse(
     mut violations: Violations,

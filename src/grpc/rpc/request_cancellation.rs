@@ -1,13 +1,14 @@
 //! `RequestCancellation`: a party asks to cancel the order.
 
 use super::{Call, Class, Rpc};
-use crate::domain::{Caller, Terms, text};
+use crate::domain::{Caller, Operation, Terms, text};
 use crate::grpc::commands::{self, IdempotentCommand};
 use crate::grpc::status::Failure;
 use crate::grpc::violations::Violations;
 use crate::proto::v1;
 
-pub(super) const RPC: Rpc = Rpc::new("/disputes.v1.DisputeService/RequestCancellation", Class::Command);
+pub(super) const RPC: Rpc =
+    Rpc::new("/disputes.v1.DisputeService/RequestCancellation", Class::Command, Operation::RequestCancellation);
 
 pub(super) fn parse(
     mut violations: Violations,

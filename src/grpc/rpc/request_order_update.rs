@@ -1,13 +1,14 @@
 //! `RequestOrderUpdate`: the buyer asks how the order stands.
 
 use super::{Call, Class, Rpc};
-use crate::domain::{Caller, Terms, text};
+use crate::domain::{Caller, Operation, Terms, text};
 use crate::grpc::commands::{self, IdempotentCommand};
 use crate::grpc::status::Failure;
 use crate::grpc::violations::Violations;
 use crate::proto::v1;
 
-pub(super) const RPC: Rpc = Rpc::new("/disputes.v1.DisputeService/RequestOrderUpdate", Class::Command);
+pub(super) const RPC: Rpc =
+    Rpc::new("/disputes.v1.DisputeService/RequestOrderUpdate", Class::Command, Operation::RequestOrderUpdate);
 
 pub(super) fn parse(
     mut violations: Violations,

@@ -8,6 +8,7 @@ use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, FileDescriptorSet};
 
 use super::*;
+use crate::domain::Operation;
 use crate::grpc::reflection::DESCRIPTOR_SETS;
 use crate::grpc::transport::{Field, Holds};
 
@@ -102,8 +103,15 @@ fn every_list_that_a_request_can_have_is_counted_before_it_is_decoded() {
 fn what_needs_no_identity_is_health_and_reflection_alone() {
     for rpc in all() {
         assert_eq!(rpc.class == Class::Open, rpc.path.starts_with("/grpc."), "{}", rpc.path);
-        assert!(rpc.scope.is_none() || rpc.class == Class::Command, "{}", rpc.path);
+        assert_eq!(rpc.class == Class::Open, rpc.operation.is_none(), "{}", rpc.path);
     }
+}
+
+#[test]
+fn every_rpc_of_ours_has_a_right_of_its_own_by_its_name() {
+    let named: Vec<_> = RPCS.iter().map(|rpc| (rpc.name().to_owned(), rpc.operation)).collect();
+    let declared = Operation::ALL.map(|operation| (format!("{operation:?}"), Some(operation)));
+    assert_eq!(named, declared, "in the same order");
 }
 
 /// A list with its bound, and those within it.
@@ -124,13 +132,14 @@ fn print_lists(out: &mut Vec<String>, path: &str, fields: &[Field]) {
 fn the_table_is_the_one_that_is_documented() {
     let mut out = String::from("\nPrinted from the table by a test.\n\n");
     out.push_str(
-        "| RPC | class | shape | scope | message | lists, and how long they can be |\n|---|---|---|---|---|---|\n",
+        "| RPC | class | shape | right | message | lists, and how long they can be |\n|---|---|---|---|---|---|\n",
     );
-    for Rpc { path, class, shape, scope, size, lists } in all() {
-        let (scope, mut bounds) = (scope.map_or("", |scope| scope.name()), Vec::new());
+    for Rpc { path, class, shape, operation, size, lists } in all() {
+        let right = operation.map_or(String::new(), |operation| format!("{:?}", operation.right()));
+        let mut bounds = Vec::new();
         print_lists(&mut bounds, "", lists);
         let bounds = bounds.join(", ");
-        writeln!(out, "| `{path}` | {class:?} | {shape:?} | {scope} | {size:?} | {bounds} |").unwrap();
+        writeln!(out, "| `{path}` | {class:?} | {shape:?} | {right} | {size:?} | {bounds} |").unwrap();
     }
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/grpc/rpc/table.md");
     if std::env::var_os("UPDATE_TABLES").is_some() {

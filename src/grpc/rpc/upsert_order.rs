@@ -1,7 +1,7 @@
 //! `UpsertOrder`: the platform reports an order.
 
 use super::{Call, Class, Rpc};
-use crate::domain::{Caller, OrderReport, Scope};
+use crate::domain::{Caller, Operation, OrderReport};
 use crate::grpc::order_reports::{self, ORDER_LISTS};
 use crate::grpc::responses;
 use crate::grpc::status::Failure;
@@ -9,8 +9,7 @@ use crate::grpc::transport::{self, Field, Holds};
 use crate::grpc::violations::Violations;
 use crate::proto::v1;
 
-pub(super) const RPC: Rpc = Rpc::new("/disputes.v1.OrderService/UpsertOrder", Class::Command)
-    .needs(Scope::Platform)
+pub(super) const RPC: Rpc = Rpc::new("/disputes.v1.OrderService/UpsertOrder", Class::Command, Operation::UpsertOrder)
     .lists(&[Field { number: 1, name: "order", holds: Holds::Message(ORDER_LISTS) }]);
 
 pub(super) fn parse(

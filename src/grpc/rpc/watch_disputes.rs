@@ -13,7 +13,7 @@ use tonic::Status;
 
 use super::{Call, Class, Rpc, Shape};
 use crate::chance::jittered;
-use crate::domain::Caller;
+use crate::domain::{Caller, Operation};
 use crate::engine::{EventFilter, News, Watch, WatchRequest};
 use crate::grpc::Shared;
 use crate::grpc::encoded::WatchDisputesResponse;
@@ -26,9 +26,10 @@ use crate::grpc::violations::Violations;
 use crate::proto::v1;
 use crate::proto::v1::watch_disputes_request::Start;
 
-pub(super) const RPC: Rpc = Rpc::new("/disputes.v1.DisputeService/WatchDisputes", Class::Stream)
-    .shape(Shape::ServerStreaming)
-    .lists(EVENT_FILTER);
+pub(super) const RPC: Rpc =
+    Rpc::new("/disputes.v1.DisputeService/WatchDisputes", Class::Stream, Operation::WatchDisputes)
+        .shape(Shape::ServerStreaming)
+        .lists(EVENT_FILTER);
 
 /// The stream of one subscriber.
 pub(super) type Events = Pin<Box<dyn Stream<Item = Result<WatchDisputesResponse, Status>> + Send>>;

@@ -1,13 +1,14 @@
 //! `WithdrawDispute`: the opener takes it back.
 
 use super::{Call, Class, Rpc};
-use crate::domain::{Caller, Command};
+use crate::domain::{Caller, Command, Operation};
 use crate::grpc::commands::{self, IdempotentCommand};
 use crate::grpc::status::Failure;
 use crate::grpc::violations::Violations;
 use crate::proto::v1;
 
-pub(super) const RPC: Rpc = Rpc::new("/disputes.v1.DisputeService/WithdrawDispute", Class::Command);
+pub(super) const RPC: Rpc =
+    Rpc::new("/disputes.v1.DisputeService/WithdrawDispute", Class::Command, Operation::WithdrawDispute);
 
 pub(super) fn parse(
     mut violations: Violations,

@@ -1,9 +1,9 @@
-//! Who calls, and whether whoever that is may call this RPC at all.
+//! Who calls, and whether the credential gives the right to call this RPC at all.
 
 use http::Request;
 
 use crate::grpc::auth::{Authenticator, Identity, PeerIdentity};
-use crate::grpc::rpc::{Class, Rpc};
+use crate::grpc::rpc::Rpc;
 use crate::grpc::status::Failure;
 
 /// The caller, with the scope that the RPC needs. `None` for an RPC that is open to everybody, whatever the headers say.
@@ -12,12 +12,8 @@ pub(super) fn recognise<B>(
     rpc: &Rpc,
     request: &Request<B>,
 ) -> Result<Option<Identity>, Failure> {
-    if rpc.class == Class::Open {
-        return Ok(None);
-    }
+    let Some(operation) = rpc.operation else { return Ok(None) };
     let identity = authenticator.recognise(request.headers(), request.extensions().get::<PeerIdentity>())?;
-    match rpc.scope {
-        Some(scope) if identity.caller.scope != Some(scope) => Err(Failure::scope_missing(scope)),
-        Some(_) | None => Ok(Some(identity)),
-    }
+    operation.require_scope(&identity.caller).map_err(Failure::scope_missing)?;
+    Ok(Some(identity))
 }
