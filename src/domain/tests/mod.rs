@@ -19,6 +19,7 @@ mod options;
 mod policy;
 mod postponing;
 mod reasons;
+mod rights;
 mod settlement;
 mod texts;
 mod upsert;

@@ -1,5 +1,6 @@
 //! Who the caller is: tokens and their keys, and pages that would call for somebody.
 
+mod authorization;
 mod binary;
 mod keys;
 mod origin;

@@ -18,6 +18,13 @@ use tonic_types::StatusExt as _;
 #[derive(Clone)]
 pub struct Identity(Vec<(&'static str, MetadataValue<Ascii>)>);
 
+impl Identity {
+    /// Whoever sends these headers.
+    pub fn new(headers: &[(&'static str, &str)]) -> Self {
+        Self(headers.iter().map(|(name, value)| (*name, value.parse().unwrap())).collect())
+    }
+}
+
 impl Interceptor for Identity {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         for (name, value) in &self.0 {
@@ -52,7 +59,7 @@ impl Party {
 
     /// A caller that sends these headers with each request.
     pub fn with(channel: Channel, headers: &[(&'static str, &str)]) -> Self {
-        let identity = Identity(headers.iter().map(|(name, value)| (*name, value.parse().unwrap())).collect());
+        let identity = Identity::new(headers);
         Self {
             orders: OrderServiceClient::with_interceptor(channel.clone(), identity.clone()),
             disputes: DisputeServiceClient::with_interceptor(channel, identity),
