@@ -8,6 +8,7 @@ mod environment;
 mod policy_file;
 mod rates;
 mod requests;
+mod tls;
 mod token;
 
 use std::ffi::OsString;
@@ -26,6 +27,7 @@ pub use database_url::UrlFileError;
 pub use policy_file::{PolicyFile, PolicyFileError, SupportUrl};
 pub use rates::RateFlags;
 pub use requests::RequestFlags;
+pub use tls::{InvalidMtlsScope, MtlsScope, TlsFlags};
 pub use token::{SigningKeyFile, TokenFlags};
 
 /// The fewest connections to PostgreSQL that the service works with, and the most that make sense.
@@ -132,7 +134,7 @@ pub struct Config {
     /// Pings a connection that was idle this long, and closes it if no reply arrives within the same time again.
     #[arg(long, global = true, env = "DISPUTES_KEEPALIVE", value_name = "SPAN", default_value = "20s", value_parser = keepalive)]
     pub keepalive: Span,
-    /// How long a client may take to start HTTP/2 after connecting; 0s for no limit.
+    /// How long a client may take to start HTTP/2 after connecting, including its TLS handshake; 0s for no limit.
     #[arg(long, global = true, env = "DISPUTES_PREFACE_TIMEOUT", value_name = "SPAN", default_value = "10s")]
     pub preface_timeout: Span,
     /// The maximum size of a request's header list in bytes, as HTTP/2 counts it; 0 for the transport's limit of 64 KiB.
@@ -151,6 +153,9 @@ pub struct Config {
     /// Limits on connections.
     #[command(flatten)]
     pub connections: ConnectionFlags,
+    /// TLS on the port.
+    #[command(flatten)]
+    pub tls: TlsFlags,
     /// Limits on rates.
     #[command(flatten)]
     pub rates: RateFlags,
@@ -214,7 +219,14 @@ impl Config {
 
     /// Returns how callers authenticate, given the address to listen on.
     pub fn authentication(&self) -> Result<Authentication, ConfigError> {
-        Ok(self.auth.authentication(self.listen)?)
+        match self.auth.authentication(self.listen) {
+            Err(AuthFlagsError::JwtIncomplete { .. })
+                if self.auth.given().is_empty() && !self.tls.mtls_scope.is_empty() =>
+            {
+                Ok(Authentication::Certificates)
+            }
+            authentication => Ok(authentication?),
+        }
     }
 }
 

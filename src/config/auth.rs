@@ -65,7 +65,7 @@ pub struct AuthFlags {
 pub enum AuthMode {
     /// Trusts the headers `x-user-id` and `x-scope`; allowed only on a loopback address.
     Dev,
-    /// Verifies the JWT in `authorization` with the given key.
+    /// Verifies the JWT in `authorization` with the given key.; or accepts a client certificate that `--mtls-scope` names, alone if no JWT flag is given.
     Jwt,
 }
 
@@ -74,8 +74,10 @@ pub enum AuthMode {
 pub enum Authentication {
     /// Headers are trusted.
     Dev,
-    /// By tokens.
+    /// By tokens, and by client certificates.
     Jwt(JwtSettings),
+    /// By client certificates alone.
+    Certificates,
 }
 
 /// What tokens are verified against.
@@ -179,7 +181,7 @@ impl AuthFlags {
     pub fn has_reflection(&self, authentication: &Authentication) -> bool {
         self.reflection.unwrap_or(match authentication {
             Authentication::Dev => true,
-            Authentication::Jwt(_) => false,
+            Authentication::Jwt(_) | Authentication::Certificates => false,
         })
     }
 
@@ -209,7 +211,7 @@ impl AuthFlags {
     }
 
     /// The flags of tokens that are given.
-    fn given(&self) -> Vec<&'static str> {
+    pub(super) fn given(&self) -> Vec<&'static str> {
         let keys = self.sources();
         let issuer = self.jwt_issuer.as_ref().map(|_| ISSUER);
         keys.iter().map(KeySource::flag).chain(issuer).chain(self.jwt_audience.as_ref().map(|_| AUDIENCE)).collect()

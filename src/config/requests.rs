@@ -40,6 +40,9 @@ pub struct RequestFlags {
     /// How long a request may take from its headers to its last byte; 0s for no limit.
     #[arg(long, global = true, env = "DISPUTES_REQUEST_TIMEOUT", value_name = "SPAN", default_value = "10s")]
     pub request_timeout: Span,
+    /// How long a unary call may take in total, whatever its grpc-timeout; 0s for no limit but that.
+    #[arg(long, global = true, env = "DISPUTES_CALL_TIMEOUT", value_name = "SPAN", default_value = "1m")]
+    pub call_timeout: Span,
     /// The maximum number of bytes of incomplete requests, a quarter of them from one caller; 0 for no limit.
     #[arg(long, global = true, env = "DISPUTES_MAX_BYTES_IN_FLIGHT", value_name = "BYTES", default_value = "67108864")]
     pub max_bytes_in_flight: usize,

@@ -4,13 +4,8 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use tonic::body::Body;
 
-use super::status::Failure;
-
 /// HTTP/2 counts so much for each header, beside its name and its value (RFC 9113, section 6.5.2).
 const HEADER_OVERHEAD: usize = 32;
-
-/// How the client can read responses.
-const ACCEPT_ENCODING: &str = "grpc-accept-encoding";
 
 /// The answer to a request that is not gRPC; `None` if it is.
 pub(super) fn refuse_plain<B>(request: &Request<B>) -> Option<Response<Body>> {
@@ -36,14 +31,6 @@ fn is_grpc(content_type: Option<&HeaderValue>) -> bool {
     essence.strip_prefix("application/grpc").is_some_and(|format| format.is_empty() || format.starts_with('+'))
 }
 
-/// Requests are read as they are, not compressed.
-pub(super) fn refuse_encoding(headers: &HeaderMap) -> Result<(), Failure> {
-    match headers.get("grpc-encoding") {
-        Some(encoding) if encoding != "identity" => Err(Failure::encoding_not_supported()),
-        Some(_) | None => Ok(()),
-    }
-}
-
 /// Headers that are longer than this are not kept while a message is waited for.
 const KEPT_HEADER_BYTES: usize = 1024;
 
@@ -55,10 +42,6 @@ pub(super) fn forget_headers(request: &mut Request<Body>, path: &'static str) {
     }
     let mut kept = HeaderMap::new();
     kept.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    let accepted = request.headers().get(ACCEPT_ENCODING).filter(|value| value.len() < KEPT_HEADER_BYTES);
-    if let Some(Ok(copy)) = accepted.map(|value| HeaderValue::from_bytes(value.as_bytes())) {
-        kept.insert(ACCEPT_ENCODING, copy);
-    }
     *request.headers_mut() = kept;
     *request.uri_mut() = Uri::from_static(path);
 }

@@ -24,7 +24,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// How a request may be encoded: the header that says so, and what it says.
 const ACCEPT_ENCODING: &str = "grpc-accept-encoding";
-const READ_ENCODINGS: &str = "identity";
+const READ_ENCODINGS: &str = "gzip,zstd,identity";
 
 /// A field that is not as it must be. The value itself is never repeated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,7 +112,8 @@ impl Failure {
     }
 
     pub(super) fn credential_expired() -> Self {
-        Self::new(Code::Unauthenticated, ErrorReason::CredentialExpired, "the token has expired; call with a new one")
+        let message = "the credential has expired; call with a new one";
+        Self::new(Code::Unauthenticated, ErrorReason::CredentialExpired, message)
     }
 
     pub(super) fn origin_not_allowed(message: &str) -> Self {

@@ -24,7 +24,7 @@ use tower::Service;
 
 use super::turns::Begun;
 use crate::clock::{RealInstant, pause, real_now};
-use crate::grpc::{Answer, Answers, ConnectionId, PeerAddress, Untaken};
+use crate::grpc::{Answer, Answers, ConnectionId, PeerAddress, PeerIdentity, Untaken};
 
 /// The longest piece of a response that the transport is given at once.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -106,13 +106,20 @@ pub(super) struct Counted<S> {
     calls: Calls,
     answers: Answers,
     connection: ConnectionId,
-    peer: Option<PeerAddress>,
+    peer: PeerAddress,
+    identity: Option<PeerIdentity>,
 }
 
 impl<S> Counted<S> {
-    /// The calls on a connection from this address, if known.
-    pub(super) fn new(service: S, calls: Calls, answers: Answers, peer: Option<PeerAddress>) -> Self {
-        Self { service, calls, answers, connection: ConnectionId::mint(), peer }
+    /// The calls on a connection from this address, with the identity of the client certificate, if any.
+    pub(super) fn new(
+        service: S,
+        calls: Calls,
+        answers: Answers,
+        peer: PeerAddress,
+        identity: Option<PeerIdentity>,
+    ) -> Self {
+        Self { service, calls, answers, connection: ConnectionId::mint(), peer, identity }
     }
 }
 
@@ -130,7 +137,10 @@ where
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(answer.clone());
         request.extensions_mut().insert(self.connection);
-        self.peer.map(|peer| request.extensions_mut().insert(peer));
+        request.extensions_mut().insert(self.peer);
+        if let Some(identity) = &self.identity {
+            request.extensions_mut().insert(identity.clone());
+        }
         let begin = Box::new((self.service.clone(), request));
         CountedCall { stage: Stage::Ready(Some(begin)), call: self.calls.begin(answer) }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::{Request, Response};
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -25,9 +25,11 @@ use super::conduct::Conduct;
 use super::frames::{HEAD_BYTES, PREFACE};
 use super::registry::{ConnectionBounds, ConnectionPermit, Registry};
 use super::socket::Socket;
+use super::tls::Tls;
 use super::turns::{Begun, InTurns, Turn};
+use super::wire::Wire;
 use crate::clock::pause;
-use crate::grpc::{AnswerBudget, PeerAddress};
+use crate::grpc::{AnswerBudget, PeerAddress, PeerIdentity};
 
 /// What every client starts with: the preface, and the head of a SETTINGS frame.
 const OPENING_BYTES: usize = PREFACE.len() + HEAD_BYTES;
@@ -55,7 +57,7 @@ const IDLE_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 pub(super) struct Bounds {
     /// The maximum number of connections.
     pub(super) connections: ConnectionBounds,
-    /// How long a client may take to start HTTP/2; zero for no limit.
+    /// How long a client may take to start HTTP/2, including its TLS handshake; zero for no limit.
     pub(super) preface_timeout: Duration,
     /// How long a connection may be idle before it is pinged, and how long the reply may take.
     pub(super) keepalive: Duration,
@@ -71,17 +73,22 @@ pub(super) struct Bounds {
     pub(super) answer_timeout: Duration,
 }
 
-/// Serves all clients that connect. Cancelling `drain` ends it: the listening socket closes at once, each connection as
-/// soon as nothing is in flight on it. Dropping the future cuts all connections.
-pub(super) async fn serve<S>(listener: TcpListener, service: S, bounds: Bounds, drain: CancellationToken)
-where
+/// Serves all clients that connect, over TLS if that is given. Cancelling `drain` ends it: the listening socket closes at
+/// once, each connection as soon as nothing is in flight on it. Dropping the future cuts all connections.
+pub(super) async fn serve<S>(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    service: S,
+    bounds: Bounds,
+    drain: CancellationToken,
+) where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Unpin + Send,
 {
     let registry = Registry::new(bounds.connections);
     let answers = AnswerBudget::new(bounds.answer_bytes);
     let ending = Arc::new(Semaphore::new(ENDING_AT_ONCE));
-    let server = Arc::new(Server { service, bounds, answers, ending, drain: drain.clone() });
+    let server = Arc::new(Server { service, tls, bounds, answers, ending, drain: drain.clone() });
     let mut connections = JoinSet::new();
     let mut accepting = Accepting::Fine;
     let new = Arc::new(Semaphore::new(NEW_AT_ONCE));
@@ -97,7 +104,7 @@ where
                 accepting.succeeded();
                 // A refused connection is closed by dropping it.
                 if let Ok(place) = registry.enter(address.ip()) {
-                    connections.spawn(server.clone().run(socket, place, permit));
+                    connections.spawn(server.clone().run(socket, address, place, permit));
                 }
             }
             Err(error) => {
@@ -127,9 +134,20 @@ async fn accept(
     Ok((socket, address, permit))
 }
 
+/// A client that has started HTTP/2.
+struct Opened {
+    wire: Wire,
+    /// The bytes read so far.
+    bytes: Vec<u8>,
+    address: SocketAddr,
+    /// The identity of the client certificate, if any.
+    identity: Option<PeerIdentity>,
+}
+
 /// State shared by all connections.
 struct Server<S> {
     service: S,
+    tls: Option<Tls>,
     bounds: Bounds,
     answers: Arc<AnswerBudget>,
     ending: Arc<Semaphore>,
@@ -143,36 +161,42 @@ where
 {
     async fn run(
         self: Arc<Self>,
-        mut socket: TcpStream,
+        socket: TcpStream,
+        address: SocketAddr,
         place: ConnectionPermit,
         permit: Option<OwnedSemaphorePermit>,
     ) {
-        // No HTTP/2 state exists before the client has started: 10,000 silent connections take next to nothing.
-        let begun = tokio::select! {
-            begun = self.begin(&mut socket, permit) => begun,
+        // No HTTP/2 or TLS state exists before the client has started: 10,000 silent connections take next to nothing.
+        let opened = tokio::select! {
+            opened = self.begin(socket, address, permit) => opened,
             () = place.has_to_go() => return,
             () = self.drain.cancelled() => return,
         };
-        if let Some(begun) = begun {
+        if let Some(opened) = opened {
             place.begun();
-            let _ending = Box::pin(self.speak(socket, begun, &place)).await;
+            let _ending = Box::pin(self.speak(opened, &place)).await;
         }
     }
 
-    /// Returns the first bytes of a client; `None` if they did not arrive, or not in time. The permit is released then,
-    /// or when the connection no longer counts as starting.
-    async fn begin(&self, socket: &mut TcpStream, permit: Option<OwnedSemaphorePermit>) -> Option<Vec<u8>> {
-        let mut bytes = pin!(first_bytes(socket));
+    /// Returns a client that has started; `None` if it did not, or not in time. The permit is released then, or when the
+    /// connection no longer counts as starting.
+    async fn begin(
+        &self,
+        socket: TcpStream,
+        address: SocketAddr,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Option<Opened> {
+        let mut opened = pin!(self.open(socket, address));
         tokio::select! {
-            bytes = &mut bytes => return bytes.ok(),
+            opened = &mut opened => return opened.ok(),
             () = pause(ABOUT_TO_BEGIN) => drop(permit),
         }
         let timeout = self.bounds.preface_timeout;
         if timeout.is_zero() {
-            return bytes.await.ok();
+            return opened.await.ok();
         }
         tokio::select! {
-            bytes = bytes => bytes.ok(),
+            opened = opened => opened.ok(),
             () = pause(timeout) => {
                 tracing::debug!("a client did not start HTTP/2 in time: closing its connection");
                 None
@@ -180,19 +204,32 @@ where
         }
     }
 
+    /// Waits for the client to start: TLS, if that is given, then HTTP/2.
+    async fn open(&self, socket: TcpStream, address: SocketAddr) -> Result<Opened> {
+        // Writes go out at once.
+        socket.set_nodelay(true)?;
+        socket.readable().await?;
+        let (mut wire, identity) = match &self.tls {
+            None => (Wire::Plain(socket), None),
+            Some(tls) => {
+                let (stream, identity) = Box::pin(tls.accept(socket)).await?;
+                (Wire::Tls(Box::new(stream)), identity)
+            }
+        };
+        let bytes = first_bytes(&mut wire).await?;
+        Ok(Opened { wire, bytes, address, identity })
+    }
+
     /// Serves a connection until it ends. All its state has been dropped when the permit is returned.
-    async fn speak(&self, socket: TcpStream, begun: Vec<u8>, place: &ConnectionPermit) -> Option<OwnedSemaphorePermit> {
+    async fn speak(&self, opened: Opened, place: &ConnectionPermit) -> Option<OwnedSemaphorePermit> {
+        let Opened { wire, bytes, address, identity } = opened;
         let Bounds { keepalive, error_resets, .. } = self.bounds;
-        if let Err(error) = prepare(&socket) {
-            tracing::debug!(%error, "a connection failed");
-            return None;
-        }
         let calls = place.calls();
-        let peer = socket.peer_addr().ok().map(|peer| PeerAddress(peer.ip()));
-        let service = Counted::new(self.service.clone(), calls.clone(), self.answers.connection(), peer);
+        let peer = PeerAddress(address.ip());
+        let service = Counted::new(self.service.clone(), calls.clone(), self.answers.connection(), peer, identity);
         // A client that reads nothing gets as long as one that does not reply to a ping.
         let (turn, begun_calls) = (Turn::default(), Begun::default());
-        let socket = Socket::new(socket, begun, Conduct::new(error_resets), turn.clone(), keepalive.saturating_mul(2));
+        let socket = Socket::new(wire, bytes, Conduct::new(error_resets), turn.clone(), keepalive.saturating_mul(2));
         let http2 = self.http2(calls.clone(), begun_calls.clone());
         let connection = http2.serve_connection(TokioIo::new(socket), service);
         let mut connection = pin!(InTurns::new(connection, begun_calls, turn));
@@ -240,23 +277,17 @@ where
 }
 
 /// Reads until the client has started HTTP/2, or has sent something else.
-async fn first_bytes(socket: &mut TcpStream) -> Result<Vec<u8>> {
+async fn first_bytes(wire: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     while bytes.len() < OPENING_BYTES && PREFACE.starts_with(bytes.get(..PREFACE.len()).unwrap_or(&bytes)) {
-        socket.readable().await?;
         let left = OPENING_BYTES.saturating_sub(bytes.len());
         let before = bytes.len();
-        (&mut *socket).take(left.try_into().unwrap_or(u64::MAX)).read_buf(&mut bytes).await?;
+        (&mut *wire).take(left.try_into().unwrap_or(u64::MAX)).read_buf(&mut bytes).await?;
         if bytes.len() == before {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
     }
     Ok(bytes)
-}
-
-/// Writes go out at once.
-fn prepare(socket: &TcpStream) -> Result<()> {
-    socket.set_nodelay(true)
 }
 
 /// Returns once no call was in flight twice in a row: the client may not yet have known of the end when it made one.

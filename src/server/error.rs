@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 
+use super::tls::TlsFileError;
 use crate::config::{ConfigError, PolicyFileError};
 use crate::grpc::{KeyFileError, MintError};
 use crate::repository::{BackupError, ConnectError, SchemaError, StorageError};
@@ -22,6 +23,9 @@ pub enum ServeError {
     /// No token could be minted.
     #[error(transparent)]
     Mint(#[from] MintError),
+    /// A certificate, or what belongs to it.
+    #[error(transparent)]
+    Tls(#[from] TlsFileError),
     /// A built-in translation file is invalid.
     #[error("a translation file is invalid: {0}")]
     Translations(#[from] toml::de::Error),

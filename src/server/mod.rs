@@ -12,7 +12,9 @@ mod health;
 mod process;
 mod registry;
 mod socket;
+mod tls;
 mod turns;
+mod wire;
 
 use std::io::Write as _;
 use std::path::Path;
@@ -30,6 +32,7 @@ use self::connections::Bounds;
 use self::health::HealthReport;
 use self::process::warn_of_few_descriptors;
 use self::registry::ConnectionBounds;
+use self::tls::{Certificates, Tls};
 use crate::clock::Clock;
 use crate::config::{Config, PolicyFile, Span, SupportUrl, TokenFlags};
 use crate::engine::{Feed, Reads};
@@ -42,6 +45,7 @@ use crate::stderr;
 pub use audit::print_audit;
 pub use error::ServeError;
 pub use process::{prepare_process, run_to_end, told_to_stop};
+pub use tls::TlsFileError;
 
 /// How long streams and commands in flight may take to end; with the following steps, the process exits within 10 s.
 const DRAIN: Duration = Duration::from_secs(6);
@@ -83,6 +87,7 @@ struct Settings {
     reflection: bool,
     policy: PolicyFile,
     translations: Translations,
+    certificates: Option<Arc<Certificates>>,
 }
 
 /// Runs the service on `listener` until `shutdown` completes, then drains: health turns NOT_SERVING, streams end,
@@ -99,6 +104,7 @@ pub async fn run(
         authenticator: Arc::new(Authenticator::new(authentication, clock.clone())?),
         policy: config.policy.as_deref().map_or_else(|| Ok(PolicyFile::default()), PolicyFile::load)?,
         translations: Translations::load()?,
+        certificates: Certificates::load(&config.tls, &clock)?,
     };
     let mut shutdown = pin!(shutdown);
     let repository = tokio::select! {
@@ -139,7 +145,7 @@ async fn serve(
         // Another process may be migrating for a long time.
         () = &mut shutdown => return Ok(()),
     };
-    let Settings { authenticator, reflection, policy, translations } = settings;
+    let Settings { authenticator, reflection, policy, translations, certificates } = settings;
     let PolicyFile {
         rules,
         event_retention: Span(events),
@@ -149,6 +155,10 @@ async fn serve(
     let retentions = Retentions { events, audit };
     let policy = Arc::new(rules);
     let mut background = Background::start(&repository, &clock, &policy, retentions, &feed, notifier).await?;
+    let tls = certificates.map(|certificates| {
+        background.run(certificates.clone().watch());
+        Tls::new(certificates, config.tls.mtls_scope.clone(), clock.clone())
+    });
     // From here on every call gets a response.
     let health = HealthReport::start(background.is_serving()).await;
     let drain = CancellationToken::new();
@@ -172,7 +182,8 @@ async fn serve(
     let service = RpcLayer::new(authenticator, bounds, rates, drain.clone()).layer(routes(shared, &health)?);
     warn_of_few_descriptors(config);
     let address = listener.local_addr()?;
-    let mut connections = pin!(connections::serve(listener, service, connection_bounds(config), drain.clone()));
+    let bounds = connection_bounds(config);
+    let mut connections = pin!(connections::serve(listener, tls, service, bounds, drain.clone()));
     // Plainly, whatever the log settings: scripts wait for it.
     stderr::say(&format!("listening on {address}"));
     let ended = tokio::select! {
@@ -246,6 +257,7 @@ fn rpc_bounds(config: &Config, reflection: bool) -> RpcBounds {
         message_bytes: requests.max_message_bytes,
         batch_bytes: requests.max_batch_bytes,
         request_timeout: requests.request_timeout.0,
+        call_timeout: requests.call_timeout.0,
         bytes_in_flight: requests.max_bytes_in_flight,
         open_streams: requests.max_open_streams,
         reflection_idle: requests.reflection_idle.0,

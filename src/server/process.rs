@@ -8,6 +8,7 @@ use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::error::ServeError;
+use super::tls::install_crypto;
 use crate::config::Config;
 
 /// Descriptors for everything except client and PostgreSQL connections: SQLite files, the log, the runtime.
@@ -22,10 +23,11 @@ const TURNS_BEFORE_EVENTS: u32 = 16;
 
 /// To be called before the first thread starts.
 ///
-/// Makes files that this process creates accessible to their owner only, whoever started it. Raises the limit of file
-/// descriptors to the process's maximum. Turns off huge pages: the allocator requests them, and then each buffer that is
-/// reserved but hardly filled takes 2 MiB.
+/// Sets the cryptography provider. Makes files that this process creates accessible to their owner only, whoever started
+/// it. Raises the limit of file descriptors to the process's maximum. Turns off huge pages: the allocator requests them,
+/// and then each buffer that is reserved but hardly filled takes 2 MiB.
 pub fn prepare_process() {
+    install_crypto();
     rustix::process::umask(Mode::from_raw_mode(0o077));
     let _ = prctl::set_thp_disable(true);
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)

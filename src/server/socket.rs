@@ -143,6 +143,17 @@ impl<T: AsyncWrite + Unpin> Socket<T> {
         Poll::Ready(ErrorKind::TimedOut.into())
     }
 
+    /// Fails if the client has read nothing for too long.
+    fn poll_taken(&mut self, context: &mut Context<'_>, result: Poll<Result<()>>) -> Poll<Result<()>> {
+        match result {
+            Poll::Ready(result) => {
+                self.stalled = None;
+                Poll::Ready(result)
+            }
+            Poll::Pending => self.poll_stalled(context).map(Err),
+        }
+    }
+
     fn poll_sent<'a>(
         &mut self,
         context: &mut Context<'_>,
@@ -217,11 +228,14 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Socket<T> {
         self.inner.is_write_vectored()
     }
 
+    // With TLS, data may wait here after it was written.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
+        let flushed = Pin::new(&mut self.inner).poll_flush(context);
+        self.poll_taken(context, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(context)
+        let shut_down = Pin::new(&mut self.inner).poll_shutdown(context);
+        self.poll_taken(context, shut_down)
     }
 }

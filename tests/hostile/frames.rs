@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::hpack;
 use crate::tally::Tally;
+use crate::wire::Wire;
 
 pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
@@ -63,7 +64,7 @@ pub fn announced(bytes: u32) -> Vec<u8> {
 
 /// A connection of HTTP/2.
 pub struct Connection {
-    socket: TcpStream,
+    socket: Wire,
     /// Whether what the server sends is read.
     pub reads: bool,
     /// Whether what was read of answers may be sent again.
@@ -94,9 +95,7 @@ impl Connection {
     /// Connects and sends nothing.
     pub fn connect(address: &str) -> Option<Self> {
         let address = address.parse().unwrap();
-        let socket = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
-        socket.set_nonblocking(true).unwrap();
-        let _ = socket.set_nodelay(true);
+        let socket = Wire::connect(TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?)?;
         Some(Self {
             socket,
             reads: true,

@@ -13,6 +13,7 @@ use v1::dispute_service_client::DisputeServiceClient;
 use v1::order_service_client::OrderServiceClient;
 
 use crate::target::{order, seed};
+use crate::wire::endpoint;
 
 /// A read every so often, and a command half as often.
 const PACE: Duration = Duration::from_millis(5);
@@ -63,7 +64,7 @@ impl GoodCaller {
     /// Begins to call.
     pub fn start(address: &str) -> Self {
         let (samples, is_over) = (Arc::<Mutex<Vec<Sample>>>::default(), Arc::<AtomicBool>::default());
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+        let endpoint = endpoint(address);
         let thread = std::thread::spawn({
             let (samples, is_over) = (samples.clone(), is_over.clone());
             move || {
@@ -152,7 +153,7 @@ fn reason(status: &Status) -> String {
 
 /// Whether somebody who was not connected yet is served within this time.
 pub fn newcomer_is_served(address: &str, within: Duration) -> bool {
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+    let endpoint = endpoint(address);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let served = async {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::good_caller::{GoodCaller, Window, newcomer_is_served};
 use crate::tally::Tally;
 use crate::target::{Target, release};
+use crate::wire::{Wire, is_tls};
 
 /// What the service may have resident, whatever is done to it, in MiB.
 const RESIDENT: f64 = 256.0;
@@ -88,6 +89,10 @@ impl Attack {
     /// if there is no release build to judge.
     pub fn run(self, attacker: impl Fn(&Arena) -> Tally + Sync) -> Option<Tally> {
         let _turn = take_turn();
+        if is_tls() && !self.is_smoke {
+            println!("{}: only without TLS", self.name);
+            return None;
+        }
         if release().is_none() {
             if !self.is_smoke {
                 println!("{}: only against the release build (HOSTILE_BINARY)", self.name);
@@ -328,8 +333,7 @@ fn swallow(listener: &TcpListener, is_over: &AtomicBool) {
     let mut buffer = vec![0; 64 * 1024];
     while !is_over.load(Ordering::Relaxed) {
         while let Ok((socket, _)) = listener.accept() {
-            socket.set_nonblocking(true).unwrap();
-            sockets.push(socket);
+            sockets.push(Wire::accept(socket));
         }
         sockets.retain_mut(|socket| match std::io::Read::read(socket, &mut buffer) {
             Ok(count) => count > 0,

@@ -3,7 +3,8 @@
 //! With `HOSTILE_BINARY` naming a release build, memory and times are judged, and each attack adds a line to the file
 //! that `HOSTILE_TABLE` names: attack | MiB resident before / at the highest / after | p99 in ms of good callers' reads,
 //! commands before / during | back to normal after | their errors | what the attacker got. Without it a few attacks run
-//! against the build at hand, for what the attacker gets. An attacker has one thread, and at most a core of the machine.
+//! against the build at hand, for what the attacker gets. With `HOSTILE_TLS` these few speak TLS, as good callers do, to a
+//! program with a throwaway certificate. An attacker has one thread, and at most a core of the machine.
 
 #![allow(
     clippy::disallowed_methods,
@@ -17,6 +18,9 @@
 #![allow(unreachable_pub, missing_docs, reason = "modules of one test")]
 
 mod answers;
+#[path = "../integration/support/authority.rs"]
+#[allow(dead_code, reason = "shared with other tests, which use more of it")]
+mod authority;
 #[path = "../integration/support/binary.rs"]
 #[allow(dead_code, reason = "shared with other tests, which use more of it")]
 mod binary;
@@ -34,6 +38,7 @@ mod resets;
 mod streams;
 mod tally;
 mod target;
+mod wire;
 
 /// Paths of RPCs.
 mod path {

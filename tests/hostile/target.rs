@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use dispute_service::proto::{Money, v1};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use v1::dispute_service_client::DisputeServiceClient;
 use v1::order_service_client::OrderServiceClient;
 
 use crate::binary::Binary;
 use crate::good_caller::from;
+use crate::wire::{self, endpoint};
 
 /// So many orders has the attacker, each with a dispute that a list shows with 4 KB.
 pub const ORDERS: usize = 500;
@@ -67,7 +68,7 @@ fn launch(file: &Path, flags: &[&str], descriptors: Option<u32>) -> Binary {
     let program = release().unwrap_or_else(|| env!("CARGO_BIN_EXE_dispute-service").to_owned());
     let url = format!("sqlite://{}?mode=rwc", file.display());
     let mut arguments = ["--listen", "127.0.0.1:0", "--database-url", &url].map(str::to_owned).to_vec();
-    arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
+    arguments.extend(flags.iter().map(|flag| (*flag).to_owned()).chain(wire::flags()));
     let started = match descriptors {
         None => Binary::launch(&program, &arguments, "warn"),
         Some(descriptors) => {
@@ -103,7 +104,7 @@ pub fn seed() -> &'static Seed {
 }
 
 async fn fill(address: &str) -> String {
-    let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+    let channel = endpoint(address).connect().await.unwrap();
     let mut orders = OrderServiceClient::new(channel.clone());
     let order = |order_id: String, buyer: &str| v1::Order { order_id, ..order(buyer) };
     let theirs = (0..ORDERS).map(|index| order(format!("m{index}"), MALLORY)).collect();

@@ -17,5 +17,6 @@ mod faults;
 mod lists;
 mod storage;
 mod support;
+mod tls;
 mod watch;
 mod wire;

@@ -10,13 +10,15 @@ mod origin;
 
 use std::sync::Arc;
 
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 
 use self::jwt::{Tokens, VerifiedToken};
+use super::peer::PeerIdentity;
 use super::status::Failure;
 use crate::clock::Clock;
 use crate::config::Authentication;
-use crate::domain::{Caller, Scope, UserId};
+use crate::domain::Caller;
 
 pub use keys::KeyFileError;
 pub use mint::{MintError, mint_token};
@@ -32,16 +34,8 @@ pub struct Authenticator {
 enum Mode {
     Dev,
     Jwt(Tokens),
-}
-
-/// The identity in a client's certificate. The server puts it into the extensions of each request that comes over a
-/// connection with such a certificate.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct PeerIdentity {
-    /// The user.
-    pub user: UserId,
-    /// Its scope, if it has one.
-    pub scope: Option<Scope>,
+    /// By certificates alone.
+    Certificates,
 }
 
 /// An authenticated caller.
@@ -52,9 +46,15 @@ pub(super) struct Identity {
     pub(super) validity: Option<Validity>,
 }
 
-/// How long a token is valid: until it expires or its key is withdrawn.
+/// How long a credential is valid: a token until it expires or its key is withdrawn, a certificate until it expires.
 #[derive(Clone, Debug)]
-pub(super) struct Validity(Arc<VerifiedToken>);
+pub(super) struct Validity(Credential);
+
+#[derive(Clone, Debug)]
+enum Credential {
+    Token(Arc<VerifiedToken>),
+    Certificate(PeerIdentity),
+}
 
 impl Authenticator {
     /// Reads the keys, if there are any. Expiry is judged by `clock`.
@@ -62,6 +62,7 @@ impl Authenticator {
         let mode = match authentication {
             Authentication::Dev => Mode::Dev,
             Authentication::Jwt(flags) => Mode::Jwt(Tokens::new(flags)?),
+            Authentication::Certificates => Mode::Certificates,
         };
         Ok(Self { mode, clock })
     }
@@ -69,7 +70,7 @@ impl Authenticator {
     /// Reloads the keys when their file changes. Never returns.
     pub async fn follow_keys(self: Arc<Self>) {
         match &self.mode {
-            Mode::Dev => std::future::pending().await,
+            Mode::Dev | Mode::Certificates => std::future::pending().await,
             Mode::Jwt(tokens) => tokens.follow_keys().await,
         }
     }
@@ -78,8 +79,8 @@ impl Authenticator {
     pub(super) fn refuse_pages<B>(&self, request: &http::Request<B>) -> Result<(), Failure> {
         match &self.mode {
             Mode::Dev => origin::refuse_pages(request),
-            // A page has no token that it was not given.
-            Mode::Jwt(_) => Ok(()),
+            // A page has no token or certificate unless its user has given it one.
+            Mode::Jwt(_) | Mode::Certificates => Ok(()),
         }
     }
 
@@ -92,9 +93,16 @@ impl Authenticator {
                 tokens.verify(headers, self.clock.now())?.map(Identity::of_token),
                 "metadata authorization must be Bearer and a token",
             ),
+            Mode::Certificates if headers.contains_key(AUTHORIZATION) => {
+                return Err(Failure::credential_invalid("this service takes client certificates, and no tokens"));
+            }
+            Mode::Certificates => (None, "the client must show a certificate"),
         };
-        let by_certificate = || peer.map(|PeerIdentity { user, scope }| Caller { user: user.clone(), scope: *scope });
-        said.or_else(|| by_certificate().map(Identity::of)).ok_or_else(|| Failure::credential_missing(missing))
+        match (said, peer) {
+            (Some(identity), _) => Ok(identity),
+            (None, Some(peer)) => Identity::of_certificate(peer),
+            (None, None) => Err(Failure::credential_missing(missing)),
+        }
     }
 }
 
@@ -104,14 +112,21 @@ impl Identity {
     }
 
     fn of_token(token: Arc<VerifiedToken>) -> Self {
-        Self { caller: token.caller().clone(), validity: Some(Validity(token)) }
+        Self { caller: token.caller().clone(), validity: Some(Validity(Credential::Token(token))) }
+    }
+
+    fn of_certificate(peer: &PeerIdentity) -> Result<Self, Failure> {
+        Ok(Self { caller: peer.caller()?, validity: Some(Validity(Credential::Certificate(peer.clone()))) })
     }
 }
 
 impl Validity {
-    /// Returns once a stream that was opened with the token must end, and why.
+    /// Returns once a stream that was opened with the credential must end, and why.
     pub(super) async fn ends(self, clock: Clock) -> Failure {
-        self.0.ends(&clock).await
+        match self.0 {
+            Credential::Token(token) => token.ends(&clock).await,
+            Credential::Certificate(peer) => peer.ends().await,
+        }
     }
 }
 
@@ -131,7 +146,7 @@ mod tests {
 
     use super::*;
     use crate::config::{JwtSettings, KeySource};
-    use crate::domain::Timestamp;
+    use crate::domain::{Scope, Timestamp, UserId};
     use crate::proto::v1::ErrorReason;
 
     fn headers(headers: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -159,11 +174,13 @@ mod tests {
             max_lifetime,
         }));
         let dev = authenticator(Authentication::Dev);
-        let shop = PeerIdentity { user: UserId::parse("shop").unwrap(), scope: Some(Scope::Platform) };
+        let expected = Caller { user: UserId::parse("shop").unwrap(), scope: Some(Scope::Platform) };
+        let (clock, manual) = Clock::manual(Timestamp::MIN);
+        let shop = PeerIdentity::new(Some(expected.clone()), Timestamp::MAX, clock);
 
         let by_certificate = jwt.recognise(&headers(&[("x-user-id", "ann")]), Some(&shop)).unwrap();
-        let expected = Caller { user: shop.user.clone(), scope: shop.scope };
-        assert!(by_certificate.caller == expected && by_certificate.validity.is_none());
+        assert_eq!(by_certificate.caller, expected);
+        assert!(matches!(by_certificate.validity, Some(Validity(Credential::Certificate(_)))));
         for token in ["Bearer a.b.c", "Basic x", ""] {
             let refused = jwt.recognise(&headers(&[("authorization", token)]), Some(&shop)).unwrap_err();
             assert_eq!(refused.reason, ErrorReason::CredentialInvalid, "{token:?}: the certificate does not help");
@@ -174,5 +191,14 @@ mod tests {
         let ann = dev.recognise(&headers(&[("x-user-id", "ann")]), Some(&shop)).unwrap().caller;
         assert_eq!(ann, Caller { user: UserId::parse("ann").unwrap(), scope: None }, "nor does its scope");
         assert_eq!(dev.recognise(&HeaderMap::new(), Some(&shop)).unwrap().caller, expected);
+        let certificates = authenticator(Authentication::Certificates);
+        assert_eq!(certificates.recognise(&HeaderMap::new(), Some(&shop)).unwrap().caller, expected);
+        let reason = |headers: &HeaderMap, peer| certificates.recognise(headers, peer).unwrap_err().reason;
+        assert_eq!(reason(&headers(&[("authorization", "Bearer a.b.c")]), Some(&shop)), ErrorReason::CredentialInvalid);
+        assert_eq!(reason(&HeaderMap::new(), None), ErrorReason::CredentialMissing);
+        let unnamed = PeerIdentity::new(None, Timestamp::MAX, Clock::manual(Timestamp::MIN).0);
+        assert_eq!(reason(&HeaderMap::new(), Some(&unnamed)), ErrorReason::CredentialInvalid);
+        manual.set(Timestamp::MAX);
+        assert_eq!(reason(&HeaderMap::new(), Some(&shop)), ErrorReason::CredentialExpired);
     }
 }

@@ -18,7 +18,9 @@ use tonic::body::Body;
 
 use super::Deadline;
 use super::frames::{Frames, PREFIX_BYTES};
+use super::inflate::Inflate;
 use crate::clock::pause;
+use crate::grpc::compression::Encoding;
 use crate::grpc::draining::arrival_ends;
 use crate::grpc::status::Failure;
 
@@ -48,23 +50,26 @@ pub(super) struct Message<W> {
     _waiting: W,
 }
 
-/// Reads the one message of a call.
+/// Reads the one message of a call, which may be compressed if the headers say how.
 pub(super) async fn read<W: Waiting>(
     body: Body,
     limit: usize,
+    encoding: Option<Encoding>,
     waiting: W,
     patience: Patience<'_>,
 ) -> Result<Message<W>, Failure> {
     // A length in the headers is announced as well.
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    if announced > limit.saturating_add(PREFIX_BYTES) {
+    let frames = Frames::new(limit, 1, encoding);
+    if announced > frames.longest_body() {
         return Err(Failure::message_too_large(limit));
     }
+    let inflate = encoding.map(|encoding| Inflate::new(encoding, limit));
     let Patience { timeout, deadline, drain } = patience;
     tokio::select! {
         // Most messages are complete at once: then no timer is set.
         biased;
-        message = Arriving { body, frames: Frames::new(limit, 1), fresh: VecDeque::new(), kept: Vec::new(), waiting }.complete() => message,
+        message = Arriving { body, frames, inflate, fresh: VecDeque::new(), kept: Vec::new(), waiting }.complete() => message,
         () = pause(timeout), if !timeout.is_zero() => Err(Failure::request_late()),
         Some(()) = passes(deadline) => Err(Failure::deadline_exceeded()),
         () = arrival_ends(drain) => Err(Failure::draining()),
@@ -79,6 +84,7 @@ async fn passes(deadline: Option<Deadline>) -> Option<()> {
 struct Arriving<W> {
     body: Body,
     frames: Frames,
+    inflate: Option<Inflate>,
     /// What has arrived since the message last had to wait.
     fresh: VecDeque<Bytes>,
     /// What has arrived before: full segments, and a last one.
@@ -93,6 +99,10 @@ impl<W: Waiting> Arriving<W> {
             return Err(Failure::message_malformed());
         }
         let mut chunks: VecDeque<_> = self.kept.into_iter().map(BytesMut::freeze).chain(self.fresh).collect();
+        if let Some(mut inflate) = self.inflate.filter(|_| self.frames.has_compressed()) {
+            chunks = chunks.iter().map(|chunk| inflate.push(chunk)).collect::<Result<_, _>>()?;
+            chunks.retain(|chunk| !chunk.is_empty());
+        }
         // The prefix by itself: then the decoder makes room for the message once, and for nothing else.
         if let Some(first) = chunks.front_mut().filter(|first| first.len() > PREFIX_BYTES) {
             let prefix = first.split_to(PREFIX_BYTES);

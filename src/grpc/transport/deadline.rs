@@ -1,4 +1,4 @@
-//! How long a call may take, as its client says.
+//! How long a call may take: as long as its client says, up to a limit of our own.
 
 use std::time::Duration;
 
@@ -15,14 +15,16 @@ const DEADLINE_MARGIN: Duration = Duration::from_millis(2);
 pub(in crate::grpc) struct Deadline(RealInstant);
 
 impl Deadline {
-    /// The deadline of a call with these headers, if it has one that anybody lives to see. It is an error if there is no
-    /// time at all.
-    pub(super) fn of(headers: &HeaderMap) -> Result<Option<Self>, Failure> {
-        match timeout(headers) {
-            Some(timeout) if timeout <= DEADLINE_MARGIN => Err(Failure::deadline_exceeded()),
-            Some(timeout) => Ok(real_instant_after(timeout.saturating_sub(DEADLINE_MARGIN)).map(Self)),
-            None => Ok(None),
-        }
+    /// The deadline of a call with these headers that may take at most this long; `None` for none, or one too far ahead to
+    /// represent. Fails if there is no time left.
+    pub(super) fn of(headers: &HeaderMap, most: Option<Duration>) -> Result<Option<Self>, Failure> {
+        let asked = match timeout(headers) {
+            Some(timeout) if timeout <= DEADLINE_MARGIN => return Err(Failure::deadline_exceeded()),
+            Some(timeout) => Some(timeout.saturating_sub(DEADLINE_MARGIN)),
+            None => None,
+        };
+        let span = asked.into_iter().chain(most).min();
+        Ok(span.and_then(real_instant_after).map(Self))
     }
 
     /// Returns once the deadline has passed.

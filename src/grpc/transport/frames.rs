@@ -1,5 +1,6 @@
 //! How messages are framed: a byte that says whether a message is compressed, four that say how long it is, then itself.
 
+use crate::grpc::compression::{Encoding, OVERHEAD_BYTES};
 use crate::grpc::status::Failure;
 
 /// The bytes before each message.
@@ -13,6 +14,10 @@ pub(super) struct Frames {
     /// How many messages there can be.
     most: usize,
     complete: usize,
+    /// Whether messages may be compressed, whether the current one is, and whether any was.
+    may_be_compressed: bool,
+    is_compressed: bool,
+    has_compressed: bool,
     /// How much of the prefix of the message at hand is there.
     prefix: usize,
     /// How long the message at hand is, as far as the prefix has said; behind the prefix, how much of it is missing.
@@ -20,9 +25,29 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    /// At most so many messages of so many bytes.
-    pub(super) fn new(limit: usize, most: usize) -> Self {
-        Self { limit, most, complete: 0, prefix: 0, left: 0 }
+    /// At most `most` messages of `limit` bytes, which may be compressed if the headers say how.
+    pub(super) fn new(limit: usize, most: usize, encoding: Option<Encoding>) -> Self {
+        Self {
+            limit,
+            most,
+            complete: 0,
+            may_be_compressed: encoding.is_some(),
+            is_compressed: false,
+            has_compressed: false,
+            prefix: 0,
+            left: 0,
+        }
+    }
+
+    /// How long a body with one message may be, compressed or not.
+    pub(super) fn longest_body(&self) -> usize {
+        self.longest(self.may_be_compressed).saturating_add(PREFIX_BYTES)
+    }
+
+    /// How long a message may be as it arrives. Compression makes incompressible messages a little longer; what they
+    /// decompress to is limited later.
+    fn longest(&self, is_compressed: bool) -> usize {
+        if is_compressed { self.limit.saturating_add(OVERHEAD_BYTES) } else { self.limit }
     }
 
     /// Takes note of more of the body. Returns whether a message is complete that was not before.
@@ -31,13 +56,19 @@ impl Frames {
         while let Some((first, rest)) = bytes.split_first() {
             if self.prefix < PREFIX_BYTES {
                 // A message that nobody asked for, or compressed in a way that no header told.
-                if self.complete == self.most || (self.prefix == 0 && *first != 0) {
+                let most_flag = u8::from(self.may_be_compressed);
+                if self.complete == self.most || (self.prefix == 0 && *first > most_flag) {
                     return Err(Failure::message_malformed());
                 }
-                self.left = (self.left << 8) | usize::from(*first);
+                if self.prefix == 0 {
+                    self.is_compressed = *first == 1;
+                    self.has_compressed |= self.is_compressed;
+                } else {
+                    self.left = (self.left << 8) | usize::from(*first);
+                }
                 self.prefix = self.prefix.saturating_add(1);
                 bytes = rest;
-                if self.prefix == PREFIX_BYTES && self.left > self.limit {
+                if self.prefix == PREFIX_BYTES && self.left > self.longest(self.is_compressed) {
                     return Err(Failure::message_too_large(self.limit));
                 }
             } else {
@@ -58,6 +89,11 @@ impl Frames {
         self.prefix > 0
     }
 
+    /// Whether any message so far is compressed.
+    pub(super) fn has_compressed(&self) -> bool {
+        self.has_compressed
+    }
+
     /// How many messages are complete.
     pub(super) fn complete(&self) -> usize {
         self.complete
@@ -71,7 +107,7 @@ mod tests {
     /// What became of the body, in pieces of every size: `None` for an error.
     fn followed(limit: usize, most: usize, body: &[u8]) -> Option<(usize, bool)> {
         let read = |piece: usize| {
-            let mut frames = Frames::new(limit, most);
+            let mut frames = Frames::new(limit, most, None);
             body.chunks(piece).try_for_each(|bytes| frames.advance(bytes).map(|_| ())).ok()?;
             Some((frames.complete(), frames.is_within()))
         };

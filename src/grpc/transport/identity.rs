@@ -2,7 +2,8 @@
 
 use http::Request;
 
-use crate::grpc::auth::{Authenticator, Identity, PeerIdentity};
+use crate::grpc::auth::{Authenticator, Identity};
+use crate::grpc::peer::PeerIdentity;
 use crate::grpc::rpc::Rpc;
 use crate::grpc::status::Failure;
 

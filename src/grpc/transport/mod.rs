@@ -3,10 +3,12 @@
 
 mod body;
 mod deadline;
+mod deflate;
 mod elements;
 mod frames;
 mod held;
 mod identity;
+mod inflate;
 mod questions;
 mod response;
 mod shares;
@@ -26,6 +28,7 @@ use tracing::field::Empty;
 
 use self::body::Patience;
 pub(super) use self::deadline::Deadline;
+use self::deflate::deflated;
 #[cfg(feature = "fuzzing")]
 pub(super) use self::elements::count as count_elements;
 pub(super) use self::elements::{Bound, Field, Holds};
@@ -36,7 +39,8 @@ use self::response::{handled, refused, shown};
 use self::shares::Shares;
 use super::answers;
 use super::auth::{Authenticator, Identity};
-use super::http::{forget_headers, header_list_size, refuse_encoding, refuse_plain};
+use super::compression::{ENCODING, Encoding, Wanted};
+use super::http::{forget_headers, header_list_size, refuse_plain};
 use super::rates::Rates;
 use super::rpc::{self, Class, Rpc, Shape, Size};
 use super::status::Failure;
@@ -78,6 +82,8 @@ pub struct RpcBounds {
     pub batch_bytes: u32,
     /// How long a request may take from its headers to its last byte; zero for ever.
     pub request_timeout: Duration,
+    /// How long a unary call may take in all, whatever its client says; zero for as long as that says.
+    pub call_timeout: Duration,
     /// How many bytes of requests can be in flight, having to wait for the rest of their messages; 0 for any number.
     pub bytes_in_flight: usize,
     /// How many calls without an identity can wait for their messages, and how many can be streams, beside one on each
@@ -198,6 +204,11 @@ impl Rules {
         rpc.ok_or_else(Failure::method_unknown)
     }
 
+    /// How long a call may take in all; `None` for streams, and for as long as its client says.
+    fn call_timeout(&self, rpc: &Rpc) -> Option<Duration> {
+        Some(self.bounds.call_timeout).filter(|timeout| !timeout.is_zero() && rpc.shape == Shape::Unary)
+    }
+
     /// The largest message that this RPC takes.
     fn message_bytes(&self, rpc: &Rpc) -> usize {
         let bytes = match rpc.size {
@@ -223,8 +234,11 @@ impl Rules {
             // How often it asks.
             self.rates.admit(caller, rpc)?;
         }
-        let deadline = Deadline::of(request.headers())?;
-        refuse_encoding(request.headers())?;
+        let deadline = Deadline::of(request.headers(), self.call_timeout(rpc))?;
+        let encoding = Encoding::of_request(request.headers())?;
+        let wanted = Wanted::by(request.headers(), encoding).filter(|_| rpc.shape == Shape::Unary);
+        // The decoder gets messages that are not compressed.
+        request.headers_mut().remove(ENCODING);
         let trace = caller.as_ref().and_then(|caller| span_for(request.headers(), caller));
         let connection = request.extensions().get().copied().unwrap_or_else(ConnectionId::mint);
         forget_headers(&mut request, rpc.path);
@@ -246,20 +260,23 @@ impl Rules {
             Shape::Unary | Shape::ServerStreaming => {
                 let held = Held::new(self, rpc, caller, connection);
                 let patience = Patience { timeout: self.bounds.request_timeout, deadline, drain: &self.drain };
-                let message = body::read(body, limit, held, patience).await?;
+                let message = body::read(body, limit, encoding, held, patience).await?;
                 elements::count(message.chunks(), rpc.lists)?;
                 Body::new(message)
             }
             Shape::BidiStreaming => {
                 let RpcBounds { request_timeout, reflection_idle, .. } = self.bounds;
-                Body::new(Questions::new(body, limit, request_timeout, reflection_idle))
+                Body::new(Questions::new(body, limit, encoding, request_timeout, reflection_idle))
             }
         };
         let mut request = Request::from_parts(head, body);
         if let Some(deadline) = deadline {
             request.extensions_mut().insert(deadline);
         }
-        let response = handled(inner, request, trace, deadline).await?;
+        let mut response = handled(inner, request, trace, deadline).await?;
+        if let Some(wanted) = wanted {
+            response = deflated(response, wanted).await;
+        }
         Ok(shown(rpc, response, &self.drain, stream))
     }
 }

@@ -95,7 +95,7 @@ fn of_tls(said: &str) -> String {
     let says = |part: &str| said.contains(part);
     let sentence = if says("does not support TLS") {
         "the server does not offer TLS, which the URL's sslmode requires; enable it there, or use sslmode=prefer"
-    } else if says("UnknownIssuer") || says("UnknownCA") || says("CaUsedAsEndEntity") {
+    } else if says("UnknownIssuer") || says("BadSignature") || says("UnknownCA") || says("CaUsedAsEndEntity") {
         "the server's certificate is from an unknown authority; name the authority's file with sslrootcert in the URL"
     } else if says("NotValidForName") || says("not valid for name") {
         "the server's certificate is for another host name; correct the host in the URL, or use sslmode=verify-ca"

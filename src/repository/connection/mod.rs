@@ -2,6 +2,7 @@
 
 mod causes;
 mod fair;
+mod hosts;
 mod pool;
 mod pooler;
 mod postgres;
@@ -65,6 +66,18 @@ pub enum ConnectError {
     /// The URL is invalid. It may contain a password, so no part of it is repeated.
     #[error("the database URL ({URL_FLAGS}) is not valid")]
     InvalidUrl,
+    /// The URL asks for a standby, which cannot be used.
+    #[error(
+        "the database URL ({URL_FLAGS}) asks for a host that may not accept writes: target_session_attrs must be read-write \
+         or primary"
+    )]
+    NeedsPrimary,
+    /// Several hosts in a parameter.
+    #[error(
+        "the database URL ({URL_FLAGS}) lists several hosts or ports in a parameter; put them before the database name: \
+         postgres://one:5432,two:5432/…"
+    )]
+    HostsInParameter,
     /// PostgreSQL cannot be used: the cause, and what to do.
     #[error("the database cannot be opened: {0}")]
     Unusable(String),
@@ -88,6 +101,16 @@ pub enum ConnectError {
     /// It does not respond, or not as it should.
     #[error("the database cannot be opened: {0}")]
     Failed(#[from] StorageError),
+}
+
+impl ConnectError {
+    /// The cause alone.
+    fn reason(&self) -> String {
+        match self {
+            Self::Unusable(cause) => cause.clone(),
+            error => error.to_string(),
+        }
+    }
 }
 
 impl From<DbErr> for ConnectError {

@@ -91,7 +91,16 @@ impl Pool {
         &self,
         options: impl Fn() -> TransactionOptions,
     ) -> Result<DatabaseTransaction, StorageError> {
-        self.with_turn(|| async { Ok(self.connections.begin_with_options(options()).await?) }).await
+        let begun = self.with_turn(|| async { Ok(self.connections.begin_with_options(options()).await?) }).await;
+        self.seek_after(begun.as_ref().err());
+        begun
+    }
+
+    /// Searches for another host after an error that means that this one is unreachable, or accepts no writes.
+    fn seek_after(&self, error: Option<&StorageError>) {
+        if let (Some(server), Some(StorageError::Unavailable(_) | StorageError::ReadOnly)) = (&self.server, error) {
+            server.seek();
+        }
     }
 
     /// Requires new connections after an error that old ones would repeat. Returns whether a retry can then succeed.
@@ -108,13 +117,15 @@ impl Pool {
         &self,
         work: impl Future<Output = Result<T, StorageError>>,
     ) -> Result<T, StorageError> {
-        match tokio::time::timeout(DATABASE_TIMEOUT, work).await {
+        let result = match tokio::time::timeout(DATABASE_TIMEOUT, work).await {
             Ok(result) => result,
             Err(_) => Err(match self.condition().await {
                 Condition::Works | Condition::IsFull => StorageError::TimedOut,
                 Condition::IsAway(why) => StorageError::Unavailable(why),
             }),
-        }
+        };
+        self.seek_after(result.as_ref().err());
+        result
     }
 
     /// Retries for as long as a caller waits, while no connection is free but the database is reachable.

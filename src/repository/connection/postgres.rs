@@ -11,9 +11,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::causes::{SILENT, cause};
+use super::hosts::Hosts;
 use super::pool::{Pool, Renewal};
-use super::session::{APPLICATION, Unfit, prepare};
-use super::{ACQUIRE_TIMEOUT, ConnectError, Connections, STATEMENTS, common, pooler};
+use super::session::{Unfit, prepare};
+use super::{ACQUIRE_TIMEOUT, ConnectError, Connections, common, pooler};
 use crate::clock::{pause, real_now};
 
 /// A connection that was idle for less than this is assumed to work …
@@ -33,13 +34,14 @@ const TRY_AGAIN: Duration = Duration::from_millis(100);
 /// The server behind the pools.
 #[derive(Debug)]
 pub(in crate::repository) struct Server {
-    url: String,
-    options: PgConnectOptions,
+    hosts: Hosts,
     /// All pools except the listening one. The background pool first, which is never busy for long.
     pools: OnceLock<Vec<PgPool>>,
     last: tokio::sync::Mutex<Option<(Instant, Condition)>>,
     /// When it was last found to have no connection left.
     full: Mutex<Option<Instant>>,
+    /// When a primary was last searched for; one search at a time.
+    seeking: tokio::sync::Mutex<Option<Instant>>,
 }
 
 /// The state of a server.
@@ -69,7 +71,7 @@ pub(super) struct Pools {
 /// pooler in front of it keeps sessions.
 pub(super) async fn open(url: &str, wanted: Connections) -> Result<Pools, ConnectError> {
     let server = Arc::new(Server::at(url)?);
-    warn_of_strangers(&server.options);
+    server.hosts.all().iter().for_each(warn_of_strangers);
     server.require_usable().await?;
     let mut connections = wanted;
     loop {
@@ -131,49 +133,73 @@ fn tell(wanted: u32, connections: &Connections) {
 
 impl Server {
     fn at(url: &str) -> Result<Self, ConnectError> {
-        let options: PgConnectOptions = url.parse().map_err(|error| ConnectError::Unusable(cause(&error)))?;
-        let options = fitted(options).disable_statement_logging();
-        // SeaORM does not know the longer scheme.
-        let url = url.replacen("postgresql://", "postgres://", 1);
-        Ok(Self { url, options, pools: OnceLock::new(), last: tokio::sync::Mutex::default(), full: Mutex::default() })
+        Ok(Self {
+            hosts: Hosts::of(url)?,
+            pools: OnceLock::new(),
+            last: tokio::sync::Mutex::default(),
+            full: Mutex::default(),
+            seeking: tokio::sync::Mutex::default(),
+        })
     }
 
-    /// Verifies that the server can be used; an error says why not. Waits for a server that is just starting.
+    /// Verifies that one of the hosts can be used; an error says why none can. Waits for a server that is just starting.
     async fn require_usable(&self) -> Result<(), ConnectError> {
         let began = real_now();
-        let (mut one, mut other) = loop {
-            let error = match self.two().await {
-                Ok(two) => break two,
-                Err(error) => error,
-            };
-            if !passes(&error) || began.elapsed() >= ACQUIRE_TIMEOUT {
-                return Err(ConnectError::Unusable(cause(&error)));
+        loop {
+            let (mut errors, mut can_pass) = (Vec::new(), false);
+            for (index, host) in self.hosts.all().iter().enumerate() {
+                match require_usable(host).await {
+                    Ok(()) => {
+                        self.hosts.choose(index);
+                        return Ok(());
+                    }
+                    Err((error, passes)) => {
+                        errors.push(error);
+                        can_pass |= passes;
+                    }
+                }
+            }
+            if !can_pass || began.elapsed() >= ACQUIRE_TIMEOUT {
+                return Err(self.hosts.none_usable(errors));
             }
             pause(TRY_AGAIN).await;
-        };
-        let judged = async {
-            // Before any setting is made: behind a pooler without sessions it would affect other clients.
-            if !pooler::keeps_sessions(&mut one, &mut other).await? {
-                return Ok(false);
-            }
-            prepare(&mut one).await.map(|()| true)
-        };
-        let judged = timeout(ACQUIRE_TIMEOUT, judged).await;
-        close(one).await;
-        close(other).await;
-        match judged {
-            Ok(Ok(true)) => Ok(()),
-            Ok(Ok(false)) => Err(ConnectError::NoSessions),
-            Ok(Err(unfit)) => Err(ConnectError::Unusable(unfit.to_sentence())),
-            Err(_) => Err(ConnectError::Unusable(SILENT.to_owned())),
         }
     }
 
-    async fn two(&self) -> Result<(PgConnection, PgConnection), sqlx::Error> {
-        let connect =
-            || async { timeout(ACQUIRE_TIMEOUT, self.options.connect()).await.map_err(|_| sqlx::Error::PoolTimedOut)? };
-        let one = connect().await?;
-        Ok((one, connect().await?))
+    /// Finds out which of several hosts accepts writes now, after the current one failed; later connections go there. Runs in
+    /// the background.
+    pub(super) fn seek(self: &Arc<Self>) {
+        if self.hosts.all().len() < 2 {
+            return;
+        }
+        let server = self.clone();
+        tokio::spawn(async move {
+            let Ok(mut sought) = server.seeking.try_lock() else { return };
+            if sought.is_some_and(|when: Instant| when.elapsed() < CONDITION_LIFE) {
+                return;
+            }
+            server.choose_primary().await;
+            *sought = Some(real_now());
+        });
+    }
+
+    async fn choose_primary(&self) {
+        for (index, host) in self.hosts.all().iter().enumerate() {
+            if !matches!(timeout(ACQUIRE_TIMEOUT / 2, try_once(host)).await, Ok(Ok(()))) {
+                continue;
+            }
+            if self.hosts.choose(index) {
+                tracing::warn!(
+                    host = host.get_host(),
+                    port = host.get_port(),
+                    "another host of the database is used from now on"
+                );
+                for pool in self.pools.get().into_iter().flatten() {
+                    pool.set_connect_options(host.clone());
+                }
+            }
+            return;
+        }
     }
 
     /// The state of the server, determined once for all waiting callers.
@@ -190,13 +216,8 @@ impl Server {
     }
 
     async fn examine(&self) -> Condition {
-        let attempt = async {
-            let mut connection = self.options.connect().await?;
-            let prepared = prepare(&mut connection).await;
-            close(connection).await;
-            prepared
-        };
-        let is_full = match timeout(ACQUIRE_TIMEOUT / 2, attempt).await {
+        let host = self.hosts.current();
+        let is_full = match timeout(ACQUIRE_TIMEOUT / 2, try_once(&host)).await {
             Ok(Ok(())) => false,
             Ok(Err(Unfit::Failed(sqlx::Error::Database(error)))) if error.code().as_deref() == Some("53300") => true,
             Ok(Err(unfit)) => return Condition::IsAway(unfit.to_sentence()),
@@ -251,17 +272,8 @@ impl Server {
     /// A pool of at most this many connections, none of which is open yet.
     pub(super) async fn pool(self: &Arc<Self>, connections: u32) -> Result<Pool, ConnectError> {
         let renewal = Renewal::default();
-        let pool = Database::connect(options(&self.url, connections, &renewal)).await?;
+        let pool = Database::connect(options(&self.hosts, connections, &renewal)).await?;
         Ok(Pool::of_server(pool, self.clone(), renewal))
-    }
-}
-
-impl Unfit {
-    fn to_sentence(&self) -> String {
-        match self {
-            Self::Failed(error) => cause(error),
-            Self::Standby | Self::Encoding { .. } | Self::Setting { .. } => self.to_string(),
-        }
     }
 }
 
@@ -292,6 +304,43 @@ impl Pools {
     }
 }
 
+/// Verifies that a host can be used; returns why not, and whether that may pass by itself.
+async fn require_usable(host: &PgConnectOptions) -> Result<(), (ConnectError, bool)> {
+    let two = two(host).await.map_err(|error| (ConnectError::Unusable(cause(&error)), passes(&error)));
+    let (mut one, mut other) = two?;
+    let judged = async {
+        // Before anything is set: behind a pooler that keeps no sessions it would be set for somebody else.
+        if !pooler::keeps_sessions(&mut one, &mut other).await? {
+            return Ok(false);
+        }
+        prepare(&mut one).await.map(|()| true)
+    };
+    let judged = timeout(ACQUIRE_TIMEOUT, judged).await;
+    close(one).await;
+    close(other).await;
+    let error = match judged {
+        Ok(Ok(true)) => return Ok(()),
+        Ok(Ok(false)) => ConnectError::NoSessions,
+        Ok(Err(unfit)) => ConnectError::Unusable(unfit.to_sentence()),
+        Err(_) => ConnectError::Unusable(SILENT.to_owned()),
+    };
+    Err((error, false))
+}
+
+async fn two(host: &PgConnectOptions) -> Result<(PgConnection, PgConnection), sqlx::Error> {
+    let connect = || async { timeout(ACQUIRE_TIMEOUT, host.connect()).await.map_err(|_| sqlx::Error::PoolTimedOut)? };
+    let one = connect().await?;
+    Ok((one, connect().await?))
+}
+
+/// Opens a usable connection, and closes it again.
+async fn try_once(host: &PgConnectOptions) -> Result<(), Unfit> {
+    let mut connection = host.connect().await?;
+    let prepared = prepare(&mut connection).await;
+    close(connection).await;
+    prepared
+}
+
 /// Whether an error while connecting can pass by itself.
 fn passes(error: &sqlx::Error) -> bool {
     match error {
@@ -305,13 +354,8 @@ async fn close(connection: PgConnection) {
     let _ = timeout(PING_TIMEOUT, connection.close()).await;
 }
 
-/// The options of every connection. No startup parameter that poolers do not know by default.
-fn fitted(options: PgConnectOptions) -> PgConnectOptions {
-    options.statement_cache_capacity(STATEMENTS).extra_float_digits(None).application_name(APPLICATION)
-}
-
-fn options(url: &str, connections: u32, renewal: &Renewal) -> ConnectOptions {
-    let mut options = common(url, connections);
+fn options(hosts: &Hosts, connections: u32, renewal: &Renewal) -> ConnectOptions {
+    let mut options = common(hosts.url(), connections);
     // sqlx opens none by itself: while it tries, for up to a minute, it would occupy a slot of the pool.
     options.min_connections(0).connect_lazy(true);
     let (taken, released) = (renewal.clone(), renewal.clone());
@@ -329,7 +373,8 @@ fn options(url: &str, connections: u32, renewal: &Renewal) -> ConnectOptions {
             Box::pin(async move { Ok(!is_too_old && is_outside(connection).await) })
         })
     });
-    options.map_sqlx_postgres_opts(fitted);
+    let host = hosts.current();
+    options.map_sqlx_postgres_opts(move |_| host.clone());
     options
 }
 

@@ -5,8 +5,11 @@ use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use sea_orm::sqlx;
-use sea_orm::sqlx::postgres::{PgConnection, PgRow};
+use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sea_orm::sqlx::{AssertSqlSafe, Row as _};
+
+use super::STATEMENTS;
+use super::causes::cause;
 
 /// The name of every session on the server.
 pub(in crate::repository) const APPLICATION: &str = "dispute-service";
@@ -87,6 +90,21 @@ pub(super) enum Unfit {
     Setting { name: &'static str, wanted: &'static str, found: String },
     #[error(transparent)]
     Failed(#[from] sqlx::Error),
+}
+
+impl Unfit {
+    /// Why, in words.
+    pub(super) fn to_sentence(&self) -> String {
+        match self {
+            Self::Failed(error) => cause(error),
+            Self::Standby | Self::Encoding { .. } | Self::Setting { .. } => self.to_string(),
+        }
+    }
+}
+
+/// The options of every connection. No startup parameter that poolers do not know by default.
+pub(super) fn fitted(options: PgConnectOptions) -> PgConnectOptions {
+    options.statement_cache_capacity(STATEMENTS).extra_float_digits(None).application_name(APPLICATION)
 }
 
 /// Sets up a new connection, or says why it cannot be used.

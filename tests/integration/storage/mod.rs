@@ -13,5 +13,6 @@ mod restores;
 mod retention;
 mod roles;
 mod secrets;
+mod secure_database;
 mod startup;
 mod upgrade;

@@ -1,6 +1,7 @@
 //! What the tests share: the service on either database, callers, and the facts of an error.
 
 pub mod audit;
+pub mod authority;
 pub mod binary;
 pub mod callers;
 pub mod cluster;
@@ -20,6 +21,7 @@ pub mod replication;
 pub mod scenario;
 pub mod server;
 pub mod service;
+pub mod tls;
 
 /// Runs each test once on SQLite and once on PostgreSQL. Without a PostgreSQL server, and unless
 /// `REQUIRE_POSTGRES` is set, the second half is skipped, and says so.

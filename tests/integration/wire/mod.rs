@@ -1,6 +1,7 @@
 //! What is judged before a command is: connections, frames, headers, bodies, rates; and what an operator sees of it.
 
 mod bodies;
+mod compression;
 pub mod connections;
 mod crowds;
 mod floods;
