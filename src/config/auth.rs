@@ -65,7 +65,8 @@ pub struct AuthFlags {
 pub enum AuthMode {
     /// Trusts the headers `x-user-id` and `x-scope`; allowed only on a loopback address.
     Dev,
-    /// Verifies the JWT in `authorization` with the given key.; or accepts a client certificate that `--mtls-scope` names, alone if no JWT flag is given.
+    /// Verifies the JWT in `authorization` with the given key, or accepts a client certificate that `--mtls-scope` names; only
+    /// certificates if no JWT flag is given.
     Jwt,
 }
 

@@ -8,6 +8,7 @@ use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, Statement, sq
 
 use super::connection::{Pool, in_time};
 use super::error::{StorageError, of_sqlx};
+use crate::clock::{RealInstant, real_now};
 
 /// The name of the channel.
 const CHANNEL: &str = "dispute_service_events";
@@ -28,6 +29,9 @@ pub struct Notifier {
 #[derive(Debug)]
 pub struct Listener {
     inner: PgListener,
+    /// The pool of its connection, and since when it has that.
+    pool: Pool,
+    since: RealInstant,
 }
 
 impl Notifier {
@@ -51,12 +55,14 @@ impl Notifier {
 
     /// Starts listening. Earlier notifications are not received.
     pub async fn listen(&mut self) -> Result<Listener, StorageError> {
+        let (pool, since) = (self.listener.clone(), real_now());
+        pool.follow_host();
         let connections = self.listener.connections().get_postgres_connection_pool();
         let listen = async {
             let mut inner = PgListener::connect_with(connections).await?;
             inner.eager_reconnect(false);
             inner.listen(CHANNEL).await?;
-            Ok(Listener { inner })
+            Ok(Listener { inner, pool, since })
         };
         let listener = in_time(async { listen.await.map_err(|error: sqlx::Error| of_sqlx(&error)) }).await;
         // A lost connection may take long to close: the next one comes from another pool.
@@ -80,6 +86,11 @@ impl Listener {
     }
 
     async fn require_connection(&mut self) -> Result<(), StorageError> {
+        if self.pool.has_moved(self.since.elapsed()) {
+            return Err(StorageError::Unavailable(
+                "the listening connection leads to a host that is no longer used".to_owned(),
+            ));
+        }
         let ask = async { sqlx::query("SELECT 1").execute(&mut self.inner).await };
         in_time(async { ask.await.map(drop).map_err(|error| of_sqlx(&error)) }).await
     }

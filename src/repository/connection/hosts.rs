@@ -42,6 +42,11 @@ impl Hosts {
         &self.url
     }
 
+    /// Whether there is a choice.
+    pub(super) fn are_several(&self) -> bool {
+        self.all.len() > 1
+    }
+
     /// All of them, in the order of the URL.
     pub(super) fn all(&self) -> &[PgConnectOptions] {
         &self.all

@@ -32,7 +32,8 @@ pub(in crate::repository) struct Pool {
 pub(super) struct Renewal(Arc<Mutex<Option<Instant>>>);
 
 impl Renewal {
-    fn demand(&self) {
+    /// Makes all connections too old that are open now.
+    pub(super) fn demand(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(real_now());
     }
 
@@ -63,6 +64,18 @@ impl Pool {
     /// The kind of database.
     pub(in crate::repository) fn backend(&self) -> DbBackend {
         self.connections.get_database_backend()
+    }
+
+    /// Has new connections lead to the host that is used now. The server does that itself for the pools that it keeps.
+    pub(in crate::repository) fn follow_host(&self) {
+        if let Some(server) = &self.server {
+            self.connections.get_postgres_connection_pool().set_connect_options(server.host());
+        }
+    }
+
+    /// Whether a connection of this age leads to a host that is no longer used.
+    pub(in crate::repository) fn has_moved(&self, age: Duration) -> bool {
+        self.server.as_ref().is_some_and(|server| server.has_moved(age))
     }
 
     /// The connections themselves, for anything that is neither a read nor a transaction.
@@ -109,6 +122,7 @@ impl Pool {
         if is_stale || *error == StorageError::ReadOnly {
             self.renewal.demand();
         }
+        self.seek_after(Some(error));
         is_stale
     }
 

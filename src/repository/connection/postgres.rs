@@ -42,6 +42,8 @@ pub(in crate::repository) struct Server {
     full: Mutex<Option<Instant>>,
     /// When a primary was last searched for; one search at a time.
     seeking: tokio::sync::Mutex<Option<Instant>>,
+    /// Concerns the connections to a host that is no longer used.
+    moved: Renewal,
 }
 
 /// The state of a server.
@@ -139,6 +141,7 @@ impl Server {
             last: tokio::sync::Mutex::default(),
             full: Mutex::default(),
             seeking: tokio::sync::Mutex::default(),
+            moved: Renewal::default(),
         })
     }
 
@@ -148,7 +151,7 @@ impl Server {
         loop {
             let (mut errors, mut can_pass) = (Vec::new(), false);
             for (index, host) in self.hosts.all().iter().enumerate() {
-                match require_usable(host).await {
+                match require_usable(host, self.hosts.are_several()).await {
                     Ok(()) => {
                         self.hosts.choose(index);
                         return Ok(());
@@ -166,10 +169,10 @@ impl Server {
         }
     }
 
-    /// Finds out which of several hosts accepts writes now, after the current one failed; later connections go there. Runs in
-    /// the background.
+    /// Finds out which of several hosts accepts writes now, after the current one failed; all connections go there from then
+    /// on. Runs in the background.
     pub(super) fn seek(self: &Arc<Self>) {
-        if self.hosts.all().len() < 2 {
+        if !self.hosts.are_several() {
             return;
         }
         let server = self.clone();
@@ -178,28 +181,47 @@ impl Server {
             if sought.is_some_and(|when: Instant| when.elapsed() < CONDITION_LIFE) {
                 return;
             }
-            server.choose_primary().await;
+            if server.choose_host().await {
+                server.moved.demand();
+                // A connection that was being opened meanwhile may still lead to the host before.
+                pause(ACQUIRE_TIMEOUT).await;
+                server.moved.demand();
+            }
             *sought = Some(real_now());
         });
     }
 
-    async fn choose_primary(&self) {
+    /// Uses the first host that accepts writes. Returns whether that is a change: none while the current one does, so that
+    /// nobody returns to a host that was given up.
+    async fn choose_host(&self) -> bool {
+        if accepts_writes(&self.hosts.current()).await {
+            return false;
+        }
         for (index, host) in self.hosts.all().iter().enumerate() {
-            if !matches!(timeout(ACQUIRE_TIMEOUT / 2, try_once(host)).await, Ok(Ok(()))) {
+            if !accepts_writes(host).await {
                 continue;
             }
-            if self.hosts.choose(index) {
-                tracing::warn!(
-                    host = host.get_host(),
-                    port = host.get_port(),
-                    "another host of the database is used from now on"
-                );
-                for pool in self.pools.get().into_iter().flatten() {
-                    pool.set_connect_options(host.clone());
-                }
+            if !self.hosts.choose(index) {
+                return false;
             }
-            return;
+            let (name, port) = (host.get_host(), host.get_port());
+            tracing::warn!(host = name, port, "another host of the database is used from now on");
+            for pool in self.pools.get().into_iter().flatten() {
+                pool.set_connect_options(host.clone());
+            }
+            return true;
         }
+        false
+    }
+
+    /// The host that is used.
+    pub(super) fn host(&self) -> PgConnectOptions {
+        self.hosts.current()
+    }
+
+    /// Whether a connection of this age leads to a host that is no longer used.
+    pub(super) fn has_moved(&self, age: Duration) -> bool {
+        self.moved.concerns(age)
     }
 
     /// The state of the server, determined once for all waiting callers.
@@ -218,7 +240,7 @@ impl Server {
     async fn examine(&self) -> Condition {
         let host = self.hosts.current();
         let is_full = match timeout(ACQUIRE_TIMEOUT / 2, try_once(&host)).await {
-            Ok(Ok(())) => false,
+            Ok(Ok(_)) => false,
             Ok(Err(Unfit::Failed(sqlx::Error::Database(error)))) if error.code().as_deref() == Some("53300") => true,
             Ok(Err(unfit)) => return Condition::IsAway(unfit.to_sentence()),
             // A pooler that has no connection left makes new ones wait.
@@ -272,7 +294,7 @@ impl Server {
     /// A pool of at most this many connections, none of which is open yet.
     pub(super) async fn pool(self: &Arc<Self>, connections: u32) -> Result<Pool, ConnectError> {
         let renewal = Renewal::default();
-        let pool = Database::connect(options(&self.hosts, connections, &renewal)).await?;
+        let pool = Database::connect(options(&self.hosts, connections, [&renewal, &self.moved])).await?;
         Ok(Pool::of_server(pool, self.clone(), renewal))
     }
 }
@@ -304,8 +326,9 @@ impl Pools {
     }
 }
 
-/// Verifies that a host can be used; returns why not, and whether that may pass by itself.
-async fn require_usable(host: &PgConnectOptions) -> Result<(), (ConnectError, bool)> {
+/// Verifies that a host can be used, for writes too if another one could be used instead. Returns why not, and whether that
+/// may pass by itself.
+async fn require_usable(host: &PgConnectOptions, for_writes: bool) -> Result<(), (ConnectError, bool)> {
     let two = two(host).await.map_err(|error| (ConnectError::Unusable(cause(&error)), passes(&error)));
     let (mut one, mut other) = two?;
     let judged = async {
@@ -313,7 +336,7 @@ async fn require_usable(host: &PgConnectOptions) -> Result<(), (ConnectError, bo
         if !pooler::keeps_sessions(&mut one, &mut other).await? {
             return Ok(false);
         }
-        prepare(&mut one).await.map(|()| true)
+        if prepare(&mut one).await? || !for_writes { Ok(true) } else { Err(Unfit::ReadOnly) }
     };
     let judged = timeout(ACQUIRE_TIMEOUT, judged).await;
     close(one).await;
@@ -333,8 +356,13 @@ async fn two(host: &PgConnectOptions) -> Result<(PgConnection, PgConnection), sq
     Ok((one, connect().await?))
 }
 
-/// Opens a usable connection, and closes it again.
-async fn try_once(host: &PgConnectOptions) -> Result<(), Unfit> {
+/// Whether a host can be used, and accepts writes.
+async fn accepts_writes(host: &PgConnectOptions) -> bool {
+    matches!(timeout(ACQUIRE_TIMEOUT / 2, try_once(host)).await, Ok(Ok(true)))
+}
+
+/// Opens a usable connection, and closes it again. Returns whether it accepts writes.
+async fn try_once(host: &PgConnectOptions) -> Result<bool, Unfit> {
     let mut connection = host.connect().await?;
     let prepared = prepare(&mut connection).await;
     close(connection).await;
@@ -354,22 +382,26 @@ async fn close(connection: PgConnection) {
     let _ = timeout(PING_TIMEOUT, connection.close()).await;
 }
 
-fn options(hosts: &Hosts, connections: u32, renewal: &Renewal) -> ConnectOptions {
+fn options(hosts: &Hosts, connections: u32, renewals: [&Renewal; 2]) -> ConnectOptions {
     let mut options = common(hosts.url(), connections);
     // sqlx opens none by itself: while it tries, for up to a minute, it would occupy a slot of the pool.
     options.min_connections(0).connect_lazy(true);
-    let (taken, released) = (renewal.clone(), renewal.clone());
+    let renewals = renewals.map(Clone::clone);
+    let is_too_old = move |age| renewals.iter().any(|renewal| renewal.concerns(age));
     options.map_sqlx_postgres_pool_opts(move |pool| {
-        let (taken, released) = (taken.clone(), released.clone());
+        let (taken, released) = (is_too_old.clone(), is_too_old.clone());
         pool.after_connect(|connection, _| {
-            Box::pin(async { prepare(connection).await.map_err(|unfit| sqlx::Error::Configuration(unfit.into())) })
+            Box::pin(async {
+                let prepared = prepare(connection).await;
+                prepared.map(drop).map_err(|unfit| sqlx::Error::Configuration(unfit.into()))
+            })
         })
         .before_acquire(move |connection, meta| {
-            let is_too_old = taken.concerns(meta.age);
+            let is_too_old = taken(meta.age);
             Box::pin(async move { Ok(!is_too_old && is_good(connection, meta.idle_for).await) })
         })
         .after_release(move |connection, meta| {
-            let is_too_old = released.concerns(meta.age);
+            let is_too_old = released(meta.age);
             Box::pin(async move { Ok(!is_too_old && is_outside(connection).await) })
         })
     });

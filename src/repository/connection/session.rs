@@ -71,7 +71,8 @@ static PREPARE: LazyLock<String> = LazyLock::new(|| {
     script.push_str(
         "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';
          SELECT pg_is_in_recovery()::text, current_setting('server_encoding'),
-             current_setting('session_replication_role'), current_setting('synchronous_commit')",
+             current_setting('session_replication_role'), current_setting('synchronous_commit'),
+             current_setting('default_transaction_read_only')",
     );
     for (name, _) in SETTINGS {
         let _ = write!(script, ", current_setting('{name}')");
@@ -84,6 +85,8 @@ static PREPARE: LazyLock<String> = LazyLock::new(|| {
 pub(super) enum Unfit {
     #[error("the server is a standby: it accepts no writes, and its data may be stale; connect to the primary")]
     Standby,
+    #[error("the server accepts no writes: default_transaction_read_only is on")]
+    ReadOnly,
     #[error("the database's encoding is {found}, but only UTF8 can store every text; create it with ENCODING 'UTF8'")]
     Encoding { found: String },
     #[error("the setting {name} is {found} although {wanted} was set; a pooler or the server changes it")]
@@ -97,7 +100,7 @@ impl Unfit {
     pub(super) fn to_sentence(&self) -> String {
         match self {
             Self::Failed(error) => cause(error),
-            Self::Standby | Self::Encoding { .. } | Self::Setting { .. } => self.to_string(),
+            Self::Standby | Self::ReadOnly | Self::Encoding { .. } | Self::Setting { .. } => self.to_string(),
         }
     }
 }
@@ -107,8 +110,8 @@ pub(super) fn fitted(options: PgConnectOptions) -> PgConnectOptions {
     options.statement_cache_capacity(STATEMENTS).extra_float_digits(None).application_name(APPLICATION)
 }
 
-/// Sets up a new connection, or says why it cannot be used.
-pub(super) async fn prepare(connection: &mut PgConnection) -> Result<(), Unfit> {
+/// Sets up a new connection, or says why it cannot be used. Returns whether its transactions can write.
+pub(super) async fn prepare(connection: &mut PgConnection) -> Result<bool, Unfit> {
     let rows = sqlx::raw_sql(AssertSqlSafe(PREPARE.as_str())).fetch_all(connection).await?;
     let found = rows.last().ok_or(sqlx::Error::RowNotFound)?;
     let mut columns = 0_usize..;
@@ -126,10 +129,11 @@ pub(super) async fn prepare(connection: &mut PgConnection) -> Result<(), Unfit> 
     if synchronous_commit == "off" {
         return Err(Unfit::Setting { name: "synchronous_commit", wanted: "on", found: synchronous_commit });
     }
+    let can_write = next(found)? == "off";
     for (name, wanted) in SETTINGS {
         require(name, wanted, next(found)?)?;
     }
-    Ok(())
+    Ok(can_write)
 }
 
 fn require(name: &'static str, wanted: &'static str, found: String) -> Result<(), Unfit> {
