@@ -1,11 +1,13 @@
 //! Connections: silent ones, half of them, and more than there is room for.
 
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::frames::{Connection, PREFACE, settings};
 use crate::judge::{Arena, Attack};
 use crate::tally::Tally;
-use crate::{hpack, path};
+use crate::{hpack, path, wire};
 
 /// How much longer it may take to make all connections.
 const CONNECTING: Duration = Duration::from_secs(10);
@@ -36,6 +38,27 @@ fn hold(arena: &Arena, count: usize, bytes: &[u8]) -> Tally {
     tally
 }
 
+/// Begins TLS handshakes and leaves them, up to so many; counts those that the server has closed after a while.
+fn leave(arena: &Arena, count: usize, hello: &[u8]) -> Tally {
+    let (mut tally, mut left) = (Tally::default(), Vec::new());
+    let address = arena.address.parse().unwrap();
+    let last = arena.until + CONNECTING;
+    while left.len() < count && Instant::now() < last {
+        let Ok(mut socket) = TcpStream::connect_timeout(&address, Duration::from_secs(1)) else { continue };
+        if socket.write_all(hello).is_ok() {
+            tally.connections += 1;
+            left.push(socket);
+        }
+    }
+    std::thread::sleep(arena.until.saturating_duration_since(Instant::now()).max(Duration::from_millis(2_500)));
+    for mut socket in left {
+        socket.set_nonblocking(true).unwrap();
+        let read = socket.read_to_end(&mut Vec::new());
+        tally.ended += usize::from(!matches!(read, Err(error) if error.kind() == ErrorKind::WouldBlock));
+    }
+    tally
+}
+
 /// How many connections this process may hold, at most so many.
 fn at_most(count: usize) -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
@@ -55,6 +78,19 @@ fn silent_sockets_are_closed() {
         .run(|arena| hold(arena, 2_000, b""));
     if let Some(tally) = tally.filter(|tally| tally.connections > 1_000) {
         assert!(tally.ended >= 1_000, "{tally}");
+    }
+}
+
+#[test]
+fn handshakes_that_are_left_are_closed() {
+    let Some(hello) = wire::client_hello() else {
+        println!("only with TLS (HOSTILE_TLS)");
+        return;
+    };
+    let attack = Attack::new("2,000 TLS handshakes that are begun and left").on(&["--preface-timeout", "1s"]);
+    let tally = attack.in_smoke().lasting(Duration::from_secs(3)).run(|arena| leave(arena, at_most(2_000), &hello));
+    if let Some(tally) = tally {
+        assert!(tally.connections > 500 && tally.ended == tally.connections, "{tally}");
     }
 }
 

@@ -50,6 +50,14 @@ pub fn flags() -> Vec<String> {
     ["--tls-cert".to_owned(), path("cert.pem"), "--tls-key".to_owned(), path("key.pem")].to_vec()
 }
 
+/// What a client of TLS begins with; `None` without TLS.
+pub fn client_hello() -> Option<Vec<u8>> {
+    let mut session = ClientConnection::new(material()?.client.clone(), name()).unwrap();
+    let mut hello = Vec::new();
+    session.write_tls(&mut hello).unwrap();
+    Some(hello)
+}
+
 /// Where good callers find it.
 pub fn endpoint(address: &str) -> Endpoint {
     match material() {

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use dispute_service::clock::{pause, real_now};
+use dispute_service::proto::v1;
 use fastrand::Rng;
+use tonic::transport::{Channel, Endpoint};
 
 use crate::support::authority::{Authority, Identity};
 use crate::support::binary::Binary;
 use crate::support::callers::Party;
+use crate::support::database;
 use crate::support::launcher::{Cluster, Options};
 use crate::support::messages::*;
 use crate::support::server::Postgres;
@@ -89,23 +92,62 @@ async fn of_several_hosts_the_one_that_takes_writes_is_used_before_and_after_a_f
     );
     assert!(refused.contains("the server is a standby"), "{refused}");
 
-    let binary = start(&url("?target_session_attrs=read-write")).await.unwrap_or_else(|said| panic!("{said}"));
-    let channel = tonic::transport::Endpoint::from_shared(format!("http://{}", binary.address)).unwrap();
-    let channel = channel.connect().await.unwrap();
+    let read_write = url("?target_session_attrs=read-write");
+    let (binary, channel) = connect(&read_write).await;
     let mut shop = Party::new(channel.clone(), "shop", Some("platform"));
     shop.upsert(order("o1")).await;
     primary.finish();
     standby.promote();
+    upsert_in_time(&mut shop, "o2", &binary).await;
+    assert_eq!(binary.log().matches(MOVED).count(), 1, "{}", binary.log());
+    Party::new(channel, "ann", None).ask(update("o1")).await.unwrap();
+
+    // Both are primaries now, and the first one no longer accepts writes.
+    primary.start();
+    for sql in ["ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()"] {
+        database::execute(&standby.database_url(), sql).await;
+    }
+    upsert_in_time(&mut shop, "o3", &binary).await;
+    assert_eq!(binary.log().matches(MOVED).count(), 2, "{}", binary.log());
+    // Nobody reads any longer where `o2` is.
     let began = real_now();
-    while shop
-        .orders
-        .upsert_order(dispute_service::proto::v1::UpsertOrderRequest { order: Some(order("o2")) })
-        .await
-        .is_err()
-    {
+    let read = |order_id: &str| v1::GetOrderRequest { order_id: order_id.to_owned() };
+    while shop.orders.get_order(read("o2")).await.is_ok() {
         assert!(began.elapsed() < TIMEOUT, "{}", binary.log());
         pause(Duration::from_millis(20)).await;
     }
-    assert!(binary.log().contains("another host of the database is used from now on"), "{}", binary.log());
-    Party::new(channel, "ann", None).ask(update("o1")).await.unwrap();
+    for _ in 0..20 {
+        assert_eq!(shop.orders.get_order(read("o2")).await.unwrap_err().code(), tonic::Code::NotFound);
+        shop.orders.get_order(read("o3")).await.unwrap();
+    }
+    // At startup it is passed over.
+    let (binary, channel) = connect(&read_write).await;
+    Party::new(channel, "shop", Some("platform")).upsert(order("o4")).await;
+    assert!(binary.terminate().0);
+    database::execute(&primary.database_url(), "ALTER SYSTEM SET default_transaction_read_only = on").await;
+    database::execute(&primary.database_url(), "SELECT pg_reload_conf()").await;
+    let refused = start(&read_write).await.err().expect("nobody accepts writes");
+    assert_eq!(
+        refused.matches("the server accepts no writes: default_transaction_read_only is on").count(),
+        2,
+        "{refused}"
+    );
+}
+
+/// What is logged when the service goes to another host.
+const MOVED: &str = "another host of the database is used from now on";
+
+async fn connect(url: &str) -> (Binary, Channel) {
+    let binary = start(url).await.unwrap_or_else(|said| panic!("{said}"));
+    let channel = Endpoint::from_shared(format!("http://{}", binary.address)).unwrap().connect().await.unwrap();
+    (binary, channel)
+}
+
+async fn upsert_in_time(shop: &mut Party, id: &str, binary: &Binary) {
+    let began = real_now();
+    while shop.orders.upsert_order(v1::UpsertOrderRequest { order: Some(order(id)) }).await.is_err() {
+        assert!(began.elapsed() < TIMEOUT, "{}", binary.log());
+        pause(Duration::from_millis(20)).await;
+    }
+    println!("{id} was accepted after {:?}", began.elapsed());
 }
