@@ -200,13 +200,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_compressed_is_left_as_it_is() {
-        let mut state = 1_u32;
-        let noise = std::iter::repeat_with(|| {
-            // A linear congruential generator, of which the high bits are good.
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            state.to_be_bytes()[0]
-        });
-        let noise: Vec<u8> = noise.take(20_000).collect();
+        let noise = crate::chance::random_bytes::<20_000>().unwrap();
         for encoding in BOTH {
             assert_eq!(encoding.compress(&noise), None);
             assert!(encoding.compress(&[7; 20_000]).unwrap().len() < 200);

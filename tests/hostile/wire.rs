@@ -1,6 +1,6 @@
 //! What attackers and good callers speak: TCP, or with `HOSTILE_TLS` TLS over it, by a certificate that is made for the run.
 
-use std::io::{Read, Result, Write};
+use std::io::{ErrorKind, Read, Result, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -139,10 +139,21 @@ impl Read for Wire {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         match self {
             Self::Plain(socket) => socket.read(buffer),
-            Self::Client(stream) => stream.read(buffer),
+            Self::Client(stream) => match stream.read(buffer) {
+                Err(error) if error.kind() != ErrorKind::WouldBlock => last_words(stream, buffer).ok_or(error),
+                read => read,
+            },
             Self::Server(stream) => stream.read(buffer),
         }
     }
+}
+
+/// What the server said before it went: a stream that cannot be written to is not read either.
+fn last_words(stream: &mut StreamOwned<ClientConnection, TcpStream>, buffer: &mut [u8]) -> Option<usize> {
+    while let Ok(1..) = stream.conn.read_tls(&mut stream.sock) {
+        stream.conn.process_new_packets().ok()?;
+    }
+    stream.conn.reader().read(buffer).ok()
 }
 
 impl Write for Wire {

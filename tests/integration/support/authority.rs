@@ -45,24 +45,37 @@ impl Authority {
     /// The same, which expires so long from now.
     pub fn server_for(&self, names: &[&str], life: Duration) -> Identity {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-        self.issue(CertificateParams::new(names).unwrap(), ExtendedKeyUsagePurpose::ServerAuth, life)
+        self.issue(CertificateParams::new(names).unwrap(), ExtendedKeyUsagePurpose::ServerAuth, now() + life)
     }
 
     /// The certificate of a client with this URI, which expires so long from now.
     pub fn client(&self, uri: &str, life: Duration) -> Identity {
-        let mut params = CertificateParams::default();
-        params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
-        self.issue(params, ExtendedKeyUsagePurpose::ClientAuth, life)
+        self.client_until(uri, now() + life)
     }
 
-    fn issue(&self, mut params: CertificateParams, usage: ExtendedKeyUsagePurpose, life: Duration) -> Identity {
-        let now = Duration::from_micros(Clock::system().now().micros().try_into().unwrap());
-        params.not_after = date_time_ymd(1970, 1, 1) + now + life;
+    /// The same, which has expired.
+    pub fn expired_client(&self, uri: &str) -> Identity {
+        self.client_until(uri, now() - DAY)
+    }
+
+    fn client_until(&self, uri: &str, until: Duration) -> Identity {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
+        self.issue(params, ExtendedKeyUsagePurpose::ClientAuth, until)
+    }
+
+    fn issue(&self, mut params: CertificateParams, usage: ExtendedKeyUsagePurpose, until: Duration) -> Identity {
+        params.not_after = date_time_ymd(1970, 1, 1) + until;
         params.extended_key_usages = vec![usage];
         let key = KeyPair::generate().unwrap();
         let cert = params.signed_by(&key, &self.0).unwrap().pem();
         Identity { cert, key: key.serialize_pem() }
     }
+}
+
+/// The time since 1970.
+fn now() -> Duration {
+    Duration::from_micros(Clock::system().now().micros().try_into().unwrap())
 }
 
 impl Identity {

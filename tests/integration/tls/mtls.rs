@@ -72,7 +72,7 @@ async fn a_certificate_that_no_rule_names_says_nothing_and_none_is_needed() {
 async fn a_foreign_or_broken_certificate_fails_the_handshake() {
     let service = Secured::start(&RULES);
     let foreign = Authority::new("Tests").client(SHOP, DAY);
-    let expired = service.authority.client(SHOP, Duration::ZERO);
+    let expired = service.authority.expired_client(SHOP);
     let of_a_server = service.authority.server(&["localhost"]);
     let mut stolen = service.authority.client(SHOP, DAY);
     stolen.key = foreign.key.clone();
