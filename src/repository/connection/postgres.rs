@@ -94,7 +94,7 @@ pub(super) async fn open(url: &str, wanted: Connections) -> Result<Pools, Connec
 /// Opens one connection for reads, beside a service that uses all the others.
 pub(super) async fn open_to_read(url: &str) -> Result<Pool, ConnectError> {
     let server = Arc::new(Server::at(url)?);
-    warn_of_strangers(&server.options);
+    server.hosts.all().iter().for_each(warn_of_strangers);
     server.require_usable().await?;
     server.pool(1).await
 }
