@@ -6,13 +6,14 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
+
+use super::tls::Stream;
 
 /// A connection that carries HTTP/2.
 #[derive(Debug)]
 pub(super) enum Wire {
     Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<Stream>),
 }
 
 impl AsyncRead for Wire {

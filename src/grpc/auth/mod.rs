@@ -176,7 +176,7 @@ mod tests {
         let dev = authenticator(Authentication::Dev);
         let expected = Caller { user: UserId::parse("shop").unwrap(), scope: Some(Scope::Platform) };
         let (clock, manual) = Clock::manual(Timestamp::MIN);
-        let shop = PeerIdentity::new(Some(expected.clone()), Timestamp::MAX, clock);
+        let shop = PeerIdentity::new(Some(expected.clone()), Timestamp::MAX, clock, Arc::default());
 
         let by_certificate = jwt.recognise(&headers(&[("x-user-id", "ann")]), Some(&shop)).unwrap();
         assert_eq!(by_certificate.caller, expected);
@@ -196,7 +196,7 @@ mod tests {
         let reason = |headers: &HeaderMap, peer| certificates.recognise(headers, peer).unwrap_err().reason;
         assert_eq!(reason(&headers(&[("authorization", "Bearer a.b.c")]), Some(&shop)), ErrorReason::CredentialInvalid);
         assert_eq!(reason(&HeaderMap::new(), None), ErrorReason::CredentialMissing);
-        let unnamed = PeerIdentity::new(None, Timestamp::MAX, Clock::manual(Timestamp::MIN).0);
+        let unnamed = PeerIdentity::new(None, Timestamp::MAX, Clock::manual(Timestamp::MIN).0, Arc::default());
         assert_eq!(reason(&HeaderMap::new(), Some(&unnamed)), ErrorReason::CredentialInvalid);
         manual.set(Timestamp::MAX);
         assert_eq!(reason(&HeaderMap::new(), Some(&shop)), ErrorReason::CredentialExpired);

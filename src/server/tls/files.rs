@@ -67,6 +67,29 @@ pub(super) struct Material {
     pub(super) config: Arc<ServerConfig>,
     /// When the certificate of this service expires.
     pub(super) expires: Timestamp,
+    /// Judges certificates of clients by the authorities.
+    verifier: Arc<dyn ClientCertVerifier>,
+}
+
+impl Material {
+    /// Whether it is the same, and not merely equal.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.config, &other.config)
+    }
+
+    /// Whether the authorities of clients vouch for this chain now. Without authorities no client shows any.
+    pub(super) fn vouches_for(&self, chain: &[CertificateDer<'_>]) -> bool {
+        let now = self.config.time_provider.current_time();
+        let Some(((client, intermediates), now)) = chain.split_first().zip(now) else { return false };
+        self.verifier.verify_client_cert(client, intermediates, now).is_ok()
+    }
+}
+
+impl Contents {
+    /// Whether both have the same authorities of clients.
+    pub(super) fn has_authorities_of(&self, other: &Self) -> bool {
+        self.client_ca == other.client_ca
+    }
 }
 
 impl Paths {
@@ -102,7 +125,7 @@ impl Paths {
         let builder = ServerConfig::builder_with_details(provider, Arc::new(Time(clock.clone())))
             .with_protocol_versions(&[&version::TLS13, &version::TLS12])
             .map_err(|error| of_cert(&error.to_string()))?;
-        let config = builder.with_client_cert_verifier(verifier).with_single_cert(chain, key);
+        let config = builder.with_client_cert_verifier(verifier.clone()).with_single_cert(chain, key);
         let mut config = config.map_err(|error| match error {
             rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
                 of_key("is not that of the certificate of --tls-cert")
@@ -112,7 +135,7 @@ impl Paths {
         config.alpn_protocols = vec![ALPN.to_vec()];
         // With keys of its own: clients that an old authority let in are verified afresh.
         config.ticketer = Ticketer::new().map_err(|error| of_key(&format!("cannot be used: {error}")))?;
-        Ok(Material { config: Arc::new(config), expires: leaf.expires })
+        Ok(Material { config: Arc::new(config), expires: leaf.expires, verifier })
     }
 
     /// The file with the certificate, for a warning.

@@ -1,7 +1,9 @@
 //! TLS on the port: the handshake, and certificates that are replaced while the service runs.
 
+mod arriving;
 mod files;
 mod names;
+mod peers;
 mod reload;
 
 use std::future::poll_fn;
@@ -16,13 +18,16 @@ use tokio::sync::Semaphore;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
+pub(super) use self::arriving::Arriving;
+use self::arriving::Budget;
+use self::files::Material;
 pub use self::files::TlsFileError;
 pub(super) use self::reload::Certificates;
 use crate::clock::Clock;
 use crate::config::MtlsScope;
 use crate::grpc::PeerIdentity;
 
-/// How many handshakes are calculated at a time: each takes a few hundred microseconds of a core, up to two milliseconds
+/// How many handshakes are begun at a time: each takes a few hundred microseconds of a core, up to two milliseconds
 /// with RSA, and ten thousand clients can begin at once. Other tasks get their turns in between.
 const HANDSHAKES_AT_ONCE: usize = 4;
 
@@ -43,47 +48,55 @@ pub(super) struct Tls {
     rules: Vec<MtlsScope>,
     clock: Clock,
     handshakes: Semaphore,
+    budget: Budget,
 }
+
+/// A connection over TLS.
+pub(super) type Stream = TlsStream<Arriving<TcpStream>>;
 
 impl Tls {
     /// Handshakes with these certificates; the rules say which callers client certificates belong to.
     pub(super) fn new(certificates: Arc<Certificates>, rules: Vec<MtlsScope>, clock: Clock) -> Self {
-        Self { certificates, rules, clock, handshakes: Semaphore::new(HANDSHAKES_AT_ONCE) }
+        Self { certificates, rules, clock, handshakes: Semaphore::new(HANDSHAKES_AT_ONCE), budget: Budget::new() }
     }
 
     /// Performs the handshake; returns the identity of the client certificate too, if there is one. Has no time limit.
-    pub(super) async fn accept(&self, socket: TcpStream) -> Result<(TlsStream<TcpStream>, Option<PeerIdentity>)> {
-        let handshake = self.handshake(socket).await.inspect_err(handshake_failed);
-        let stream = handshake?;
-        let peer = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        let identity = match peer {
+    pub(super) async fn accept(&self, socket: TcpStream) -> Result<(Stream, Option<PeerIdentity>)> {
+        let (mut stream, material) = self.handshake(socket).await.inspect_err(handshake_failed)?;
+        stream.get_mut().0.is_complete();
+        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let identity = match chain.first() {
             None => None,
             // It was verified, so it can be parsed.
             Some(certificate) => {
                 let certificate = names::read(certificate).ok_or(std::io::ErrorKind::InvalidData)?;
+                let withdrawn = self.certificates.enter(chain, &material);
                 let caller = certificate.caller(&self.rules);
-                Some(PeerIdentity::new(caller, certificate.expires, self.clock.clone()))
+                Some(PeerIdentity::new(caller, certificate.expires, self.clock.clone(), withdrawn))
             }
         };
         Ok((stream, identity))
     }
 
-    async fn handshake(&self, socket: TcpStream) -> Result<TlsStream<TcpStream>> {
+    async fn handshake(&self, socket: TcpStream) -> Result<(Stream, Material)> {
+        let socket = Arriving::new(socket, self.budget.clone());
         let hello = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
         // The semaphore is never closed.
         let permit = self.handshakes.acquire().await.map_err(Error::other)?;
-        let config = self.certificates.config();
-        let handshake = hello.into_stream_with(config, |session| session.set_buffer_limit(Some(BUFFER_BYTES)));
+        let material = self.certificates.material();
+        let handshake =
+            hello.into_stream_with(material.config.clone(), |session| session.set_buffer_limit(Some(BUFFER_BYTES)));
         let mut handshake = pin!(handshake);
-        // The expensive part happens here, as the client's first flight has arrived. Its next one is awaited without the
-        // permit, which is returned only after other tasks had their turn.
+        // Signing happens here, as the client's first flight has arrived. The permit is returned only after other tasks had
+        // their turn. The next flight is awaited, and judged, without one: a client certificate is verified in less.
         let begun = poll_fn(|context| Poll::Ready(handshake.as_mut().poll(context))).await;
         tokio::task::yield_now().await;
         drop(permit);
-        match begun {
-            Poll::Ready(done) => done,
-            Poll::Pending => handshake.await,
-        }
+        let stream = match begun {
+            Poll::Ready(done) => done?,
+            Poll::Pending => handshake.await?,
+        };
+        Ok((stream, material))
     }
 }
 

@@ -1,14 +1,16 @@
 //! Certificates are replaced while the service runs, when the content of their files changes.
 //!
 //! The files are replaced together or not at all: until the new ones fit each other, handshakes use the old ones. Open
-//! connections continue with what they began with.
+//! connections continue with what they began with, but client certificates are verified again if the authorities change.
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
+use tokio_util::sync::CancellationToken;
 
 use super::files::{Contents, Material, Paths, TlsFileError};
+use super::peers::Peers;
 use crate::clock::{Clock, RealInstant, pause, real_now};
 use crate::config::TlsFlags;
 use crate::domain::Timestamp;
@@ -29,6 +31,7 @@ pub(in crate::server) struct Certificates {
     clock: Clock,
     material: RwLock<Material>,
     looks: Mutex<Looks>,
+    peers: Peers,
 }
 
 /// What the files contained when they were last read.
@@ -54,7 +57,7 @@ impl Certificates {
         let good = paths.read()?;
         let material = RwLock::new(paths.material(&good, clock)?);
         let looks = Mutex::new(Looks::new(good));
-        Ok(Some(Arc::new(Self { paths, clock: clock.clone(), material, looks })))
+        Ok(Some(Arc::new(Self { paths, clock: clock.clone(), material, looks, peers: Peers::default() })))
     }
 
     /// Follows the files, and warns of a certificate that expires soon. Never returns.
@@ -62,16 +65,28 @@ impl Certificates {
         loop {
             self.warn_of_expiry();
             pause(POLL_INTERVAL).await;
-            let paths = self.paths.clone();
-            if let Ok(found) = tokio::task::spawn_blocking(move || paths.read()).await {
-                self.look(found);
-            }
+            // On another thread: it reads files, and may verify the certificates of all connections.
+            let certificates = self.clone();
+            let looked = tokio::task::spawn_blocking(move || certificates.look(certificates.paths.read()));
+            let _ = looked.await;
         }
     }
 
-    /// The configuration of the next handshake.
-    pub(super) fn config(&self) -> Arc<ServerConfig> {
-        self.material.read().unwrap_or_else(PoisonError::into_inner).config.clone()
+    /// What the next handshake needs.
+    pub(super) fn material(&self) -> Material {
+        self.material.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes note of a connection whose client has shown this chain, in a handshake with this material. The token is
+    /// cancelled once no authority vouches for the chain any more.
+    pub(super) fn enter(&self, chain: &[CertificateDer<'_>], used: &Material) -> Arc<CancellationToken> {
+        let withdrawn = self.peers.enter(chain);
+        // They may have been replaced during the handshake: after this, or the chain is among those that are judged then.
+        let current = self.material();
+        if !current.is(used) && !current.vouches_for(chain) {
+            withdrawn.cancel();
+        }
+        withdrawn
     }
 
     /// When the certificate of this service expires.
@@ -88,7 +103,7 @@ impl Certificates {
                 looks.bad = None;
                 return;
             }
-            Ok(contents) => self.take(contents).err(),
+            Ok(contents) => self.take(contents, &looks.good).err(),
             Err(error) => Some(error.clone()),
         };
         match (error, found) {
@@ -105,11 +120,15 @@ impl Certificates {
         }
     }
 
-    fn take(&self, contents: &Contents) -> Result<(), TlsFileError> {
+    fn take(&self, contents: &Contents, old: &Contents) -> Result<(), TlsFileError> {
         let material = self.paths.material(contents, &self.clock)?;
         let expires = material.expires;
-        *self.material.write().unwrap_or_else(PoisonError::into_inner) = material;
+        *self.material.write().unwrap_or_else(PoisonError::into_inner) = material.clone();
         tracing::info!(%expires, "new certificates are in use");
+        if !contents.has_authorities_of(old) {
+            let connections = self.peers.withdraw_unless(|chain| material.vouches_for(chain));
+            tracing::info!(connections, "the authorities of clients were replaced: certificates were withdrawn");
+        }
         Ok(())
     }
 

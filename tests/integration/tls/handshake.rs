@@ -18,7 +18,7 @@ use crate::support::messages::*;
 use crate::support::tls::{Secured, VERSIONS};
 
 /// What every HTTP/2 client begins with: the preface, and empty SETTINGS.
-const OPENING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
+pub const OPENING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
 
 /// Far longer than anything here should take on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -99,6 +99,21 @@ async fn a_handshake_that_never_ends_is_closed_in_time_and_so_is_what_never_begi
         let read = timeout(TIMEOUT, stream.read(&mut [0; 100])).await.expect("it is closed");
         assert!(!matches!(read, Ok(1..)), "nothing is said: {read:?}");
         assert!(in_time.contains(&began.elapsed()), "{:?}", began.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handshake_that_is_too_long_is_closed_at_once() {
+    let service = Secured::start(&["--preface-timeout", "3s"]);
+    // A hello that is said to have 64 KiB, in records.
+    let hello = [&[1, 0, 0xff, 0xff][..], &[0; 20_000]].concat();
+    let record = |part: &[u8]| [&[22, 3, 1][..], &u16::try_from(part.len()).unwrap().to_be_bytes(), part].concat();
+    let records: Vec<u8> = hello.chunks(10_000).flat_map(record).collect();
+    let waited_for = open_for(&service, &records[..16 * 1024 - 1]);
+    assert!(waited_for >= Duration::from_millis(2_900), "{waited_for:?}");
+    for bytes in [16 * 1024, 16 * 1024 + 1, records.len()] {
+        let open = open_for(&service, &records[..bytes]);
+        assert!(open < Duration::from_millis(2_500), "{bytes}: {open:?}");
     }
 }
 

@@ -6,11 +6,17 @@ use std::time::Duration;
 
 use dispute_service::clock::{pause, real_now};
 use dispute_service::proto::v1;
+use rustls::HandshakeKind;
 use rustls::pki_types::CertificateDer;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tonic::transport::Channel;
+use tonic::{Code, Streaming};
+use v1::dispute_service_client::DisputeServiceClient;
+use v1::order_service_client::OrderServiceClient;
 
-use crate::support::authority::Authority;
-use crate::support::callers::Party;
+use super::handshake::OPENING;
+use crate::support::authority::{Authority, DAY};
+use crate::support::callers::{Party, facts, refusal};
 use crate::support::messages::*;
 use crate::support::tls::{Secured, VERSIONS};
 
@@ -123,14 +129,14 @@ async fn broken_files_keep_the_certificate_of_before_and_are_told_once() {
 async fn authorities_of_clients_are_swapped_with_it() {
     let service = Secured::start(&["--tls-client-ca", "CA"]);
     let other = Authority::new("Another");
-    let client = other.client("spiffe://market/shop", crate::support::authority::DAY);
+    let client = other.client("spiffe://market/shop", DAY);
     let can = async || match service.try_connect(Some(&client)).await {
         Err(_) => false,
         // With TLS 1.3 a client learns afterwards that it was refused.
         Ok(channel) => {
             let read = v1::GetOrderRequest { order_id: "o1".to_owned() };
             let read = Party::new(channel, "ann", None).orders.get_order(read).await;
-            read.unwrap_err().code() == tonic::Code::NotFound
+            read.unwrap_err().code() == Code::NotFound
         }
     };
     assert!(!can().await);
@@ -141,4 +147,78 @@ async fn authorities_of_clients_are_swapped_with_it() {
         assert!(began.elapsed() < TIMEOUT, "{}", service.binary.log());
         pause(Duration::from_millis(50)).await;
     }
+}
+
+/// A stream on this connection, by its certificate.
+async fn watch(channel: &Channel) -> Streaming<v1::WatchDisputesResponse> {
+    DisputeServiceClient::new(channel.clone()).watch_disputes(from_beginning()).await.unwrap().into_inner()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn removing_an_authority_ends_what_it_vouched_for_and_adding_one_ends_nothing() {
+    let service = Secured::start(&["--tls-client-ca", "CA", "--mtls-scope", "shop@spiffe://market/shop=platform"]);
+    let other = Authority::new("Another");
+    let client = |authority: &Authority| authority.client("spiffe://market/shop", DAY);
+    let (staying, leaving) = (client(&service.authority), client(&other));
+    let write = async |authorities: &str, times: usize| {
+        std::fs::write(service.folder().join("ca.pem"), authorities).unwrap();
+        let began = real_now();
+        while service.binary.log().matches("the authorities of clients were replaced").count() < times {
+            assert!(began.elapsed() < TIMEOUT, "{}", service.binary.log());
+            pause(Duration::from_millis(20)).await;
+        }
+    };
+    let upsert = async |channel: &Channel, id: &str| {
+        let request = v1::UpsertOrderRequest { order: Some(order(id)) };
+        OrderServiceClient::new(channel.clone()).upsert_order(request).await.map(|_| ())
+    };
+    let kept = service.try_connect(Some(&staying)).await.unwrap();
+    let mut watch_kept = watch(&kept).await;
+    upsert(&kept, "o1").await.unwrap();
+    write(&format!("{}{}", service.authority.pem(), other.pem()), 1).await;
+    upsert(&kept, "o2").await.unwrap();
+
+    let ended = service.try_connect(Some(&leaving)).await.unwrap();
+    let mut watch_ended = watch(&ended).await;
+    upsert(&ended, "o3").await.unwrap();
+    let sessions = VERSIONS.map(|version| service.client_config(Some(&leaving), &[version], &[b"h2"]));
+    let resume = async |index: usize| {
+        let config: &Arc<rustls::ClientConfig> = &sessions[index];
+        let mut stream = service.handshake(config.clone()).await.ok()?;
+        stream.write_all(OPENING).await.ok()?;
+        // With TLS 1.3 a client hears only now that its certificate was refused; and its tickets come before this.
+        stream.read_exact(&mut [0; 9]).await.ok()?;
+        stream.get_ref().1.handshake_kind()
+    };
+    for index in 0..2 {
+        assert_eq!(resume(index).await, Some(HandshakeKind::Full));
+        assert_eq!(resume(index).await, Some(HandshakeKind::Resumed));
+    }
+
+    write(&service.authority.pem(), 2).await;
+    let invalid = refusal(Code::Unauthenticated, "CREDENTIAL_INVALID", &[]);
+    assert_eq!(facts(&upsert(&ended, "o4").await.unwrap_err()), invalid);
+    let end = tokio::time::timeout(TIMEOUT, async {
+        loop {
+            if let Err(status) = watch_ended.message().await {
+                return status;
+            }
+        }
+    });
+    assert_eq!(facts(&end.await.expect("the stream ends")), invalid);
+    for index in 0..2 {
+        assert_eq!(resume(index).await, None, "its ticket is worth nothing");
+    }
+    // Who brings another credential is no worse off than without a certificate.
+    read(ended).await;
+    // The other one goes on.
+    Party::new(service.connect().await, "ann", None).ask(update("o1")).await.unwrap();
+    let event = tokio::time::timeout(TIMEOUT, async {
+        loop {
+            if let Some(event) = watch_kept.message().await.unwrap().unwrap().events.into_iter().next() {
+                return event.dispute.unwrap();
+            }
+        }
+    });
+    assert_eq!(event.await.unwrap().order_id, "o1");
 }
