@@ -2,17 +2,14 @@
 
 use std::time::Duration;
 
-use super::ROUNDS;
 use super::load::{BUYERS, Load};
 use super::parties::by_party;
+use super::scale::rounds;
 use super::server::Server;
 use super::subscribers::{Subscribers, Who};
 use super::table::{Table, Target};
 
 pub(crate) const ABOUT: &str = "10,000 idle subscribers on 100 connections";
-
-/// They come in so many at a time.
-const STEP: usize = 2 * BUYERS / ROUNDS;
 
 pub(crate) async fn run(table: &mut Table) {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -22,17 +19,19 @@ pub(crate) async fn run(table: &mut Table) {
     let before = load.log().await.len();
     let (mut steps, mut subscribers) = (Vec::new(), Vec::new());
     let mut resident = server.resident();
-    for step in 0..ROUNDS {
-        subscribers.push(Subscribers::start(server.address(), Who::Parties, step * STEP, STEP, 100 / ROUNDS));
+    // They come in so many at a time.
+    let count = 2 * BUYERS / rounds();
+    for step in 0..rounds() {
+        subscribers.push(Subscribers::start(server.address(), Who::Parties, step * count, count, 100 / rounds()));
         tokio::time::sleep(Duration::from_secs(1)).await;
-        steps.push((server.resident() - resident) / (1024.0 * STEP as f64));
+        steps.push((server.resident() - resident) / (1024.0 * count as f64));
         resident = server.resident();
     }
     table.single("G1", "resident KiB per subscriber", &steps, Target::AtMost(12.0));
     // An event for each of them.
     load.round(BUYERS).await;
     let log = load.log().await;
-    let seen: Vec<_> = subscribers.iter_mut().flat_map(|subscribers| subscribers.trails(STEP)).collect();
+    let seen: Vec<_> = subscribers.iter_mut().flat_map(|subscribers| subscribers.trails(count)).collect();
     assert!(log.len() == before + BUYERS && seen == by_party(&log[before..]), "each saw its event, once");
     println!("then each saw its event, once");
     let after = (server.resident() - resident) / (1024.0 * 2.0 * BUYERS as f64);

@@ -1,17 +1,18 @@
 //! The load: disputes opened, each on an order of its own, so many in flight on so many connections.
 
+use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use dispute_service::proto::v1::dispute_service_client::DisputeServiceClient;
 use dispute_service::proto::v1::order_service_client::OrderServiceClient;
 use dispute_service::proto::{Money, v1};
 use tonic::Request;
+use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::{Channel, Endpoint};
 
-/// A round ends after this, even if not everything that it should open is open.
-const LONGEST_ROUND: Duration = Duration::from_secs(6);
+use super::drive::{self, Round, Times};
 
 /// How many buyers there are, and how many sellers. Those with the same number deal with each other.
 pub(crate) const BUYERS: usize = 5_000;
@@ -25,27 +26,69 @@ pub(crate) struct Load {
     message: String,
     /// How many orders there are …
     orders: usize,
-    /// … and how many of them have a dispute, all acknowledged.
+    /// … and how many of them have a dispute, all acknowledged …
     opened: usize,
+    /// … but for so many that had one before.
+    first: usize,
+    callers: Callers,
 }
 
-/// What came of one round.
-pub(crate) struct Round {
-    pub(crate) commands: usize,
-    seconds: f64,
-    /// In milliseconds, sorted.
-    latencies: Vec<f64>,
+/// How callers show who they are.
+#[derive(Clone)]
+pub(crate) struct Callers(Option<Arc<HashMap<String, AsciiMetadataValue>>>);
+
+impl Callers {
+    /// By headers that the service believes.
+    fn believed() -> Self {
+        Self(None)
+    }
+
+    /// By tokens: each user's header.
+    pub(crate) fn with_tokens(tokens: HashMap<String, AsciiMetadataValue>) -> Self {
+        Self(Some(Arc::new(tokens)))
+    }
+
+    /// The request, with what shows whose it is.
+    fn signed<T>(&self, mut request: Request<T>) -> Request<T> {
+        if let Some(tokens) = &self.0 {
+            let metadata = request.metadata_mut();
+            let user = metadata.remove("x-user-id").expect("somebody calls");
+            metadata.remove("x-scope");
+            let token = tokens[user.to_str().expect("ascii")].clone();
+            metadata.insert("authorization", token);
+        }
+        request
+    }
 }
 
 impl Load {
     /// The connections are dealt out to the servers in turn.
     pub(crate) async fn on(addresses: &[&str], connections: usize, in_flight: usize) -> Self {
-        let mut channels = Vec::new();
-        for address in addresses.iter().cycle().take(connections) {
-            let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
-            channels.push(endpoint.connect().await.expect("a connection"));
+        let addresses = addresses.iter().cycle().take(connections).copied();
+        Self::over(connect(addresses).await, in_flight)
+    }
+
+    /// Over these connections.
+    pub(crate) fn over(channels: Vec<Channel>, in_flight: usize) -> Self {
+        Self {
+            channels,
+            in_flight,
+            message: MESSAGE.to_owned(),
+            orders: 0,
+            opened: 0,
+            first: 0,
+            callers: Callers::believed(),
         }
-        Self { channels, in_flight, message: MESSAGE.to_owned(), orders: 0, opened: 0 }
+    }
+
+    /// Callers show by this who they are.
+    pub(crate) fn known_by(self, callers: Callers) -> Self {
+        Self { callers, ..self }
+    }
+
+    /// Where the orders with smaller numbers have disputes already, and those up to `orders` are there.
+    pub(crate) fn beyond(self, first: usize, orders: usize) -> Self {
+        Self { first, opened: first, orders, ..self }
     }
 
     /// Sellers who write at length.
@@ -56,40 +99,37 @@ impl Load {
 
     /// How many commands were acknowledged.
     pub(crate) fn opened(&self) -> usize {
-        self.opened
+        self.opened - self.first
     }
 
     /// Opens so many disputes, or as many as the time allows. Their orders are there already if it was prepared.
     pub(crate) async fn round(&mut self, commands: usize) -> Round {
         self.prepare(commands).await;
-        let end = self.opened + commands;
-        let next = Arc::new(AtomicUsize::new(self.opened));
-        let started = Instant::now();
-        let workers = (0..self.in_flight).map(|worker| {
-            let mut client = DisputeServiceClient::new(self.channels[worker % self.channels.len()].clone());
-            let (next, message) = (next.clone(), self.message.clone());
-            tokio::spawn(async move {
-                let mut latencies = Vec::new();
-                while started.elapsed() < LONGEST_ROUND {
-                    let order = next.fetch_add(1, Ordering::Relaxed);
-                    if order >= end {
-                        break;
-                    }
-                    let sent = Instant::now();
-                    client.offer_partial_refund(offer(order, &message)).await.expect("the offer is opened");
-                    latencies.push(sent.elapsed().as_secs_f64() * 1e3);
-                }
-                latencies
-            })
-        });
-        let mut latencies = Vec::new();
-        for worker in workers.collect::<Vec<_>>() {
-            latencies.extend(worker.await.expect("a worker"));
-        }
-        let seconds = started.elapsed().as_secs_f64();
-        latencies.sort_by(f64::total_cmp);
-        self.opened = end.min(next.load(Ordering::Relaxed));
-        Round { commands: latencies.len(), seconds, latencies }
+        let worker = |worker: usize| {
+            let client = DisputeServiceClient::new(self.channels[worker % self.channels.len()].clone());
+            let (message, callers) = (self.message.clone(), self.callers.clone());
+            move |order| open(client.clone(), callers.signed(offer(order, &message)))
+        };
+        let round = drive::closed_loop(self.in_flight, self.opened..self.opened + commands, worker).await;
+        self.opened = round.end;
+        round
+    }
+
+    /// Opens so many disputes a second, whatever is in flight. Returns the latencies, and each order with the instant at which
+    /// its command was acknowledged.
+    pub(crate) async fn at_rate(&mut self, per_second: f64, commands: usize) -> (Times, Vec<(usize, Instant)>) {
+        self.prepare(commands).await;
+        let numbers: Range<usize> = self.opened..self.opened + commands;
+        self.opened = numbers.end;
+        let call = |order: usize| {
+            let client = DisputeServiceClient::new(self.channels[order % self.channels.len()].clone());
+            let offer = self.callers.signed(offer(order, &self.message));
+            async move {
+                open(client, offer).await;
+                (order, Instant::now())
+            }
+        };
+        drive::open_loop(per_second, numbers, call).await
     }
 
     /// Takes in the orders of the next so many commands.
@@ -99,7 +139,7 @@ impl Load {
         while self.orders < orders {
             let last = orders.min(self.orders + 500);
             let request = v1::BatchUpsertOrdersRequest { orders: (self.orders..last).map(order).collect() };
-            client.batch_upsert_orders(platform(request)).await.expect("the orders are taken in");
+            client.batch_upsert_orders(self.callers.signed(platform(request))).await.expect("the orders are taken in");
             self.orders = last;
         }
     }
@@ -111,27 +151,31 @@ impl Load {
         let mut events = Vec::new();
         loop {
             let request = v1::ListDisputeEventsRequest { filter: None, page_size: 500, start: Some(start) };
-            let page = client.list_dispute_events(platform(request)).await.expect("a page").into_inner();
+            let page =
+                client.list_dispute_events(self.callers.signed(platform(request))).await.expect("a page").into_inner();
             events.extend(page.events);
             if !page.more {
                 break;
             }
             start = v1::list_dispute_events_request::Start::ResumeToken(page.resume_token);
         }
-        assert_eq!(events.len(), self.opened, "every acknowledged command is in the log, once");
+        assert_eq!(events.len(), self.opened(), "every acknowledged command is in the log, once");
         events
     }
 }
 
-impl Round {
-    pub(crate) fn per_second(&self) -> f64 {
-        self.commands as f64 / self.seconds
+/// Connects to each of these addresses.
+pub(crate) async fn connect<'a>(addresses: impl Iterator<Item = &'a str>) -> Vec<Channel> {
+    let mut channels = Vec::new();
+    for address in addresses {
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
+        channels.push(endpoint.connect().await.expect("a connection"));
     }
+    channels
+}
 
-    /// The latency, in milliseconds, that 99 of 100 commands did not exceed.
-    pub(crate) fn p99(&self) -> f64 {
-        self.latencies[self.latencies.len() * 99 / 100]
-    }
+async fn open(mut client: DisputeServiceClient<Channel>, offer: Request<v1::OfferPartialRefundRequest>) {
+    client.offer_partial_refund(offer).await.expect("the offer is opened");
 }
 
 /// The party with this number: even ones buy, odd ones sell.
@@ -139,7 +183,7 @@ pub(crate) fn party(number: usize) -> String {
     if number.is_multiple_of(2) { format!("buyer-{}", number / 2) } else { format!("seller-{}", number / 2) }
 }
 
-fn order(number: usize) -> v1::Order {
+pub(crate) fn order(number: usize) -> v1::Order {
     let pair = number % BUYERS * 2;
     v1::Order {
         order_id: format!("order-{number}"),
@@ -153,7 +197,7 @@ fn order(number: usize) -> v1::Order {
     }
 }
 
-fn offer(order: usize, message: &str) -> Request<v1::OfferPartialRefundRequest> {
+pub(crate) fn offer(order: usize, message: &str) -> Request<v1::OfferPartialRefundRequest> {
     let offer = v1::OfferPartialRefundRequest {
         order_id: format!("order-{order}"),
         amount: Some(usd(25)),

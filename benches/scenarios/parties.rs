@@ -1,7 +1,7 @@
 //! D3: subscribers cost what they see. Ten thousand parties, two of whom see an event, cost as much as two who see all.
 
-use super::ROUNDS;
 use super::load::{BUYERS, Load, party};
+use super::scale::{rounds, scaled};
 use super::server::Server;
 use super::subscribers::{Subscribers, Trail, Who};
 use super::table::{Table, Target};
@@ -9,7 +9,6 @@ use super::table::{Table, Target};
 pub(crate) const ABOUT: &str =
     "open a dispute on SQLite, 256 in flight on 8 connections; 10,000 subscribers of one party each : 2 of everything";
 
-const COMMANDS: usize = 10_000;
 const PARTIES: usize = 2 * BUYERS;
 
 pub(crate) async fn run(table: &mut Table) {
@@ -22,13 +21,14 @@ pub(crate) async fn run(table: &mut Table) {
         sides.push((server, load, subscribers));
     }
     let (mut per_second, mut cpu) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
-    for _ in 0..ROUNDS {
+    let commands = scaled(10_000, 2_000);
+    for _ in 0..rounds() {
         for (index, (server, load, _)) in sides.iter_mut().enumerate() {
-            load.prepare(COMMANDS).await;
-            let before = server.cpu();
-            let round = load.round(COMMANDS).await;
+            load.prepare(commands).await;
+            let before = server.usage();
+            let round = load.round(commands).await;
             per_second[index].push(round.per_second());
-            cpu[index].push((server.cpu() - before) * 1e6 / round.commands as f64);
+            cpu[index].push(server.usage().per(round.calls, &before).total);
         }
     }
     for (index, (_, load, subscribers)) in sides.iter_mut().enumerate() {

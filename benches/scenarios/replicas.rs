@@ -1,20 +1,18 @@
 //! B2: two replicas of the service on one PostgreSQL are not slower than one.
 
-use super::ROUNDS;
+use super::cpu;
 use super::load::Load;
 use super::postgres;
+use super::scale::{rounds, scaled};
 use super::server::Server;
 use super::table::{Table, Target};
 
 pub(crate) const ABOUT: &str =
     "open a dispute on PostgreSQL (fsync on), 256 in flight on 8 connections, two replicas : one";
 
-const COMMANDS: usize = 15_000;
-
 pub(crate) async fn run(table: &mut Table) {
-    let Some(cluster) = postgres::start() else {
-        return println!("*** SKIPPED: there is no PostgreSQL here ***");
-    };
+    let Some(cluster) = postgres::start() else { return };
+    let commands = scaled(15_000, 3_000);
     let mut sides = Vec::new();
     for (database, replicas) in [("two", 2), ("one", 1)] {
         let servers: Vec<Server> = (0..replicas).map(|_| Server::start(&cluster.url(database))).collect();
@@ -23,14 +21,14 @@ pub(crate) async fn run(table: &mut Table) {
         sides.push((servers, load));
     }
     let (mut per_second, mut cpu) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds() {
         for (index, (servers, load)) in sides.iter_mut().enumerate() {
-            load.prepare(COMMANDS).await;
-            let used = |servers: &[Server]| servers.iter().map(Server::cpu).sum::<f64>();
-            let before = used(servers);
-            let round = load.round(COMMANDS).await;
+            load.prepare(commands).await;
+            let before: Vec<_> = servers.iter().map(Server::usage).collect();
+            let round = load.round(commands).await;
             per_second[index].push(round.per_second());
-            cpu[index].push((used(servers) - before) * 1e6 / round.commands as f64);
+            let used = |(server, before): (&Server, &cpu::Usage)| server.usage().per(round.calls, before).total;
+            cpu[index].push(servers.iter().zip(&before).map(used).sum::<f64>());
         }
     }
     for (servers, load) in sides {

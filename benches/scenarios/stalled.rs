@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::ROUNDS;
 use super::load::Load;
+use super::scale::{rounds, scaled};
 use super::server::Server;
 use super::subscribers::{Subscribers, Trail, Who};
 use super::table::{Table, Target};
@@ -13,8 +13,12 @@ pub(crate) const ABOUT: &str =
     "1,000 subscribers of everything that read nothing : none; 32 in flight on 8 connections";
 
 const SUBSCRIBERS: usize = 1_000;
+
 /// So many commands per round: in the end far more events than the transport holds back, or the feed's ring.
-const COMMANDS: usize = 5_000;
+fn commands() -> usize {
+    scaled(5_000, 1_000)
+}
+
 /// So many rounds come before the subscribers.
 const WARM_UP: usize = 3;
 
@@ -40,9 +44,9 @@ impl Side {
     async fn new(folder: &Path, name: &str) -> Self {
         let server = Server::on_sqlite(folder, name);
         let mut load = Load::on(&[server.address()], 8, 32).await.at_length();
-        load.prepare((WARM_UP + ROUNDS) * COMMANDS).await;
+        load.prepare((WARM_UP + rounds()) * commands()).await;
         for _ in 0..WARM_UP {
-            load.round(COMMANDS).await;
+            load.round(commands()).await;
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
         Self { resident_before: server.resident(), server, load, subscribers: None, open_files: 0, p99: Vec::new() }
@@ -70,9 +74,9 @@ pub(crate) async fn run(table: &mut Table) {
     for (side, (_, who, connections)) in sides.iter_mut().zip(FORMS) {
         side.subscribe(who, connections);
     }
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds() {
         for side in std::iter::once(&mut without).chain(&mut sides) {
-            side.p99.push(side.load.round(COMMANDS).await.p99());
+            side.p99.push(side.load.round(commands()).await.latencies.percentile(99.0));
         }
     }
     tokio::time::sleep(Duration::from_secs(1)).await;

@@ -19,15 +19,21 @@ pub(crate) enum Who {
     Behind,
     /// As unread ones, but nobody reads the sockets either. One on each connection.
     Deaf,
+    /// Each watches everything, and nothing is decoded, see [`super::raw`].
+    Raw,
+    /// The same, and they begin with the oldest event.
+    RawBehind,
 }
 
 impl Who {
-    pub(crate) const ALL: [(Self, &str); 5] = [
+    pub(crate) const ALL: [(Self, &str); 7] = [
         (Self::Parties, "parties"),
         (Self::Everything, "everything"),
         (Self::Unread, "unread"),
         (Self::Behind, "behind"),
         (Self::Deaf, "deaf"),
+        (Self::Raw, "raw"),
+        (Self::RawBehind, "raw-behind"),
     ];
 }
 
@@ -40,8 +46,13 @@ pub(crate) struct Trail {
 
 impl Trail {
     pub(crate) fn add(&mut self, event: &DisputeEvent) {
+        self.add_id(event.event_id.as_bytes());
+    }
+
+    /// The same by the event's id alone.
+    pub(crate) fn add_id(&mut self, id: &[u8]) {
         let mut hasher = DefaultHasher::new();
-        (self.digest, &event.event_id).hash(&mut hasher);
+        (self.digest, id).hash(&mut hasher);
         *self = Self { events: self.events + 1, digest: hasher.finish() };
     }
 

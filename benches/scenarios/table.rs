@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use super::scale;
+
 /// What is asked of the ratio, or of the figure itself if it is compared to nothing.
 #[derive(Clone, Copy)]
 pub(crate) enum Target {
@@ -89,7 +91,8 @@ impl Table {
             print_line(row.cells());
         }
         let file = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("scenarios.json");
-        let json = serde_json::to_string_pretty(&self.rows).expect("numbers and texts");
+        let json = serde_json::json!({ "quick": scale::quick(), "machine": machine(), "rows": self.rows });
+        let json = serde_json::to_string_pretty(&json).expect("numbers and texts");
         std::fs::write(&file, json).expect("the target directory can be written to");
         println!("\nwritten to {}", file.display());
     }
@@ -109,6 +112,22 @@ impl Row {
             self.met.map_or("", |met| if met { "met" } else { "MISSED" }).to_owned(),
         ]
     }
+}
+
+/// What it was measured on.
+fn machine() -> serde_json::Value {
+    let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
+    let value = |text: &str, key: &str| {
+        let line = text.lines().find(|line| line.starts_with(key)).unwrap_or_default();
+        line.split_once(':').map_or("", |(_, value)| value).trim().to_owned()
+    };
+    serde_json::json!({
+        "cores": std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
+        "processor": value(&read("/proc/cpuinfo"), "model name"),
+        "memory": value(&read("/proc/meminfo"), "MemTotal"),
+        "kernel": read("/proc/sys/kernel/osrelease").trim(),
+        "load": read("/proc/loadavg").trim(),
+    })
 }
 
 fn print_line([scenario, figure, ours, limit, ratio, target, spread, met]: [String; 8]) {

@@ -15,6 +15,8 @@ use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
 
 use super::load::{by, party, platform};
+use super::raw::RawConnection;
+use super::replay::from_the_start;
 use super::subscribers::{Trail, Who};
 
 /// What HTTP/2 lets the server send ahead on each stream. A connection lets it send as much on all of its streams, so
@@ -25,7 +27,7 @@ const STREAM_WINDOW: u32 = 65_535;
 const AT_ONCE: usize = 64;
 
 /// When to give up on events.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(240);
 
 pub(crate) async fn run(arguments: &[String]) {
     let [address, who, first, streams, connections] = arguments else { panic!("five arguments, not {arguments:?}") };
@@ -38,6 +40,9 @@ pub(crate) async fn run(arguments: &[String]) {
         }
         told(|_| panic!("the deaf have seen nothing"));
         return drop(sockets);
+    }
+    if matches!(who, Who::Raw | Who::RawBehind) {
+        return raw(address, who, streams, connections).await;
     }
     let mut open = subscribe(address, who, first, streams, connections).await;
     if matches!(who, Who::Unread | Who::Behind) {
@@ -63,15 +68,43 @@ pub(crate) async fn run(arguments: &[String]) {
             trail
         })
         .collect();
-    told(|events| {
-        for _ in 0..TIMEOUT.as_millis() / 10 {
-            if seen.load(Ordering::Relaxed) >= events {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(10));
+    told(|events| when_seen(events, &seen, &trails));
+}
+
+/// The trails, once so many events were seen together.
+fn when_seen(events: usize, seen: &AtomicUsize, trails: &[Arc<Mutex<Trail>>]) -> Vec<Trail> {
+    for _ in 0..TIMEOUT.as_millis() / 10 {
+        if seen.load(Ordering::Relaxed) >= events {
+            break;
         }
-        trails.iter().map(|trail| *trail.lock().expect("nobody panics")).collect()
-    });
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    trails.iter().map(|trail| *trail.lock().expect("nobody panics")).collect()
+}
+
+/// Those of whose events only the ids are read.
+async fn raw(address: &str, who: Who, streams: usize, connections: usize) {
+    let request = if who == Who::Raw { WatchDisputesRequest::default() } else { from_the_start() };
+    let seen = Arc::new(AtomicUsize::new(0));
+    let mut trails = Vec::new();
+    let window = STREAM_WINDOW * u32::try_from(streams.div_ceil(connections) + 1).expect("not so many");
+    for connection in 0..connections {
+        let mut opened = RawConnection::open(address, STREAM_WINDOW, window).await;
+        for _ in (connection..streams).step_by(connections) {
+            let (mut stream, seen, trail) =
+                (opened.watch(&request).await, seen.clone(), Arc::<Mutex<Trail>>::default());
+            trails.push(trail.clone());
+            tokio::spawn(async move {
+                let mut known = 0;
+                while stream.advance().await {
+                    seen.fetch_add(stream.trail.events - known, Ordering::Relaxed);
+                    known = stream.trail.events;
+                    *trail.lock().expect("nobody panics") = stream.trail;
+                }
+            });
+        }
+    }
+    told(|events| when_seen(events, &seen, &trails));
 }
 
 /// Says that all are subscribed, then answers until the input ends.

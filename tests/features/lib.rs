@@ -1,4 +1,4 @@
-//! This crate turns on features, see its Cargo.toml; and it has the one crate that tests alone call.
+//! This crate turns on features, see its Cargo.toml; and it has the crates that only tests and benchmarks call.
 
 #[cfg(feature = "grpc")]
-pub use rcgen;
+pub use {hdrhistogram, rcgen, rusqlite};

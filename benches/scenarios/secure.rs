@@ -1,0 +1,89 @@
+//! A1-jwt-tls: what it costs that callers are known and nobody listens in.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use dispute_service::clock::Clock;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+
+use super::authority::Authority;
+use super::cpu;
+use super::issuer::{AUDIENCE, ISSUER, Issuer, claims, with};
+use super::load::{BUYERS, Callers, Load, party};
+use super::scale::{rounds, scaled};
+use super::server::{Server, sqlite_url};
+use super::table::{Table, Target};
+use super::writes::require_rows;
+
+pub(crate) const ABOUT: &str =
+    "A1 with tokens and TLS : with headers that are believed, without TLS; 5,000 callers on 8 connections";
+
+pub(crate) async fn run(table: &mut Table) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let commands = scaled(20_000, 3_000);
+    let files = ["secure.db", "plain.db"].map(|name| folder.path().join(name));
+    let secure = secured(folder.path(), &files[0]).await;
+    let plain = Server::on_file(&files[1]);
+    let plain_load = Load::on(&[plain.address()], 8, 256).await;
+    let mut sides = [secure, (plain, plain_load)];
+    let (mut per_second, mut usages) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+    // In the first round each token is verified; later ones know it.
+    for round in 0..=rounds() {
+        for (index, (server, load)) in sides.iter_mut().enumerate() {
+            load.prepare(commands).await;
+            let before = server.usage();
+            let took = load.round(commands).await;
+            if round > 0 {
+                per_second[index].push(took.per_second());
+                usages[index].push(server.usage().per(took.calls, &before));
+            }
+        }
+    }
+    for ((server, load), file) in sides.into_iter().zip(&files) {
+        let acknowledged = load.log().await.len();
+        server.stop();
+        require_rows(file, acknowledged);
+        println!("{acknowledged} commands acknowledged, each once in the log and in the tables");
+    }
+    let [ours, plain] = usages;
+    table.compare("A1-jwt-tls", "commands/s", &per_second[0], &per_second[1], Target::AtLeast(0.85));
+    cpu::report(table, "A1-jwt-tls", "command", &ours, Some(&cpu::totals(&plain)));
+}
+
+/// A service that takes tokens of one issuer over TLS, and everybody who has one.
+async fn secured(folder: &Path, file: &Path) -> (Server, Load) {
+    let (authority, issuer) = (Authority::new("Benchmarks"), Issuer::ed25519());
+    authority.server(&["localhost"]).write(folder);
+    let path = |name: &str| folder.join(name).display().to_string();
+    let [cert, key, public] = ["cert.pem", "key.pem", "issuer.pem"].map(path);
+    std::fs::write(&public, issuer.public_pem()).expect("there is room");
+    let server = Server::with_flags(
+        &sqlite_url(file),
+        &[
+            &["--auth", "jwt", "--jwt-public-key", &public, "--jwt-issuer", ISSUER, "--jwt-audience", AUDIENCE][..],
+            &["--tls-cert", &cert, "--tls-key", &key],
+        ]
+        .concat(),
+    );
+    let now = Clock::system().now();
+    let token = |user: &str| {
+        let claims = claims(user, now);
+        let claims = if user == "shop" { with(claims, "scope", "platform") } else { claims };
+        format!("Bearer {}", issuer.token(&claims)).parse().expect("it is ASCII")
+    };
+    let users = (0..2 * BUYERS).map(party).chain(["shop".to_owned()]);
+    let tokens: HashMap<_, _> = users.map(|user| (user.clone(), token(&user))).collect();
+    let mut channels = Vec::new();
+    for _ in 0..8 {
+        channels.push(connect(server.address(), &authority).await);
+    }
+    let load = Load::over(channels, 256).known_by(Callers::with_tokens(tokens));
+    (server, load)
+}
+
+async fn connect(address: &str, authority: &Authority) -> Channel {
+    let (_, port) = address.rsplit_once(':').expect("an address has a port");
+    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority.pem()));
+    let endpoint = Endpoint::from_shared(format!("https://localhost:{port}")).expect("an address");
+    endpoint.tls_config(tls).expect("a certificate").connect().await.expect("a connection")
+}
