@@ -219,14 +219,7 @@ impl Config {
 
     /// Returns how callers authenticate, given the address to listen on.
     pub fn authentication(&self) -> Result<Authentication, ConfigError> {
-        match self.auth.authentication(self.listen) {
-            Err(AuthFlagsError::JwtIncomplete { .. })
-                if self.auth.given().is_empty() && !self.tls.mtls_scope.is_empty() =>
-            {
-                Ok(Authentication::Certificates)
-            }
-            authentication => Ok(authentication?),
-        }
+        Ok(self.auth.authentication(self.listen)?)
     }
 }
 
@@ -249,6 +242,15 @@ mod tests {
             let error = CommandLine::try_parse_from(["dispute-service", flag, nothing]).unwrap_err().to_string();
             assert!(error.contains(flag) && error.contains(why), "{error}");
         }
+    }
+
+    #[test]
+    fn client_certificates_do_not_replace_what_tokens_need() {
+        let tls =
+            ["--tls-cert", "c", "--tls-key", "k", "--tls-client-ca", "a", "--mtls-scope", "shop.example=platform"];
+        let flags = ["dispute-service", "--auth", "jwt"].iter().chain(&tls);
+        let refused = CommandLine::parse_from(flags).config.authentication().unwrap_err();
+        assert!(matches!(&refused, ConfigError::Auth(AuthFlagsError::JwtIncomplete { missing }) if missing.len() == 3));
     }
 
     #[test]

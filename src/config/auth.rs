@@ -65,8 +65,7 @@ pub struct AuthFlags {
 pub enum AuthMode {
     /// Trusts the headers `x-user-id` and `x-scope`; allowed only on a loopback address.
     Dev,
-    /// Verifies the JWT in `authorization` with the given key, or accepts a client certificate that `--mtls-scope` names; only
-    /// certificates if no JWT flag is given.
+    /// Verifies the JWT in `authorization` with the given key, or accepts a client certificate that `--mtls-scope` names.
     Jwt,
 }
 
@@ -77,8 +76,6 @@ pub enum Authentication {
     Dev,
     /// By tokens, and by client certificates.
     Jwt(JwtSettings),
-    /// By client certificates alone.
-    Certificates,
 }
 
 /// What tokens are verified against.
@@ -182,7 +179,7 @@ impl AuthFlags {
     pub fn has_reflection(&self, authentication: &Authentication) -> bool {
         self.reflection.unwrap_or(match authentication {
             Authentication::Dev => true,
-            Authentication::Jwt(_) | Authentication::Certificates => false,
+            Authentication::Jwt(_) => false,
         })
     }
 
@@ -212,7 +209,7 @@ impl AuthFlags {
     }
 
     /// The flags of tokens that are given.
-    pub(super) fn given(&self) -> Vec<&'static str> {
+    fn given(&self) -> Vec<&'static str> {
         let keys = self.sources();
         let issuer = self.jwt_issuer.as_ref().map(|_| ISSUER);
         keys.iter().map(KeySource::flag).chain(issuer).chain(self.jwt_audience.as_ref().map(|_| AUDIENCE)).collect()

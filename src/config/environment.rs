@@ -2,13 +2,18 @@
 
 use std::ffi::{OsStr, OsString};
 
-use clap::{Arg, Command, Error, Parser};
+use clap::{Arg, ArgAction, Command, Error, Parser};
 
-/// Parses the flags, and takes those that are not given from the environment. An empty variable counts as unset. An error
-/// about a variable names the variable and its flag.
+/// Parses the flags, and takes those that are not given from the environment. An empty variable counts as unset; that of a
+/// flag that can be repeated is separated by commas. An error about a variable names the variable and its flag.
 pub(super) fn parse<T: Parser>(arguments: &[OsString]) -> Result<T, Error> {
+    let is_given = |flag: &Arg| {
+        let name = flag.get_long().map(|name| format!("--{name}")).unwrap_or_default();
+        let is_it = |argument: &str| argument.split('=').next() == Some(name.as_str());
+        arguments.iter().any(|argument| argument.to_str().is_some_and(is_it))
+    };
     let parse = |command: Command| T::from_arg_matches(&command.try_get_matches_from(arguments)?);
-    let with = |is_read: &dyn Fn(&Arg) -> bool| parse(with_twins(T::command(), is_read));
+    let with = |is_read: &dyn Fn(&Arg) -> bool| parse(with_twins(T::command(), &is_given, is_read));
     let error = match with(&|flag| !is_empty(flag)) {
         Ok(line) => return Ok(line),
         Err(error) => error,
@@ -51,7 +56,16 @@ fn is_empty(flag: &Arg) -> bool {
 }
 
 /// The command with only the selected environment variables.
-fn with_twins(command: Command, is_read: &dyn Fn(&Arg) -> bool) -> Command {
-    let command = command.mut_args(|flag| if is_read(&flag) { flag } else { flag.env(None::<&'static str>) });
-    command.mut_subcommands(|subcommand| with_twins(subcommand, is_read))
+fn with_twins(command: Command, is_given: &dyn Fn(&Arg) -> bool, is_read: &dyn Fn(&Arg) -> bool) -> Command {
+    let command = command.mut_args(|flag| {
+        if !is_read(&flag) {
+            flag.env(None::<&'static str>)
+        } else if matches!(flag.get_action(), ArgAction::Append) && !is_given(&flag) {
+            // Whatever comes, comes from the variable: where the flag is given, a comma is part of its value.
+            flag.value_delimiter(',')
+        } else {
+            flag
+        }
+    });
+    command.mut_subcommands(|subcommand| with_twins(subcommand, is_given, is_read))
 }

@@ -21,14 +21,7 @@ pub struct TlsFlags {
     pub tls_client_ca: Option<PathBuf>,
     /// The caller that client certificates belong to: `[ID@]NAME=platform` or `…=support`, may be repeated; NAME is a URI or
     /// DNS name in the certificate, ID the user id (by default NAME, with `_` for characters that ids cannot have).
-    #[arg(
-        long,
-        global = true,
-        env = "DISPUTES_MTLS_SCOPE",
-        value_name = "RULE",
-        value_delimiter = ',',
-        requires = "tls_client_ca"
-    )]
+    #[arg(long, global = true, env = "DISPUTES_MTLS_SCOPE", value_name = "RULE", requires = "tls_client_ca")]
     pub mtls_scope: Vec<MtlsScope>,
 }
 
@@ -47,6 +40,11 @@ pub enum InvalidMtlsScope {
     /// It has another form.
     #[error("expected [ID@]NAME=platform or [ID@]NAME=support")]
     Malformed,
+    /// What stands before the first `@` may be an id, or the beginning of a URI such as `mailto:agent@example.com`.
+    #[error(
+        "what stands before @ may be an id or the beginning of a URI: give an id without a colon in front, ID@NAME=…"
+    )]
+    Ambiguous,
     /// The name cannot serve as the user id.
     #[error("the name is longer than an id can be; give the id: ID@NAME=…")]
     TooLong,
@@ -61,6 +59,7 @@ impl FromStr for MtlsScope {
         let scope = Scope::ALL.into_iter().find(|known| known.name() == scope).ok_or(InvalidMtlsScope::Malformed)?;
         let given = names.split_once('@').and_then(|(id, name)| Some((UserId::parse(id).ok()?, name)));
         let (user, name) = match given {
+            Some((id, _)) if id.as_str().contains(':') => return Err(InvalidMtlsScope::Ambiguous),
             Some(given) => given,
             None => (default_id(names)?, names),
         };
@@ -86,6 +85,7 @@ fn default_id(name: &str) -> Result<UserId, InvalidMtlsScope> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::CommandLine;
 
     fn read(text: &str) -> Result<(String, String, Option<Scope>), InvalidMtlsScope> {
         let MtlsScope { name, caller } = text.parse()?;
@@ -102,6 +102,10 @@ mod tests {
             ("shop@spiffe://market/shop=platform", rule(shop, "shop", platform)),
             ("spiffe://market/shop=support", rule(shop, "spiffe:__market_shop", support)),
             ("https://a@b/c?d=e=support", rule("https://a@b/c?d=e", "https:__a_b_c_d_e", support)),
+            ("mailto:agent@example.com=support", Err(InvalidMtlsScope::Ambiguous)),
+            ("sip:x@corp=platform", Err(InvalidMtlsScope::Ambiguous)),
+            ("agent@mailto:agent@example.com=support", rule("mailto:agent@example.com", "agent", support)),
+            ("urn:shop=platform", rule("urn:shop", "urn:shop", platform)),
             ("shop.internal", Err(InvalidMtlsScope::Malformed)),
             ("shop.internal=admin", Err(InvalidMtlsScope::Malformed)),
             ("=platform", Err(InvalidMtlsScope::Malformed)),
@@ -110,6 +114,12 @@ mod tests {
         ] {
             assert_eq!(read(text), expected, "{text}");
         }
+        let flags = ["--tls-cert", "c", "--tls-key", "k", "--tls-client-ca", "a"];
+        let rules = ["--mtls-scope", "urn:a,b=platform", "--mtls-scope=c=support"];
+        let arguments = ["dispute-service"].iter().chain(&flags).chain(&rules).map(std::ffi::OsString::from);
+        let names: Vec<_> = CommandLine::read(arguments).unwrap().config.tls.mtls_scope;
+        let names: Vec<_> = names.iter().map(|rule| rule.name.as_str()).collect();
+        assert_eq!(names, ["urn:a,b", "c"], "a comma is part of the name");
         let long = "x".repeat(ID_MAX_CHARACTERS);
         assert!(read(&format!("{long}=support")).is_ok());
         assert_eq!(read(&format!("{long}x=support")), Err(InvalidMtlsScope::TooLong));

@@ -30,7 +30,7 @@ use tower::Layer as _;
 use self::background::{Background, Retentions};
 use self::connections::Bounds;
 use self::health::HealthReport;
-use self::process::warn_of_few_descriptors;
+use self::process::{warn_of_few_descriptors, warn_of_plain_tokens};
 use self::registry::ConnectionBounds;
 use self::tls::{Certificates, Tls};
 use crate::clock::Clock;
@@ -181,6 +181,7 @@ async fn serve(
     let bounds = rpc_bounds(config, reflection);
     let service = RpcLayer::new(authenticator, bounds, rates, drain.clone()).layer(routes(shared, &health)?);
     warn_of_few_descriptors(config);
+    warn_of_plain_tokens(config);
     let address = listener.local_addr()?;
     let bounds = connection_bounds(config);
     let mut connections = pin!(connections::serve(listener, tls, service, bounds, drain.clone()));

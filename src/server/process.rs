@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::error::ServeError;
 use super::tls::install_crypto;
-use crate::config::Config;
+use crate::config::{AuthMode, Config};
 
 /// Descriptors for everything except client and PostgreSQL connections: SQLite files, the log, the runtime.
 const OTHER_DESCRIPTORS: u64 = 64;
@@ -90,6 +90,18 @@ pub(super) fn warn_of_few_descriptors(config: &Config) {
             others,
             "the limit of file descriptors (ulimit -n) is too low for --max-connections and --max-streams, plus \
              connections to the database and files: when it is reached, new clients have to wait"
+        );
+    }
+}
+
+/// Warns if tokens cross a network that others may read.
+pub(super) fn warn_of_plain_tokens(config: &Config) {
+    let listen = config.listen;
+    if config.auth.auth == Some(AuthMode::Jwt) && !listen.ip().is_loopback() && config.tls.tls_cert.is_none() {
+        tracing::warn!(
+            %listen,
+            "tokens cross the network in the clear, unless a proxy in front of this service ends TLS: give --tls-cert and \
+             --tls-key"
         );
     }
 }

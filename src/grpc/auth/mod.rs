@@ -10,7 +10,7 @@ mod origin;
 
 use std::sync::Arc;
 
-use http::header::AUTHORIZATION;
+use http::header::ORIGIN;
 use http::{HeaderMap, HeaderValue};
 
 use self::jwt::{Tokens, VerifiedToken};
@@ -34,8 +34,6 @@ pub struct Authenticator {
 enum Mode {
     Dev,
     Jwt(Tokens),
-    /// By certificates alone.
-    Certificates,
 }
 
 /// An authenticated caller.
@@ -62,7 +60,6 @@ impl Authenticator {
         let mode = match authentication {
             Authentication::Dev => Mode::Dev,
             Authentication::Jwt(flags) => Mode::Jwt(Tokens::new(flags)?),
-            Authentication::Certificates => Mode::Certificates,
         };
         Ok(Self { mode, clock })
     }
@@ -70,17 +67,17 @@ impl Authenticator {
     /// Reloads the keys when their file changes. Never returns.
     pub async fn follow_keys(self: Arc<Self>) {
         match &self.mode {
-            Mode::Dev | Mode::Certificates => std::future::pending().await,
+            Mode::Dev => std::future::pending().await,
             Mode::Jwt(tokens) => tokens.follow_keys().await,
         }
     }
 
-    /// Refuses requests from web pages if callers are trusted.
+    /// Refuses requests from web pages if callers are trusted. Where a certificate is the credential, `recognise` does.
     pub(super) fn refuse_pages<B>(&self, request: &http::Request<B>) -> Result<(), Failure> {
         match &self.mode {
             Mode::Dev => origin::refuse_pages(request),
-            // A page has no token or certificate unless its user has given it one.
-            Mode::Jwt(_) | Mode::Certificates => Ok(()),
+            // A page has no token unless its user has given it one.
+            Mode::Jwt(_) => Ok(()),
         }
     }
 
@@ -93,13 +90,13 @@ impl Authenticator {
                 tokens.verify(headers, self.clock.now())?.map(Identity::of_token),
                 "metadata authorization must be Bearer and a token",
             ),
-            Mode::Certificates if headers.contains_key(AUTHORIZATION) => {
-                return Err(Failure::credential_invalid("this service takes client certificates, and no tokens"));
-            }
-            Mode::Certificates => (None, "the client must show a certificate"),
         };
         match (said, peer) {
             (Some(identity), _) => Ok(identity),
+            // A browser shows the certificate for whatever page makes it call.
+            (None, Some(_)) if headers.contains_key(ORIGIN) => {
+                Err(Failure::origin_not_allowed("web pages may not call this service by a client certificate"))
+            }
             (None, Some(peer)) => Identity::of_certificate(peer),
             (None, None) => Err(Failure::credential_missing(missing)),
         }
@@ -191,10 +188,8 @@ mod tests {
         let ann = dev.recognise(&headers(&[("x-user-id", "ann")]), Some(&shop)).unwrap().caller;
         assert_eq!(ann, Caller { user: UserId::parse("ann").unwrap(), scope: None }, "nor does its scope");
         assert_eq!(dev.recognise(&HeaderMap::new(), Some(&shop)).unwrap().caller, expected);
-        let certificates = authenticator(Authentication::Certificates);
-        assert_eq!(certificates.recognise(&HeaderMap::new(), Some(&shop)).unwrap().caller, expected);
-        let reason = |headers: &HeaderMap, peer| certificates.recognise(headers, peer).unwrap_err().reason;
-        assert_eq!(reason(&headers(&[("authorization", "Bearer a.b.c")]), Some(&shop)), ErrorReason::CredentialInvalid);
+        let reason = |headers: &HeaderMap, peer| jwt.recognise(headers, peer).unwrap_err().reason;
+        assert_eq!(reason(&headers(&[("origin", "null")]), Some(&shop)), ErrorReason::OriginNotAllowed);
         assert_eq!(reason(&HeaderMap::new(), None), ErrorReason::CredentialMissing);
         let unnamed = PeerIdentity::new(None, Timestamp::MAX, Clock::manual(Timestamp::MIN).0, Arc::default());
         assert_eq!(reason(&HeaderMap::new(), Some(&unnamed)), ErrorReason::CredentialInvalid);

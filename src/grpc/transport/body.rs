@@ -18,7 +18,7 @@ use tonic::body::Body;
 
 use super::Deadline;
 use super::frames::{Frames, PREFIX_BYTES};
-use super::inflate::Inflate;
+use super::inflate::inflated;
 use crate::clock::pause;
 use crate::grpc::compression::Encoding;
 use crate::grpc::draining::arrival_ends;
@@ -64,12 +64,11 @@ pub(super) async fn read<W: Waiting>(
     if announced > frames.longest_body() {
         return Err(Failure::message_too_large(limit));
     }
-    let inflate = encoding.map(|encoding| Inflate::new(encoding, limit));
     let Patience { timeout, deadline, drain } = patience;
     tokio::select! {
         // Most messages are complete at once: then no timer is set.
         biased;
-        message = Arriving { body, frames, inflate, fresh: VecDeque::new(), kept: Vec::new(), waiting }.complete() => message,
+        message = Arriving { body, frames, fresh: VecDeque::new(), kept: Vec::new(), waiting }.complete(encoding, limit) => message,
         () = pause(timeout), if !timeout.is_zero() => Err(Failure::request_late()),
         Some(()) = passes(deadline) => Err(Failure::deadline_exceeded()),
         () = arrival_ends(drain) => Err(Failure::draining()),
@@ -84,7 +83,6 @@ async fn passes(deadline: Option<Deadline>) -> Option<()> {
 struct Arriving<W> {
     body: Body,
     frames: Frames,
-    inflate: Option<Inflate>,
     /// What has arrived since the message last had to wait.
     fresh: VecDeque<Bytes>,
     /// What has arrived before: full segments, and a last one.
@@ -93,15 +91,14 @@ struct Arriving<W> {
 }
 
 impl<W: Waiting> Arriving<W> {
-    async fn complete(mut self) -> Result<Message<W>, Failure> {
+    async fn complete(mut self, encoding: Option<Encoding>, limit: usize) -> Result<Message<W>, Failure> {
         poll_fn(|context| self.poll(context)).await?;
         if self.frames.complete() == 0 {
             return Err(Failure::message_malformed());
         }
         let mut chunks: VecDeque<_> = self.kept.into_iter().map(BytesMut::freeze).chain(self.fresh).collect();
-        if let Some(mut inflate) = self.inflate.filter(|_| self.frames.has_compressed()) {
-            chunks = chunks.iter().map(|chunk| inflate.push(chunk)).collect::<Result<_, _>>()?;
-            chunks.retain(|chunk| !chunk.is_empty());
+        if let Some(encoding) = encoding.filter(|_| self.frames.is_compressed()) {
+            chunks = inflated(&chunks, encoding, limit)?.into();
         }
         // The prefix by itself: then the decoder makes room for the message once, and for nothing else.
         if let Some(first) = chunks.front_mut().filter(|first| first.len() > PREFIX_BYTES) {

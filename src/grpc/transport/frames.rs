@@ -14,10 +14,9 @@ pub(super) struct Frames {
     /// How many messages there can be.
     most: usize,
     complete: usize,
-    /// Whether messages may be compressed, whether the current one is, and whether any was.
+    /// Whether messages may be compressed, and whether the last one that has begun is.
     may_be_compressed: bool,
     is_compressed: bool,
-    has_compressed: bool,
     /// How much of the prefix of the message at hand is there.
     prefix: usize,
     /// How long the message at hand is, as far as the prefix has said; behind the prefix, how much of it is missing.
@@ -33,7 +32,6 @@ impl Frames {
             complete: 0,
             may_be_compressed: encoding.is_some(),
             is_compressed: false,
-            has_compressed: false,
             prefix: 0,
             left: 0,
         }
@@ -62,7 +60,6 @@ impl Frames {
                 }
                 if self.prefix == 0 {
                     self.is_compressed = *first == 1;
-                    self.has_compressed |= self.is_compressed;
                 } else {
                     self.left = (self.left << 8) | usize::from(*first);
                 }
@@ -89,9 +86,9 @@ impl Frames {
         self.prefix > 0
     }
 
-    /// Whether any message so far is compressed.
-    pub(super) fn has_compressed(&self) -> bool {
-        self.has_compressed
+    /// Whether the last message that has begun is compressed.
+    pub(super) fn is_compressed(&self) -> bool {
+        self.is_compressed
     }
 
     /// How many messages are complete.

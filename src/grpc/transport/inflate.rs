@@ -1,59 +1,23 @@
-//! Decompresses the messages of a request before the decoder gets them, within their size limit.
+//! Decompresses the message of a request before the decoder gets it, within its size limit.
 
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use std::collections::VecDeque;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
 
 use super::frames::PREFIX_BYTES;
 use crate::grpc::compression::Encoding;
 use crate::grpc::status::Failure;
 
-/// Turns a body whose messages may be compressed into one whose messages are not.
-#[derive(Debug)]
-pub(super) struct Inflate {
-    encoding: Encoding,
-    /// The longest message, in bytes.
-    limit: usize,
-    /// The bytes of an incomplete message.
-    partial: BytesMut,
-}
-
-impl Inflate {
-    /// For a body with this compression. [`super::frames::Frames`] has already limited the compressed messages.
-    pub(super) fn new(encoding: Encoding, limit: usize) -> Self {
-        Self { encoding, limit, partial: BytesMut::new() }
-    }
-
-    /// Takes more of the body; returns the messages that it completes.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<Bytes, Failure> {
-        self.partial.extend_from_slice(bytes);
-        let mut messages = BytesMut::new();
-        while let Some((flag, length)) = self.announced()
-            && self.partial.len() >= PREFIX_BYTES.saturating_add(length)
-        {
-            self.partial.advance(PREFIX_BYTES);
-            let message = self.partial.split_to(length);
-            if flag == 0 {
-                put(&mut messages, &message);
-            } else {
-                put(&mut messages, &self.encoding.decompress(&message, self.limit)?);
-            }
-        }
-        Ok(messages.freeze())
-    }
-
-    /// The flag and length of the next message, if its prefix has arrived.
-    fn announced(&self) -> Option<(u8, usize)> {
-        let (prefix, _) = self.partial.split_first_chunk::<PREFIX_BYTES>()?;
-        let [flag, a, b, c, d] = *prefix;
-        Some((flag, usize::try_from(u32::from_be_bytes([a, b, c, d])).ok()?))
-    }
-}
-
-/// Appends an uncompressed message with its prefix.
-fn put(messages: &mut BytesMut, message: &[u8]) {
-    messages.reserve(PREFIX_BYTES.saturating_add(message.len()));
-    messages.put_u8(0);
-    messages.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
-    messages.put_slice(message);
+/// Decompresses one complete message with its prefix; it has at most `limit` bytes. Returns what it is without compression,
+/// again with a prefix. [`super::frames::Frames`] has limited the compressed message.
+pub(super) fn inflated(chunks: &VecDeque<Bytes>, encoding: Encoding, limit: usize) -> Result<[Bytes; 2], Failure> {
+    let mut compressed = Vec::with_capacity(chunks.iter().map(Bytes::len).sum());
+    chunks.iter().for_each(|chunk| compressed.extend_from_slice(chunk));
+    let message = encoding.decompress(compressed.get(PREFIX_BYTES..).unwrap_or_default(), limit)?;
+    let mut prefix = BytesMut::with_capacity(PREFIX_BYTES);
+    prefix.put_u8(0);
+    prefix.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
+    Ok([prefix.freeze(), message.into()])
 }
 
 #[cfg(test)]
@@ -61,19 +25,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_come_out_as_they_were_however_they_are_cut() {
+    fn a_message_comes_out_as_it_was_however_it_is_cut() {
         let long = [7; 900];
         let compressed = Encoding::Gzip.compress(&long).unwrap();
         let framed =
             |flag: u8, bytes: &[u8]| [&[flag], &u32::try_from(bytes.len()).unwrap().to_be_bytes()[..], bytes].concat();
-        let body = [framed(1, &compressed), framed(0, b"abc"), framed(0, b""), framed(1, &compressed)].concat();
-        let expected = [framed(0, &long), framed(0, b"abc"), framed(0, b""), framed(0, &long)].concat();
+        let body = framed(1, &compressed);
         for cut in [1, 3, 7, body.len()] {
-            let mut inflate = Inflate::new(Encoding::Gzip, long.len());
-            let came: Vec<_> = body.chunks(cut).flat_map(|part| inflate.push(part).unwrap()).collect();
-            assert_eq!(came, expected, "{cut}");
+            let chunks = body.chunks(cut).map(Bytes::copy_from_slice).collect();
+            let came = inflated(&chunks, Encoding::Gzip, long.len()).unwrap().concat();
+            assert_eq!(came, framed(0, &long), "{cut}");
+            assert!(inflated(&chunks, Encoding::Gzip, long.len() - 1).is_err());
+            assert!(inflated(&chunks, Encoding::Zstd, long.len()).is_err());
         }
-        assert!(Inflate::new(Encoding::Gzip, long.len() - 1).push(&body).is_err());
-        assert!(Inflate::new(Encoding::Zstd, long.len()).push(&body).is_err());
     }
 }

@@ -236,6 +236,10 @@ impl Rules {
         }
         let deadline = Deadline::of(request.headers(), self.call_timeout(rpc))?;
         let encoding = Encoding::of_request(request.headers())?;
+        // Any number of messages may arrive at once, each of which would be decompressed.
+        if encoding.is_some() && rpc.shape == Shape::BidiStreaming {
+            return Err(Failure::encoding_not_supported());
+        }
         let wanted = Wanted::by(request.headers(), encoding).filter(|_| rpc.shape == Shape::Unary);
         // The decoder gets messages that are not compressed.
         request.headers_mut().remove(ENCODING);
@@ -266,7 +270,7 @@ impl Rules {
             }
             Shape::BidiStreaming => {
                 let RpcBounds { request_timeout, reflection_idle, .. } = self.bounds;
-                Body::new(Questions::new(body, limit, encoding, request_timeout, reflection_idle))
+                Body::new(Questions::new(body, limit, request_timeout, reflection_idle))
             }
         };
         let mut request = Request::from_parts(head, body);

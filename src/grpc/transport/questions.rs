@@ -11,17 +11,14 @@ use tonic::Status;
 use tonic::body::Body;
 
 use super::frames::Frames;
-use super::inflate::Inflate;
 use crate::clock::pause;
-use crate::grpc::compression::Encoding;
 use crate::grpc::status::Failure;
 
-/// A body of any number of messages. The decoder gets what has arrived as it comes: it reserves what a length announces,
+/// A body of any number of messages, which are not compressed. The decoder gets what has arrived as it comes: it reserves what a length announces,
 /// but hears only of lengths that were found small enough.
 pub(super) struct Questions {
     body: Body,
     frames: Frames,
-    inflate: Option<Inflate>,
     /// How long a message may take; zero for ever.
     timeout: Duration,
     /// How long nothing may be asked before the stream ends, as if the client had ended it; zero for ever.
@@ -31,9 +28,8 @@ pub(super) struct Questions {
 }
 
 impl Questions {
-    pub(super) fn new(body: Body, limit: usize, encoding: Option<Encoding>, timeout: Duration, idle: Duration) -> Self {
-        let inflate = encoding.map(|encoding| Inflate::new(encoding, limit));
-        Self { body, frames: Frames::new(limit, usize::MAX, encoding), inflate, timeout, idle, end: None }
+    pub(super) fn new(body: Body, limit: usize, timeout: Duration, idle: Duration) -> Self {
+        Self { body, frames: Frames::new(limit, usize::MAX, None), timeout, idle, end: None }
     }
 }
 
@@ -55,14 +51,6 @@ impl http_body::Body for Questions {
                         Ok(_) => {}
                         Err(failure) => return failed(failure),
                     }
-                    let bytes = match &mut self.inflate {
-                        None => bytes,
-                        Some(inflate) => match inflate.push(&bytes) {
-                            Ok(messages) if messages.is_empty() => continue,
-                            Ok(messages) => messages,
-                            Err(failure) => return failed(failure),
-                        },
-                    };
                     return Poll::Ready(Some(Ok(Frame::data(bytes))));
                 }
                 Poll::Ready(None) if self.frames.is_within() => return failed(Failure::message_malformed()),

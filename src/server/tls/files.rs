@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{Error as IoError, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,7 +102,7 @@ impl Paths {
     }
 
     pub(super) fn read(&self) -> Result<Contents, TlsFileError> {
-        let read = |path: &Path, flag| read(path).map_err(|error| problem(path, flag, in_words(&error)));
+        let read = |path: &Path, flag| read(path).map_err(|text| problem(path, flag, text));
         Ok(Contents {
             cert: read(&self.cert, CERT)?,
             key: read(&self.key, KEY)?,
@@ -138,6 +139,15 @@ impl Paths {
         Ok(Material { config: Arc::new(config), expires: leaf.expires, verifier })
     }
 
+    /// Warns if everybody on the machine can read the key. No more than that: Kubernetes mounts secrets in such a way by
+    /// default, in a container that has no other users.
+    pub(super) fn warn_of_readable_key(&self) {
+        if std::fs::metadata(&self.key).is_ok_and(|metadata| metadata.mode() & 0o004 != 0) {
+            let key = self.key.display();
+            tracing::warn!(%key, "the file of --tls-key (DISPUTES_TLS_KEY) is readable by everybody: chmod o-r");
+        }
+    }
+
     /// The file with the certificate, for a warning.
     pub(super) fn cert(&self) -> &Path {
         &self.cert
@@ -152,9 +162,13 @@ fn problem(path: &Path, flag: &'static str, problem: String) -> TlsFileError {
     TlsFileError { path: path.display().to_string(), flag, problem }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, IoError> {
+fn read(path: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(MOST_BYTES).read_to_end(&mut bytes)?;
+    let file = File::open(path).map_err(|error| in_words(&error))?;
+    file.take(MOST_BYTES.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| in_words(&error))?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > MOST_BYTES) {
+        return Err(format!("contains more than {MOST_BYTES} bytes"));
+    }
     Ok(bytes)
 }
 

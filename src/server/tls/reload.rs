@@ -55,6 +55,7 @@ impl Certificates {
     pub(in crate::server) fn load(flags: &TlsFlags, clock: &Clock) -> Result<Option<Arc<Self>>, TlsFileError> {
         let Some(paths) = Paths::of(flags) else { return Ok(None) };
         let good = paths.read()?;
+        paths.warn_of_readable_key();
         let material = RwLock::new(paths.material(&good, clock)?);
         let looks = Mutex::new(Looks::new(good));
         Ok(Some(Arc::new(Self { paths, clock: clock.clone(), material, looks, peers: Peers::default() })))

@@ -1,5 +1,6 @@
 //! A certificate authority for tests.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -82,6 +83,8 @@ impl Identity {
     /// Writes both into a folder, one after the other.
     pub fn write(&self, folder: &Path) {
         std::fs::write(folder.join("cert.pem"), &self.cert).unwrap();
-        std::fs::write(folder.join("key.pem"), &self.key).unwrap();
+        let key = folder.join("key.pem");
+        std::fs::write(&key, &self.key).unwrap();
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
     }
 }

@@ -180,6 +180,7 @@ fn what_cannot_be_used_is_said_in_one_sentence_at_the_start() {
     assert!(said(keyless, &[]).contains("is not a private key in PEM"));
     let missing = said(one.clone(), &["--tls-client-ca", "/no/such/file"]);
     assert!(missing.contains("/no/such/file of --tls-client-ca (DISPUTES_TLS_CLIENT_CA) cannot be read: No such file"));
+    assert!(said(one.clone(), &["--tls-client-ca", "/dev/zero"]).contains("contains more than 1048576 bytes"));
     assert!(said(one.clone(), &["--tls-client-ca", "/dev/null"]).contains("is not a list of certificates in PEM"));
 }
 

@@ -4,3 +4,4 @@ mod bounds;
 mod handshake;
 mod mtls;
 mod swapping;
+mod with_tokens;
