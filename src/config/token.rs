@@ -6,6 +6,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgGroup, Args};
 
 use super::Span;
+use crate::domain::Scope;
 
 /// What a token says, and what signs it.
 #[derive(Args, Clone, PartialEq, Eq, Debug)]
@@ -21,8 +22,8 @@ pub struct TokenFlags {
     #[arg(long, env = "DISPUTES_TOKEN_SUB", value_name = "USER")]
     pub sub: String,
     /// The scope, `support` or `platform`, if any.
-    #[arg(long, env = "DISPUTES_TOKEN_SCOPE", value_name = "SCOPE")]
-    pub scope: Option<String>,
+    #[arg(long, env = "DISPUTES_TOKEN_SCOPE", value_name = "SCOPE", value_parser = scope)]
+    pub scope: Option<Scope>,
     /// The issuer, as in the service's `--jwt-issuer`.
     #[arg(long, env = "DISPUTES_TOKEN_ISSUER", value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     pub issuer: String,
@@ -55,4 +56,14 @@ impl TokenFlags {
             (None, secret) => SigningKeyFile::Secret(secret.as_deref().unwrap_or(Path::new(""))),
         }
     }
+}
+
+/// A scope by its name in a token. The service would ignore other names and refuse two.
+fn scope(text: &str) -> Result<Scope, String> {
+    let named = |name: &str| Scope::ALL.into_iter().find(|scope| scope.name() == name);
+    named(text).ok_or_else(|| {
+        let is_several = text.contains(' ') && text.split(' ').all(|name| named(name).is_some());
+        if is_several { "a token has one scope: support or platform" } else { "expected support or platform" }
+            .to_owned()
+    })
 }

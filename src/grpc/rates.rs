@@ -1,7 +1,7 @@
 //! How often a party may ask, and how often an address may fail to say who it is: token buckets.
 //!
-//! A bucket that is not known is full. So only a bounded number of them is kept, those that are used most: whoever makes up
-//! names without end costs no more memory, and takes nothing from anybody.
+//! A bucket that is not known is full. So only a bounded number of them is kept, those that are used most: names that are made
+//! up without end cost no more memory, and take nothing from anybody.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -9,6 +9,7 @@ use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use governor::clock::Clock;
@@ -33,6 +34,10 @@ const BUCKETS: usize = 16_384;
 /// two thousand of the longest a second would fill disks.
 const BYTES_PER_TOKEN: usize = 1_024;
 
+/// How many failed logins are logged a second, and ten times as many at once, of all addresses together: an attacker with many
+/// of them must not fill the log.
+const LOGGED_FAILED_LOGINS: u32 = 20;
+
 /// How many tokens a second each bucket gets, and ten times as many at once; 0 for any number.
 #[derive(Clone, Copy, Debug)]
 pub struct RateBounds {
@@ -54,6 +59,7 @@ pub struct Rates {
     commands: Rate<UserId>,
     reads: Rate<UserId>,
     failed_logins: Rate<IpAddr>,
+    log: FailedLoginLog,
 }
 
 impl Rates {
@@ -64,6 +70,7 @@ impl Rates {
             commands: Rate::new(bounds.commands, clock),
             reads: Rate::new(bounds.reads, clock),
             failed_logins: Rate::new(bounds.failed_logins, clock),
+            log: FailedLoginLog::new(clock),
         }
     }
 
@@ -101,7 +108,7 @@ impl Rates {
         };
         match taken {
             Ok(()) => {
-                note_failed_login(peer, &failure);
+                self.log.note(peer, &failure);
                 failure
             }
             Err(wait) => {
@@ -111,13 +118,40 @@ impl Rates {
     }
 }
 
-/// Logs a failed login, without any part of the credential. Those that are rate limited are not logged, which bounds the
-/// lines.
-fn note_failed_login(peer: Option<PeerAddress>, failure: &Failure) {
-    if failure.is_of_the_credential() {
+/// Logs failed logins, without any part of the credential. Those that are rate limited are not logged; of the others, so many a
+/// second whatever the addresses and the flag, and the rest is counted.
+#[derive(Debug)]
+struct FailedLoginLog<C: Clock = SinceStart> {
+    lines: Rate<(), C>,
+    /// How many have not been logged since one was.
+    suppressed: AtomicU64,
+}
+
+impl<C: Clock> FailedLoginLog<C> {
+    fn new(clock: C) -> Self {
+        Self { lines: Rate::new(LOGGED_FAILED_LOGINS, clock), suppressed: AtomicU64::new(0) }
+    }
+
+    fn note(&self, peer: Option<PeerAddress>, failure: &Failure) {
+        if !failure.is_of_the_credential() {
+            return;
+        }
+        let Some(suppressed) = self.begin_line() else { return };
+        if suppressed > 0 {
+            tracing::warn!(suppressed, "too many callers could not be authenticated to log each of them");
+        }
         let address = peer.map(|PeerAddress(address)| tracing::field::display(address));
         let reason = failure.reason.as_str_name().trim_start_matches("ERROR_REASON_");
         tracing::warn!(address, reason, why = failure.message, "a caller could not be authenticated");
+    }
+
+    /// Returns how many have not been logged since the last one that was, if this one may be logged.
+    fn begin_line(&self) -> Option<u64> {
+        if self.lines.take(&(), 1).is_err() {
+            self.suppressed.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(self.suppressed.swap(0, Ordering::Relaxed))
     }
 }
 
@@ -145,6 +179,8 @@ trait Key: Clone + Eq + Hash {}
 
 impl Key for UserId {}
 impl Key for IpAddr {}
+/// Everybody together.
+impl Key for () {}
 
 impl<K: Key, C: Clock> Rate<K, C> {
     fn new(per_second: u32, clock: C) -> Self {
@@ -262,6 +298,20 @@ mod tests {
         }
         let Buckets(kept) = rate.limiter.unwrap().into_state_store();
         assert!(kept.len() <= BUCKETS, "{} of them", kept.len());
+    }
+
+    #[test]
+    fn so_many_failed_logins_are_logged_whatever_their_number_and_the_rest_is_counted() {
+        let clock = FakeRelativeClock::default();
+        clock.advance(SECOND);
+        let log = FailedLoginLog::new(clock.clone());
+        let lines: Vec<_> = (0..1_000).filter_map(|_| log.begin_line()).collect();
+        assert_eq!(lines, [0; 200]);
+        clock.advance(SECOND);
+        let lines: Vec<_> = (0..1_000).filter_map(|_| log.begin_line()).collect();
+        assert_eq!((lines.len(), lines[0], lines[1..].iter().sum()), (20, 800, 0));
+        clock.advance(SECOND);
+        assert_eq!((log.begin_line(), log.begin_line()), (Some(980), Some(0)));
     }
 
     #[test]

@@ -18,6 +18,8 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use rustls_pki_types::SubjectPublicKeyInfoDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde::Deserialize;
+use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::KeySource;
@@ -31,12 +33,16 @@ const LEAST_SECRET_BYTES: usize = 32;
 /// RSA keys of so many bits are used: shorter ones can be broken, longer ones take long.
 const RSA_BITS: RangeInclusive<usize> = 2_048..=8_192;
 
+const KINDS: &str = "is none of Ed25519, P-256 and RSA";
+
+/// How PEM begins, whatever is in it.
+const PEM_BEGIN: &[u8] = b"-----BEGIN";
+
 /// Who may read a secret beside its owner: bits of a file's mode.
 const GROUP_READS: u32 = 0o040;
 const OTHERS_READ: u32 = 0o004;
 
 /// A key.
-#[derive(Debug)]
 pub(super) struct Key {
     /// Its name in a JWKS.
     kid: Option<String>,
@@ -44,6 +50,8 @@ pub(super) struct Key {
     pub(super) algorithm: Algorithm,
     /// The key in the library's form.
     pub(super) decoding: DecodingKey,
+    /// The SHA-256 of its bytes: two keys are the same if these are.
+    digest: [u8; 32],
     /// Cancelled once the key is no longer in the file.
     pub(super) withdrawn: CancellationToken,
 }
@@ -193,14 +201,21 @@ impl KeySet {
 }
 
 impl Key {
-    fn new(kid: Option<String>, algorithm: Algorithm, decoding: DecodingKey) -> Self {
-        Self { kid, algorithm, decoding, withdrawn: CancellationToken::new() }
+    /// A key whose bytes are these.
+    fn new(kid: Option<String>, algorithm: Algorithm, decoding: DecodingKey, bytes: &[u8]) -> Self {
+        Self { kid, algorithm, decoding, digest: Sha256::digest(bytes).into(), withdrawn: CancellationToken::new() }
     }
 
     fn is_same(&self, other: &Self) -> bool {
-        self.kid == other.kid
-            && self.algorithm == other.algorithm
-            && self.decoding.try_get_as_bytes().ok() == other.decoding.try_get_as_bytes().ok()
+        self.kid == other.kid && self.algorithm == other.algorithm && self.digest == other.digest
+    }
+}
+
+/// Leaves the key out, and its digest: a weak secret could be guessed by that.
+impl std::fmt::Debug for Key {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { kid, algorithm, decoding: _, digest: _, withdrawn: _ } = self;
+        formatter.debug_struct("Key").field("kid", kid).field("algorithm", algorithm).finish_non_exhaustive()
     }
 }
 
@@ -211,7 +226,7 @@ fn from_pem(bytes: &[u8]) -> Result<Key, String> {
     match found.as_slice() {
         [der] => {
             let (algorithm, decoding) = public_key(der).map_err(|problem| format!("contains a key that {problem}"))?;
-            Ok(Key::new(None, algorithm, decoding))
+            Ok(Key::new(None, algorithm, decoding, der))
         }
         [] => Err("contains no public key in PEM (-----BEGIN PUBLIC KEY-----)".to_owned()),
         [_, _, ..] => Err("contains more than one key: use a JWKS file (--jwt-jwks) for several".to_owned()),
@@ -226,7 +241,7 @@ fn public_key(bytes: &[u8]) -> Result<(Algorithm, DecodingKey), String> {
     if ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, bytes).is_ok() {
         return Ok((Algorithm::ES256, DecodingKey::from_ec_der(bytes)));
     }
-    let rsa = RsaPublicKey::from_der(bytes).map_err(|_| "is none of Ed25519, P-256 and RSA".to_owned())?;
+    let rsa = RsaPublicKey::from_der(bytes).map_err(|_| KINDS.to_owned())?;
     let modulus = rsa.modulus().big_endian_without_leading_zero();
     let unused = modulus.first().map_or(0, |first| first.leading_zeros());
     let bits = modulus.len().saturating_mul(8).saturating_sub(usize::try_from(unused).unwrap_or(0));
@@ -239,11 +254,13 @@ fn public_key(bytes: &[u8]) -> Result<(Algorithm, DecodingKey), String> {
 
 /// A secret for HS256.
 fn from_secret(bytes: &[u8]) -> Result<Key, String> {
-    Ok(Key::new(None, Algorithm::HS256, DecodingKey::from_secret(secret(bytes)?)))
+    let secret = secret(bytes)?;
+    Ok(Key::new(None, Algorithm::HS256, DecodingKey::from_secret(secret), secret))
 }
 
 /// The secret in the content of a file. If the content is text, a line end at its end is not part of the secret.
 fn secret(bytes: &[u8]) -> Result<&[u8], String> {
+    refuse_keys(bytes)?;
     let text = std::str::from_utf8(bytes).ok().and_then(|text| text.strip_suffix('\n'));
     let secret = text.map_or(bytes, |line| line.strip_suffix('\r').unwrap_or(line).as_bytes());
     if secret.len() < LEAST_SECRET_BYTES {
@@ -252,11 +269,26 @@ fn secret(bytes: &[u8]) -> Result<&[u8], String> {
     Ok(secret)
 }
 
-/// Reads a secret with the checks that the service applies to its own.
+/// Refuses a file of keys as a secret: everybody may know a public key, and could then sign tokens with it.
+fn refuse_keys(bytes: &[u8]) -> Result<(), String> {
+    if bytes.windows(PEM_BEGIN.len()).any(|part| part == PEM_BEGIN) {
+        return Err("contains PEM, which is no secret: a public key is for --jwt-public-key, and a private one for \
+                    `token --key`"
+            .to_owned());
+    }
+    if serde_json::from_slice::<Map<String, Value>>(bytes).is_ok() {
+        return Err("contains JSON, which is no secret: a JWKS is for --jwt-jwks".to_owned());
+    }
+    Ok(())
+}
+
+/// Reads the secret of `token --secret` with the checks that the service applies to its own.
 pub(super) fn read_secret(path: &Path) -> Result<Vec<u8>, KeyFileError> {
     let source = Arc::new(KeySource::Secret(path.to_owned()));
-    let content = Content::read(source.clone())?;
-    secret(&content.bytes).map(<[u8]>::to_vec).map_err(|problem| KeyFileError::new(&source, problem))
+    let read = Content::read(source.clone()).and_then(|content| {
+        secret(&content.bytes).map(<[u8]>::to_vec).map_err(|problem| KeyFileError::new(&source, problem))
+    });
+    read.map_err(|error| KeyFileError { flag: "--secret (DISPUTES_TOKEN_SECRET)", ..error })
 }
 
 /// Refuses a secret that others can read. A group may read one that root owns: that is how supervisors pass secrets to
@@ -274,13 +306,12 @@ fn refuse_shown(mode: u32, owner: u32) -> Result<(), &'static str> {
 /// A JWKS file (RFC 7517). Other members are ignored.
 #[derive(Deserialize)]
 struct Jwks {
-    keys: Vec<serde_json::Value>,
+    keys: Vec<Value>,
 }
 
-/// A key in it, of any kind.
+/// A key in it, of a kind that is used.
 #[derive(Deserialize)]
 struct Jwk {
-    kty: String,
     crv: Option<String>,
     #[serde(rename = "use")]
     purpose: Option<String>,
@@ -293,60 +324,91 @@ struct Jwk {
     e: Option<String>,
 }
 
-/// The usable keys of a JWKS file. The others are ignored, with a warning each.
+/// Why a key of a JWKS is not used.
+enum Unused {
+    /// It is of a kind, a curve or a purpose that tokens of this service do not have.
+    Foreign(String),
+    /// It is of one that they have, and malformed.
+    Broken(String),
+}
+
+/// The keys of a JWKS file that verify tokens. Those for something else are ignored, with a warning each; a malformed one makes
+/// the file broken, because to leave it out could withdraw a key that is in use.
 fn from_jwks(path: &Path, bytes: &[u8]) -> Result<Vec<Key>, String> {
     let Jwks { keys } =
         serde_json::from_slice(bytes).map_err(|_| "is not a JWKS, {\"keys\": […]} in JSON".to_owned())?;
     let mut usable: Vec<Key> = Vec::new();
     for (index, value) in keys.into_iter().enumerate() {
-        let key = from_jwk(value).and_then(|key| {
-            let is_twice = usable.iter().any(|other| other.kid == key.kid && other.algorithm == key.algorithm);
-            if is_twice && key.kid.is_some() { Err("repeats the kid of an earlier key".to_owned()) } else { Ok(key) }
-        });
-        match key {
-            Ok(key) => usable.push(key),
-            Err(problem) => {
-                let (number, file) = (index.saturating_add(1), path.display());
-                tracing::warn!(%file, "ignoring key {number} of the JWKS file: it {problem}");
+        let number = index.saturating_add(1);
+        match from_jwk(value) {
+            Ok(key) => {
+                let is_twice = |other: &Key| other.kid == key.kid && other.algorithm == key.algorithm;
+                if key.kid.is_some() && usable.iter().any(is_twice) {
+                    return Err(format!("is broken: key {number} repeats the kid of an earlier key"));
+                }
+                usable.push(key);
             }
+            Err(Unused::Foreign(why)) => {
+                tracing::warn!(file = %path.display(), "ignoring key {number} of the JWKS file: it {why}");
+            }
+            Err(Unused::Broken(problem)) => return Err(format!("is broken: key {number} {problem}")),
         }
     }
     if usable.is_empty() { Err("contains no usable key".to_owned()) } else { Ok(usable) }
 }
 
-fn from_jwk(value: serde_json::Value) -> Result<Key, String> {
-    let jwk: Jwk = serde_json::from_value(value).map_err(|_| "is no JWK".to_owned())?;
-    if jwk.purpose.as_deref().is_some_and(|purpose| purpose != "sig")
-        || jwk.key_ops.as_ref().is_some_and(|operations| !operations.iter().any(|operation| operation == "verify"))
-    {
-        return Err("is not for verifying signatures".to_owned());
+fn from_jwk(value: Value) -> Result<Key, Unused> {
+    let foreign = |why: &str| Unused::Foreign(why.to_owned());
+    let broken = |problem: &str| Unused::Broken(problem.to_owned());
+    let kind = value.get("kty").and_then(Value::as_str).ok_or_else(|| broken("is not a JWK"))?.to_owned();
+    match kind.as_str() {
+        "OKP" | "EC" | "RSA" => {}
+        "oct" => return Err(foreign("is a secret, which only --jwt-secret accepts")),
+        _ => return Err(foreign(KINDS)),
     }
-    let part = |text: &Option<String>| {
-        let bytes = text.as_ref().and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
-        bytes.ok_or_else(|| "lacks a part, or a part is not base64url".to_owned())
-    };
-    let (expected, bytes) = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
-        ("OKP", Some("Ed25519")) => (Algorithm::EdDSA, part(&jwk.x)?),
-        ("EC", Some("P-256")) => (Algorithm::ES256, [vec![4], part(&jwk.x)?, part(&jwk.y)?].concat()),
-        ("RSA", _) => {
-            let components = RsaPublicKeyComponents { n: part(&jwk.n)?, e: part(&jwk.e)? };
-            let key = components.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256).ok();
-            let der = key.and_then(|key| key.as_der().ok());
-            (Algorithm::RS256, der.ok_or_else(|| "is no RSA key".to_owned())?.as_ref().to_vec())
-        }
-        ("oct", _) => return Err("is a secret, which only --jwt-secret accepts".to_owned()),
-        _ => return Err("is none of Ed25519, P-256 and RSA".to_owned()),
+    let jwk: Jwk = serde_json::from_value(value).map_err(|_| broken("has a member of a wrong type"))?;
+    let is_other = jwk.purpose.as_deref().is_some_and(|purpose| purpose != "sig");
+    if is_other || jwk.key_ops.as_ref().is_some_and(|operations| !operations.iter().any(|name| name == "verify")) {
+        return Err(foreign("is not for verifying signatures"));
+    }
+    let expected = match (kind.as_str(), jwk.crv.as_deref()) {
+        ("OKP", Some("Ed25519")) => Algorithm::EdDSA,
+        ("EC", Some("P-256")) => Algorithm::ES256,
+        ("RSA", _) => Algorithm::RS256,
+        (_, None) => return Err(broken("lacks its curve (crv)")),
+        (_, Some(_)) => return Err(foreign(KINDS)),
     };
     // The one name that an algorithm has had since (RFC 9864).
     let names = |algorithm: &str| {
         algorithm == format!("{expected:?}") || (algorithm, expected) == ("Ed25519", Algorithm::EdDSA)
     };
     if jwk.alg.as_deref().is_some_and(|algorithm| !names(algorithm)) {
-        return Err("is for an algorithm other than EdDSA, ES256 and RS256".to_owned());
+        return Err(foreign("is for an algorithm other than EdDSA, ES256 and RS256"));
     }
-    match public_key(&bytes)? {
-        (algorithm, decoding) if algorithm == expected => Ok(Key::new(jwk.kid, algorithm, decoding)),
-        _ => Err("is not of the kind that it claims to be".to_owned()),
+    let bytes = jwk.bytes(expected).map_err(broken)?;
+    match public_key(&bytes).map_err(Unused::Broken)? {
+        (algorithm, decoding) if algorithm == expected => Ok(Key::new(jwk.kid, algorithm, decoding, &bytes)),
+        _ => Err(broken("is not of the kind that it claims to be")),
+    }
+}
+
+impl Jwk {
+    /// The key as [`public_key`] parses it.
+    fn bytes(&self, algorithm: Algorithm) -> Result<Vec<u8>, &'static str> {
+        let part = |text: &Option<String>| {
+            let bytes = text.as_ref().and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
+            bytes.ok_or("lacks a part, or a part is not base64url")
+        };
+        if algorithm == Algorithm::EdDSA {
+            part(&self.x)
+        } else if algorithm == Algorithm::ES256 {
+            Ok([vec![4], part(&self.x)?, part(&self.y)?].concat())
+        } else {
+            let components = RsaPublicKeyComponents { n: part(&self.n)?, e: part(&self.e)? };
+            let key = components.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256).ok();
+            let der = key.and_then(|key| key.as_der().ok());
+            Ok(der.ok_or("is not an RSA key")?.as_ref().to_vec())
+        }
     }
 }
 

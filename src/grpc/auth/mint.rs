@@ -1,4 +1,4 @@
-//! Mints tokens for trying things out. In production an identity provider mints them: whoever has the private key can
+//! Mints tokens for trying things out. In production an identity provider mints them: anyone with the private key can
 //! act as anybody.
 
 use std::path::Path;
@@ -17,7 +17,7 @@ use serde::Serialize;
 use super::keys::{KeyFileError, in_words, read_secret};
 use crate::clock::Clock;
 use crate::config::{SigningKeyFile, TokenFlags};
-use crate::domain::{Timestamp, UserId};
+use crate::domain::{Scope, Timestamp, UserId};
 
 /// Why no token can be minted.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +83,7 @@ pub fn mint_token(flags: &TokenFlags, clock: &Clock) -> Result<String, MintError
         iss: &flags.issuer,
         aud: &flags.audience,
         sub: &flags.sub,
-        scope: flags.scope.as_deref(),
+        scope: flags.scope.map(Scope::name),
         iat: seconds(now),
         exp: seconds(now.plus(flags.expires_in.0)),
     };

@@ -40,7 +40,7 @@ enum Mode {
 #[derive(Debug)]
 pub(super) struct Identity {
     pub(super) caller: Caller,
-    /// How long a token vouches for it; `None` if there is no token.
+    /// How long its token or certificate vouches for it; `None` if it came with neither, but by the headers of `dev`.
     pub(super) validity: Option<Validity>,
 }
 

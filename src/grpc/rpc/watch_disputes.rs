@@ -103,7 +103,7 @@ struct Subscriber {
     next_heartbeat: BoxFuture<'static, ()>,
     /// When the stream has lasted long enough: the client comes back, perhaps to another replica.
     rotation: BoxFuture<'static, ()>,
-    /// When the token that the stream was opened with is no longer valid, and why.
+    /// When the token or certificate that the stream was opened with is no longer valid, and why.
     expiry: BoxFuture<'static, Failure>,
     /// When the client has had enough.
     end: BoxFuture<'static, ()>,

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use dispute_service::clock::real_now;
 use tonic::transport::{Channel, Endpoint};
 
 use super::{jwks, read, refused, unauthenticated, write};
@@ -94,6 +95,29 @@ async fn a_secret_signs_what_it_verifies() {
     read(Party::with_token(connect(&server).await, &token)).await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failed_logins_without_end_do_not_fill_the_log_and_those_left_out_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    write(&folder.path().join("jwks"), &jwks(&[Issuer::ed25519().jwk("k")]));
+    let file = folder.path().join("jwks").display().to_string();
+    let server = serve(folder.path(), &["--jwt-jwks", &file, "--max-failed-logins-per-second", "0"]);
+    let channel = connect(&server).await;
+    let started = real_now();
+    let mut calls = 0;
+    while !server.log().contains("suppressed=") {
+        assert!(calls < 10_000, "each of them is logged");
+        read(Party::with(channel.clone(), &[])).await.unwrap_err();
+        calls += 1;
+    }
+    let seconds = started.elapsed().as_secs();
+    let (_, log) = server.terminate();
+    let lines = log.lines().filter(|line| line.contains("a caller could not be authenticated")).count() as u64;
+    assert!(lines < calls && lines <= 200 + 20 * (seconds + 1), "{lines} lines of {calls} calls in {seconds} s");
+    let suppressed = log.split_once("suppressed=").unwrap().1.split(char::is_whitespace).next().unwrap();
+    let suppressed: u64 = suppressed.parse().unwrap();
+    assert!(suppressed > 0 && lines + suppressed <= calls, "{suppressed} and {lines} of {calls}");
+}
+
 #[test]
 fn a_token_that_cannot_be_made_is_an_error_in_words() {
     let folder = tempfile::tempdir().unwrap();
@@ -104,12 +128,19 @@ fn a_token_that_cannot_be_made_is_an_error_in_words() {
     let issuer = Issuer::ed25519();
     let (key, public, short) =
         (file("key", &issuer.private_pem()), file("public", &issuer.public_pem()), file("short", "short"));
+    let set = file("set", &jwks(&[issuer.jwk("k")]));
     for (arguments, why) in [
         (&["--sub", "ann"][..], "--key"),
         (&["--key", &key], "--sub"),
         (&["--key", &key, "--secret", &short, "--sub", "ann"], "cannot be used with"),
         (&["--key", &public, "--sub", "ann"], "contains no private key in PEM and PKCS#8"),
-        (&["--secret", &short, "--sub", "ann"], "at least 32 are needed"),
+        (&["--secret", &short, "--sub", "ann"], "of --secret (DISPUTES_TOKEN_SECRET) contains a secret of 5 bytes"),
+        (&["--secret", &public, "--sub", "ann"], "contains PEM, which is no secret"),
+        (&["--secret", &set, "--sub", "ann"], "a JWKS is for --jwt-jwks"),
+        (&["--key", &key, "--sub", "ann", "--scope", "admin"], "expected support or platform"),
+        (&["--key", &key, "--sub", "ann", "--scope", "Support"], "expected support or platform"),
+        (&["--key", &key, "--sub", "ann", "--scope", ""], "expected support or platform"),
+        (&["--key", &key, "--sub", "ann", "--scope", "support platform"], "a token has one scope: support or platform"),
         (&["--key", &key, "--sub", "ann smith"], "--sub must be 1 to 128 characters"),
         (&["--key", "/nowhere", "--sub", "ann"], "cannot be read: No such file or directory"),
         (&["--key", &key, "--sub", "ann", "--expires-in", "soon"], "--expires-in"),

@@ -45,6 +45,12 @@ async fn keys_are_rotated_without_one_failed_call_and_streams_of_a_withdrawn_key
         }
     });
 
+    // A file with a key that is malformed changes nothing: the new one does not count, nor is the old one withdrawn.
+    let mut cut = new.jwk("new");
+    cut["x"] = "AA".into();
+    write(&guarded.file, &jwks(&[cut]));
+    pause(Duration::from_millis(2_500)).await;
+    guarded.call(&by_old).await.unwrap();
     // The new key is beside the old one first, then alone.
     let token = new.named("new", &guarded.claims("ann"));
     assert_eq!(refused(guarded.call(&by_new).await, &token), unauthenticated("CREDENTIAL_INVALID"));
@@ -119,11 +125,14 @@ fn said_of(flag: &str, file: &Path) -> String {
 fn a_file_without_a_key_that_can_be_trusted_is_refused_at_start_in_words() {
     let secret = b"0123456789abcdef0123456789abcdef";
     let rsa = Issuer::rsa();
+    let broken = serde_json::json!({"kty": "RSA", "kid": "other", "e": "AQAB"});
     for (flag, bytes, mode, why) in [
         ("--jwt-secret", &secret[..31], 0o600, "contains a secret of 31 bytes; at least 32 are needed"),
         ("--jwt-secret", &[&secret[..31], b"\n"].concat()[..], 0o600, "31 bytes"),
         ("--jwt-secret", &secret[..], 0o644, "is readable by everybody on this machine"),
         ("--jwt-secret", &secret[..], 0o604, "is readable by everybody on this machine"),
+        ("--jwt-secret", rsa.public_pem().as_bytes(), 0o600, "a public key is for --jwt-public-key"),
+        ("--jwt-secret", jwks(&[rsa.jwk("k")]).as_bytes(), 0o600, "a JWKS is for --jwt-jwks"),
         ("--jwt-public-key", b"", 0o600, "contains no public key in PEM"),
         ("--jwt-public-key", rsa.private_pem().as_bytes(), 0o600, "contains no public key in PEM"),
         (
@@ -134,6 +143,18 @@ fn a_file_without_a_key_that_can_be_trusted_is_refused_at_start_in_words() {
         ),
         ("--jwt-jwks", b"{}", 0o600, "is not a JWKS"),
         ("--jwt-jwks", b"{\"keys\": []}", 0o600, "contains no usable key"),
+        (
+            "--jwt-jwks",
+            jwks(&[rsa.jwk("k"), rsa.jwk("k")]).as_bytes(),
+            0o600,
+            "key 2 repeats the kid of an earlier key",
+        ),
+        (
+            "--jwt-jwks",
+            jwks(&[rsa.jwk("k"), broken]).as_bytes(),
+            0o600,
+            "key 2 lacks a part, or a part is not base64url",
+        ),
     ] {
         let said = said(flag, bytes, mode);
         assert!(said.contains(why), "{said}");

@@ -52,6 +52,10 @@ fn with(mut jwk: Value, name: &str, value: impl Into<Value>) -> Value {
     jwk
 }
 
+fn named(jwk: Value, kid: &str) -> Value {
+    with(jwk, "kid", kid)
+}
+
 /// The algorithms of the keys of a JWKS, with their names.
 fn keys(jwks: &[Value]) -> Result<Vec<(Option<String>, Algorithm)>, String> {
     let bytes = json!({"keys": jwks}).to_string();
@@ -72,32 +76,67 @@ fn each_kind_of_key_has_one_algorithm() {
 }
 
 #[test]
-fn keys_of_a_jwks_that_cannot_be_used_are_left_out() {
-    let unusable = [
-        json!("no key at all"),
+fn keys_of_a_jwks_that_are_for_something_else_are_left_out() {
+    let foreign = [
         json!({"kty": "oct", "k": STANDARD.encode([7; 32])}),
         json!({"kty": "AKP", "alg": "ML-DSA-44", "pub": "AAAA"}),
+        json!({"kty": "of another time", "kid": 7, "x": [], "use": {}}),
         with(rsa(), "use", "enc"),
         with(rsa(), "key_ops", json!(["encrypt"])),
         with(rsa(), "alg", "RSA-OAEP-256"),
         with(rsa(), "alg", "PS256"),
         with(rsa(), "alg", "HS256"),
-        with(rsa(), "n", URL_SAFE_NO_PAD.encode([0xc1; 128])),
         with(p256(), "crv", "P-384"),
-        with(p256(), "y", "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a1"),
         with(p256(), "alg", "ES384"),
         with(ed25519(), "crv", "Ed448"),
-        with(ed25519(), "x", "11qY"),
-        with(ed25519(), "x", "not base64"),
+        // Whatever they contain.
+        with(with(ed25519(), "use", "enc"), "x", "not base64"),
+        with(with(p256(), "crv", "P-521"), "y", "AAAA"),
     ];
-    for jwk in &unusable {
+    for jwk in &foreign {
         assert_eq!(keys(std::slice::from_ref(jwk)), Err("contains no usable key".to_owned()), "{jwk}");
     }
-    let named = |jwk, kid: &str| with(jwk, "kid", kid);
-    let mixed = [&unusable[..], &[named(p256(), "1"), named(p256(), "1"), named(ed25519(), "1"), rsa()]].concat();
-    let expected =
-        [(Some("1".to_owned()), Algorithm::ES256), (Some("1".to_owned()), Algorithm::EdDSA), (None, Algorithm::RS256)];
-    assert_eq!(keys(&mixed), Ok(expected.to_vec()), "a name counts once for each algorithm");
+    let mixed = [&foreign[..], &[named(p256(), "1"), named(ed25519(), "1"), rsa(), rsa()]].concat();
+    let rsa = (None, Algorithm::RS256);
+    let one = |algorithm| (Some("1".to_owned()), algorithm);
+    let expected = vec![one(Algorithm::ES256), one(Algorithm::EdDSA), rsa.clone(), rsa];
+    assert_eq!(keys(&mixed), Ok(expected), "a name counts once for each algorithm");
+}
+
+#[test]
+fn a_malformed_key_or_one_whose_kid_is_there_makes_the_whole_jwks_broken() {
+    for (jwk, why) in [
+        (json!("no key at all"), "is not a JWK"),
+        (json!({"kid": "no kind"}), "is not a JWK"),
+        (with(ed25519(), "kid", 7), "has a member of a wrong type"),
+        (with(ed25519(), "use", json!(["sig"])), "has a member of a wrong type"),
+        (with(ed25519(), "x", "11qY"), "is none of Ed25519, P-256 and RSA"),
+        (with(ed25519(), "x", "not base64"), "lacks a part, or a part is not base64url"),
+        (with(ed25519(), "x", Value::Null), "lacks a part, or a part is not base64url"),
+        (with(ed25519(), "crv", Value::Null), "lacks its curve (crv)"),
+        (with(p256(), "y", "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a1"), "lacks a part, or a part is not base64url"),
+        (with(p256(), "y", p256()["x"].clone()), "is none of Ed25519, P-256 and RSA"),
+        (with(p256(), "y", Value::Null), "lacks a part, or a part is not base64url"),
+        (with(rsa(), "n", URL_SAFE_NO_PAD.encode([0xc1; 128])), "has 1024 bits; an RSA key must have 2048 to 8192"),
+        (with(rsa(), "e", "AA"), "is not an RSA key"),
+        (named(p256(), "1"), "repeats the kid of an earlier key"),
+    ] {
+        let before = [named(p256(), "1"), named(ed25519(), "1")];
+        assert_eq!(keys(&[&before[..], &[jwk]].concat()), Err(format!("is broken: key 3 {why}")));
+    }
+}
+
+#[test]
+fn a_key_is_the_same_as_long_as_its_bytes_its_name_and_its_algorithm_are() {
+    let key = |jwk: Value| from_jwk(jwk).map_err(|_| ()).unwrap();
+    let other = with(ed25519(), "x", URL_SAFE_NO_PAD.encode([9; 32]));
+    for jwk in [ed25519(), p256(), rsa()] {
+        assert!(key(jwk.clone()).is_same(&key(with(jwk.clone(), "use", "sig"))));
+        assert!(!key(jwk.clone()).is_same(&key(named(jwk.clone(), "1"))));
+        assert!(!key(jwk).is_same(&key(other.clone())));
+    }
+    let secret = |byte| from_secret(&[byte; 32]).unwrap();
+    assert!(secret(1).is_same(&secret(1)) && !secret(1).is_same(&secret(2)));
 }
 
 #[test]
@@ -125,9 +164,28 @@ fn a_secret_is_long_and_without_the_end_of_its_line() {
     assert!(secret(text.as_bytes().split_last().unwrap().1).unwrap_err().contains("31 bytes"));
     let two_lines = format!("{text}\n\n");
     assert_eq!(secret(two_lines.as_bytes()).unwrap().len(), 33, "one end of a line");
-    // What is no text is taken as it is.
+    // Bytes that are no text are taken as they are.
     let bytes = [[0xff; 31].as_slice(), b"\n"].concat();
     assert_eq!(secret(&bytes), Ok(&bytes[..]));
+}
+
+#[test]
+fn a_file_of_keys_is_no_secret() {
+    let jwks = json!({"keys": [rsa()]}).to_string();
+    let pem =
+        ["-----BEGIN CERTIFICATE-----\nAAAA", "# the key of the shop\n-----BEGIN PRIVATE KEY-----", P_384, RSA_1024];
+    for (file, why) in pem.map(|pem| (pem, "--jwt-public-key")).into_iter().chain([
+        (jwks.as_str(), "--jwt-jwks"),
+        (&rsa().to_string(), "--jwt-jwks"),
+        (&format!(" \n{jwks}\r\n"), "--jwt-jwks"),
+    ]) {
+        let error = secret(file.as_bytes()).unwrap_err();
+        assert!(error.contains(why), "{file}: {error}");
+    }
+    // Text that only looks a little like it.
+    for text in ["{not the JSON that it could be, but long}", "[\"a list is no key, but it is long enough\"]"] {
+        assert_eq!(secret(text.as_bytes()), Ok(text.as_bytes()));
+    }
 }
 
 #[test]
