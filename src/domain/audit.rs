@@ -1,5 +1,5 @@
-//! The audit: what callers with a scope did, and what confidential they were shown. It is kept apart from the log of events,
-//! which parties read: who an agent is stays here.
+//! The audit: what callers with a scope did, and which confidential reasons they were shown. It is kept apart from the log of
+//! events, which parties read: the identity of agents stays here.
 
 use super::actor::{Caller, Scope};
 use super::code::codes;

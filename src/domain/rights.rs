@@ -11,7 +11,7 @@ use super::ids::{DisputeId, UserId};
 use super::order_aggregate::OrderAggregate;
 use super::refusal::Refusal;
 
-/// Who may ask for something. Whoever it is has authenticated.
+/// Who may ask for something. Callers have authenticated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Right {
     /// Everybody.

@@ -19,7 +19,7 @@ use crate::repository::{Changes, IdempotencyRecord, LockedAggregates, NewEvent, 
 pub(super) enum Reply {
     Dispute(Box<Result<DisputeView, Error>>),
     Orders(Result<Vec<OrderView>, Error>),
-    /// What is shown is in the audit.
+    /// The audit has an entry for each reason that is shown.
     Recorded,
     TimePassed(TimePassed),
 }

@@ -2,12 +2,12 @@
 
 use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{
-    ColumnTrait as _, DatabaseConnection, DbBackend, EntityTrait as _, Order as Direction, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Select,
+    ColumnTrait as _, ConnectionTrait as _, DatabaseConnection, DbBackend, EntityTrait as _, Iden as _,
+    Order as Direction, QueryFilter as _, QueryOrder as _, QueryResult, QuerySelect as _, QueryTrait as _, Select,
 };
 
 use super::connection::{ConnectError, Pool, open_to_read};
-use super::corrupt::{fetch, sound};
+use super::corrupt::{model, sound};
 use super::entity::audit;
 use super::error::StorageError;
 use super::migration::column;
@@ -44,15 +44,16 @@ pub struct AuditRecord {
 #[derive(Debug)]
 pub struct AuditReader {
     pool: Pool,
-    /// The time and the number behind which the next page begins.
-    after: (i64, i64),
+    /// The time and the number behind which the next page begins; `None` at the end.
+    next: Option<Result<(i64, i64), StorageError>>,
     last_seq: i64,
-    is_at_end: bool,
+    /// How many entries were left out.
+    skipped: u64,
 }
 
 impl AuditReader {
-    /// Opens the database at `url` to read its audit from `since` on.
-    pub async fn open(url: &str, since: Timestamp) -> Result<Self, ConnectError> {
+    /// Opens the database at `url` to read its audit, from `since` on if that is given.
+    pub async fn open(url: &str, since: Option<Timestamp>) -> Result<Self, ConnectError> {
         let pool = open_to_read(url).await?;
         let is_there = match pool.backend() {
             DbBackend::Postgres => "SELECT to_regclass('audit') IS NOT NULL",
@@ -67,7 +68,9 @@ impl AuditReader {
             Ok(last.into_tuple::<Option<i64>>().one(&connection).await?.flatten())
         };
         let last_seq = pool.read(read).await?.unwrap_or(0);
-        Ok(Self { pool, after: (since.micros(), i64::MIN), last_seq, is_at_end: false })
+        // Without an instant also what is dated before any that there can be.
+        let after = (since.map_or(i64::MIN, Timestamp::micros), i64::MIN);
+        Ok(Self { pool, next: Some(Ok(after)), last_seq, skipped: 0 })
     }
 
     /// Closes the database: a stopped service's files are as it left them.
@@ -75,25 +78,41 @@ impl AuditReader {
         Ok(self.pool.connections().close_by_ref().await?)
     }
 
-    /// The next entries; `None` at the end. One that makes no sense as it is stored is left out, and the log says so.
+    /// How many entries were left out so far because they make no sense as they are stored.
+    pub fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    /// The next entries; `None` at the end. One that makes no sense as it is stored is left out and counted, and the log names
+    /// it; [`StorageError::Corrupt`] if what follows cannot be found because of it.
     pub async fn next_page(&mut self) -> Result<Option<Vec<AuditRecord>>, StorageError> {
-        if self.is_at_end {
-            return Ok(None);
-        }
-        let select = page_after(self.after, self.last_seq);
+        let Some(after) = self.next.clone().transpose()? else { return Ok(None) };
+        let query = page_after(after, self.last_seq).into_query();
         let read = |connection: DatabaseConnection| {
-            let select = select.clone();
-            async move { fetch(select, &connection).await }
+            let query = query.clone();
+            async move { Ok(connection.query_all(&query).await?) }
         };
         let rows = self.pool.read(read).await?;
-        self.is_at_end = u64::try_from(rows.len()).unwrap_or(u64::MAX) < PAGE;
-        let rows: Vec<audit::Model> = rows.into_iter().filter_map(sound).collect();
-        match rows.last() {
-            Some(last) => self.after = (last.time, last.seq),
-            None => self.is_at_end = true,
-        }
-        Ok(Some(rows.into_iter().map(rows::audit_record_from).filter_map(sound).collect()))
+        // By the last row whatever it contains: a page of which nothing is left has a next one, too.
+        self.next = rows.last().filter(|_| count(&rows) == PAGE).map(position);
+        let models = rows.iter().map(|row| model::<audit::Entity>(row, "")).filter_map(sound);
+        let records: Vec<_> = models.map(rows::audit_record_from).filter_map(sound).collect();
+        self.skipped = self.skipped.saturating_add(count(&rows).saturating_sub(count(&records)));
+        Ok(Some(records))
     }
+}
+
+fn count<T>(rows: &[T]) -> u64 {
+    u64::try_from(rows.len()).unwrap_or(u64::MAX)
+}
+
+/// The time and the number of a row, whatever the other columns contain.
+fn position(row: &QueryResult) -> Result<(i64, i64), StorageError> {
+    let column = |column: audit::Column| row.try_get::<i64>("", &column.to_string());
+    let seq = column(audit::Column::Seq)?;
+    let what = "its time is not a number, so the entries after it cannot be found";
+    let corrupt = |_| StorageError::Corrupt { table: "audit", id: seq.to_string(), what };
+    Ok((column(audit::Column::Time).map_err(corrupt)?, seq))
 }
 
 /// What follows a time and a number, up to a last number, oldest first.

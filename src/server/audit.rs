@@ -1,4 +1,4 @@
-//! `dispute-service audit`: prints the audit for whoever keeps it elsewhere, or looks into something.
+//! `dispute-service audit`: prints the audit, to be kept elsewhere or searched.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::error::ServeError;
 use crate::config::{AuditFlags, Config};
-use crate::domain::{AuditAction, Carried, Scope, Timestamp};
+use crate::domain::{AuditAction, Carried, Scope};
 use crate::repository::{AuditReader, AuditRecord};
 
 /// A line. Keys and their order stay; later releases may add some.
@@ -56,10 +56,9 @@ fn is_asked_for(record: &AuditRecord, flags: &AuditFlags) -> bool {
 }
 
 /// Prints the entries of the audit that are asked for, up to the last one that there is now, page by page. If nobody reads on,
-/// that is no error.
+/// that is no error; [`ServeError::AuditIncomplete`] if entries had to be left out.
 pub async fn print_audit(config: &Config, flags: &AuditFlags, mut out: impl Write) -> Result<(), ServeError> {
-    let since = flags.since.unwrap_or(Timestamp::MIN);
-    let mut audit = AuditReader::open(&config.database_url()?, since).await?;
+    let mut audit = AuditReader::open(&config.database_url()?, flags.since).await?;
     let printed = print_all(&mut audit, flags, &mut out).await;
     // Whatever the result, the database must be closed cleanly.
     audit.close().await?;
@@ -70,14 +69,17 @@ async fn print_all(audit: &mut AuditReader, flags: &AuditFlags, out: &mut impl W
     while let Some(page) = audit.next_page().await? {
         let asked_for = page.iter().filter(|record| is_asked_for(record, flags));
         match print(asked_for, out) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
             printed => printed.map_err(ServeError::Print)?,
         }
     }
-    Ok(())
+    match audit.skipped() {
+        0 => Ok(()),
+        skipped => Err(ServeError::AuditIncomplete { skipped }),
+    }
 }
 
-/// Each page is written out at once: whoever reads along sees it.
+/// Each page is written out at once, so that a program that reads along sees it.
 fn print<'a>(records: impl Iterator<Item = &'a AuditRecord>, out: &mut impl Write) -> io::Result<()> {
     let mut lines = Vec::new();
     for record in records {

@@ -61,6 +61,12 @@ pub enum ServeError {
     /// The audit could not be printed.
     #[error("the audit cannot be printed: {0}")]
     Print(#[source] std::io::Error),
+    /// The rest of the audit was printed.
+    #[error("the audit is incomplete: {skipped} entries are corrupt and were left out; the log names them")]
+    AuditIncomplete {
+        /// How many entries are missing.
+        skipped: u64,
+    },
     /// The database could not be copied.
     #[error(transparent)]
     Backup(#[from] BackupError),

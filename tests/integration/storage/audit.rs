@@ -22,6 +22,7 @@ on_both_databases!(
     an_export_over_many_pages_is_whole_and_in_order,
     a_reader_that_goes_away_is_no_error,
     an_entry_of_a_newer_release_is_printed_with_its_number,
+    entries_at_impossible_times_are_left_out_and_the_export_says_so,
 );
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_dispute-service");
@@ -221,6 +222,59 @@ async fn an_entry_of_a_newer_release_is_printed_with_its_number(service: Service
     let lines = printed(&service.url, &[]).await;
     assert_eq!((&lines[0]["action"], &lines[0]["scope"]), (&json!("99"), &json!("7")));
     assert_eq!(service.audit().await.len(), 1);
+}
+
+/// Adds so many entries in one statement, a microsecond apart.
+async fn fill(service: &Service, count: usize) {
+    let numbers = format!("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})");
+    let columns = "time, user_id, scope, action, order_id, dispute_id, revision";
+    let select = "SELECT i, 'shop', 2, 1, 'filled', NULL, 1 FROM n";
+    service.execute(&format!("INSERT INTO audit ({columns}) {numbers} {select}")).await;
+}
+
+/// The numbers of the entries that are printed, and what it says as it exits with 1.
+async fn incomplete(url: &str, filters: &[&str]) -> (Vec<i64>, String) {
+    let output = run(url, filters).await;
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let number = |line: &str| serde_json::from_str::<Value>(line).unwrap()["seq"].as_i64().unwrap();
+    (String::from_utf8(output.stdout).unwrap().lines().map(number).collect(), said.lines().last().unwrap().to_owned())
+}
+
+async fn entries_at_impossible_times_are_left_out_and_the_export_says_so(service: Service) {
+    service.platform().upsert(order("o1")).await;
+    fill(&service, 3).await;
+    service.execute(&format!("UPDATE audit SET time = {} WHERE seq = 2", i64::MAX)).await;
+    service.execute(&format!("UPDATE audit SET time = {} WHERE seq = 3", i64::MIN + 1)).await;
+    let why = |skipped: i32| {
+        format!(
+            "dispute-service: the audit is incomplete: {skipped} entries are corrupt and were left out; the log names them"
+        )
+    };
+    assert_eq!(incomplete(&service.url, &[]).await, (vec![4, 1], why(2)));
+    // Entries that were not asked for are not missed.
+    assert_eq!(incomplete(&service.url, &["--since", "2026-01-01T00:00:00Z"]).await, (vec![1], why(1)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_of_corrupt_entries_does_not_end_the_export() {
+    // Only SQLite stores values that are not of their column's type.
+    let service = Service::on_sqlite().await;
+    service.platform().list(v1::ListDisputesRequest::default()).await;
+    fill(&service, 3_500).await;
+    service.execute("UPDATE audit SET scope = 1000000 WHERE seq > 500 AND seq <= 2600").await;
+    let (printed, said) = incomplete(&service.url, &[]).await;
+    assert_eq!(
+        printed,
+        (1..=500).chain(2_601..=3_500).collect::<Vec<i64>>(),
+        "those of the other pages, and of its own"
+    );
+    assert!(said.contains("2100 entries"), "{said}");
+    // At the end of a page it would have to say where the next one begins.
+    service.execute("UPDATE audit SET scope = 2, time = 'soon' WHERE seq > 500").await;
+    let (printed, said) = incomplete(&service.url, &[]).await;
+    assert_eq!(printed, (1..=500).collect::<Vec<i64>>());
+    assert!(said.contains("is corrupt: its time is not a number"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
