@@ -8,6 +8,7 @@ mod environment;
 mod policy_file;
 mod rates;
 mod requests;
+mod small_file;
 mod tls;
 mod token;
 
@@ -27,6 +28,7 @@ pub use database_url::UrlFileError;
 pub use policy_file::{PolicyFile, PolicyFileError, SupportUrl};
 pub use rates::RateFlags;
 pub use requests::RequestFlags;
+pub use small_file::{in_words, read_small};
 pub use tls::{InvalidMtlsScope, MtlsScope, TlsFlags};
 pub use token::{SigningKeyFile, TokenFlags};
 

@@ -13,8 +13,9 @@ use super::reads::read;
 use super::rows::{self, Rows};
 use super::scale::{rounds, scaled};
 use super::seed::{Deadlines, Seed};
-use super::server::{Server, commands_per_commit};
+use super::server::Server;
 use super::table::{Table, Target};
+use super::writes::{COUNTS, settled_batch_of};
 use super::{pgbench, reads};
 
 pub(crate) const ABOUT_WRITES: &str = "open a dispute on PostgreSQL (fsync on), 256 in flight on 8 connections : \
@@ -89,23 +90,13 @@ pub(crate) async fn writes(table: &mut Table) {
 async fn settled_batch(cluster: &Cluster, commands: usize) -> usize {
     execute(&mut postgres::connect(&cluster.url("postgres")).await, "CREATE DATABASE batch").await;
     let server = Server::start(&cluster.url("batch"));
-    let mut load = Load::on(&[server.address()], 8, 256).await;
-    load.round(commands).await;
-    let opened = load.opened();
-    let per_commit = commands_per_commit(&server.stop(), opened);
-    println!("{per_commit:.0} commands per commit");
-    (per_commit.round() as usize).max(1)
+    settled_batch_of(server, commands).await
 }
 
 /// Each command has its rows.
 async fn require_rows(url: &str, commands: usize) {
     let connection = &mut postgres::connect(url).await;
-    for sql in [
-        "SELECT count(*) FROM disputes",
-        "SELECT count(*) FROM idempotency_keys",
-        "SELECT count(*) FROM events",
-        "SELECT head FROM event_log",
-    ] {
+    for sql in COUNTS {
         assert_eq!(count(connection, sql).await, commands, "{sql}");
     }
 }

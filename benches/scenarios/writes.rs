@@ -68,6 +68,11 @@ pub(crate) async fn many(table: &mut Table) {
 /// How many commands the service puts into a transaction under this load.
 async fn settled_batch(folder: &Path, commands: usize) -> usize {
     let server = Server::on_sqlite(folder, "batch.db");
+    settled_batch_of(server, commands).await
+}
+
+/// The same on this server, which it stops.
+pub(crate) async fn settled_batch_of(server: Server, commands: usize) -> usize {
     let mut load = Load::on(&[server.address()], 8, 256).await;
     load.round(commands).await;
     let opened = load.opened();
@@ -77,15 +82,18 @@ async fn settled_batch(folder: &Path, commands: usize) -> usize {
     (per_commit.round() as usize).max(1)
 }
 
+/// What counts the rows of a command: each of these equals the number of commands.
+pub(crate) const COUNTS: [&str; 4] = [
+    "SELECT count(*) FROM disputes",
+    "SELECT count(*) FROM idempotency_keys",
+    "SELECT count(*) FROM events",
+    "SELECT head FROM event_log",
+];
+
 /// Each acknowledged command has its rows.
 pub(crate) fn require_rows(file: &Path, acknowledged: usize) {
     let connection = rows::open(file);
-    for sql in [
-        "SELECT count(*) FROM disputes",
-        "SELECT count(*) FROM idempotency_keys",
-        "SELECT count(*) FROM events",
-        "SELECT head FROM event_log",
-    ] {
+    for sql in COUNTS {
         assert_eq!(rows::count(&connection, sql), acknowledged, "{sql}");
     }
 }

@@ -1,8 +1,9 @@
 //! Reads the database URL from a file, so that listings of processes and their environments do not show its password.
 
 use std::fs::File;
-use std::io::{self, Read as _};
 use std::path::Path;
+
+use super::small_file::{in_words, read_small};
 
 /// No URL is longer than this.
 const MOST_BYTES: u64 = 64 * 1024;
@@ -20,24 +21,15 @@ pub struct UrlFileError {
 /// Reads the single line of a file.
 pub(super) fn read(path: &Path) -> Result<String, UrlFileError> {
     let problem = |problem: String| UrlFileError { path: path.display().to_string(), problem };
-    let mut bytes = Vec::new();
-    let opened = File::open(path).and_then(|file| file.take(MOST_BYTES.saturating_add(1)).read_to_end(&mut bytes));
-    let length = opened.map_err(|error| problem(format!("cannot be read: {}", in_words(&error))))?;
-    if u64::try_from(length).is_ok_and(|length| length > MOST_BYTES) {
-        return Err(problem(format!("holds more than {MOST_BYTES} bytes, which is no URL")));
-    }
+    let read = File::open(path).and_then(|file| read_small(file, MOST_BYTES));
+    let bytes = read.map_err(|error| problem(format!("cannot be read: {}", in_words(&error))))?;
+    let bytes = bytes.ok_or_else(|| problem(format!("holds more than {MOST_BYTES} bytes, which is no URL")))?;
     let text = String::from_utf8(bytes).map_err(|_| problem("is not text in UTF-8".to_owned()))?;
     match text.trim() {
         "" => Err(problem("is empty".to_owned())),
         url if url.contains(['\n', '\r']) => Err(problem("holds more than one line".to_owned())),
         url => Ok(url.to_owned()),
     }
-}
-
-/// The system's error message, without its number.
-fn in_words(error: &io::Error) -> String {
-    let said = error.to_string();
-    said.split(" (os error").next().unwrap_or(&said).to_owned()
 }
 
 #[cfg(test)]

@@ -100,7 +100,7 @@ impl AuditEntry {
     }
 }
 
-/// A confidential reason that somebody is about to be shown who did not give it.
+/// A confidential reason that is about to be shown to a caller other than its author.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ConfidentialReason {
     /// The order of the dispute.

@@ -1,7 +1,7 @@
 //! The keys that tokens are verified with, and the file that they come from.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -22,7 +22,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::KeySource;
+use crate::config::{KeySource, in_words, read_small};
 
 /// The longest key file.
 const MOST_BYTES: u64 = 1024 * 1024;
@@ -124,7 +124,6 @@ impl KeyFile {
 
 impl Content {
     fn read(source: Arc<KeySource>) -> Result<Self, KeyFileError> {
-        let mut bytes = Vec::new();
         let problem = |problem: String| KeyFileError::new(&source, problem);
         let unreadable = |error: io::Error| problem(format!("cannot be read: {}", in_words(&error)));
         let file = File::open(source.path()).map_err(unreadable)?;
@@ -132,10 +131,8 @@ impl Content {
             let metadata = file.metadata().map_err(unreadable)?;
             refuse_shown(metadata.mode(), metadata.uid()).map_err(|text| problem(text.to_owned()))?;
         }
-        let length = file.take(MOST_BYTES.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;
-        if u64::try_from(length).is_ok_and(|length| length > MOST_BYTES) {
-            return Err(problem(format!("contains more than {MOST_BYTES} bytes")));
-        }
+        let bytes = read_small(file, MOST_BYTES).map_err(unreadable)?;
+        let bytes = bytes.ok_or_else(|| problem(format!("contains more than {MOST_BYTES} bytes")))?;
         Ok(Self { source, bytes })
     }
 
@@ -410,12 +407,6 @@ impl Jwk {
             Ok(der.ok_or("is not an RSA key")?.as_ref().to_vec())
         }
     }
-}
-
-/// What the system says, without its number.
-pub(super) fn in_words(error: &io::Error) -> String {
-    let said = error.to_string();
-    said.split(" (os error").next().unwrap_or(&said).to_owned()
 }
 
 #[cfg(test)]

@@ -14,9 +14,9 @@ use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde::Serialize;
 
-use super::keys::{KeyFileError, in_words, read_secret};
+use super::keys::{KeyFileError, read_secret};
 use crate::clock::Clock;
-use crate::config::{SigningKeyFile, TokenFlags};
+use crate::config::{SigningKeyFile, TokenFlags, in_words};
 use crate::domain::{Scope, Timestamp, UserId};
 
 /// Why no token can be minted.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{Error as IoError, Read as _};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use rustls::{InconsistentKeys, RootCertStore, ServerConfig, version};
 
 use super::names;
 use crate::clock::Clock;
-use crate::config::TlsFlags;
+use crate::config::{TlsFlags, in_words, read_small};
 use crate::domain::Timestamp;
 
 /// The longest chain, key or list of authorities that is read.
@@ -163,19 +163,9 @@ fn problem(path: &Path, flag: &'static str, problem: String) -> TlsFileError {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| in_words(&error))?;
-    file.take(MOST_BYTES.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| in_words(&error))?;
-    if u64::try_from(bytes.len()).is_ok_and(|length| length > MOST_BYTES) {
-        return Err(format!("contains more than {MOST_BYTES} bytes"));
-    }
-    Ok(bytes)
-}
-
-/// What the system says, without its number.
-fn in_words(error: &IoError) -> String {
-    let said = error.to_string();
-    format!("cannot be read: {}", said.split(" (os error").next().unwrap_or(&said))
+    let unreadable = |error: io::Error| format!("cannot be read: {}", in_words(&error));
+    let bytes = File::open(path).and_then(|file| read_small(file, MOST_BYTES)).map_err(unreadable)?;
+    bytes.ok_or_else(|| format!("contains more than {MOST_BYTES} bytes"))
 }
 
 /// The certificates in a file; `None` if there is none, or a broken one.
