@@ -34,6 +34,15 @@ pub struct Health {
 struct Writes {
     outage: Outage,
     slow_in_a_row: u32,
+    /// Whether none has succeeded since the database could not even be read: once it can be read again, it may still
+    /// refuse to be written, such as a standby.
+    are_unproven: bool,
+}
+
+impl Writes {
+    fn can_be_done(&self) -> bool {
+        !self.outage.is_on() && !self.are_unproven
+    }
 }
 
 impl Health {
@@ -48,7 +57,7 @@ impl Health {
         let health = Arc::new(Self { repository, clock, is_serving: watch::Sender::new(true) });
         let mut writes = Writes::default();
         tokio::join!(health.probe(&mut writes), health.look_at_the_clock());
-        health.is_serving.send_replace(!writes.outage.is_on());
+        health.is_serving.send_replace(writes.can_be_done());
         (health.clone(), health.run(is_readable, writes))
     }
 
@@ -59,9 +68,9 @@ impl Health {
 
     async fn run(self: Arc<Self>, mut is_readable: watch::Receiver<bool>, mut writes: Writes) -> String {
         let mut is_certain = self.clock.certainty();
+        let mut is_read = *is_readable.borrow_and_update();
         loop {
-            let is_serving =
-                *is_readable.borrow_and_update() && *is_certain.borrow_and_update() && !writes.outage.is_on();
+            let is_serving = is_read && *is_certain.borrow_and_update() && writes.can_be_done();
             self.is_serving.send_if_modified(|before| std::mem::replace(before, is_serving) != is_serving);
             tokio::select! {
                 biased;
@@ -71,7 +80,13 @@ impl Health {
                     return what;
                 }
                 // The feed is never dropped before this.
-                Ok(()) = is_readable.changed() => {}
+                Ok(()) = is_readable.changed() => {
+                    is_read = *is_readable.borrow_and_update();
+                    writes.are_unproven = true;
+                    if is_read {
+                        self.probe(&mut writes).await;
+                    }
+                }
                 Ok(()) = is_certain.changed() => {}
                 () = pause(PROBE_INTERVAL) => drop(tokio::join!(self.probe(&mut writes), self.look_at_the_clock())),
             }
@@ -115,10 +130,47 @@ impl Health {
                 }
             }
             None => {
+                writes.are_unproven = false;
                 if writes.outage.end() {
                     tracing::info!("the database can be written again");
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::ConnectionTrait as _;
+
+    use super::*;
+    use crate::domain::Timestamp;
+
+    #[tokio::test]
+    async fn a_database_that_comes_back_read_only_is_not_taken_for_one_that_can_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}?mode=rwc", folder.path().join("disputes.db").display());
+        let repository = Arc::new(Repository::connect(&url).await.unwrap());
+        repository.migrate().await.unwrap();
+        let (readable, is_readable) = watch::channel(true);
+        let (clock, _manual) = Clock::manual(Timestamp::MIN);
+        let (health, keep) = Health::start(repository, clock, is_readable).await;
+        let mut is_serving = health.is_serving();
+        assert!(*is_serving.borrow_and_update());
+        let keep = tokio::spawn(keep);
+
+        readable.send_replace(false);
+        is_serving.wait_for(|serving| !serving).await.unwrap();
+        let refuse = "CREATE TRIGGER refuse BEFORE UPDATE ON write_probe BEGIN SELECT RAISE(ABORT, 'no'); END";
+        let database = sea_orm::Database::connect(&url).await.unwrap();
+        database.execute_unprepared(refuse).await.unwrap();
+        is_serving.mark_unchanged();
+        readable.send_replace(true);
+        let turned = tokio::time::timeout(2 * PROBE_INTERVAL, is_serving.changed()).await;
+        assert!(turned.is_err(), "it does not serve before a write has succeeded");
+
+        database.execute_unprepared("DROP TRIGGER refuse").await.unwrap();
+        is_serving.wait_for(|serving| *serving).await.unwrap();
+        keep.abort();
     }
 }

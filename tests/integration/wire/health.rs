@@ -157,6 +157,9 @@ async fn read_only(service: &Service, name: &str, is_read_only: bool) {
     let server = service.url.rsplit_once('/').unwrap().0;
     crate::support::database::execute(&format!("{server}/postgres"), &set).await;
     if is_read_only {
-        service.number(end).await;
+        // Twice: a session that begins meanwhile may have the old setting, and is not listed yet.
+        for _ in 0..2 {
+            service.number(end).await;
+        }
     }
 }
