@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use super::binary::Binary;
 use super::cpu::Usage;
 
-/// The program.
-const PROGRAM: &str = env!("CARGO_BIN_EXE_dispute-service");
+/// The program that was built with the scenarios.
+const BUILT: &str = env!("CARGO_BIN_EXE_dispute-service");
 
 pub(crate) struct Server {
     binary: Binary,
@@ -14,14 +14,14 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(database_url: &str) -> Self {
-        Self { binary: Binary::start(PROGRAM, database_url, "info") }
+        Self { binary: Binary::start(&program().to_string_lossy(), database_url, "info") }
     }
 
     /// With more flags.
     pub(crate) fn with_flags(database_url: &str, flags: &[&str]) -> Self {
         let common = ["--listen", "127.0.0.1:0", "--database-url", database_url];
         let arguments: Vec<String> = common.iter().chain(flags).map(|flag| (*flag).to_owned()).collect();
-        let binary = Binary::launch(PROGRAM, &arguments, "info");
+        let binary = Binary::launch(&program().to_string_lossy(), &arguments, "info");
         Self { binary: binary.unwrap_or_else(|log| panic!("the program ended without listening:\n{log}")) }
     }
 
@@ -74,9 +74,9 @@ impl Server {
     }
 }
 
-/// The program's file.
+/// The program's file: of this build, or of another one that is compared with it.
 pub(crate) fn program() -> PathBuf {
-    PROGRAM.into()
+    std::env::var_os("SCENARIO_SERVER").map_or_else(|| BUILT.into(), PathBuf::from)
 }
 
 pub(crate) fn sqlite_url(file: &Path) -> String {
