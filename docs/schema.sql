@@ -77,7 +77,8 @@ CREATE TABLE disputes (
     settlement_detail TEXT NOT NULL DEFAULT '', -- why it failed, was returned or was voided; hidden from parties
     settlement_attempt BIGINT, -- the attempt that is due, or the last one reported
     settlement_attempts TEXT NOT NULL DEFAULT '', -- the results reported for each attempt, one hexadecimal digit each
-    least_release SMALLINT NOT NULL DEFAULT 1 -- the oldest release whose rules may judge it
+    least_release SMALLINT NOT NULL DEFAULT 1, -- the oldest release whose rules may judge it
+    order_create_time BIGINT -- when its order was created; NULL until it is filled in, if an earlier release opened it
 );
 CREATE INDEX disputes_by_order ON disputes (order_id, create_time, dispute_id);
 CREATE UNIQUE INDEX disputes_open ON disputes (order_id, exclusion_group)
@@ -94,7 +95,10 @@ CREATE INDEX disputes_by_kind ON disputes (kind, create_time, dispute_id);
 CREATE INDEX disputes_by_status ON disputes (status, create_time, dispute_id);
 CREATE INDEX disputes_by_settlement ON disputes (settlement_status, create_time, dispute_id)
     WHERE settlement_status IS NOT NULL;
-CREATE INDEX disputes_by_update ON disputes (update_time, create_time, dispute_id);
+CREATE INDEX disputes_by_update ON disputes (update_time, create_time, dispute_id)
+    WHERE update_time > create_time;
+CREATE INDEX disputes_open_by_order_time ON disputes (order_create_time, order_id)
+    WHERE resolve_time IS NULL;
 CREATE INDEX disputes_by_reminder ON disputes (remind_at, dispute_id)
     WHERE remind_at IS NOT NULL;
 

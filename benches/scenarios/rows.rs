@@ -174,6 +174,9 @@ impl Rows {
     fn dispute_of(&self, template: &Template, number: usize, respond_by: i64) -> Vec<Value> {
         let ([buyer, seller], time) = (parties(number), Value::Integer(self.time(number)));
         // Reminders of what is due soon were sent.
+        // Another build of the program may not have it.
+        let has_order_time = template.columns.iter().any(|column| column == "order_create_time");
+        let order_time = has_order_time.then(|| ("order_create_time", time.clone()));
         let reminders = (respond_by < self.first_time + 86_400_000_000)
             .then_some([("remind_at", Value::Null), ("reminders_sent", Value::Integer(2))]);
         let ids = [
@@ -185,7 +188,7 @@ impl Rows {
             ("update_time", time),
             ("respond_by", Value::Integer(respond_by)),
         ];
-        template.with(ids.into_iter().chain(reminders.into_iter().flatten()))
+        template.with(ids.into_iter().chain(order_time).chain(reminders.into_iter().flatten()))
     }
 
     /// The event with which it was opened.
@@ -232,7 +235,16 @@ impl Rows {
 
     /// What an expiry changes in a dispute's row: each column with its new value.
     pub(crate) fn changes_of_expiry(&self) -> Vec<(&str, Value)> {
-        let own = ["dispute_id", "order_id", "buyer_id", "seller_id", "create_time", "respond_by", "reminders_sent"];
+        let own = [
+            "dispute_id",
+            "order_id",
+            "buyer_id",
+            "seller_id",
+            "create_time",
+            "respond_by",
+            "reminders_sent",
+            "order_create_time",
+        ];
         let pairs = self.dispute.row.iter().zip(&self.expired.row).zip(&self.dispute.columns);
         let changed = pairs.filter(|((before, after), column)| before != after && !own.contains(&column.as_str()));
         changed.map(|((_, after), column)| (column.as_str(), after.clone())).collect()

@@ -180,6 +180,8 @@ pub struct Dispute {
     pub id: DisputeId,
     /// The order that it is about.
     pub order: OrderId,
+    /// When that was created; `None` if an earlier release opened the dispute.
+    pub order_create_time: Option<Timestamp>,
     /// The parties of that order.
     pub parties: Parties,
     /// Who raised it; the other party is the responder.

@@ -66,6 +66,7 @@ fn opened(order: &Order, opening: &Opening, opener: PartyRole, policy: &Policy, 
     Dispute {
         id: opening.dispute,
         order: order.id.clone(),
+        order_create_time: Some(order.create_time),
         parties: order.parties.clone(),
         opener,
         terms: opening.terms,

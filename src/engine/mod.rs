@@ -8,6 +8,7 @@
 //! - [`run_listener`]: lets replicas wake each other.
 //! - `retention`: prunes data that need not be kept.
 
+mod backfill;
 mod committer;
 mod deadlines;
 mod error;
@@ -23,6 +24,7 @@ mod time;
 mod trace;
 mod unit_of_work;
 
+pub use backfill::backfill_order_times;
 pub use committer::{Committer, EncodeEvent, Totals};
 pub use deadlines::Deadlines;
 pub use error::Error;

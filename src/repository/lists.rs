@@ -12,7 +12,7 @@ use sea_orm::{
 };
 
 use super::batch::filled_up;
-use super::entity::{OPEN, PENDING, dispute, order};
+use super::entity::{OPEN, PENDING, UPDATED, dispute, order};
 use super::found::NewerNumbers;
 use crate::domain::{
     Code as _, DisputeId, DisputeKind, DisputeStatus, OrderId, OrderStatus, PartyRole, SettlementStatus, Timestamp,
@@ -204,12 +204,13 @@ impl DisputeQuery {
         } else if self.wants_open_only() {
             self.statuses.iter().map(each_status).collect()
         } else if let Some(updated_after) = self.updated_after {
-            // Disputes created since were also updated since. The rest are found by their last event.
+            // Disputes created since were also updated since. The rest are found by their last event, which is not their
+            // opening.
             let since = updated_after.micros();
             let created_since = |kind| scan(Condition::all().add(kind).add(Column::CreateTime.gt(since)));
             let created_before = unindexed(&dispute_column(Column::CreateTime), backend);
             let before = Scan {
-                condition: created_before.clone().lte(since).into(),
+                condition: Condition::all().add(created_before.clone().lte(since)).add(Expr::cust(UPDATED)),
                 time: created_before,
                 comes_last: self.sort == Sort::NewestFirst,
             };
@@ -369,23 +370,53 @@ impl OrderQuery {
         !self.has_open_dispute && self.statuses.is_empty() && self.visible_to.is_none() && self.party.is_none()
     }
 
-    /// Few orders have an open dispute. They are found through the dispute, which has the same parties, and sorted,
-    /// rather than searched among all orders.
+    /// Orders with an open dispute are found through the dispute, which has the same parties. A party has few of them, which
+    /// are sorted. All are walked in the order of the list, up to the limit, by the time that the dispute has of its order;
+    /// the few disputes without one are sorted.
     fn with_open_disputes(&self, backend: DbBackend) -> Vec<Condition> {
-        let with_one = |parties: Condition| {
+        let open = || {
             let open = dispute::Entity::find().select_only().column(dispute::Column::OrderId);
-            let open = open.filter(parties.add(Expr::cust(OPEN))).into_query();
-            match backend {
-                // With IN it would read every order rather than these.
-                DbBackend::Postgres => Expr::cust_with_expr(
-                    "orders.order_id = ANY(ARRAY $1)",
-                    Expr::SubQuery(None, Box::new(SubQueryStatement::from(open))),
-                ),
-                _ => order::Column::OrderId.in_subquery(open),
-            }
-            .into()
+            open.filter(Expr::cust(OPEN))
         };
-        let parties = self.parties(backend, dispute_party).unwrap_or_else(|| vec![Condition::all()]);
-        parties.into_iter().map(with_one).collect()
+        let found = match self.parties(backend, dispute_party) {
+            Some(parties) => parties.into_iter().map(|party| open().filter(party)).collect(),
+            None => vec![self.walk(open()), open().filter(dispute::Column::OrderCreateTime.is_null())],
+        };
+        let among = |disputes: Select<dispute::Entity>| match backend {
+            // With IN it would read every order rather than these.
+            DbBackend::Postgres => Expr::cust_with_expr(
+                "orders.order_id = ANY(ARRAY $1)",
+                Expr::SubQuery(None, Box::new(SubQueryStatement::from(disputes.into_query()))),
+            ),
+            _ => order::Column::OrderId.in_subquery(disputes.into_query()),
+        };
+        found.into_iter().map(|disputes| among(disputes).into()).collect()
+    }
+
+    /// The orders of the first disputes among these, each once, in the order of the list.
+    fn walk(&self, disputes: Select<dispute::Entity>) -> Select<dispute::Entity> {
+        use dispute::Column;
+        let (time, order) = (dispute_column(Column::OrderCreateTime), dispute_column(Column::OrderId));
+        let key = || Expr::tuple([time.clone(), order.clone()]);
+        // The first bound leaves out those without a time.
+        let after = self.after.as_ref().map_or_else(
+            || time.clone().gte(i64::MIN),
+            |(after, id)| key().lt(Expr::tuple([Expr::value(after.micros()), Expr::value(id.as_str())])),
+        );
+        let walk = disputes
+            .filter(after)
+            .group_by(time.clone())
+            .group_by(order.clone())
+            .order_by(time, Direction::Desc)
+            .order_by(order.clone(), Direction::Desc)
+            .limit(self.limit);
+        if self.statuses.is_empty() {
+            return walk;
+        }
+        // Looked up for each: neither database would otherwise keep the order of the walk.
+        let of_dispute = Expr::col((order::Entity, order::Column::OrderId)).eq(order);
+        let status = order::Entity::find().select_only().column(order::Column::Status).filter(of_dispute);
+        let status = Expr::SubQuery(None, Box::new(SubQueryStatement::from(status.into_query())));
+        walk.filter(status.is_in(filled_up(self.statuses.iter().map(|status| status.code()))))
     }
 }

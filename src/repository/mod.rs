@@ -12,6 +12,7 @@
 //! - `batch`: statements for many rows whose text does not vary with their number.
 
 mod audit;
+mod backfill;
 mod backup;
 mod batch;
 mod connection;

@@ -408,7 +408,8 @@ fn change_disputes() -> OnConflict {
         | Column::NewDueTime
         | Column::SilenceRule
         | Column::SilenceRuleAfterDelivery
-        | Column::CreateTime => false,
+        | Column::CreateTime
+        | Column::OrderCreateTime => false,
         Column::Status
         | Column::Currency
         | Column::Exponent

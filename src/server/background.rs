@@ -11,8 +11,8 @@ use super::error::ServeError;
 use crate::clock::Clock;
 use crate::domain::Policy;
 use crate::engine::{
-    Committer, Deadlines, Feed, Health, Totals, compare_with_log, prune_audit, prune_events, prune_requests,
-    run_listener,
+    Committer, Deadlines, Feed, Health, Totals, backfill_order_times, compare_with_log, prune_audit, prune_events,
+    prune_requests, run_listener,
 };
 use crate::grpc;
 use crate::repository::{Notifier, Repository, StorageError, corrupt_rows};
@@ -59,6 +59,7 @@ impl Background {
         let mut others = JoinSet::new();
         others.spawn(feed.clone().run());
         others.spawn(deadlines.run(repository.clone(), clock.clone(), committer.clone()));
+        others.spawn(backfill_order_times(repository.clone()));
         others.spawn(prune_requests(repository.clone(), clock.clone()));
         if !retentions.events.is_zero() {
             others.spawn(prune_events(retentions.events, repository.clone(), clock.clone()));

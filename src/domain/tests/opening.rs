@@ -232,6 +232,7 @@ fn a_new_dispute_is_what_was_asked_for() {
         terms: Terms::Cancellation,
         message: "Because.".to_owned(),
         reason: Some(Reason { code: ReasonCode::RequirementsChanged.into(), detail: String::new() }),
+        order_create_time: Some(at(0)),
         respond_by: at(172_800),
         remind_at: Some(at(86_400)),
         reminders_sent: 0,

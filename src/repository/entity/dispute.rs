@@ -48,6 +48,7 @@ pub struct Model {
     pub settlement_attempt: Option<i64>,
     pub settlement_attempts: String,
     pub least_release: i16,
+    pub order_create_time: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

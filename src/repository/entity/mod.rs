@@ -14,3 +14,5 @@ pub(super) mod order;
 pub(super) const OPEN: &str = "disputes.resolve_time IS NULL";
 /// The condition for pending disputes, for the same reason.
 pub(super) const PENDING: &str = "disputes.resolve_time IS NULL AND disputes.escalated_by IS NULL";
+/// The condition for disputes with events after their opening, exactly as in the partial index.
+pub(super) const UPDATED: &str = "disputes.update_time > disputes.create_time";

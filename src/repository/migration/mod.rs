@@ -13,6 +13,7 @@ mod m0006_events_by_order;
 mod m0007_write_probe;
 mod m0008_token_key;
 mod m0009_audit;
+mod m0010_leaner_lists;
 
 use std::collections::BTreeSet;
 
@@ -40,6 +41,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0007_write_probe::Migration),
             Box::new(m0008_token_key::Migration),
             Box::new(m0009_audit::Migration),
+            Box::new(m0010_leaner_lists::Migration),
         ]
     }
 }

@@ -59,6 +59,7 @@ fn judged_from(row: dispute::Model) -> Result<Dispute, StorageError> {
         settlement_attempt,
         settlement_attempts,
         least_release,
+        order_create_time,
     } = row;
     let row = Row { table: "disputes", id: dispute_id.to_string() };
     if least_release < 1 {
@@ -139,6 +140,7 @@ fn judged_from(row: dispute::Model) -> Result<Dispute, StorageError> {
     Ok(Dispute {
         id: DisputeId(dispute_id),
         order: row.order_id(&order_id)?,
+        order_create_time: order_create_time.and_then(Timestamp::from_micros),
         parties: row.parties(&buyer_id, &seller_id)?,
         opener: row.code(opener, "opener")?,
         terms,
@@ -217,6 +219,7 @@ pub(in crate::repository) fn dispute_row(dispute: &Dispute) -> dispute::Model {
         settlement_attempt: settlement.map(|settlement| settlement.attempt().into()),
         settlement_attempts: settlement.map(|settlement| attempts_text(settlement.attempts())).unwrap_or_default(),
         least_release: dispute.least_release(),
+        order_create_time: dispute.order_create_time.map(Timestamp::micros),
     }
 }
 

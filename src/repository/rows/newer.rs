@@ -62,6 +62,7 @@ pub(super) fn newer_from(row: dispute::Model) -> Result<NewerDispute, StorageErr
         settlement_attempt,
         settlement_attempts: _,
         least_release: _,
+        order_create_time: _,
     } = row;
     let row = Row { table: "disputes", id: dispute_id.to_string() };
     let currency = currency.zip(exponent).map(|(code, exponent)| row.currency(&code, exponent)).transpose()?;

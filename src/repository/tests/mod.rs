@@ -70,6 +70,7 @@ fn dispute(number: u128, order: &str) -> Dispute {
     Dispute {
         id: DisputeId(Uuid::from_u128(number)),
         order: OrderId::parse(order).unwrap(),
+        order_create_time: Some(at(0)),
         parties: parties(),
         opener: PartyRole::Buyer,
         terms: Terms::OrderUpdate,

@@ -194,7 +194,12 @@ async fn each_filter_of_the_orders_has_an_index_behind_it() {
         // Served by the caller's own orders, not by the other party's.
         ("of one's own with a seller", with(PartyRole::Seller), &["orders_by_buyer"]),
         ("of one's own with a buyer", with(PartyRole::Buyer), &["orders_by_seller"]),
-        ("with an open dispute", open(all()), &[BY_KEY, "disputes_open_by_seller"]),
+        ("with an open dispute", open(all()), &[BY_KEY, "disputes_open_by_order_time"]),
+        (
+            "by status with an open dispute",
+            open(OrderQuery { statuses: vec![OrderStatus::Completed], ..all() }),
+            &[BY_KEY, "disputes_open_by_order_time"],
+        ),
         ("of one's own with an open dispute", open(ann()), &[BY_KEY, "disputes_open_by_buyer"]),
     ];
     for (name, query, indexes) in cases {
@@ -207,6 +212,29 @@ async fn each_filter_of_the_orders_has_an_index_behind_it() {
             assert_eq!(is_sorted, query.has_open_dispute, "{name}: {plan:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn the_orders_with_an_open_dispute_are_walked_in_order_and_only_those_without_a_time_are_sorted() {
+    let (_folder, repository) = repository().await;
+    let after = Some((at(5), order("o1").id));
+    for (after, statuses) in [(None, vec![]), (after.clone(), vec![]), (after, vec![OrderStatus::Completed])] {
+        let bound = if after.is_some() { "(order_create_time,order_id)<(?,?)" } else { "order_create_time>?" };
+        let query = OrderQuery { has_open_dispute: true, after, statuses, limit: 51, ..OrderQuery::default() };
+        let selects = query.selects(&NewerNumbers::default(), DbBackend::Sqlite);
+        for (select, by) in selects.iter().zip([bound, "order_create_time=?"]) {
+            let steps = steps(&repository, QueryTrait::query(&mut select.clone())).await;
+            let searches = |(_, _, step): &&(i32, i32, String)| step.contains("disputes_open_by_order_time");
+            let [(_, parent, step)] = steps.iter().filter(searches).collect::<Vec<_>>()[..] else {
+                panic!("{steps:?}")
+            };
+            assert!(step.ends_with(&format!("disputes_open_by_order_time ({by})")), "{step}");
+            let is_sorted = |(_, other, step): &(i32, i32, String)| other == parent && step.contains("TEMP B-TREE");
+            assert!(!steps.iter().any(is_sorted), "{steps:?}");
+        }
+    }
+    let plan = plan(&repository, &backfill::without_order_time(500)).await;
+    assert!(plan[0].ends_with("disputes_open_by_order_time (order_create_time=?)"), "{plan:?}");
 }
 
 #[tokio::test]

@@ -1,5 +1,8 @@
 //! A release beside the next one: what that has done to the schema, and what it has stored.
 
+use std::time::Duration;
+
+use dispute_service::clock::pause;
 use dispute_service::proto::v1;
 
 use crate::support::audit::{ESCALATED, UPSERTED, by_agent, by_platform};
@@ -13,6 +16,7 @@ on_both_databases!(
     a_replica_goes_on_and_starts_beside_a_newer_release,
     a_release_that_is_too_old_says_so,
     a_database_without_an_audit_gets_one_and_keeps_what_it_has,
+    orders_are_listed_by_disputes_that_do_not_have_their_time_yet,
 );
 
 /// What the next release does to the schema while this one runs.
@@ -108,4 +112,53 @@ async fn a_database_without_an_audit_gets_one_and_keeps_what_it_has(mut service:
     let expected =
         [by_platform(UPSERTED, "afterwards", None, 1), by_agent("agent", ESCALATED, "before", &opened.dispute_id, 2)];
     assert_eq!(service.audit().await, expected);
+}
+
+/// What the release before the times of orders has left.
+const WITHOUT_ORDER_TIMES: &str = "DROP INDEX disputes_open_by_order_time; DROP INDEX disputes_by_update; \
+    CREATE INDEX disputes_by_update ON disputes (update_time, create_time, dispute_id); \
+    ALTER TABLE disputes DROP COLUMN order_create_time; \
+    DELETE FROM seaql_migrations WHERE version = 'm0010_leaner_lists'";
+
+/// Orders with an open dispute, in pages of two.
+async fn with_open_disputes(service: &Service) -> String {
+    let list = v1::ListOrdersRequest { has_open_dispute: true, page_size: 2, ..v1::ListOrdersRequest::default() };
+    service.support().order_ids(list).await
+}
+
+async fn orders_are_listed_by_disputes_that_do_not_have_their_time_yet(mut service: Service) {
+    const WITHOUT: &str = "SELECT count(*) FROM disputes WHERE order_create_time IS NULL";
+    let all = "o4 o3 o2 o1 o0";
+    for number in 0..6 {
+        let id = format!("o{number}");
+        service.platform().upsert(v1::Order { create_time: Some(at(number)), ..order(&id) }).await;
+        let opened = service.user("ann").ask(update(&id)).await.unwrap();
+        if number == 5 {
+            service.user("bob").reply(answer(&opened.dispute_id)).await.unwrap();
+        }
+    }
+    service.user("ann").cancel(cancellation("o2")).await.unwrap();
+    assert_eq!(with_open_disputes(&service).await, all);
+    assert_eq!(service.number(WITHOUT).await, 0);
+    // A replica of the release before opens disputes without it, also a second one on an order.
+    let some = "order_id IN ('o0', 'o3') OR (order_id = 'o2' AND kind = 3)";
+    service.execute(&format!("UPDATE disputes SET order_create_time = NULL WHERE {some}")).await;
+    assert_eq!(with_open_disputes(&service).await, all, "each once");
+    service.execute("UPDATE disputes SET order_create_time = NULL").await;
+    assert_eq!(with_open_disputes(&service).await, all);
+    service.stop().await;
+    service.execute(WITHOUT_ORDER_TIMES).await;
+    service.start().await;
+    assert_eq!(with_open_disputes(&service).await, all);
+    // It is filled in for the open ones; the other one is never looked for by it.
+    for _ in 0..1_000 {
+        if service.number(WITHOUT).await == 1 {
+            break;
+        }
+        pause(Duration::from_millis(10)).await;
+    }
+    assert_eq!(with_open_disputes(&service).await, all);
+    let wrong =
+        "SELECT count(*) FROM disputes JOIN orders USING (order_id) WHERE order_create_time <> orders.create_time";
+    assert_eq!(service.number(wrong).await, 0);
 }
