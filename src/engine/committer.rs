@@ -129,7 +129,7 @@ impl Committer {
     }
 
     /// Expires overdue disputes of these orders and sends due reminders; skips orders that another transaction has
-    /// locked. Waits for its turn beside the callers.
+    /// locked. Waits for its turn behind the callers.
     pub(super) async fn pass_time(&self, orders: Vec<OrderId>) -> Result<TimePassed, Error> {
         self.submit(|answer| Submission::PassTime { orders, answer }).await
     }

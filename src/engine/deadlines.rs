@@ -1,17 +1,19 @@
 //! Deadlines: data in the database, not timers in memory.
 //!
 //! Each replica sleeps until the earliest deadline or reminder it knows, then passes overdue disputes through the
-//! committer, a page at a time behind the callers. There is no leader: replicas skip orders that another one has
-//! locked, and the rules see what is already done. Correctness never depends on this: every command first expires
-//! overdue disputes of its order.
+//! committer, the earliest first and behind the callers, in parts that share batches with them. There is no leader:
+//! replicas skip orders that another one has locked, and the rules see what is already done. Correctness never depends on
+//! this: every command first expires overdue disputes of its order.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::committer::Committer;
 use super::error::Error;
@@ -19,11 +21,13 @@ use super::outage::Outage;
 use super::time::time_to_act_by;
 use super::unit_of_work::TimePassed;
 use crate::clock::{Clock, pause, real_now};
-use crate::domain::{DisputeId, Timestamp};
+use crate::domain::{DisputeId, OrderId, Timestamp};
 use crate::repository::{Deadline, Repository};
 
-/// How many disputes pass through the committer at a time: a batch has room for callers besides them.
-const PAGE: usize = 256;
+/// How many disputes are read at a time. The next page is read while one passes through the committer …
+const PAGE: usize = 512;
+/// … in parts of so many orders. Batches take as many parts as they have time for beside the callers.
+const PART: usize = 8;
 
 /// How often deadlines are read again, to find those that other replicas set.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -112,6 +116,23 @@ enum Wait {
     Until(Timestamp),
 }
 
+/// A deadline's place in the order in which they pass.
+type Key = (Timestamp, DisputeId);
+
+/// A page of deadlines, in order.
+struct Page {
+    found: Vec<Deadline>,
+    /// After which the next page continues; `None` if there are no more.
+    last: Option<Key>,
+}
+
+/// What became of a part of a page.
+enum Passed {
+    Done(TimePassed),
+    /// Nothing could be done on this order.
+    Failed(OrderId, String),
+}
+
 struct Sweeper {
     repository: Arc<Repository>,
     clock: Clock,
@@ -126,13 +147,27 @@ struct Sweeper {
     /// When everything was last scanned, and the clock's time at the last scan.
     last_full_scan: Instant,
     last_scan: Timestamp,
+    /// The page that was read ahead.
+    ahead: Option<Page>,
+    /// When the pass began that `ahead` continues. Quarantined disputes are tried again in the next one.
+    pass_began: Instant,
 }
 
 impl Sweeper {
     fn new(repository: Arc<Repository>, clock: Clock, committer: Committer) -> Self {
-        let (done_before, last_scan) = (Timestamp::MIN, Timestamp::MIN);
         let (quarantine, busy) = (HashMap::new(), HashMap::new());
-        Self { repository, clock, committer, quarantine, busy, done_before, last_full_scan: real_now(), last_scan }
+        Self {
+            repository,
+            clock,
+            committer,
+            quarantine,
+            busy,
+            done_before: Timestamp::MIN,
+            last_full_scan: real_now(),
+            last_scan: Timestamp::MIN,
+            ahead: None,
+            pass_began: real_now(),
+        }
     }
 
     /// Returns the instant from which to scan.
@@ -151,71 +186,111 @@ impl Sweeper {
         let now = time_to_act_by(&self.repository, &self.clock).await?;
         self.quarantine.retain(|_, again| *again > now);
         self.busy.retain(|_, again| *again > real_now());
-        // A dispute has a deadline and perhaps a reminder: quarantined ones never fill the page.
-        let quarantined = self.quarantine.len().saturating_add(self.busy.len());
-        let limit = PAGE.saturating_add(quarantined.saturating_mul(2));
-        let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-        // Finished disputes leave the indexes that this reads, so the earliest is always first.
-        let from = self.scan_start(now);
-        let mut next = self.repository.next_deadlines(from, limit).await?;
-        // Disputes that were locked and are done by now are no longer there.
-        let due: HashSet<DisputeId> = next.iter().map(|deadline| deadline.dispute).collect();
-        self.busy.retain(|dispute, _| due.contains(dispute));
-        let earliest = next.first().map_or(now, |first| first.time.min(now));
-        self.done_before = from.max(earliest.minus(BEHIND));
-        next.retain(|Deadline { dispute, .. }| {
+        let ahead = self.ahead.take().filter(|_| self.pass_began.elapsed() < POLL_INTERVAL && now >= self.last_scan);
+        let Page { mut found, last } = match ahead {
+            Some(page) => page,
+            None => self.first_page(now).await?,
+        };
+        found.retain(|Deadline { dispute, .. }| {
             !self.quarantine.contains_key(dispute) && !self.busy.contains_key(dispute)
         });
-        next.truncate(PAGE);
-        let Some(earliest) = next.first().map(|first| first.time) else {
-            return Ok(Wait::For(POLL_INTERVAL));
+        let Some(earliest) = found.first().map(|first| first.time) else {
+            return Ok(if last.is_some() { Wait::No } else { Wait::For(POLL_INTERVAL) });
         };
         if earliest > now {
             return Ok(Wait::Until(earliest));
         }
-        next.retain(|deadline| deadline.time <= now);
-        let done = self.pass_time(&next, now).await?;
+        found.retain(|deadline| deadline.time <= now);
+        let read_ahead = async {
+            match last.filter(|(time, _)| *time <= now) {
+                Some(last) => self.page(last).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let (passed, ahead) = tokio::join!(self.pass_time(&found), read_ahead);
+        let done = self.quarantined(&found, passed?, now);
+        self.ahead = ahead?;
         Ok(if done == 0 { Wait::For(CONTENTION_DELAY) } else { Wait::No })
     }
 
-    /// Quarantines what cannot be done here, or not now. Returns how many events there were.
-    fn quarantined(&mut self, overdue: &[Deadline], passed: &TimePassed, now: Timestamp) -> usize {
-        if let Some(again) = real_now().checked_add(BUSY_QUARANTINE) {
-            let busy = overdue.iter().filter(|deadline| passed.busy.contains(&deadline.order));
-            self.busy.extend(busy.map(|deadline| (deadline.dispute, again)));
-        }
-        for (left, why) in &passed.left {
-            for Deadline { dispute, order, .. } in overdue.iter().filter(|deadline| deadline.order == *left) {
-                // A dispute can be due twice, with a reminder.
-                if self.quarantine.insert(*dispute, now.plus(QUARANTINE)).is_none() {
-                    tracing::warn!(%dispute, %order, why, "a dispute cannot be expired here: quarantining it");
-                }
-            }
-        }
-        passed.events
+    /// Begins a pass. Finished disputes leave the indexes that this reads, so the earliest is always first.
+    async fn first_page(&mut self, now: Timestamp) -> Result<Page, Error> {
+        self.pass_began = real_now();
+        let from = self.scan_start(now);
+        let page = self.page((from, DisputeId(Uuid::nil()))).await?;
+        // Disputes that were locked and are done by now are no longer there.
+        let due: HashSet<DisputeId> = page.found.iter().map(|deadline| deadline.dispute).collect();
+        self.busy.retain(|dispute, _| due.contains(dispute));
+        let earliest = page.found.first().map_or(now, |first| first.time.min(now));
+        self.done_before = from.max(earliest.minus(BEHIND));
+        Ok(page)
+    }
+
+    async fn page(&self, after: Key) -> Result<Page, Error> {
+        // A dispute has a deadline and perhaps a reminder: quarantined ones never fill the page.
+        let quarantined = self.quarantine.len().saturating_add(self.busy.len());
+        let limit = PAGE.saturating_add(quarantined.saturating_mul(2));
+        let found = self.repository.next_deadlines(after, u64::try_from(limit).unwrap_or(u64::MAX)).await?;
+        let last = found.last().filter(|_| found.len() >= limit).map(|last| (last.time, last.dispute));
+        Ok(Page { found, last })
+    }
+
+    /// Passes time on the orders of these, each once and the earliest first.
+    async fn pass_time(&self, overdue: &[Deadline]) -> Result<Vec<Passed>, Error> {
+        let mut seen = HashSet::new();
+        let orders = overdue.iter().map(|deadline| &deadline.order).filter(|order| seen.insert(*order));
+        let orders: Vec<OrderId> = orders.cloned().collect();
+        let parts = join_all(orders.chunks(PART).map(|part| self.pass_part(part))).await;
+        let parts: Vec<Vec<Passed>> = parts.into_iter().collect::<Result<_, Error>>()?;
+        Ok(parts.into_iter().flatten().collect())
     }
 
     /// Processes these together and, if one of them fails, one by one.
-    async fn pass_time(&mut self, overdue: &[Deadline], now: Timestamp) -> Result<usize, Error> {
-        let mut seen = HashSet::new();
-        // Each order once, and still the earliest first.
-        let orders = overdue.iter().map(|deadline| &deadline.order).filter(|order| seen.insert(*order)).cloned();
-        match self.committer.pass_time(orders.collect()).await {
+    async fn pass_part(&self, orders: &[OrderId]) -> Result<Vec<Passed>, Error> {
+        match self.committer.pass_time(orders.to_vec()).await {
             Err(Error::Internal(_)) => {}
-            Ok(passed) => return Ok(self.quarantined(overdue, &passed, now)),
-            Err(error) => return Err(error),
+            passed => return Ok(vec![Passed::Done(passed?)]),
         }
-        let mut events = 0_usize;
-        for Deadline { dispute, order, .. } in overdue {
-            match self.committer.pass_time(vec![order.clone()]).await {
-                Ok(passed) => events = events.saturating_add(self.quarantined(overdue, &passed, now)),
-                Err(Error::Internal(what)) => {
-                    tracing::error!(%dispute, %order, what, "a dispute cannot be expired: quarantining it");
-                    self.quarantine.insert(*dispute, now.plus(QUARANTINE));
+        let mut parts = Vec::with_capacity(orders.len());
+        for order in orders {
+            parts.push(match self.committer.pass_time(vec![order.clone()]).await {
+                Err(Error::Internal(what)) => Passed::Failed(order.clone(), what),
+                passed => Passed::Done(passed?),
+            });
+        }
+        Ok(parts)
+    }
+
+    /// Quarantines what cannot be done here, or not now. Returns how many events there were.
+    fn quarantined(&mut self, overdue: &[Deadline], passed: Vec<Passed>, now: Timestamp) -> usize {
+        let (mut events, mut busy) = (0_usize, HashSet::new());
+        let (mut left, mut failed) = (HashMap::new(), HashMap::new());
+        for part in passed {
+            match part {
+                Passed::Done(passed) => {
+                    events = events.saturating_add(passed.events);
+                    busy.extend(passed.busy);
+                    left.extend(passed.left);
                 }
-                Err(error) => return Err(error),
+                Passed::Failed(order, what) => drop(failed.insert(order, what)),
             }
         }
-        Ok(events)
+        for Deadline { dispute, order, .. } in overdue {
+            if busy.contains(order) {
+                self.busy.extend(real_now().checked_add(BUSY_QUARANTINE).map(|again| (*dispute, again)));
+            }
+            let (why, what) = (left.get(order), failed.get(order));
+            // A dispute can be due twice, with a reminder.
+            if (why.is_none() && what.is_none()) || self.quarantine.insert(*dispute, now.plus(QUARANTINE)).is_some() {
+                continue;
+            }
+            match what {
+                Some(what) => {
+                    tracing::error!(%dispute, %order, what, "a dispute cannot be expired: quarantining it");
+                }
+                None => tracing::warn!(%dispute, %order, why, "a dispute cannot be expired here: quarantining it"),
+            }
+        }
+        events
     }
 }

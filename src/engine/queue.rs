@@ -3,8 +3,9 @@
 //! It has a [`Line`] for each kind of work, bounded by orders and by bytes: commands of parties and agents, and the
 //! disclosures that agents wait for; imports of the order system; expiries and reminders; and submissions whose order
 //! another transaction has locked. Each batch takes something from every line, commands first: so any number of imports
-//! delays a command by one batch at most, and imports are never starved either. Within a line the callers take turns,
-//! and when it is full, the caller with the most waiting gives way.
+//! delays a command by one batch at most, and imports are never starved either. Expiries and reminders, which nobody waits
+//! for, take a small share as long as there are callers, and whole batches when there are none. Within a line the callers
+//! take turns, and when it is full, the caller with the most waiting gives way.
 
 mod batch_size;
 mod line;
@@ -40,6 +41,15 @@ const TIME: Load = Load { orders: usize::MAX, bytes: usize::MAX };
 /// The share of a batch that parties' commands leave to other work, as long as any is waiting.
 const OTHERS_SHARE: usize = 4;
 
+/// The share of a batch that expiries and reminders take beside callers …
+const TIME_SHARE: usize = 16;
+/// … and of one in which there is no caller although some came within [`CALLERS_COME`]: the next one may come at any
+/// moment, and would wait for it. When no callers come, only the largest batch is a bound: small ones cost twice as much
+/// per order.
+const TIME_SHARE_BETWEEN: usize = 4;
+/// How long callers are expected to come again.
+const CALLERS_COME: Duration = Duration::from_secs(10);
+
 /// How long a command waits for an order that another transaction has locked.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -65,6 +75,8 @@ struct Lines {
     alone: Line,
     was_alone: bool,
     batch_size: BatchSize,
+    /// When a batch last had a caller in it.
+    callers_came: Option<Instant>,
     is_closed: bool,
 }
 
@@ -78,6 +90,7 @@ impl Lines {
             alone: Line::new(BUSY),
             was_alone: false,
             batch_size,
+            callers_came: None,
             is_closed: false,
         }
     }
@@ -97,13 +110,31 @@ impl Lines {
         self.commands.take(&mut batch, most.saturating_sub(of_others), now);
         let room = batch.orders.saturating_add(of_others);
         // Something of each kind, however much room the previous ones took.
-        for line in [&mut self.busy, &mut self.imports, &mut self.time] {
+        for line in [&mut self.busy, &mut self.imports] {
             let at_least_one = batch.orders.saturating_add(1);
             line.take(&mut batch, room.max(at_least_one), now);
         }
-        self.commands.take(&mut batch, most, now);
-        self.imports.take(&mut batch, most, now);
+        let of_callers = if self.time.is_empty() { most } else { most.saturating_sub((most / TIME_SHARE).max(1)) };
+        self.commands.take(&mut batch, of_callers, now);
+        self.imports.take(&mut batch, of_callers, now);
+        let up_to = self.up_to_of_time(&batch, now);
+        self.time.take(&mut batch, up_to, now);
         batch.waiting
+    }
+
+    /// Up to how many orders a batch touches with the expiries and reminders that it takes: at least one of them.
+    fn up_to_of_time(&mut self, batch: &Batch, now: Instant) -> usize {
+        let most = self.batch_size.orders();
+        let is_recent = |came: Instant| now.saturating_duration_since(came) < CALLERS_COME;
+        let at_least_one = batch.orders.saturating_add(1);
+        if !batch.waiting.is_empty() {
+            self.callers_came = Some(now);
+            batch.orders.saturating_add(most / TIME_SHARE).min(most).max(at_least_one)
+        } else if self.callers_came.is_some_and(is_recent) {
+            (most / TIME_SHARE_BETWEEN).max(at_least_one)
+        } else {
+            BatchSize::LARGEST
+        }
     }
 
     fn is_empty(&self) -> bool {

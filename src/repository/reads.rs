@@ -29,10 +29,14 @@ impl Repository {
         self.background.read(|connection| async move { times(&connection).await }).await
     }
 
-    /// The first deadlines and reminders at `from` or later, including overdue ones.
-    pub async fn next_deadlines(&self, from: Timestamp, limit: u64) -> Result<Vec<Deadline>, StorageError> {
+    /// The first deadlines and reminders after this instant and dispute, including overdue ones.
+    pub async fn next_deadlines(
+        &self,
+        after: (Timestamp, DisputeId),
+        limit: u64,
+    ) -> Result<Vec<Deadline>, StorageError> {
         let mut next = Vec::new();
-        for select in next_deadlines(from, limit) {
+        for select in next_deadlines(after, limit) {
             next.extend(self.deadlines(select).await?);
         }
         next.sort_unstable_by_key(|deadline| (deadline.time, deadline.dispute));
@@ -162,8 +166,9 @@ pub(super) fn ended_orders(seller: &UserId, after: Timestamp, up_to: Timestamp) 
 
 /// The first deadlines and reminders. Bounded below: finished ones leave the index only when PostgreSQL has cleaned it,
 /// which it cannot while anybody reads an old snapshot.
-pub(super) fn next_deadlines(from: Timestamp, limit: u64) -> [Select<dispute::Entity>; 2] {
+pub(super) fn next_deadlines(after: (Timestamp, DisputeId), limit: u64) -> [Select<dispute::Entity>; 2] {
     use dispute::Column;
+    let (after, dispute) = after;
     // Disputes that are no longer pending have no reminder, whatever their rows say.
     let reminders = format!("disputes.remind_at IS NOT NULL AND {PENDING}");
     [(Column::RespondBy, PENDING.to_owned()), (Column::RemindAt, reminders)].map(|(time, some)| {
@@ -171,7 +176,10 @@ pub(super) fn next_deadlines(from: Timestamp, limit: u64) -> [Select<dispute::En
             .select_only()
             .columns([time, Column::DisputeId, Column::OrderId])
             .filter(Expr::cust(some))
-            .filter(time.gte(from.micros()))
+            .filter(
+                Expr::tuple([Expr::col(time), Expr::col(Column::DisputeId)])
+                    .gt(Expr::tuple([Expr::value(after.micros()), Expr::value(dispute.0)])),
+            )
             // Other disputes are left to newer releases.
             .filter(Column::LeastRelease.lte(RELEASE))
             .order_by(time, Direction::Asc)

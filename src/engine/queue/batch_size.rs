@@ -28,6 +28,9 @@ pub(super) struct BatchSize {
 }
 
 impl BatchSize {
+    /// The most orders in a batch that nobody waits for.
+    pub(super) const LARGEST: usize = MOST;
+
     /// The size for a database in this process, or for a remote one. It starts at the minimum and grows soon.
     pub(super) fn new(is_remote: bool) -> Self {
         let least = if is_remote { LEAST_REMOTE } else { LEAST_EMBEDDED };

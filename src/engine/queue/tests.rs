@@ -236,3 +236,36 @@ async fn what_is_put_off_comes_again_and_the_last_handle_ends_the_queue() {
     }
     assert!(queue.lines().is_empty());
 }
+
+fn times(parts: usize) -> impl Iterator<Item = Submission> {
+    let order = |number: usize| OrderId::parse(&format!("o{number}")).unwrap();
+    (0..parts).map(move |part| Submission::PassTime {
+        orders: (0..8).map(|number| order(part * 8 + number)).collect(),
+        answer: answer(),
+    })
+}
+
+#[test]
+fn time_takes_whole_batches_when_there_are_no_callers_and_a_small_share_when_there_are() {
+    let queue = grown();
+    times(1_000).for_each(|part| queue.push(part).unwrap());
+    let mut lines = queue.lines();
+    let start = real_now();
+    let taken = |lines: &mut Lines, after: Duration| kinds(&lines.batch(start + after));
+    assert_eq!(taken(&mut lines, Duration::ZERO), (0, 0, 64), "512 orders");
+    drop(lines);
+    queue.push(command("ann", 0)).unwrap();
+    let mut lines = queue.lines();
+    assert_eq!(taken(&mut lines, Duration::ZERO), (1, 0, 4), "32 orders beside a caller");
+    assert_eq!(taken(&mut lines, Duration::from_millis(9_999)), (0, 0, 16), "128: another one may come");
+    assert_eq!(taken(&mut lines, Duration::from_secs(10)), (0, 0, 64));
+    drop(lines);
+    how_many(&queue, || command("ann", 0));
+    let mut lines = queue.lines();
+    assert_eq!(taken(&mut lines, Duration::ZERO), (480, 0, 4), "however many callers there are");
+    lines.batch_size = BatchSize::new(false);
+    assert_eq!(taken(&mut lines, Duration::ZERO), (7, 0, 1));
+    lines.commands = Line::new(COMMANDS);
+    assert_eq!(taken(&mut lines, Duration::ZERO), (0, 0, 1), "however small a batch is");
+    assert_eq!(taken(&mut lines, Duration::from_secs(10)), (0, 0, 64), "small ones cost more");
+}

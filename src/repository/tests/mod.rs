@@ -257,7 +257,7 @@ async fn a_database_of_the_first_version_is_migrated_with_what_it_holds() {
     let settlement = aggregate.dispute(DisputeId(id)).unwrap().resolution.clone().unwrap().settlement;
     assert_eq!(settlement, Some(Settlement::due()), "what was refunded is due");
     assert_eq!(aggregate.order.extension_requests, 0);
-    let next = repository.next_deadlines(Timestamp::MIN, 10).await.unwrap();
+    let next = repository.next_deadlines((Timestamp::MIN, DisputeId(Uuid::nil())), 10).await.unwrap();
     assert_eq!(next.iter().map(|deadline| deadline.dispute.0).collect::<Vec<_>>(), [pending]);
     repository.migrate().await.unwrap();
 }
