@@ -129,16 +129,26 @@ impl Committer {
     }
 
     /// Expires overdue disputes of these orders and sends due reminders; skips orders that another transaction has
-    /// locked. Waits for its turn behind the callers.
-    pub(super) async fn pass_time(&self, orders: Vec<OrderId>) -> Result<TimePassed, Error> {
-        self.submit(|answer| Submission::PassTime { orders, answer }).await
+    /// locked. They are enqueued at once, and wait for their turn behind the callers.
+    pub(super) fn pass_time(
+        &self,
+        orders: Vec<OrderId>,
+    ) -> impl Future<Output = Result<TimePassed, Error>> + Send + use<> {
+        self.submit(|answer| Submission::PassTime { orders, answer })
     }
 
-    async fn submit<T>(&self, submission: impl FnOnce(ReplySender<T>) -> Submission) -> Result<T, Error> {
+    /// Enqueues a submission at once. Returns its reply.
+    fn submit<T: Send + 'static, S: FnOnce(ReplySender<T>) -> Submission>(
+        &self,
+        submission: S,
+    ) -> impl Future<Output = Result<T, Error>> + Send + use<T, S> {
         let (answer, answered) = oneshot::channel();
-        self.0.0.push(submission(answer))?;
-        // The task replies to everything it takes; if it is gone, the outcome is unknown.
-        answered.await.unwrap_or(Err(Error::Unavailable))
+        let pushed = self.0.0.push(submission(answer));
+        async move {
+            pushed?;
+            // The task replies to everything it takes; if it is gone, the outcome is unknown.
+            answered.await.unwrap_or(Err(Error::Unavailable))
+        }
     }
 }
 

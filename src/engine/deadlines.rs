@@ -5,7 +5,8 @@
 //! replicas skip orders that another one has locked, and the rules see what is already done. Correctness never depends on
 //! this: every command first expires overdue disputes of its order.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -24,10 +25,12 @@ use crate::clock::{Clock, pause, real_now};
 use crate::domain::{DisputeId, OrderId, Timestamp};
 use crate::repository::{Deadline, Repository};
 
-/// How many disputes are read at a time. The next page is read while one passes through the committer …
+/// How many disputes are read at a time. They pass through the committer …
 const PAGE: usize = 512;
-/// … in parts of so many orders. Batches take as many parts as they have time for beside the callers.
+/// … in parts of so many orders: batches take as many parts as they have time for beside the callers …
 const PART: usize = 8;
+/// … and so many pages at a time, so that the next batch is waiting while one is committed.
+const PAGES: usize = 2;
 
 /// How often deadlines are read again, to find those that other replicas set.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -119,6 +122,9 @@ enum Wait {
 /// A deadline's place in the order in which they pass.
 type Key = (Timestamp, DisputeId);
 
+/// What becomes of the parts of a page, once they have passed.
+type Passing = Pin<Box<dyn Future<Output = Result<Vec<Passed>, Error>> + Send>>;
+
 /// A page of deadlines, in order.
 struct Page {
     found: Vec<Deadline>,
@@ -147,9 +153,11 @@ struct Sweeper {
     /// When everything was last scanned, and the clock's time at the last scan.
     last_full_scan: Instant,
     last_scan: Timestamp,
-    /// The page that was read ahead.
-    ahead: Option<Page>,
-    /// When the pass began that `ahead` continues. Quarantined disputes are tried again in the next one.
+    /// The pages on their way through the committer, the earliest first.
+    in_flight: VecDeque<(Vec<Deadline>, Passing)>,
+    /// After which the next page begins, if there is more.
+    last: Option<Key>,
+    /// When the pass began that the next page continues. Quarantined disputes are tried again in the next pass.
     pass_began: Instant,
 }
 
@@ -165,7 +173,8 @@ impl Sweeper {
             done_before: Timestamp::MIN,
             last_full_scan: real_now(),
             last_scan: Timestamp::MIN,
-            ahead: None,
+            in_flight: VecDeque::new(),
+            last: None,
             pass_began: real_now(),
         }
     }
@@ -181,35 +190,50 @@ impl Sweeper {
         self.done_before
     }
 
-    /// Expires a page of overdue disputes, sends due reminders, and returns when to sweep again.
+    /// Expires some overdue disputes, sends due reminders, and returns when to sweep again.
     async fn sweep(&mut self) -> Result<Wait, Error> {
+        let wait = self.next_page_or_result().await;
+        if wait.is_err() {
+            self.in_flight.clear();
+            self.last = None;
+        }
+        wait
+    }
+
+    /// Sends a page to the committer, and takes the result of the earliest one if there are enough on their way, or no more
+    /// for now.
+    async fn next_page_or_result(&mut self) -> Result<Wait, Error> {
         let now = time_to_act_by(&self.repository, &self.clock).await?;
         self.quarantine.retain(|_, again| *again > now);
         self.busy.retain(|_, again| *again > real_now());
-        let ahead = self.ahead.take().filter(|_| self.pass_began.elapsed() < POLL_INTERVAL && now >= self.last_scan);
-        let Page { mut found, last } = match ahead {
-            Some(page) => page,
-            None => self.first_page(now).await?,
+        let is_over = self.pass_began.elapsed() >= POLL_INTERVAL || now < self.last_scan;
+        let Page { mut found, last } = match self.last.take().filter(|_| !is_over) {
+            Some(last) => self.page(last).await?,
+            None if self.in_flight.is_empty() => self.first_page(now).await?,
+            None => return self.result(now).await,
         };
+        self.last = last.filter(|(time, _)| *time <= now);
         found.retain(|Deadline { dispute, .. }| {
             !self.quarantine.contains_key(dispute) && !self.busy.contains_key(dispute)
         });
-        let Some(earliest) = found.first().map(|first| first.time) else {
-            return Ok(if last.is_some() { Wait::No } else { Wait::For(POLL_INTERVAL) });
-        };
-        if earliest > now {
-            return Ok(Wait::Until(earliest));
-        }
+        let earliest = found.first().map(|first| first.time);
         found.retain(|deadline| deadline.time <= now);
-        let read_ahead = async {
-            match last.filter(|(time, _)| *time <= now) {
-                Some(last) => self.page(last).await.map(Some),
-                None => Ok(None),
-            }
-        };
-        let (passed, ahead) = tokio::join!(self.pass_time(&found), read_ahead);
-        let done = self.quarantined(&found, passed?, now);
-        self.ahead = ahead?;
+        if found.is_empty() {
+            return Ok(match earliest {
+                _ if self.last.is_some() || !self.in_flight.is_empty() => Wait::No,
+                Some(earliest) => Wait::Until(earliest),
+                None => Wait::For(POLL_INTERVAL),
+            });
+        }
+        let passing = self.pass_time(&found);
+        self.in_flight.push_back((found, passing));
+        if self.last.is_some() && self.in_flight.len() < PAGES { Ok(Wait::No) } else { self.result(now).await }
+    }
+
+    /// Waits for the earliest page on its way.
+    async fn result(&mut self, now: Timestamp) -> Result<Wait, Error> {
+        let Some((overdue, passing)) = self.in_flight.pop_front() else { return Ok(Wait::No) };
+        let done = self.quarantined(&overdue, passing.await?, now);
         Ok(if done == 0 { Wait::For(CONTENTION_DELAY) } else { Wait::No })
     }
 
@@ -226,7 +250,7 @@ impl Sweeper {
         Ok(page)
     }
 
-    async fn page(&self, after: Key) -> Result<Page, Error> {
+    async fn page(&mut self, after: Key) -> Result<Page, Error> {
         // A dispute has a deadline and perhaps a reminder: quarantined ones never fill the page.
         let quarantined = self.quarantine.len().saturating_add(self.busy.len());
         let limit = PAGE.saturating_add(quarantined.saturating_mul(2));
@@ -235,30 +259,26 @@ impl Sweeper {
         Ok(Page { found, last })
     }
 
-    /// Passes time on the orders of these, each once and the earliest first.
-    async fn pass_time(&self, overdue: &[Deadline]) -> Result<Vec<Passed>, Error> {
+    /// Sends the orders of these to the committer, each once and the earliest first.
+    fn pass_time(&self, overdue: &[Deadline]) -> Passing {
         let mut seen = HashSet::new();
         let orders = overdue.iter().map(|deadline| &deadline.order).filter(|order| seen.insert(*order));
         let orders: Vec<OrderId> = orders.cloned().collect();
-        let parts = join_all(orders.chunks(PART).map(|part| self.pass_part(part))).await;
-        let parts: Vec<Vec<Passed>> = parts.into_iter().collect::<Result<_, Error>>()?;
-        Ok(parts.into_iter().flatten().collect())
-    }
-
-    /// Processes these together and, if one of them fails, one by one.
-    async fn pass_part(&self, orders: &[OrderId]) -> Result<Vec<Passed>, Error> {
-        match self.committer.pass_time(orders.to_vec()).await {
-            Err(Error::Internal(_)) => {}
-            passed => return Ok(vec![Passed::Done(passed?)]),
-        }
-        let mut parts = Vec::with_capacity(orders.len());
-        for order in orders {
-            parts.push(match self.committer.pass_time(vec![order.clone()]).await {
-                Err(Error::Internal(what)) => Passed::Failed(order.clone(), what),
-                passed => Passed::Done(passed?),
-            });
-        }
-        Ok(parts)
+        let part = |orders: &[OrderId]| {
+            let (orders, committer) = (orders.to_vec(), self.committer.clone());
+            let passing = committer.pass_time(orders.clone());
+            async move {
+                match passing.await {
+                    Err(Error::Internal(_)) => pass_one_by_one(&committer, orders).await,
+                    passed => Ok(vec![Passed::Done(passed?)]),
+                }
+            }
+        };
+        let parts = join_all(orders.chunks(PART).map(part).collect::<Vec<_>>());
+        Box::pin(async move {
+            let parts: Vec<Vec<Passed>> = parts.await.into_iter().collect::<Result<_, Error>>()?;
+            Ok(parts.into_iter().flatten().collect())
+        })
     }
 
     /// Quarantines what cannot be done here, or not now. Returns how many events there were.
@@ -293,4 +313,16 @@ impl Sweeper {
         }
         events
     }
+}
+
+/// Processes the orders of a part one by one, because one of them fails.
+async fn pass_one_by_one(committer: &Committer, orders: Vec<OrderId>) -> Result<Vec<Passed>, Error> {
+    let mut parts = Vec::with_capacity(orders.len());
+    for order in orders {
+        parts.push(match committer.pass_time(vec![order.clone()]).await {
+            Err(Error::Internal(what)) => Passed::Failed(order, what),
+            passed => Passed::Done(passed?),
+        });
+    }
+    Ok(parts)
 }
