@@ -40,6 +40,12 @@ impl OrderAggregate {
         self.disputes.iter().find(|dispute| dispute.id == id)
     }
 
+    /// Takes the dispute with this id out, if the aggregate holds it.
+    pub fn take(&mut self, id: DisputeId) -> Option<Dispute> {
+        let index = self.disputes.iter().position(|dispute| dispute.id == id)?;
+        Some(self.disputes.swap_remove(index))
+    }
+
     /// The ids of its disputes, whoever may judge them.
     pub fn dispute_ids(&self) -> impl Iterator<Item = DisputeId> {
         self.disputes.iter().map(|dispute| dispute.id).chain(self.newer.iter().map(|dispute| dispute.id))

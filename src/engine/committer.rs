@@ -1,22 +1,24 @@
 //! The committer: one task that runs all waiting commands in one transaction.
 //!
 //! There is no timer: while one commit runs, the next batch gathers. So a lone command does not wait, and under load
-//! one fsync and one round of statements serve hundreds of commands.
+//! one fsync and one round of statements serve hundreds of commands. A full batch that waits by then is judged while the
+//! commit runs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use super::deadlines::Deadlines;
 use super::error::Error;
 use super::feed::Feed;
+use super::judge::{Ahead, Judge, Judged, Judgement, Next, Unseen, is_disclosure};
 use super::outage::Outage;
 use super::queue::{Queue, ReplySender, RequestKey, Submission, Waiting};
 use super::trace::TraceParent;
-use super::unit_of_work::{Reply, TimePassed, UnitOfWork};
-use crate::chance::mint_id;
-use crate::clock::{Clock, Uncertain, real_now};
+use super::unit_of_work::TimePassed;
+use crate::clock::{Clock, RealInstant, Uncertain, real_now};
 use crate::domain::{
     Caller, Command, ConfidentialReason, DisputeView, EventId, OrderId, OrderReport, OrderView, Policy, RecordedEvent,
     Timestamp,
@@ -73,10 +75,8 @@ impl Committer {
         let totals = Arc::<Totals>::default();
         let task = Task {
             queue: queue.clone(),
-            repository,
-            clock,
-            policy,
-            encode,
+            judge: Arc::new(Judge { repository, clock, policy, encode }),
+            preparing: None,
             feed,
             deadlines,
             totals: totals.clone(),
@@ -154,10 +154,9 @@ impl Committer {
 
 struct Task {
     queue: Arc<Queue>,
-    repository: Arc<Repository>,
-    clock: Clock,
-    policy: Arc<Policy>,
-    encode: EncodeEvent,
+    judge: Arc<Judge>,
+    /// The batch that is judged while another one is being committed, or that was taken for that.
+    preparing: Option<Preparing>,
     feed: Arc<Feed>,
     deadlines: Arc<Deadlines>,
     totals: Arc<Totals>,
@@ -171,12 +170,22 @@ impl Drop for Task {
     }
 }
 
+/// The next batch.
+enum Preparing {
+    /// It is being judged.
+    Judging(JoinHandle<Next>),
+    /// It is to be judged afresh.
+    Again(Vec<Waiting>),
+}
+
 /// The outcome of a committed batch, for the rest of the engine.
 struct Committed {
-    /// One per submission; `None` if its order is locked by another transaction, so that it was not judged.
-    replies: Vec<Option<Reply>>,
+    /// One per submission.
+    judgements: Vec<Judgement>,
     last_seq: Option<i64>,
     earliest_deadline: Option<Timestamp>,
+    /// What a batch that is judged before the commit does not see.
+    unseen: Unseen,
 }
 
 /// The result of running a batch.
@@ -195,22 +204,34 @@ fn refuse(batch: Vec<Waiting>, error: &Error) {
     }
 }
 
-/// Whether a submission only records what a caller is shown.
-fn is_disclosure(waiting: &Waiting) -> bool {
-    matches!(waiting.submission, Submission::Disclosure { .. })
-}
-
 impl Task {
     async fn run(mut self) {
-        while let Some(batch) = self.queue.next().await {
-            self.commit(batch).await;
+        while let Some(Next { batch, ahead }) = self.next().await {
+            self.commit(batch, ahead, true).await;
         }
     }
 
+    /// The next batch: the one that was taken already, or whatever is waiting.
+    async fn next(&mut self) -> Option<Next> {
+        match self.preparing.take() {
+            Some(Preparing::Again(batch)) => return Some(Next { batch, ahead: None }),
+            Some(Preparing::Judging(judging)) => {
+                // If it has panicked, its callers know that the outcome is unknown.
+                if let Ok(next) = judging.await {
+                    return Some(next);
+                }
+            }
+            None => {}
+        }
+        let batch = self.queue.next().await?;
+        Some(Next { batch, ahead: None })
+    }
+
     /// Commits a batch and replies to its callers. If it fails for a reason other than an unavailable database, its
-    /// submissions are run one by one, so that only the culprit fails.
-    async fn commit(&mut self, batch: Vec<Waiting>) {
-        let error = match self.attempt_with_reruns(&batch).await {
+    /// submissions are run one by one, so that only the culprit fails. `is_last`: nothing comes between it and the next
+    /// batch, which may be judged ahead.
+    async fn commit(&mut self, batch: Vec<Waiting>, ahead: Option<Ahead>, is_last: bool) {
+        let error = match self.attempt_with_reruns(&batch, ahead, is_last).await {
             Ok(BatchResult::Committed(committed)) => return self.answer(batch, committed),
             Ok(BatchResult::OrderTaken) => return self.set_imports_apart(batch).await,
             // The clock has logged it already.
@@ -220,7 +241,7 @@ impl Task {
         if batch.len() > 1 && !error.is_of_database() {
             tracing::warn!(%error, submissions = batch.len(), "a batch failed: running its commands one by one");
             for waiting in batch {
-                Box::pin(self.commit(vec![waiting])).await;
+                Box::pin(self.commit(vec![waiting], None, false)).await;
             }
             return;
         }
@@ -253,7 +274,7 @@ impl Task {
         let (imports, others): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_import);
         imports.into_iter().for_each(|import| self.queue.put_off_alone(import));
         if !others.is_empty() {
-            Box::pin(self.commit(others)).await;
+            Box::pin(self.commit(others, None, false)).await;
         }
     }
 
@@ -262,27 +283,43 @@ impl Task {
         let (disclosures, others): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_disclosure);
         refuse(others, &Error::ClockUncertain);
         if !disclosures.is_empty() {
-            Box::pin(self.commit(disclosures)).await;
+            Box::pin(self.commit(disclosures, None, false)).await;
         }
     }
 
     /// Runs a batch, and reruns it if another replica was first or the tables changed under prepared statements.
-    async fn attempt_with_reruns(&self, batch: &[Waiting]) -> Result<BatchResult, StorageError> {
+    async fn attempt_with_reruns(
+        &mut self,
+        batch: &[Waiting],
+        mut ahead: Option<Ahead>,
+        is_last: bool,
+    ) -> Result<BatchResult, StorageError> {
         let mut reruns = 0;
         loop {
-            match in_time(self.attempt(batch)).await {
+            let result = in_time(self.attempt(batch, ahead.take(), is_last)).await;
+            if result.is_err() {
+                self.judge_again().await;
+            }
+            match result {
                 Err(StorageError::Conflict | StorageError::Stale) if reruns < RERUNS => reruns += 1,
                 result => return result,
             }
         }
     }
 
-    async fn attempt(&self, batch: &[Waiting]) -> Result<BatchResult, StorageError> {
-        let transaction = self.repository.begin().await?;
-        let since = real_now();
-        match self.judge_and_write(&transaction, batch).await {
+    async fn attempt(
+        &mut self,
+        batch: &[Waiting],
+        ahead: Option<Ahead>,
+        is_last: bool,
+    ) -> Result<BatchResult, StorageError> {
+        let (mut transaction, judged, since) = self.begin(ahead).await?;
+        match self.judge_and_write(&transaction, batch, judged).await {
             Ok(BatchResult::Committed(committed)) => {
                 self.queue.has_written(batch, since.elapsed());
+                if is_last && self.preparing.is_none() {
+                    self.prepare_next(&mut transaction, &committed.unseen).await;
+                }
                 transaction.commit().await.map(|()| BatchResult::Committed(committed))
             }
             Ok(not_done @ (BatchResult::OrderTaken | BatchResult::ClockUncertain)) => {
@@ -297,85 +334,72 @@ impl Task {
         }
     }
 
-    async fn judge_and_write(&self, transaction: &Transaction, batch: &[Waiting]) -> Result<BatchResult, StorageError> {
-        let mut work = UnitOfWork::load(transaction, batch, &self.policy).await?;
-        // After the locks: a command that waited for one must not be judged by an older time.
-        let (now, event_time) = match self.times(transaction).await? {
-            Ok(times) => times,
-            // Nothing is judged or dated by it: entries carry the time that the service shows.
-            Err(Uncertain) if batch.iter().all(is_disclosure) => (self.clock.now(), Timestamp::MIN),
-            Err(Uncertain) => return Ok(BatchResult::ClockUncertain),
+    /// Begins to write. What was judged ahead counts if nobody else has written since. Also returns when work on the batch
+    /// began: waiting for the commit of the one before it is no work.
+    async fn begin(&self, ahead: Option<Ahead>) -> Result<(Transaction, Option<Judged>, RealInstant), StorageError> {
+        let Some(Ahead { mut transaction, judged, version, took }) = ahead else {
+            let transaction = self.judge.repository.begin().await?;
+            return Ok((transaction, None, real_now()));
         };
-        work.set_time(now, event_time);
-        let judged = batch.iter().map(|Waiting { submission, .. }| self.judge(&mut work, submission));
-        let replies = judged.collect();
-        let earliest_deadline = work.earliest_deadline();
-        let mut changes = work.into_changes(|recorded, trace| {
-            let id = EventId(mint_id());
-            (id, (self.encode)(id, recorded, trace))
-        });
-        let new_orders = std::mem::take(&mut changes.new_orders);
-        if !new_orders.is_empty() && !transaction.insert_orders(&new_orders).await? {
-            return Ok(BatchResult::OrderTaken);
-        }
-        let last_seq = transaction.write(&changes).await?;
-        Ok(BatchResult::Committed(Committed { replies, last_seq, earliest_deadline }))
+        let is_current = transaction.start_writing(version).await?;
+        let now = real_now();
+        Ok((transaction, is_current.then_some(judged), now.checked_sub(took).unwrap_or(now)))
     }
 
-    /// Judges a submission; `None` if another transaction has locked its order.
-    fn judge(&self, work: &mut UnitOfWork, submission: &Submission) -> Option<Reply> {
-        if work.is_busy(submission) {
-            return None;
+    /// Before a batch is committed: begins to judge the next one if that is full already, so that nothing would be gained
+    /// by taking it later.
+    async fn prepare_next(&mut self, transaction: &mut Transaction, unseen: &Unseen) {
+        if !self.queue.has_full_batch() {
+            return;
         }
-        Some(match submission {
-            Submission::Dispute { caller, command, request, trace, .. } => {
-                work.set_trace(trace.clone());
-                Reply::Dispute(Box::new(work.judge(caller, command, *request, &self.policy)))
-            }
-            Submission::Orders { caller, reports, trace, .. } => {
-                work.set_trace(trace.clone());
-                Reply::Orders(work.judge_orders(caller, reports, &self.policy))
-            }
-            Submission::Disclosure { caller, reasons, .. } => {
-                work.record_disclosure(caller, reasons);
-                Reply::Recorded
-            }
-            Submission::PassTime { orders, .. } => {
-                work.set_trace(None);
-                Reply::TimePassed(work.pass_time(orders, &self.policy))
-            }
-        })
+        // An error will show in the commit.
+        let Ok(version) = transaction.version().await else { return };
+        let batch = self.queue.take();
+        if !batch.is_empty() {
+            let judging = tokio::spawn(self.judge.clone().judge_ahead(batch, unseen.clone(), version));
+            self.preparing = Some(Preparing::Judging(judging));
+        }
     }
 
-    /// Returns the time that commands are judged by (the database's, if replicas share one) and the earliest time of
-    /// new events. The latter is after the last event of the log, even if the clock was set back, so that every change
-    /// after a listing is later than everything it showed. Only a manual clock can stand still; several events then
-    /// have the same time. The clock must be certain at this very instant: it can jump between two checks of its
-    /// watchers.
-    async fn times(
+    /// A batch was not committed: what was judged ahead of its commit does not count, and is rolled back.
+    async fn judge_again(&mut self) {
+        if let Some(Preparing::Judging(judging)) = self.preparing.take() {
+            self.preparing = judging.await.ok().map(|Next { batch, ahead: _ }| Preparing::Again(batch));
+        }
+    }
+
+    async fn judge_and_write(
         &self,
         transaction: &Transaction,
-    ) -> Result<Result<(Timestamp, Timestamp), Uncertain>, StorageError> {
-        let asked = self.clock.ask();
-        let times = transaction.times().await?;
-        let now = match self.clock.certain(asked, times.clock) {
-            Ok(now) => now,
-            Err(uncertain) => return Ok(Err(uncertain)),
+        batch: &[Waiting],
+        judged: Option<Judged>,
+    ) -> Result<BatchResult, StorageError> {
+        let judged = match judged {
+            Some(judged) => judged,
+            None => match self.judge.judge(transaction, batch, &Unseen::default()).await? {
+                Ok(judged) => judged,
+                Err(Uncertain) => return Ok(BatchResult::ClockUncertain),
+            },
         };
-        let stands_still = self.clock.is_manual() && times.last_event == Some(now);
-        let after_the_last = times.last_event.filter(|_| !stands_still).map(Timestamp::next);
-        Ok(Ok((now, after_the_last.map_or(now, |after| after.max(now)))))
+        let Judged { judgements, mut changes, earliest_deadline, unseen } = judged;
+        let new_orders = std::mem::take(&mut changes.new_orders);
+        if !new_orders.is_empty() && !transaction.insert_orders(new_orders).await? {
+            return Ok(BatchResult::OrderTaken);
+        }
+        let last_seq = transaction.write(changes).await?;
+        Ok(BatchResult::Committed(Committed { judgements, last_seq, earliest_deadline, unseen }))
     }
 
     fn answer(&mut self, batch: Vec<Waiting>, committed: Committed) {
         let mut commands = 0_usize;
-        for (waiting, reply) in batch.into_iter().zip(committed.replies) {
-            match reply {
-                Some(reply) => {
+        for (waiting, judgement) in batch.into_iter().zip(committed.judgements) {
+            match judgement {
+                Judgement::Judged(reply) => {
                     commands = commands.saturating_add(1);
                     waiting.submission.answer(Ok(reply));
                 }
-                None => self.queue.put_off(waiting),
+                Judgement::Locked => self.queue.put_off(waiting),
+                Judgement::Ahead => self.queue.put_back(waiting),
             }
         }
         if self.outage.end() {

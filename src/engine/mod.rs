@@ -15,6 +15,7 @@ mod error;
 mod feed;
 mod fitting;
 mod health;
+mod judge;
 mod outage;
 mod queue;
 mod reads;

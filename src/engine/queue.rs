@@ -251,6 +251,24 @@ impl Queue {
         }
     }
 
+    /// Whether as many commands of parties are waiting as fit into a batch. Other work can wait for later batches, and makes
+    /// them so large that a command would wait noticeably longer behind two of them.
+    pub(super) fn has_full_batch(&self) -> bool {
+        let lines = self.lines();
+        lines.commands.load().orders >= lines.batch_size.orders()
+    }
+
+    /// Returns the next batch of what is waiting now, which may be nothing.
+    pub(super) fn take(&self) -> Vec<Waiting> {
+        self.lines().batch(real_now())
+    }
+
+    /// Puts a submission back that could not be judged before another batch was committed: it is in the next one.
+    pub(super) fn put_back(&self, waiting: Waiting) {
+        self.lines().busy.push_later(waiting, real_now());
+        self.news.notify_one();
+    }
+
     /// Records how long a batch took to be judged and written.
     pub(super) fn has_written(&self, batch: &[Waiting], took: Duration) {
         let orders = batch.iter().map(|waiting| waiting.submission.load().orders).sum();

@@ -13,7 +13,7 @@ use crate::domain::{
     OrderAggregate, OrderId, OrderReport, OrderView, Policy, RecordedEvent, Refusal, ShownDispute, Subject, Timestamp,
     answered_by, decide, expire_overdue, record, remind,
 };
-use crate::repository::{Changes, IdempotencyRecord, LockedAggregates, NewEvent, StorageError, Transaction};
+use crate::repository::{Changes, IdempotencyRecord, LockedAggregates, NewEvent, Records, StorageError, Transaction};
 
 /// What comes of a submission, if its batch is committed.
 pub(super) enum Reply {
@@ -63,12 +63,12 @@ pub(super) struct UnitOfWork {
 
 impl UnitOfWork {
     /// Locks what the batch is about, as far as it is free, then loads it. Without a wait: somebody else's lock on one
-    /// order costs the others nothing.
+    /// order costs the others nothing. Also returns the keys of its requests.
     pub(super) async fn load(
         transaction: &Transaction,
         batch: &[Waiting],
         policy: &Policy,
-    ) -> Result<Self, StorageError> {
+    ) -> Result<(Self, Vec<Uuid>), StorageError> {
         let mut orders = BTreeSet::new();
         let mut disputes = BTreeSet::new();
         let mut keys = BTreeSet::new();
@@ -111,24 +111,36 @@ impl UnitOfWork {
             event_time: Timestamp::MIN,
         };
         work.add(aggregates);
-        if !keys.is_empty() {
-            let keys: Vec<_> = keys.into_iter().collect();
-            work.load_records(transaction, &keys).await?;
-        }
-        Ok(work)
+        Ok((work, keys.into_iter().collect()))
     }
 
     /// Whether an order that a submission is about is locked by somebody else: then it is not judged now. What time
     /// brings is done on the orders that are free.
     pub(super) fn is_busy(&self, submission: &Submission) -> bool {
+        !matches!(submission, Submission::PassTime { .. }) && self.touches(submission, &self.busy)
+    }
+
+    /// Whether a submission is about one of these orders.
+    pub(super) fn touches(&self, submission: &Submission, orders: &HashSet<OrderId>) -> bool {
         match submission {
             Submission::Dispute { command, .. } => match command.subject() {
-                Subject::Order(order) => self.busy.contains(&order),
-                Subject::Dispute(dispute) => self.order_of.get(&dispute).is_some_and(|order| self.busy.contains(order)),
+                Subject::Order(order) => orders.contains(&order),
+                Subject::Dispute(dispute) => self.order_of.get(&dispute).is_some_and(|order| orders.contains(order)),
             },
-            Submission::Orders { reports, .. } => reports.iter().any(|report| self.busy.contains(&report.id)),
-            Submission::Disclosure { .. } | Submission::PassTime { .. } => false,
+            Submission::Orders { reports, .. } => reports.iter().any(|report| orders.contains(&report.id)),
+            Submission::Disclosure { .. } => false,
+            Submission::PassTime { orders: due, .. } => due.iter().any(|order| orders.contains(order)),
         }
+    }
+
+    /// The orders that are loaded, or new.
+    pub(super) fn orders(&self) -> impl Iterator<Item = &OrderId> {
+        self.aggregates.keys()
+    }
+
+    /// The time of the last event, if something has happened.
+    pub(super) fn last_event(&self) -> Option<Timestamp> {
+        self.events.last().map(|(recorded, _)| recorded.time)
     }
 
     /// What is judged from here on is judged by `now`; no event happens before `event_time`.
@@ -149,10 +161,13 @@ impl UnitOfWork {
         }
     }
 
-    /// Loads what is remembered of the requests at hand, and the disputes that came of them: they may be
-    /// resolved by now, and then no aggregate holds them yet.
-    async fn load_records(&mut self, transaction: &Transaction, keys: &[Uuid]) -> Result<(), StorageError> {
-        let (records, unreadable) = transaction.idempotency_records(keys).await?;
+    /// Adds what is remembered of the requests at hand, and loads the disputes that came of them: they may be resolved by
+    /// now, and then no aggregate holds them yet.
+    pub(super) async fn add_records(
+        &mut self,
+        transaction: &Transaction,
+        (records, unreadable): Records,
+    ) -> Result<(), StorageError> {
         self.records.extend(records.into_iter().map(|record| (record.key, record)));
         self.unreadable_records = unreadable;
         let unknown: Vec<_> = self
@@ -367,7 +382,7 @@ impl UnitOfWork {
 
     /// What is to be written.
     pub(super) fn into_changes(
-        self,
+        mut self,
         encode: impl Fn(&RecordedEvent, Option<&TraceParent>) -> (EventId, Vec<u8>),
     ) -> Changes {
         let mut changes = Changes { audit: self.audit, idempotency: self.new_records, ..Changes::default() };
@@ -375,18 +390,17 @@ impl UnitOfWork {
             let (id, payload) = encode(recorded, trace.as_ref());
             changes.events.push(NewEvent::new(id, recorded, payload));
         }
-        for dispute in &self.changed_disputes {
-            let found = self.order_of.get(dispute).and_then(|order| self.aggregates.get(order)?.dispute(*dispute));
-            let is_stored = self.stored_disputes.contains(dispute);
-            if let Some(dispute) = found.cloned() {
-                if is_stored { &mut changes.changed_disputes } else { &mut changes.new_disputes }.push(dispute);
+        for dispute in self.changed_disputes {
+            let aggregate = self.order_of.get(&dispute).and_then(|order| self.aggregates.get_mut(order));
+            if let Some(changed) = aggregate.and_then(|aggregate| aggregate.take(dispute)) {
+                let is_stored = self.stored_disputes.contains(&dispute);
+                if is_stored { &mut changes.changed_disputes } else { &mut changes.new_disputes }.push(changed);
             }
         }
-        for order in &self.changed_orders {
-            if let Some(aggregate) = self.aggregates.get(order) {
-                let is_stored = self.stored_orders.contains(order);
-                if is_stored { &mut changes.changed_orders } else { &mut changes.new_orders }
-                    .push(aggregate.order.clone());
+        for order in self.changed_orders {
+            if let Some(aggregate) = self.aggregates.remove(&order) {
+                let is_stored = self.stored_orders.contains(&order);
+                if is_stored { &mut changes.changed_orders } else { &mut changes.new_orders }.push(aggregate.order);
             }
         }
         changes

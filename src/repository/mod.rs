@@ -4,12 +4,13 @@
 //! - `migration`: the tables, `entity`: their rows, `rows`: rows to domain values and back.
 //! - `reader`: which caller reads when. `reads`: plain reads, `log`: reads of the event log, `token_key`: the key that
 //!   seals its tokens. `lists`: queries with filters and pages, and the index for each, `found`: their results.
-//!   `corrupt`: corrupt rows. `transaction`: reads under locks, and writes. `retention`: pruning.
+//!   `corrupt`: corrupt rows. `locks`: the locks of a batch, `transaction`: its writes. `retention`: pruning.
 //! - `writing`: whether the database can be written, and how it is closed. `files`: the files of a SQLite database,
 //!   `backup`: a copy of it.
 //! - `audit`: its entries page by page, beside the service.
 //! - `notifier`: how replicas on one PostgreSQL wake each other.
-//! - `batch`: statements for many rows whose text does not vary with their number.
+//! - `batch`: statements for many rows whose text does not vary with their number, `stored`: their rows, `dialect`: what
+//!   differs between the databases in a write transaction.
 
 mod audit;
 mod backfill;
@@ -17,11 +18,13 @@ mod backup;
 mod batch;
 mod connection;
 mod corrupt;
+mod dialect;
 mod entity;
 mod error;
 mod files;
 mod found;
 mod lists;
+mod locks;
 mod log;
 mod migration;
 mod notify;
@@ -29,6 +32,7 @@ mod reader;
 mod reads;
 mod retention;
 mod rows;
+mod stored;
 mod token_key;
 mod transaction;
 mod writing;
@@ -55,18 +59,21 @@ pub use error::StorageError;
 pub use files::FileError;
 pub use found::{Found, FoundDisputes, Row};
 pub use lists::{DisputeQuery, OrderQuery, Side, Sort};
+pub use locks::LockedAggregates;
 pub use log::{EventScan, FoundEvents};
 pub use migration::SchemaError;
 pub use notify::{Listener, Notifier};
 pub use reader::Reader;
 pub use retention::Pruned;
 pub use token_key::{LogId, TokenKey};
-pub use transaction::{LockedAggregates, Times, Transaction};
+pub use transaction::{Records, Times, Transaction, Version};
 
 /// The database, with a pool for writes, one for callers' reads, and one for the service's own reads.
 #[derive(Debug)]
 pub struct Repository {
     writer: Pool,
+    /// For reads of a batch on SQLite while another one is being committed.
+    ahead: Option<Pool>,
     readers: Pool,
     /// Which callers use `readers`, and for what: there is a connection for each permit.
     permits: ReaderPermits,

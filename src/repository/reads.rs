@@ -188,11 +188,6 @@ pub(super) fn next_deadlines(after: (Timestamp, DisputeId), limit: u64) -> [Sele
     })
 }
 
-/// The condition for the open disputes of these orders.
-pub(super) fn open_of(orders: Vec<String>) -> Condition {
-    Condition::all().add(Expr::cust(OPEN)).add(dispute::Column::OrderId.is_in(filled_up(orders)))
-}
-
 /// The open disputes of these orders, and those of `ended_too` that ended.
 pub(super) fn disputes_of(orders: Vec<String>, ended_too: &[DisputeKind]) -> Select<dispute::Entity> {
     use dispute::Column;

@@ -5,13 +5,14 @@
 
 use sea_orm::sea_query::{LockBehavior, LockType};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait as _, DatabaseTransaction, DbBackend, EntityTrait as _, Order as Direction,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, Select, Statement,
+    ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, Order as Direction, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Select, Statement,
 };
 use uuid::Uuid;
 
 use super::batch::filled_up;
 use super::connection::in_time;
+use super::dialect::Session;
 use super::entity::{audit, event, event_log, idempotency_key};
 use super::error::StorageError;
 use super::log::log_and_events_at;
@@ -142,7 +143,7 @@ pub(super) fn oldest_entries(from: Timestamp, before: Timestamp, limit: u32) -> 
 }
 
 /// Whether no other replica is at what this lock is for; if so, none can be until the transaction ends.
-async fn is_alone(transaction: &DatabaseTransaction, lock: i64) -> Result<bool, StorageError> {
+async fn is_alone(transaction: &Session, lock: i64) -> Result<bool, StorageError> {
     let backend = transaction.get_database_backend();
     if backend != DbBackend::Postgres {
         return Ok(true);
@@ -154,11 +155,7 @@ async fn is_alone(transaction: &DatabaseTransaction, lock: i64) -> Result<bool, 
 
 /// Events that can be pruned: older than `before`, at most `limit`, without a newer one among them. `None` if there is
 /// nothing to prune, or another replica is pruning. The last event is always kept: the log is identified by it.
-async fn prunable(
-    transaction: &DatabaseTransaction,
-    before: Timestamp,
-    limit: i64,
-) -> Result<Option<OldEvents>, StorageError> {
+async fn prunable(transaction: &Session, before: Timestamp, limit: i64) -> Result<Option<OldEvents>, StorageError> {
     if !is_alone(transaction, PRUNING_EVENTS).await? {
         return Ok(None);
     }

@@ -1,30 +1,31 @@
-//! A write transaction: the locks of a batch, its reads under these locks, and its writes. It never waits for a lock on
+//! A write transaction: the reads of a batch under its `locks`, and its writes. It never waits for a lock on
 //! stored orders and disputes: locked ones are left out, and processed later. It waits only for the head of the log,
 //! and briefly for an order that another transaction is inserting.
 //!
 //! A transaction that is dropped, or whose COMMIT failed, is rolled back before its connection does anything else:
-//! SeaORM queues the rollback, and sqlx runs it, with a ping, when the connection returns to its pool; a connection on
-//! which this fails or is uncertain is closed.
+//! sqlx queues the rollback, and runs it, with a ping, when the connection returns to its pool; a connection on which this
+//! fails or is uncertain is closed.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use sea_orm::sea_query::{Expr, ExprTrait as _, LockBehavior, LockType, OnConflict, Query};
+use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
 use sea_orm::{
-    ColumnTrait as _, Condition, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, Iterable as _,
-    Order as Direction, QueryFilter as _, QueryOrder as _, QuerySelect as _, Select, SqliteTransactionMode, Statement,
-    TransactionOptions,
+    ColumnTrait as _, ConnectionTrait, DbBackend, EntityTrait as _, IdenStatic as _, Iterable as _, QueryFilter as _,
+    QueryResult, SqliteTransactionMode, Statement, TransactionOptions, Value,
 };
 use uuid::Uuid;
 
-use super::batch::{filled_up, insert_all};
+use super::batch::{Insertion, filled_up};
 use super::connection::Pool;
-use super::corrupt::{Broken, Fetched, apart, fetch};
+use super::corrupt::{Fetched, apart, fetch, model};
+use super::dialect::{Session, postgres, sqlite};
 use super::entity::{audit, dispute, event, event_log, idempotency_key, order};
 use super::error::StorageError;
 use super::files::DatabaseFiles;
-use super::{Changes, IdempotencyRecord, Repository, log, reads, rows};
-use crate::domain::{DisputeId, DisputeKind, Order, OrderAggregate, OrderId, StoredDispute, Subject, Timestamp};
+use super::stored::Stored as _;
+use super::{Changes, IdempotencyRecord, Repository, log, rows};
+use crate::domain::{Dispute, DisputeId, Order, StoredDispute, Timestamp};
 
 /// The isolation of a transaction: on PostgreSQL our sessions' default, READ COMMITTED, in which each statement sees
 /// everything committed before it.
@@ -35,64 +36,26 @@ pub(super) fn begun(sqlite_mode: SqliteTransactionMode) -> TransactionOptions {
 /// A write transaction. Dropped without a commit, it changes nothing.
 #[derive(Debug)]
 pub struct Transaction {
-    pub(super) inner: DatabaseTransaction,
+    pub(super) inner: Session,
     files: Option<Arc<DatabaseFiles>>,
     /// The pool of its connection.
     writer: Pool,
+    /// What it is based on, once that was asked for.
+    version: Option<Version>,
 }
+
+static NEW_ORDERS: Insertion<order::Model> = Insertion::new();
+static CHANGED_ORDERS: Insertion<order::Model> = Insertion::or_change(changes_of_orders);
+static NEW_DISPUTES: Insertion<dispute::Model> = Insertion::new();
+static CHANGED_DISPUTES: Insertion<dispute::Model> = Insertion::or_change(changes_of_disputes);
+static NEW_RECORDS: Insertion<idempotency_key::Model> = Insertion::new();
+static NEW_AUDIT: Insertion<audit::NewEntry> = Insertion::new();
+static NEW_EVENTS: Insertion<event::Model> = Insertion::new();
 
 /// How long an insertion waits for another transaction that has inserted the same order, and has not committed …
 const INSERT_LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '50ms'";
 /// … and how long everything else waits, in particular for the head of the log.
 const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '10s'";
-
-/// Which of the orders in question are free, and which are not.
-#[derive(Default, Debug)]
-pub struct LockedAggregates {
-    /// The existing orders that are now locked by this transaction, each with its disputes.
-    pub aggregates: Vec<OrderAggregate>,
-    /// The orders that another transaction has locked, or with disputes that it has locked.
-    pub busy: HashSet<OrderId>,
-    /// Corrupt orders and disputes, each with what is wrong.
-    pub unreadable: HashMap<Subject, StorageError>,
-    /// The orders of the named disputes, locked or not.
-    pub order_of: HashMap<DisputeId, OrderId>,
-}
-
-impl LockedAggregates {
-    /// Sorts the orders and their disputes; of corrupt ones only the error is kept.
-    fn of(orders: Fetched<order::Entity>, disputes: Fetched<dispute::Entity>, named: &[DisputeId]) -> Self {
-        let mut found = Self::default();
-        let is_named = |row: &&dispute::Model| named.contains(&DisputeId(row.dispute_id));
-        let rows: Vec<dispute::Model> = disputes.iter().flatten().filter(is_named).cloned().collect();
-        for Broken { error, .. } in disputes.iter().filter_map(|row| row.as_ref().err()) {
-            if let StorageError::Corrupt { id, .. } = error
-                && let Some(id) = named.iter().find(|named| named.to_string() == *id)
-            {
-                found.unreadable.insert(Subject::Dispute(*id), error.clone());
-            }
-        }
-        for (id, aggregate) in rows::aggregates_from(orders, disputes) {
-            match aggregate {
-                Ok(aggregate) => found.aggregates.push(aggregate),
-                Err(error) => drop(found.unreadable.insert(Subject::Order(OrderId::stored(&id)), error)),
-            }
-        }
-        for row in rows {
-            let id = Subject::Dispute(DisputeId(row.dispute_id));
-            let of_order = found.unreadable.get(&Subject::Order(OrderId::stored(&row.order_id))).cloned();
-            if let Some(error) = of_order.or_else(|| rows::dispute_from(row).err()) {
-                found.unreadable.insert(id, error);
-            }
-        }
-        found
-    }
-}
-
-/// The order that a row belongs to, as far as that can be read.
-fn order_of<M>(row: &Result<M, Broken>, id: impl Fn(&M) -> &String) -> Option<String> {
-    row.as_ref().map_or_else(|broken| broken.order.clone(), |row| Some(id(row).clone()))
-}
 
 /// The database's times.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -103,121 +66,66 @@ pub struct Times {
     pub last_event: Option<Timestamp>,
 }
 
+/// Records of requests; for corrupt ones, by key, what is wrong.
+pub type Records = (Vec<IdempotencyRecord>, HashMap<Uuid, StorageError>);
+
 impl Repository {
     /// Begins a write transaction; on SQLite it is the only one from here on.
     pub async fn begin(&self) -> Result<Transaction, StorageError> {
         if let Some(files) = &self.files {
             files.require()?;
         }
-        let inner = self.writer.begin(|| begun(SqliteTransactionMode::Immediate)).await?;
-        Ok(Transaction { inner, writer: self.writer.clone(), files: self.files.clone() })
+        let inner = self.writer.begin().await?;
+        Ok(Transaction { inner, writer: self.writer.clone(), files: self.files.clone(), version: None })
+    }
+}
+
+/// The state of a SQLite database, which every writer changes except for its own connection. PostgreSQL has row locks, and
+/// needs none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Version(Option<i64>);
+
+impl Repository {
+    /// Begins a transaction that reads while another one is being committed, and that may write after
+    /// [`Transaction::start_writing`].
+    pub async fn begin_ahead(&self) -> Result<Transaction, StorageError> {
+        let inner = match &self.ahead {
+            Some(readers) => readers.begin_to_read().await?,
+            None => self.writer.begin().await?,
+        };
+        Ok(Transaction { inner, writer: self.writer.clone(), files: self.files.clone(), version: None })
     }
 }
 
 impl Transaction {
-    /// Locks the named orders and those of the named disputes, unless they, or those of their disputes that can change,
-    /// are locked by another transaction; waits for no lock. Returns the existing and free ones, each with its open
-    /// disputes, the named ones, and the ended ones of `ended_too`.
-    pub async fn lock_aggregates(
-        &self,
-        orders: &BTreeSet<OrderId>,
-        disputes: &[DisputeId],
-        ended_too: &[DisputeKind],
-    ) -> Result<LockedAggregates, StorageError> {
-        // Before the lock: the order of a dispute never changes.
-        let orders_of = self.orders_of(disputes).await?;
-        let mut free: BTreeSet<OrderId> = orders.iter().chain(orders_of.values()).cloned().collect();
-        if free.is_empty() {
-            return Ok(LockedAggregates { order_of: orders_of, ..LockedAggregates::default() });
+    /// The state of the database as it is in this write transaction, apart from what this process writes.
+    pub async fn version(&mut self) -> Result<Version, StorageError> {
+        if self.inner.get_database_backend() == DbBackend::Postgres {
+            return Ok(Version(None));
         }
-        let select = order::Entity::find()
-            .filter(order::Column::OrderId.is_in(filled_up(free.iter().map(OrderId::to_string))))
-            .order_by(order::Column::OrderId, Direction::Asc);
-        let mut locked = fetch(self.skip_locked(select), &self.inner).await?;
-        let held: BTreeSet<String> = locked.iter().filter_map(|row| order_of(row, |row| &row.order_id)).collect();
-        free.retain(|order| !held.contains(order.as_str()));
-        let mut busy: HashSet<String> = self.existing(free).await?.into_iter().collect();
-        let ids: Vec<String> = held.into_iter().collect();
-        let mut rows = if ids.is_empty() { Vec::new() } else { self.lock_disputes(ids, disputes, ended_too).await? };
-        let order_of_dispute = |row: &Result<dispute::Model, Broken>| order_of(row, |row| &row.order_id);
-        busy.extend(rows.iter().filter(|(_, is_free)| !is_free).filter_map(|(row, _)| order_of_dispute(row)));
-        locked.retain(|row| order_of(row, |row| &row.order_id).is_none_or(|order| !busy.contains(&order)));
-        rows.retain(|(row, _)| order_of_dispute(row).is_none_or(|order| !busy.contains(&order)));
-        let rows = rows.into_iter().map(|(row, _)| row).collect();
-        let busy = busy.iter().map(|order| OrderId::stored(order)).collect();
-        Ok(LockedAggregates { busy, order_of: orders_of, ..LockedAggregates::of(locked, rows, disputes) })
+        if let Some(version) = self.version {
+            return Ok(version);
+        }
+        let ask = Statement::from_string(DbBackend::Sqlite, "PRAGMA data_version");
+        let version = self.inner.query_one_raw(ask).await?.map(|row| row.try_get_by_index(0)).transpose()?;
+        // Nobody else can write until this transaction ends.
+        Ok(*self.version.insert(Version(version)))
     }
 
-    /// The orders of these disputes.
-    async fn orders_of(&self, disputes: &[DisputeId]) -> Result<HashMap<DisputeId, OrderId>, StorageError> {
-        if disputes.is_empty() {
-            return Ok(HashMap::new());
+    /// Begins to write in a transaction that was begun ahead. Returns whether what it has read still holds, but for what
+    /// this process has written: on PostgreSQL it is locked, on SQLite no other process may have written since `version`.
+    pub async fn start_writing(&mut self, version: Version) -> Result<bool, StorageError> {
+        if self.inner.get_database_backend() == DbBackend::Postgres {
+            return Ok(true);
         }
-        use dispute::Column;
-        let named = Column::DisputeId.is_in(filled_up(disputes.iter().map(|dispute| dispute.0)));
-        let select = dispute::Entity::find().select_only().columns([Column::DisputeId, Column::OrderId]);
-        let found: Vec<(Uuid, String)> = select.filter(named).into_tuple().all(&self.inner).await?;
-        Ok(found.into_iter().map(|(dispute, order)| (DisputeId(dispute), OrderId::stored(&order))).collect())
+        if let Some(files) = &self.files {
+            files.require()?;
+        }
+        self.inner = self.writer.begin().await?;
+        Ok(self.version().await? == version)
     }
 
-    /// Which of the orders that could not be locked exist: another transaction has locked them. On SQLite there are
-    /// none: this is the only write transaction.
-    async fn existing(&self, orders: BTreeSet<OrderId>) -> Result<Vec<String>, StorageError> {
-        if orders.is_empty() || self.inner.get_database_backend() != DbBackend::Postgres {
-            return Ok(Vec::new());
-        }
-        use order::Column;
-        let named = Column::OrderId.is_in(filled_up(orders.iter().map(OrderId::to_string)));
-        let select = order::Entity::find().select_only().column(Column::OrderId).filter(named);
-        Ok(select.into_tuple().all(&self.inner).await?)
-    }
-
-    /// Locks those disputes of these locked orders that can change: the open and the named ones. Returns them, and the
-    /// ended ones of `ended_too`; each with whether it is free.
-    async fn lock_disputes(
-        &self,
-        orders: Vec<String>,
-        named: &[DisputeId],
-        ended_too: &[DisputeKind],
-    ) -> Result<Vec<(Result<dispute::Model, Broken>, bool)>, StorageError> {
-        use dispute::Column;
-        let locks = self.inner.get_database_backend() == DbBackend::Postgres;
-        let lock = async |those: Condition| -> Result<HashSet<Uuid>, StorageError> {
-            let select = dispute::Entity::find().select_only().column(Column::DisputeId).filter(those);
-            Ok(self.skip_locked(select).into_tuple::<Uuid>().all(&self.inner).await?.into_iter().collect())
-        };
-        let by_id = |ids: &[Uuid]| Column::DisputeId.is_in(filled_up(ids.iter().copied()));
-        // In a later statement than the lock: anything read before could be out of date.
-        let mut held = if locks { lock(reads::open_of(orders.clone())).await? } else { HashSet::new() };
-        let mut rows = fetch(reads::disputes_of(orders, ended_too), &self.inner).await?;
-        let open = rows.iter().flatten().filter(|row| row.resolve_time.is_none());
-        let open: HashSet<Uuid> = open.map(|row| row.dispute_id).collect();
-        let ended: Vec<Uuid> = named.iter().map(|dispute| dispute.0).filter(|id| !open.contains(id)).collect();
-        if !ended.is_empty() {
-            if locks {
-                held.extend(lock(by_id(&ended).into()).await?);
-            }
-            rows.retain(|row| row.as_ref().map_or(true, |row| !ended.contains(&row.dispute_id)));
-            rows.extend(self.dispute_rows(&ended).await?);
-        }
-        let is_free = |row: &Result<dispute::Model, Broken>| {
-            let Ok(row) = row else { return true };
-            let can_change = open.contains(&row.dispute_id) || ended.contains(&row.dispute_id);
-            !locks || !can_change || held.contains(&row.dispute_id)
-        };
-        Ok(rows.into_iter().map(|row| (is_free(&row), row)).map(|(is_free, row)| (row, is_free)).collect())
-    }
-
-    /// The same rows, locked, without those locked by other transactions. SQLite has no row locks, and needs none: this
-    /// is the only write transaction.
-    fn skip_locked<E: EntityTrait>(&self, select: Select<E>) -> Select<E> {
-        match self.inner.get_database_backend() {
-            DbBackend::Postgres => select.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked),
-            _ => select,
-        }
-    }
-
-    async fn dispute_rows(&self, ids: &[Uuid]) -> Result<Fetched<dispute::Entity>, StorageError> {
+    pub(super) async fn dispute_rows(&self, ids: &[Uuid]) -> Result<Fetched<dispute::Entity>, StorageError> {
         let named = dispute::Column::DisputeId.is_in(filled_up(ids.iter().copied()));
         fetch(dispute::Entity::find().filter(named), &self.inner).await
     }
@@ -232,15 +140,18 @@ impl Transaction {
         Ok(apart(rows.map(|row| row.map_err(|broken| broken.error).and_then(rows::dispute_from))))
     }
 
-    /// The records of the requests with these keys; for corrupt ones, by key, what is wrong.
-    pub async fn idempotency_records(
-        &self,
-        keys: &[Uuid],
-    ) -> Result<(Vec<IdempotencyRecord>, HashMap<Uuid, StorageError>), StorageError> {
-        let named = idempotency_key::Column::Key.is_in(filled_up(keys.iter().copied()));
-        let found = fetch(idempotency_key::Entity::find().filter(named), &self.inner).await?.into_iter();
-        let read = found.map(|row| row.map(rows::idempotency_record_from).map_err(|broken| broken.error));
-        Ok(apart(read))
+    /// The database's times, and the records of the requests with these keys; for corrupt ones, by key, what is wrong. In
+    /// one statement: whatever was to be locked is locked by then.
+    pub async fn times_and_records(&self, keys: &[Uuid]) -> Result<(Times, Records), StorageError> {
+        if keys.is_empty() {
+            return Ok((times(&self.inner).await?, Records::default()));
+        }
+        let rows = self.inner.query_all_raw(ask_for_times(self.inner.get_database_backend(), keys)).await?;
+        let times = times_of(rows.first())?;
+        let is_there = |row: &&QueryResult| !matches!(row.try_get::<Option<Uuid>>("", "key"), Ok(None));
+        let records = rows.iter().filter(is_there).map(|row| model::<idempotency_key::Entity>(row, ""));
+        let read = records.map(|row| row.map(rows::idempotency_record_from).map_err(|broken| broken.error));
+        Ok((times, apart(read)))
     }
 
     /// The database's times.
@@ -250,12 +161,12 @@ impl Transaction {
 
     /// Inserts new orders, before all other changes. Returns `false` if another transaction has inserted one of them
     /// and has not committed, for longer than a replica takes: then only a rollback is left.
-    pub async fn insert_orders(&self, orders: &[Order]) -> Result<bool, StorageError> {
+    pub async fn insert_orders(&self, orders: Vec<Order>) -> Result<bool, StorageError> {
         let waits = self.inner.get_database_backend() == DbBackend::Postgres;
         if waits {
             self.inner.execute_unprepared(INSERT_LOCK_TIMEOUT).await?;
         }
-        match insert_all::<order::ActiveModel>(&self.inner, new_orders(orders), None).await {
+        match NEW_ORDERS.run(&self.inner, new_orders(orders)).await {
             Err(StorageError::LockTimeout) => return Ok(false),
             result => result?,
         }
@@ -267,34 +178,50 @@ impl Transaction {
 
     /// Writes all changes, always in this order, in which every replica takes its locks. Returns the new last number of
     /// the log if there are events.
-    pub async fn write(&self, changes: &Changes) -> Result<Option<i64>, StorageError> {
-        insert_all::<order::ActiveModel>(&self.inner, new_orders(&changes.new_orders), None).await?;
-        let changed = changes.changed_orders.iter().map(rows::order_row).collect();
-        insert_all::<order::ActiveModel>(&self.inner, changed, Some(&change_orders())).await?;
+    pub async fn write(&self, changes: Changes) -> Result<Option<i64>, StorageError> {
+        let Changes { new_orders: orders, changed_orders, new_disputes, changed_disputes, audit, idempotency, events } =
+            changes;
+        NEW_ORDERS.run(&self.inner, new_orders(orders)).await?;
+        CHANGED_ORDERS.run(&self.inner, changed_orders.into_iter().map(rows::order_row).collect()).await?;
         // First the disputes that end: they make room for those that are opened or escalated.
-        let (open, ended): (Vec<_>, Vec<_>) = changes.changed_disputes.iter().partition(|dispute| dispute.is_open());
-        let changed = ended.into_iter().chain(open).map(rows::dispute_row).collect();
-        insert_all::<dispute::ActiveModel>(&self.inner, changed, Some(&change_disputes())).await?;
-        let new_disputes = changes.new_disputes.iter().map(rows::dispute_row).collect();
-        insert_all::<dispute::ActiveModel>(&self.inner, new_disputes, None).await?;
-        let mut records: Vec<_> = changes.idempotency.iter().map(rows::idempotency_row).collect();
+        let (open, ended): (Vec<_>, Vec<_>) = changed_disputes.into_iter().partition(Dispute::is_open);
+        let changed = ended.into_iter().chain(open).map(rows::dispute_row);
+        CHANGED_DISPUTES.run(&self.inner, changed.collect()).await?;
+        let new_disputes = new_disputes.into_iter().map(rows::dispute_row).collect();
+        let mut records: Vec<_> = idempotency.iter().map(rows::idempotency_row).collect();
         records.sort_unstable_by_key(|record| record.key);
-        insert_all::<idempotency_key::ActiveModel>(&self.inner, records, None).await?;
-        insert_all::<audit::ActiveModel>(&self.inner, changes.audit.iter().map(rows::audit_row).collect(), None)
-            .await?;
-        if changes.events.is_empty() {
-            return Ok(None);
-        }
-        let count = i64::try_from(changes.events.len()).unwrap_or(i64::MAX);
-        let last_seq = self.advance_log(count).await?;
-        let first = last_seq.saturating_sub(count).saturating_add(1);
-        let events = changes.events.iter().zip(first..).map(|(event, seq)| rows::event_row(seq, event)).collect();
-        insert_all::<event::ActiveModel>(&self.inner, events, None).await?;
-        Ok(Some(last_seq))
+        let audit = audit.into_iter().map(rows::audit_row).collect();
+        let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
+        let numbered = |first: i64| (first..).zip(events).map(|(seq, event)| rows::event_row(seq, event)).collect();
+        let last_seq = match &self.inner {
+            Session::Postgres(begun) => {
+                NEW_DISPUTES.run(&self.inner, new_disputes).await?;
+                NEW_RECORDS.run(&self.inner, records).await?;
+                NEW_AUDIT.run(&self.inner, audit).await?;
+                // Last, since other replicas wait for it: events, with numbers from a row that stays locked until the
+                // commit. So numbers are dense and in commit order, and a reader that sees an event can see all before it.
+                if count > 0 { postgres::append(&mut **begun.lock().await, numbered(1)).await? } else { 0 }
+            }
+            Session::Sqlite(begun) => {
+                let last_seq = if count > 0 { self.advance_log(count).await? } else { 0 };
+                let events = numbered(last_seq.saturating_sub(count).saturating_add(1));
+                sqlite::insert(
+                    &mut **begun.lock().await,
+                    &mut [
+                        &mut NEW_DISPUTES.pending(new_disputes),
+                        &mut NEW_RECORDS.pending(records),
+                        &mut NEW_AUDIT.pending(audit),
+                        &mut NEW_EVENTS.pending(events),
+                    ],
+                )
+                .await?;
+                last_seq
+            }
+        };
+        Ok(Some(last_seq).filter(|_| count > 0))
     }
 
-    /// Takes the next numbers of the log. The row stays locked until the commit: so numbers are dense and in commit
-    /// order, and a reader that sees an event can see all before it.
+    /// Takes the next numbers of the log; returns the last of them.
     async fn advance_log(&self, count: i64) -> Result<i64, StorageError> {
         use event_log::Column;
         let advance = Query::update()
@@ -310,7 +237,7 @@ impl Transaction {
 
     /// Commits. After an error it is unknown whether anything was written, unless it is a conflict.
     pub async fn commit(self) -> Result<(), StorageError> {
-        let committed = self.inner.commit().await.map_err(StorageError::from);
+        let committed = self.inner.commit().await;
         if let Err(error) = &committed {
             self.writer.renew_after(error);
         }
@@ -324,7 +251,7 @@ impl Transaction {
 
     /// Rolls back.
     pub async fn rollback(self) -> Result<(), StorageError> {
-        Ok(self.inner.rollback().await?)
+        self.inner.rollback().await
     }
 
     /// Rolls back after an error. If connections of this kind would repeat the error, such as those to a server that
@@ -338,14 +265,36 @@ impl Transaction {
 
 /// The database's time, if it decides, and that of the last event.
 pub(super) async fn times(connection: &impl ConnectionTrait) -> Result<Times, StorageError> {
-    let backend = connection.get_database_backend();
+    let row = connection.query_one_raw(ask_for_times(connection.get_database_backend(), &[])).await?;
+    times_of(row.as_ref())
+}
+
+/// A statement that asks for the times, and for the records with these keys.
+fn ask_for_times(backend: DbBackend, keys: &[Uuid]) -> Statement {
     let micros = match backend {
         DbBackend::Postgres => "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
         _ => "NULL",
     };
     let last = "(SELECT event_time FROM events ORDER BY seq DESC LIMIT 1)";
-    let ask = Statement::from_string(backend, format!("SELECT {micros} AS micros, {last} AS last_event"));
-    let row = connection.query_one_raw(ask).await?;
+    let times = format!("SELECT {micros} AS micros, {last} AS last_event");
+    if keys.is_empty() {
+        return Statement::from_string(backend, times);
+    }
+    let (some, values) = match backend {
+        DbBackend::Postgres => ("= ANY($1)".to_owned(), vec![Value::from(keys.to_vec())]),
+        _ => {
+            let keys = filled_up(keys.iter().copied().map(Value::from));
+            (format!("IN ({})", vec!["?"; keys.len()].join(", ")), keys)
+        }
+    };
+    let columns = idempotency_key::Model::COLUMNS.join(", ");
+    let ask = format!(
+        "SELECT micros, last_event, {columns} FROM ({times}) AS times LEFT JOIN idempotency_keys ON key {some}"
+    );
+    Statement::from_sql_and_values(backend, ask, values)
+}
+
+fn times_of(row: Option<&QueryResult>) -> Result<Times, StorageError> {
     let row = row.ok_or_else(|| StorageError::Failed("the database did not return its time".to_owned()))?;
     let clock: Option<i64> = row.try_get("", "micros")?;
     // A last event with an impossible time must not stop every command: it is ignored.
@@ -355,14 +304,14 @@ pub(super) async fn times(connection: &impl ConnectionTrait) -> Result<Times, St
 }
 
 /// The rows of new orders, in the order in which every replica inserts them.
-fn new_orders(orders: &[Order]) -> Vec<order::Model> {
-    let mut rows: Vec<_> = orders.iter().map(rows::order_row).collect();
+fn new_orders(orders: Vec<Order>) -> Vec<order::Model> {
+    let mut rows: Vec<_> = orders.into_iter().map(rows::order_row).collect();
     rows.sort_unstable_by(|a, b| a.order_id.cmp(&b.order_id));
     rows
 }
 
 /// Everything in a stored order can change except its key, its identity and its creation time.
-fn change_orders() -> OnConflict {
+fn changes_of_orders() -> Vec<&'static str> {
     use order::Column;
     let changes = |column: &Column| match column {
         Column::OrderId
@@ -387,11 +336,11 @@ fn change_orders() -> OnConflict {
         | Column::SourceVersion
         | Column::Revision => true,
     };
-    OnConflict::column(Column::OrderId).update_columns(Column::iter().filter(changes)).to_owned()
+    Column::iter().filter(changes).map(|column| column.as_str()).collect()
 }
 
 /// Only the state columns of a stored dispute can change.
-fn change_disputes() -> OnConflict {
+fn changes_of_disputes() -> Vec<&'static str> {
     use dispute::Column;
     let changes = |column: &Column| match column {
         Column::DisputeId
@@ -437,5 +386,5 @@ fn change_disputes() -> OnConflict {
         | Column::SettlementAttempts
         | Column::LeastRelease => true,
     };
-    OnConflict::column(Column::DisputeId).update_columns(Column::iter().filter(changes)).to_owned()
+    Column::iter().filter(changes).map(|column| column.as_str()).collect()
 }

@@ -149,7 +149,9 @@ impl Repository {
 
     async fn close_readers(&self) {
         let close = async {
-            tokio::join!(self.background.connections().close_by_ref(), self.readers.connections().close_by_ref())
+            for pool in [&self.background, &self.readers].into_iter().chain(&self.ahead) {
+                let _ = pool.connections().close_by_ref().await;
+            }
         };
         if tokio::time::timeout(LAST_READS, close).await.is_err() {
             tracing::warn!("some reads did not end in time");

@@ -150,7 +150,6 @@ impl Line {
     }
 
     /// How much is waiting.
-    #[cfg(test)]
     pub(super) fn load(&self) -> Load {
         self.load
     }

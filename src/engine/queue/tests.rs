@@ -269,3 +269,28 @@ fn time_takes_whole_batches_when_there_are_no_callers_and_a_small_share_when_the
     assert_eq!(taken(&mut lines, Duration::ZERO), (0, 0, 1), "however small a batch is");
     assert_eq!(taken(&mut lines, Duration::from_secs(10)), (0, 0, 64), "small ones cost more");
 }
+
+#[test]
+fn a_batch_is_full_when_it_could_not_take_more() {
+    let queue = Queue::new(false);
+    for _ in 0..7 {
+        queue.push(command("ann", 1)).unwrap();
+    }
+    assert!(!queue.has_full_batch());
+    queue.push(command("bob", 1)).unwrap();
+    assert!(queue.has_full_batch());
+    assert_eq!(queue.take().len(), 8);
+    assert!(!queue.has_full_batch());
+    assert!(queue.take().is_empty());
+}
+
+#[test]
+fn what_was_put_back_is_in_the_next_batch_even_while_the_queue_is_being_emptied() {
+    let queue = Queue::new(false);
+    queue.push(command("ann", 1)).unwrap();
+    let taken = queue.take();
+    queue.push(command("bob", 2)).unwrap();
+    queue.close();
+    taken.into_iter().for_each(|waiting| queue.put_back(waiting));
+    assert_eq!(senders(&queue.take()).len(), 2);
+}

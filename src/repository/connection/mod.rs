@@ -154,7 +154,7 @@ impl Repository {
             let postgres::Pools { writer, readers, background, notifier, listener, connections: _ } = pools;
             let notifier = notifier.unwrap_or_else(|| background.clone());
             let notifier = listener.map(|listener| Notifier::new(notifier, listener));
-            Ok(Self { writer, readers, permits, background, notifier, files: None })
+            Ok(Self { writer, ahead: None, readers, permits, background, notifier, files: None })
         } else if !url.starts_with("sqlite:") {
             Err(ConnectError::UnknownScheme)
         } else if url.contains(":memory:") || url.contains("mode=memory") {

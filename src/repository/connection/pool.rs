@@ -4,12 +4,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sea_orm::{DatabaseConnection, DatabaseTransaction, DbBackend, TransactionOptions, TransactionTrait as _};
+use sea_orm::{DatabaseConnection, DbBackend};
 use tokio::time::Instant;
 
 use super::postgres::{Condition, Server};
 use super::{DATABASE_TIMEOUT, TURN_TIMEOUT};
 use crate::clock::{pause, real_now};
+use crate::repository::dialect::Session;
 use crate::repository::error::StorageError;
 
 /// How long a connection in use may take to be returned before it counts that there is none.
@@ -99,14 +100,16 @@ impl Pool {
         self.in_time(twice).await
     }
 
-    /// Begins a transaction. Waits for a connection as a read does.
-    pub(in crate::repository) async fn begin(
-        &self,
-        options: impl Fn() -> TransactionOptions,
-    ) -> Result<DatabaseTransaction, StorageError> {
-        let begun = self.with_turn(|| async { Ok(self.connections.begin_with_options(options()).await?) }).await;
+    /// Begins a write transaction. Waits for a connection as a read does.
+    pub(in crate::repository) async fn begin(&self) -> Result<Session, StorageError> {
+        let begun = self.with_turn(|| Session::begin(&self.connections)).await;
         self.seek_after(begun.as_ref().err());
         begun
+    }
+
+    /// Begins a transaction on SQLite that reads one snapshot.
+    pub(in crate::repository) async fn begin_to_read(&self) -> Result<Session, StorageError> {
+        self.with_turn(|| Session::begin_to_read(&self.connections)).await
     }
 
     /// Searches for another host after an error that means that this one is unreachable, or accepts no writes.

@@ -58,10 +58,11 @@ pub(super) async fn open(url: &str, read_wait: Option<Duration>) -> Result<Repos
     let writer = Database::connect(pool(url, &files, 1, None)).await?;
     let readers = Database::connect(pool(url, &files, READERS.sum(), Some(READ_TIMEOUT))).await?;
     let background = Database::connect(pool(url, &files, BACKGROUND, Some(READ_TIMEOUT))).await?;
+    let ahead = Database::connect(pool(url, &files, 1, Some(READ_TIMEOUT))).await?;
     first.close().await.map_err(|error| not_opened(&path, &error))?;
-    let [writer, readers, background] = [writer, readers, background].map(Pool::of_file);
+    let [writer, ahead, readers, background] = [writer, ahead, readers, background].map(Pool::of_file);
     let permits = ReaderPermits::with_shares(READERS, read_wait);
-    Ok(Repository { writer, readers, permits, background, files: Some(files), notifier: None })
+    Ok(Repository { writer, ahead: Some(ahead), readers, permits, background, files: Some(files), notifier: None })
 }
 
 /// Opens an existing database to copy it.

@@ -22,3 +22,15 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// A row to insert: the database gives it its number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewEntry {
+    pub time: i64,
+    pub user_id: String,
+    pub scope: i16,
+    pub action: i16,
+    pub order_id: String,
+    pub dispute_id: Option<Uuid>,
+    pub revision: i64,
+}

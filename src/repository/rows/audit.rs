@@ -1,7 +1,5 @@
 //! The audit.
 
-use sea_orm::ActiveValue::{NotSet, Set};
-
 use super::Row;
 use crate::domain::{AuditAction, AuditEntry, Carried, Code as _, DisputeId, OrderId, Scope, UserId};
 use crate::repository::AuditRecord;
@@ -25,16 +23,15 @@ pub(in crate::repository) fn audit_record_from(row: audit::Model) -> Result<Audi
 }
 
 /// A row that gets its number from the database.
-pub(in crate::repository) fn audit_row(entry: &AuditEntry) -> audit::ActiveModel {
+pub(in crate::repository) fn audit_row(entry: AuditEntry) -> audit::NewEntry {
     let AuditEntry { time, user, scope, action, order, dispute, revision } = entry;
-    audit::ActiveModel {
-        seq: NotSet,
-        time: Set(time.micros()),
-        user_id: Set(user.to_string()),
-        scope: Set(scope.code()),
-        action: Set(action.code()),
-        order_id: Set(order.to_string()),
-        dispute_id: Set(dispute.map(|dispute| dispute.0)),
-        revision: Set(*revision),
+    audit::NewEntry {
+        time: time.micros(),
+        user_id: user.to_string(),
+        scope: scope.code(),
+        action: action.code(),
+        order_id: order.to_string(),
+        dispute_id: dispute.map(|dispute| dispute.0),
+        revision,
     }
 }

@@ -163,7 +163,7 @@ fn judged_from(row: dispute::Model) -> Result<Dispute, StorageError> {
     })
 }
 
-pub(in crate::repository) fn dispute_row(dispute: &Dispute) -> dispute::Model {
+pub(in crate::repository) fn dispute_row(dispute: Dispute) -> dispute::Model {
     let (amount, new_due_time) = (dispute.terms.amount(), dispute.terms.new_due_time());
     let resolution = dispute.resolution.as_ref();
     let outcome = resolution.map_or(Outcome::Nothing, |resolution| resolution.outcome);
@@ -174,21 +174,23 @@ pub(in crate::repository) fn dispute_row(dispute: &Dispute) -> dispute::Model {
     };
     let escalation = dispute.escalation.as_ref();
     let ruling = escalation.and_then(|escalation| escalation.ruling.as_ref());
-    let settlement = dispute.settlement();
+    let settlement = resolution.and_then(|resolution| resolution.settlement.as_ref());
     let report = settlement.and_then(Settlement::last);
     let currency = amount.or(outcome.refund()).map(|money| money.currency);
+    let (kind, status, least_release) = (dispute.kind(), dispute.status(), dispute.least_release());
+    let reason = dispute.reason;
     dispute::Model {
         dispute_id: dispute.id.0,
         order_id: dispute.order.to_string(),
         buyer_id: dispute.parties.buyer.to_string(),
         seller_id: dispute.parties.seller.to_string(),
         opener: dispute.opener.code(),
-        kind: dispute.kind().code(),
-        exclusion_group: exclusion_group(dispute.kind()),
-        status: dispute.status().code(),
-        message: dispute.message.clone(),
-        reason: dispute.reason.as_ref().map(|reason| reason.code.code()),
-        reason_detail: dispute.reason.as_ref().map(|reason| reason.detail.clone()).unwrap_or_default(),
+        kind: kind.code(),
+        exclusion_group: exclusion_group(kind),
+        status: status.code(),
+        message: dispute.message,
+        reason: reason.as_ref().map(|reason| reason.code.code()),
+        reason_detail: reason.map(|reason| reason.detail).unwrap_or_default(),
         currency: currency.map(|currency| currency.code().to_owned()),
         exponent: currency.map(exponent),
         amount_minor: amount.map(|amount| amount.minor),
@@ -196,7 +198,7 @@ pub(in crate::repository) fn dispute_row(dispute: &Dispute) -> dispute::Model {
         respond_by: dispute.respond_by.micros(),
         remind_at: dispute.remind_at.map(Timestamp::micros),
         reminders_sent: dispute.reminders_sent,
-        postpone_message: dispute.postpone_message.clone(),
+        postpone_message: dispute.postpone_message,
         silence_rule: dispute.silence.rule.code(),
         silence_rule_after_delivery: dispute.silence.after_delivery.code(),
         create_time: dispute.create_time.micros(),
@@ -208,7 +210,7 @@ pub(in crate::repository) fn dispute_row(dispute: &Dispute) -> dispute::Model {
         outcome_cancelled,
         outcome_counts,
         outcome_new_due_time: agreed.map(Timestamp::micros),
-        answer_message: dispute.answer_message.clone(),
+        answer_message: dispute.answer_message,
         escalated_by: escalation.map(|escalation| escalation.by.code()),
         escalation_message: escalation.map(|escalation| escalation.message.clone()).unwrap_or_default(),
         decided_by: ruling.map(|ruling| ruling.agent.to_string()),
@@ -218,7 +220,7 @@ pub(in crate::repository) fn dispute_row(dispute: &Dispute) -> dispute::Model {
         settlement_detail: report.map(SettlementReport::detail).unwrap_or_default().to_owned(),
         settlement_attempt: settlement.map(|settlement| settlement.attempt().into()),
         settlement_attempts: settlement.map(|settlement| attempts_text(settlement.attempts())).unwrap_or_default(),
-        least_release: dispute.least_release(),
+        least_release,
         order_create_time: dispute.order_create_time.map(Timestamp::micros),
     }
 }

@@ -65,17 +65,18 @@ fn event_from(row: event::Model) -> LoggedEvent {
     }
 }
 
-pub(in crate::repository) fn event_row(seq: i64, event: &NewEvent) -> event::Model {
+pub(in crate::repository) fn event_row(seq: i64, event: NewEvent) -> event::Model {
+    let NewEvent { id, dispute, order, parties, kind, event_type, time, payload } = event;
     event::Model {
         seq,
-        event_id: event.id.0,
-        dispute_id: event.dispute.0,
-        order_id: event.order.to_string(),
-        buyer_id: event.parties.buyer.to_string(),
-        seller_id: event.parties.seller.to_string(),
-        kind: event.kind.code(),
-        event_type: event.event_type.code(),
-        event_time: event.time.micros(),
-        payload: event.payload.clone(),
+        event_id: id.0,
+        dispute_id: dispute.0,
+        order_id: order.to_string(),
+        buyer_id: parties.buyer.to_string(),
+        seller_id: parties.seller.to_string(),
+        kind: kind.code(),
+        event_type: event_type.code(),
+        event_time: time.micros(),
+        payload,
     }
 }

@@ -56,13 +56,13 @@ pub(in crate::repository) fn order_from(row: order::Model) -> Result<Order, Stor
     })
 }
 
-pub(in crate::repository) fn order_row(order: &Order) -> order::Model {
+pub(in crate::repository) fn order_row(order: Order) -> order::Model {
     let currency = order.price.currency;
     order::Model {
         order_id: order.id.to_string(),
         buyer_id: order.parties.buyer.to_string(),
         seller_id: order.parties.seller.to_string(),
-        title: order.title.clone(),
+        title: order.title,
         currency: currency.code().to_owned(),
         exponent: exponent(currency),
         price_minor: order.price.minor,

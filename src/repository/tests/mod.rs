@@ -14,6 +14,7 @@ use crate::domain::{
     SettlementReport, SettlementStatus, Silence, SilenceRule, StoredDispute, Terms, UserId,
 };
 
+mod ahead;
 mod plans;
 mod schema;
 
@@ -164,7 +165,7 @@ fn opened(dispute: &Dispute) -> NewEvent {
 
 async fn write(repository: &Repository, changes: &Changes) -> Result<Option<i64>, StorageError> {
     let transaction = repository.begin().await?;
-    let last_seq = transaction.write(changes).await?;
+    let last_seq = transaction.write(changes.clone()).await?;
     transaction.commit().await?;
     Ok(last_seq)
 }
@@ -357,7 +358,7 @@ async fn events_are_numbered_without_holes_whatever_is_rolled_back() {
     assert_eq!(write(&repository, &batch(0..3)).await, Ok(Some(3)));
     assert_eq!(write(&repository, &Changes::default()).await, Ok(None));
     let dropped = repository.begin().await.unwrap();
-    assert_eq!(dropped.write(&batch(10..20)).await, Ok(Some(13)));
+    assert_eq!(dropped.write(batch(10..20)).await, Ok(Some(13)));
     drop(dropped);
     assert_eq!(write(&repository, &batch(3..300)).await, Ok(Some(300)));
     let (log, events) = repository.tail(1, 1_000).await.unwrap();

@@ -1,0 +1,164 @@
+//! Judges a batch: in the transaction that will write it, or ahead, while the batch before it is being committed.
+//!
+//! What is judged ahead does not know what the batch before it has written. So submissions that touch an order of that one
+//! are left out, no event is dated before its last one, and all of it counts only if that batch is committed.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::committer::EncodeEvent;
+use super::queue::{Submission, Waiting};
+use super::unit_of_work::{Reply, UnitOfWork};
+use crate::chance::mint_id;
+use crate::clock::{Asked, Clock, Uncertain, real_now};
+use crate::domain::{EventId, OrderId, Policy, Timestamp};
+use crate::repository::{Changes, Repository, StorageError, Times, Transaction, Version, in_time};
+
+/// What batches are judged with.
+pub(super) struct Judge {
+    pub(super) repository: Arc<Repository>,
+    pub(super) clock: Clock,
+    pub(super) policy: Arc<Policy>,
+    pub(super) encode: EncodeEvent,
+}
+
+/// What came of a submission.
+pub(super) enum Judgement {
+    /// It was judged.
+    Judged(Reply),
+    /// Another transaction has locked its order.
+    Locked,
+    /// The batch before it has changed its order, and is being committed.
+    Ahead,
+}
+
+/// A judged batch, before it is written.
+pub(super) struct Judged {
+    /// One per submission.
+    pub(super) judgements: Vec<Judgement>,
+    /// What is to be written.
+    pub(super) changes: Changes,
+    /// The earliest instant at which time will bring something on what is pending after it.
+    pub(super) earliest_deadline: Option<Timestamp>,
+    /// What the next batch does not see until this one is committed.
+    pub(super) unseen: Unseen,
+}
+
+/// What a batch has changed that is not committed yet.
+#[derive(Clone, Default)]
+pub(super) struct Unseen {
+    /// The orders that it is about.
+    orders: HashSet<OrderId>,
+    /// The time of its last event.
+    last_event: Option<Timestamp>,
+}
+
+/// A batch that is next, and what was judged of it ahead, if anything.
+pub(super) struct Next {
+    pub(super) batch: Vec<Waiting>,
+    pub(super) ahead: Option<Ahead>,
+}
+
+/// A batch that was judged ahead, in a transaction that has not written yet.
+pub(super) struct Ahead {
+    pub(super) transaction: Transaction,
+    pub(super) judged: Judged,
+    /// The state of the database that it is based on.
+    pub(super) version: Version,
+    /// How long that took.
+    pub(super) took: Duration,
+}
+
+impl Judge {
+    /// Judges a batch while the one before it is being committed. If that fails, for whatever reason, nothing is judged:
+    /// it is then done in its turn.
+    pub(super) async fn judge_ahead(self: Arc<Self>, batch: Vec<Waiting>, unseen: Unseen, version: Version) -> Next {
+        let began = real_now();
+        let judge = async {
+            let transaction = self.repository.begin_ahead().await?;
+            let judged = self.judge(&transaction, &batch, &unseen).await?;
+            Ok((transaction, judged))
+        };
+        let ahead = match in_time(judge).await {
+            Ok((transaction, Ok(judged))) => Some(Ahead { transaction, judged, version, took: began.elapsed() }),
+            Ok((_, Err(Uncertain))) | Err(_) => None,
+        };
+        Next { batch, ahead }
+    }
+
+    /// Judges a batch; [`Uncertain`] if there is no certain time to judge it by.
+    pub(super) async fn judge(
+        &self,
+        transaction: &Transaction,
+        batch: &[Waiting],
+        unseen: &Unseen,
+    ) -> Result<Result<Judged, Uncertain>, StorageError> {
+        let (mut work, keys) = UnitOfWork::load(transaction, batch, &self.policy).await?;
+        // After the locks: a command that waited for one must not be judged by an older time.
+        let asked = self.clock.ask();
+        let (times, records) = transaction.times_and_records(&keys).await?;
+        let times = self.times(asked, Times { last_event: times.last_event.max(unseen.last_event), ..times });
+        work.add_records(transaction, records).await?;
+        let (now, event_time) = match times {
+            Ok(times) => times,
+            // Nothing is judged or dated by it: entries carry the time that the service shows.
+            Err(Uncertain) if batch.iter().all(is_disclosure) => (self.clock.now(), Timestamp::MIN),
+            Err(uncertain) => return Ok(Err(uncertain)),
+        };
+        work.set_time(now, event_time);
+        let judged = batch.iter().map(|Waiting { submission, .. }| self.judge_one(&mut work, submission, unseen));
+        let judgements = judged.collect();
+        let earliest_deadline = work.earliest_deadline();
+        let unseen = Unseen { orders: work.orders().cloned().collect(), last_event: work.last_event() };
+        let changes = work.into_changes(|recorded, trace| {
+            let id = EventId(mint_id());
+            (id, (self.encode)(id, recorded, trace))
+        });
+        Ok(Ok(Judged { judgements, changes, earliest_deadline, unseen }))
+    }
+
+    fn judge_one(&self, work: &mut UnitOfWork, submission: &Submission, unseen: &Unseen) -> Judgement {
+        if work.touches(submission, &unseen.orders) {
+            return Judgement::Ahead;
+        }
+        if work.is_busy(submission) {
+            return Judgement::Locked;
+        }
+        Judgement::Judged(match submission {
+            Submission::Dispute { caller, command, request, trace, .. } => {
+                work.set_trace(trace.clone());
+                Reply::Dispute(Box::new(work.judge(caller, command, *request, &self.policy)))
+            }
+            Submission::Orders { caller, reports, trace, .. } => {
+                work.set_trace(trace.clone());
+                Reply::Orders(work.judge_orders(caller, reports, &self.policy))
+            }
+            Submission::Disclosure { caller, reasons, .. } => {
+                work.record_disclosure(caller, reasons);
+                Reply::Recorded
+            }
+            Submission::PassTime { orders, .. } => {
+                work.set_trace(None);
+                Reply::TimePassed(work.pass_time(orders, &self.policy))
+            }
+        })
+    }
+
+    /// Returns the time that commands are judged by (the database's, if replicas share one) and the earliest time of
+    /// new events. The latter is after the last event of the log, even if the clock was set back, so that every change
+    /// after a listing is later than everything it showed. Only a manual clock can stand still; several events then
+    /// have the same time. The clock must be certain at this very instant: it can jump between two checks of its
+    /// watchers.
+    fn times(&self, asked: Asked, times: Times) -> Result<(Timestamp, Timestamp), Uncertain> {
+        let now = self.clock.certain(asked, times.clock)?;
+        let stands_still = self.clock.is_manual() && times.last_event == Some(now);
+        let after_the_last = times.last_event.filter(|_| !stands_still).map(Timestamp::next);
+        Ok((now, after_the_last.map_or(now, |after| after.max(now))))
+    }
+}
+
+/// Whether a submission only records what a caller is shown.
+pub(super) fn is_disclosure(waiting: &Waiting) -> bool {
+    matches!(waiting.submission, Submission::Disclosure { .. })
+}

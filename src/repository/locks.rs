@@ -1,0 +1,236 @@
+//! The locks of a batch: which of its orders are free, and what is read under their locks. On PostgreSQL two statements:
+//! whatever is read before an order is locked could be out of date by then. SQLite has no row locks, and needs none: its
+//! write transaction is the only one.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, QueryFilter as _, QueryResult,
+    QuerySelect as _, Statement, Value,
+};
+use uuid::Uuid;
+
+use super::batch::filled_up;
+use super::corrupt::{Broken, Fetched, fetch, model};
+use super::entity::{dispute, order};
+use super::error::StorageError;
+use super::stored::Stored as _;
+use super::{Transaction, reads, rows};
+use crate::domain::{Code as _, DisputeId, DisputeKind, OrderAggregate, OrderId, Subject};
+
+/// Which of the orders in question are free, and which are not.
+#[derive(Default, Debug)]
+pub struct LockedAggregates {
+    /// The existing orders that are now locked by this transaction, each with its disputes.
+    pub aggregates: Vec<OrderAggregate>,
+    /// The orders that another transaction has locked, or with disputes that it has locked.
+    pub busy: HashSet<OrderId>,
+    /// Corrupt orders and disputes, each with what is wrong.
+    pub unreadable: HashMap<Subject, StorageError>,
+    /// The orders of the named disputes, locked or not.
+    pub order_of: HashMap<DisputeId, OrderId>,
+}
+
+impl LockedAggregates {
+    /// Sorts the orders and their disputes; of corrupt ones only the error is kept.
+    fn of(orders: Fetched<order::Entity>, disputes: Fetched<dispute::Entity>, named: &[DisputeId]) -> Self {
+        let mut found = Self::default();
+        let named: HashSet<DisputeId> = named.iter().copied().collect();
+        let is_named = |row: &&dispute::Model| named.contains(&DisputeId(row.dispute_id));
+        let rows: Vec<dispute::Model> = disputes.iter().flatten().filter(is_named).cloned().collect();
+        for Broken { error, .. } in disputes.iter().filter_map(|row| row.as_ref().err()) {
+            if let StorageError::Corrupt { id, .. } = error
+                && let Some(id) = named.iter().find(|named| named.to_string() == *id)
+            {
+                found.unreadable.insert(Subject::Dispute(*id), error.clone());
+            }
+        }
+        for (id, aggregate) in rows::aggregates_from(orders, disputes) {
+            match aggregate {
+                Ok(aggregate) => found.aggregates.push(aggregate),
+                Err(error) => drop(found.unreadable.insert(Subject::Order(OrderId::stored(&id)), error)),
+            }
+        }
+        for row in rows {
+            let id = Subject::Dispute(DisputeId(row.dispute_id));
+            let of_order = found.unreadable.get(&Subject::Order(OrderId::stored(&row.order_id))).cloned();
+            if let Some(error) = of_order.or_else(|| rows::dispute_from(row).err()) {
+                found.unreadable.insert(id, error);
+            }
+        }
+        found
+    }
+}
+
+/// The order that a row belongs to, as far as that can be read.
+fn order_of<M>(row: &Result<M, Broken>, id: impl Fn(&M) -> &String) -> Option<String> {
+    row.as_ref().map_or_else(|broken| broken.order.clone(), |row| Some(id(row).clone()))
+}
+
+/// Locks those of the orders with these ids, and of the disputes with these ids, that are free.
+fn lock_orders(orders: Vec<String>, disputes: Vec<Uuid>) -> (String, Vec<Value>) {
+    let columns = order::Model::COLUMNS.join(", ");
+    let lock = |some: &str| {
+        format!("SELECT {columns} FROM orders WHERE order_id = ANY({some}) ORDER BY order_id FOR UPDATE SKIP LOCKED")
+    };
+    if disputes.is_empty() {
+        return (lock("$1"), vec![orders.into()]);
+    }
+    let of_disputes = "$1 || ARRAY(SELECT order_id FROM disputes WHERE dispute_id = ANY($2))";
+    (lock(of_disputes), vec![orders.into(), disputes.into()])
+}
+
+/// Locks the disputes of these locked orders that can change, the open and the named ones, as far as they are free. Returns
+/// these (0), those that are not ([`IS_BUSY`]), and the ended ones of some kinds (2). A dispute that was locked is returned
+/// as it is now, any other one as it was when the statement began: when its order was locked already.
+fn lock_disputes(orders: Vec<String>, named: Vec<Uuid>, ended_too: &[DisputeKind]) -> (String, Vec<Value>) {
+    let columns = dispute::Model::COLUMNS.join(", ");
+    let mut values = vec![orders.into()];
+    let mut can_change = vec![("open", "resolve_time IS NULL")];
+    if !named.is_empty() {
+        values.push(named.into());
+        can_change.push(("named", "dispute_id = ANY($2)"));
+    }
+    let of_orders = format!("SELECT {columns} FROM disputes WHERE order_id = ANY($1) AND");
+    let locks: Vec<_> = can_change
+        .iter()
+        .map(|(name, some)| format!("{name} AS ({of_orders} {some} FOR UPDATE SKIP LOCKED)"))
+        .collect();
+    let free = can_change.iter().map(|(name, _)| format!("SELECT 0 AS standing, {columns} FROM {name}"));
+    let mut parts: Vec<_> = free.collect();
+    parts.extend(can_change.iter().map(|(name, some)| {
+        let is_locked = format!("SELECT FROM {name} WHERE {name}.dispute_id = disputes.dispute_id");
+        format!(
+            "SELECT {IS_BUSY}, {columns} FROM disputes WHERE order_id = ANY($1) AND {some} AND NOT EXISTS ({is_locked})"
+        )
+    }));
+    if !ended_too.is_empty() {
+        values.push(ended_too.iter().map(|kind| kind.code()).collect::<Vec<i16>>().into());
+        let kinds = values.len();
+        // Not by the index of the kinds, which leads to disputes of all orders.
+        parts.push(format!(
+            "SELECT 2, {columns} FROM disputes
+            WHERE order_id = ANY($1) AND (kind + 0) = ANY(${kinds}) AND resolve_time IS NOT NULL"
+        ));
+    }
+    (format!("WITH {} {}", locks.join(", "), parts.join(" UNION ALL ")), values)
+}
+
+/// A dispute that is not free although it can change.
+const IS_BUSY: i32 = 1;
+
+impl Transaction {
+    /// Locks the named orders and those of the named disputes, unless they, or those of their disputes that can change,
+    /// are locked by another transaction; waits for no lock. Returns the existing and free ones, each with its open
+    /// disputes, the named ones, and the ended ones of `ended_too`.
+    pub async fn lock_aggregates(
+        &self,
+        orders: &BTreeSet<OrderId>,
+        disputes: &[DisputeId],
+        ended_too: &[DisputeKind],
+    ) -> Result<LockedAggregates, StorageError> {
+        if orders.is_empty() && disputes.is_empty() {
+            return Ok(LockedAggregates::default());
+        }
+        match self.inner.get_database_backend() {
+            DbBackend::Postgres => self.lock_free(orders, disputes, ended_too).await,
+            _ => self.read_all(orders, disputes, ended_too).await,
+        }
+    }
+
+    /// On SQLite: everything is free.
+    async fn read_all(
+        &self,
+        orders: &BTreeSet<OrderId>,
+        disputes: &[DisputeId],
+        ended_too: &[DisputeKind],
+    ) -> Result<LockedAggregates, StorageError> {
+        let order_of = self.orders_of(disputes).await?;
+        let ids: BTreeSet<&OrderId> = orders.iter().chain(order_of.values()).collect();
+        if ids.is_empty() {
+            return Ok(LockedAggregates::default());
+        }
+        let ids: Vec<String> = ids.into_iter().map(OrderId::to_string).collect();
+        let some = order::Column::OrderId.is_in(filled_up(ids.iter().cloned()));
+        let found = fetch(order::Entity::find().filter(some), &self.inner).await?;
+        let mut rows = fetch(reads::disputes_of(ids, ended_too), &self.inner).await?;
+        let there: HashSet<Uuid> = rows.iter().flatten().map(|row| row.dispute_id).collect();
+        let ended: Vec<Uuid> = disputes.iter().map(|dispute| dispute.0).filter(|id| !there.contains(id)).collect();
+        if !ended.is_empty() {
+            rows.extend(self.dispute_rows(&ended).await?);
+        }
+        Ok(LockedAggregates { order_of, ..LockedAggregates::of(found, rows, disputes) })
+    }
+
+    /// On PostgreSQL: locks what is free.
+    async fn lock_free(
+        &self,
+        orders: &BTreeSet<OrderId>,
+        disputes: &[DisputeId],
+        ended_too: &[DisputeKind],
+    ) -> Result<LockedAggregates, StorageError> {
+        let named: Vec<Uuid> = disputes.iter().map(|dispute| dispute.0).collect();
+        let ids: Vec<String> = orders.iter().map(OrderId::to_string).collect();
+        let locked = self.query(lock_orders(ids, named.clone())).await?;
+        let mut locked: Fetched<order::Entity> = locked.iter().map(|row| model::<order::Entity>(row, "")).collect();
+        let held: BTreeSet<String> = locked.iter().filter_map(|row| order_of(row, |row| &row.order_id)).collect();
+        let found = match held.is_empty() {
+            true => Vec::new(),
+            false => {
+                let ids: Vec<String> = held.iter().cloned().collect();
+                self.query(lock_disputes(ids, named, ended_too)).await?
+            }
+        };
+        let (mut rows, mut seen, mut busy) = (Vec::new(), HashSet::new(), HashSet::new());
+        for row in &found {
+            let standing: i32 = row.try_get("", "standing")?;
+            let row = model::<dispute::Entity>(row, "");
+            if standing == IS_BUSY {
+                busy.extend(order_of(&row, |row| &row.order_id));
+            }
+            // An open dispute can be a named one, too.
+            if row.as_ref().map_or(true, |row| seen.insert(row.dispute_id)) {
+                rows.push(row);
+            }
+        }
+        let known = rows.iter().flatten().map(|row| (DisputeId(row.dispute_id), OrderId::stored(&row.order_id)));
+        let mut orders_of: HashMap<DisputeId, OrderId> = known.collect();
+        let unknown: Vec<_> = disputes.iter().copied().filter(|id| !orders_of.contains_key(id)).collect();
+        orders_of.extend(self.orders_of(&unknown).await?);
+        let mut missing: BTreeSet<_> = orders.iter().chain(orders_of.values()).cloned().collect();
+        missing.retain(|order| !held.contains(order.as_str()));
+        busy.extend(self.existing(missing).await?);
+        locked.retain(|row| order_of(row, |row| &row.order_id).is_none_or(|order| !busy.contains(&order)));
+        rows.retain(|row| order_of(row, |row| &row.order_id).is_none_or(|order| !busy.contains(&order)));
+        let busy = busy.iter().map(|order| OrderId::stored(order)).collect();
+        Ok(LockedAggregates { busy, order_of: orders_of, ..LockedAggregates::of(locked, rows, disputes) })
+    }
+
+    async fn query(&self, (text, values): (String, Vec<Value>)) -> Result<Vec<QueryResult>, StorageError> {
+        let query = Statement::from_sql_and_values(DbBackend::Postgres, text, values);
+        Ok(self.inner.query_all_raw(query).await?)
+    }
+
+    /// The orders of these disputes.
+    async fn orders_of(&self, disputes: &[DisputeId]) -> Result<HashMap<DisputeId, OrderId>, StorageError> {
+        if disputes.is_empty() {
+            return Ok(HashMap::new());
+        }
+        use dispute::Column;
+        let named = Column::DisputeId.is_in(filled_up(disputes.iter().map(|dispute| dispute.0)));
+        let select = dispute::Entity::find().select_only().columns([Column::DisputeId, Column::OrderId]);
+        let found: Vec<(Uuid, String)> = select.filter(named).into_tuple().all(&self.inner).await?;
+        Ok(found.into_iter().map(|(dispute, order)| (DisputeId(dispute), OrderId::stored(&order))).collect())
+    }
+
+    /// Which of the orders that could not be locked exist: another transaction has locked them.
+    async fn existing(&self, orders: BTreeSet<OrderId>) -> Result<Vec<String>, StorageError> {
+        if orders.is_empty() {
+            return Ok(Vec::new());
+        }
+        use order::Column;
+        let named = Column::OrderId.is_in(filled_up(orders.iter().map(OrderId::to_string)));
+        let select = order::Entity::find().select_only().column(Column::OrderId).filter(named);
+        Ok(select.into_tuple().all(&self.inner).await?)
+    }
+}
