@@ -25,7 +25,9 @@ use crate::clock::{Clock, pause, real_now};
 use crate::domain::{DisputeId, OrderId, Timestamp};
 use crate::repository::{Deadline, Repository};
 
-/// How many disputes are read at a time. They pass through the committer …
+/// How many deadlines are read first: usually few are due …
+const FIRST_PAGE: usize = 64;
+/// … and then at a time, while more are due. Disputes pass through the committer …
 const PAGE: usize = 512;
 /// … in parts of so many orders: batches take as many parts as they have time for beside the callers …
 const PART: usize = 8;
@@ -208,7 +210,7 @@ impl Sweeper {
         self.busy.retain(|_, again| *again > real_now());
         let is_over = self.pass_began.elapsed() >= POLL_INTERVAL || now < self.last_scan;
         let Page { mut found, last } = match self.last.take().filter(|_| !is_over) {
-            Some(last) => self.page(last).await?,
+            Some(last) => self.page(last, PAGE).await?,
             None if self.in_flight.is_empty() => self.first_page(now).await?,
             None => return self.result(now).await,
         };
@@ -241,7 +243,7 @@ impl Sweeper {
     async fn first_page(&mut self, now: Timestamp) -> Result<Page, Error> {
         self.pass_began = real_now();
         let from = self.scan_start(now);
-        let page = self.page((from, DisputeId(Uuid::nil()))).await?;
+        let page = self.page((from, DisputeId(Uuid::nil())), FIRST_PAGE).await?;
         // Disputes that were locked and are done by now are no longer there.
         let due: HashSet<DisputeId> = page.found.iter().map(|deadline| deadline.dispute).collect();
         self.busy.retain(|dispute, _| due.contains(dispute));
@@ -250,10 +252,10 @@ impl Sweeper {
         Ok(page)
     }
 
-    async fn page(&mut self, after: Key) -> Result<Page, Error> {
+    async fn page(&mut self, after: Key, size: usize) -> Result<Page, Error> {
         // A dispute has a deadline and perhaps a reminder: quarantined ones never fill the page.
         let quarantined = self.quarantine.len().saturating_add(self.busy.len());
-        let limit = PAGE.saturating_add(quarantined.saturating_mul(2));
+        let limit = size.saturating_add(quarantined.saturating_mul(2));
         let found = self.repository.next_deadlines(after, u64::try_from(limit).unwrap_or(u64::MAX)).await?;
         let last = found.last().filter(|_| found.len() >= limit).map(|last| (last.time, last.dispute));
         Ok(Page { found, last })
