@@ -77,6 +77,9 @@ struct Lines {
     batch_size: BatchSize,
     /// When a batch last had a caller in it.
     callers_came: Option<Instant>,
+    /// By how much expiries and reminders exceeded their share, in orders of the batches that are theirs by that: a part of
+    /// a page can be larger than a batch.
+    time_debt: usize,
     is_closed: bool,
 }
 
@@ -91,6 +94,7 @@ impl Lines {
             was_alone: false,
             batch_size,
             callers_came: None,
+            time_debt: 0,
             is_closed: false,
         }
     }
@@ -114,24 +118,31 @@ impl Lines {
             let at_least_one = batch.orders.saturating_add(1);
             line.take(&mut batch, room.max(at_least_one), now);
         }
-        let of_callers = if self.time.is_empty() { most } else { most.saturating_sub((most / TIME_SHARE).max(1)) };
-        self.commands.take(&mut batch, of_callers, now);
-        self.imports.take(&mut batch, of_callers, now);
-        let up_to = self.up_to_of_time(&batch, now);
-        self.time.take(&mut batch, up_to, now);
+        let debt = self.time_debt.saturating_sub(most);
+        let of_time = if self.time.is_empty() || debt > 0 { 0 } else { (most / TIME_SHARE).max(1) };
+        self.commands.take(&mut batch, most.saturating_sub(of_time), now);
+        self.imports.take(&mut batch, most.saturating_sub(of_time), now);
+        if batch.waiting.is_empty() {
+            let up_to = self.most_without_callers(now);
+            self.time.take(&mut batch, up_to, now);
+            return batch.waiting;
+        }
+        self.callers_came = Some(now);
+        let of_callers = batch.orders;
+        if of_time > 0 {
+            let at_least_one = of_callers.saturating_add(1);
+            self.time.take(&mut batch, of_callers.saturating_add(of_time).min(most).max(at_least_one), now);
+        }
+        let taken = batch.orders.saturating_sub(of_callers);
+        self.time_debt = debt.saturating_add(taken.saturating_mul(TIME_SHARE));
         batch.waiting
     }
 
-    /// Up to how many orders a batch touches with the expiries and reminders that it takes: at least one of them.
-    fn up_to_of_time(&mut self, batch: &Batch, now: Instant) -> usize {
-        let most = self.batch_size.orders();
+    /// How many orders a batch touches in which there is no caller.
+    fn most_without_callers(&self, now: Instant) -> usize {
         let is_recent = |came: Instant| now.saturating_duration_since(came) < CALLERS_COME;
-        let at_least_one = batch.orders.saturating_add(1);
-        if !batch.waiting.is_empty() {
-            self.callers_came = Some(now);
-            batch.orders.saturating_add(most / TIME_SHARE).min(most).max(at_least_one)
-        } else if self.callers_came.is_some_and(is_recent) {
-            (most / TIME_SHARE_BETWEEN).max(at_least_one)
+        if self.callers_came.is_some_and(is_recent) {
+            (self.batch_size.orders() / TIME_SHARE_BETWEEN).max(1)
         } else {
             BatchSize::LARGEST
         }

@@ -264,6 +264,11 @@ fn time_takes_whole_batches_when_there_are_no_callers_and_a_small_share_when_the
     let mut lines = queue.lines();
     assert_eq!(taken(&mut lines, Duration::ZERO), (480, 0, 4), "however many callers there are");
     lines.batch_size = BatchSize::new(false);
+    lines.time_debt = 0;
+    assert_eq!(taken(&mut lines, Duration::ZERO), (7, 0, 1));
+    for number in 1..16 {
+        assert_eq!(taken(&mut lines, Duration::ZERO), (8, 0, 0), "{number}: a part is as large as a batch");
+    }
     assert_eq!(taken(&mut lines, Duration::ZERO), (7, 0, 1));
     lines.commands = Line::new(COMMANDS);
     assert_eq!(taken(&mut lines, Duration::ZERO), (0, 0, 1), "however small a batch is");
