@@ -71,7 +71,7 @@ impl Committer {
         feed: Arc<Feed>,
         deadlines: Arc<Deadlines>,
     ) -> (Self, Arc<Totals>, impl Future<Output = ()> + Send) {
-        let queue = Arc::new(Queue::new(repository.is_postgres()));
+        let queue = Arc::new(Queue::new(repository.is_remote()));
         let totals = Arc::<Totals>::default();
         let task = Task {
             queue: queue.clone(),

@@ -19,7 +19,7 @@ impl From<Uncertain> for Error {
 /// The current time of the deciding clock: the database's if replicas share one.
 pub(super) async fn time_to_act_by(repository: &Repository, clock: &Clock) -> Result<Timestamp, Error> {
     let asked = clock.ask();
-    let told = match repository.is_postgres() && !clock.is_manual() {
+    let told = match repository.has_clock() && !clock.is_manual() {
         true => Some(repository.database_time().await?),
         false => None,
     };

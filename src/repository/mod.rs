@@ -85,8 +85,13 @@ pub struct Repository {
 }
 
 impl Repository {
-    /// Whether several replicas can share this database, whose clock then decides.
-    pub fn is_postgres(&self) -> bool {
+    /// Whether statements make round trips to another process.
+    pub fn is_remote(&self) -> bool {
+        self.readers.backend() == DbBackend::Postgres
+    }
+
+    /// Whether the database's clock decides: several replicas can share it.
+    pub fn has_clock(&self) -> bool {
         self.readers.backend() == DbBackend::Postgres
     }
 
