@@ -56,8 +56,7 @@ impl Reads {
     /// The dispute with this id, in its aggregate.
     pub async fn dispute(&self, caller: &Caller, id: DisputeId) -> Result<Found, Error> {
         let not_found = || Refusal::DisputeNotFound { dispute: id };
-        let found =
-            self.repository.reader(ReadClass::Single, caller).await?.dispute(id).await?.ok_or_else(not_found)?;
+        let found = self.repository.dispute(caller, id).await?.ok_or_else(not_found)?;
         Operation::GetDispute.authorize(caller, found.dispute().parties(), not_found)?;
         Ok(found)
     }
@@ -131,11 +130,12 @@ impl Reads {
 
     /// The currency of an order, or of a dispute's order, if the caller may see it: nobody else learns of it.
     pub async fn currency(&self, caller: &Caller, subject: Subject) -> Result<Option<Currency>, Error> {
-        let reader = self.repository.reader(ReadClass::Single, caller).await?;
         let order = match subject {
-            Subject::Order(order) => reader.orders_named(&[order]).await?.pop(),
+            Subject::Order(order) => {
+                self.repository.reader(ReadClass::Single, caller).await?.orders_named(&[order]).await?.pop()
+            }
             Subject::Dispute(dispute) => {
-                let found = reader.dispute(dispute).await?;
+                let found = self.repository.dispute(caller, dispute).await?;
                 found.and_then(|found| found.aggregate().map(|aggregate| aggregate.order.clone()))
             }
         };

@@ -102,6 +102,14 @@ pub(super) fn of_sqlx(error: &SqlxError) -> StorageError {
     }
 }
 
+/// The same for SQLite without sqlx.
+pub(super) fn of_rusqlite(error: &rusqlite::Error) -> StorageError {
+    let Some(code) = error.sqlite_error().map(|error| error.extended_code) else {
+        return StorageError::Failed("a statement does not fit the tables".to_owned());
+    };
+    of_sqlite(code, format!("{} (error {code}, constraint none)", meaning_of_sqlite(&code.to_string())))
+}
+
 /// Leaves out the database's own message: it can quote values.
 fn of_database(error: &dyn DatabaseError) -> StorageError {
     if error.is_unique_violation() {

@@ -2,7 +2,7 @@
 //!
 //! - `connection`: how each database is opened.
 //! - `migration`: the tables, `entity`: their rows, `rows`: rows to domain values and back.
-//! - `reader`: which caller reads when. `reads`: plain reads, `log`: reads of the event log, `token_key`: the key that
+//! - `reader`: which caller reads when. `reads`: plain reads, `one_dispute`: the most frequent one (`gathered` on PostgreSQL, its rows: `columns`), `log`: reads of the event log, `token_key`: the key that
 //!   seals its tokens. `lists`: queries with filters and pages, and the index for each, `found`: their results.
 //!   `corrupt`: corrupt rows. `locks`: the locks of a batch, `transaction`: its writes. `retention`: pruning.
 //! - `writing`: whether the database can be written, and how it is closed. `files`: the files of a SQLite database,
@@ -16,6 +16,7 @@ mod audit;
 mod backfill;
 mod backup;
 mod batch;
+mod columns;
 mod connection;
 mod corrupt;
 mod dialect;
@@ -23,11 +24,13 @@ mod entity;
 mod error;
 mod files;
 mod found;
+mod gathered;
 mod lists;
 mod locks;
 mod log;
 mod migration;
 mod notify;
+mod one_dispute;
 mod reader;
 mod reads;
 mod retention;
@@ -63,6 +66,7 @@ pub use locks::LockedAggregates;
 pub use log::{EventScan, FoundEvents};
 pub use migration::SchemaError;
 pub use notify::{Listener, Notifier};
+use one_dispute::DisputeReads;
 pub use reader::Reader;
 pub use retention::Pruned;
 pub use token_key::{LogId, TokenKey};
@@ -76,7 +80,8 @@ pub struct Repository {
     ahead: Option<Pool>,
     readers: Pool,
     /// Which callers use `readers`, and for what: there is a connection for each permit.
-    permits: ReaderPermits,
+    permits: Arc<ReaderPermits>,
+    dispute_reads: DisputeReads,
     /// For the reads of the feed and of the deadlines.
     background: Pool,
     /// The files of a SQLite database.

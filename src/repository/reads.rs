@@ -1,18 +1,18 @@
 //! Plain reads, which lock nothing.
 
-use sea_orm::sea_query::{Expr, ExprTrait as _};
+use sea_orm::sea_query::Expr;
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, DatabaseConnection, EntityTrait as _, Order as Direction,
-    QueryFilter as _, QueryOrder as _, QueryResult, QuerySelect as _, QueryTrait as _, Select, SelectTwo, Statement,
+    QueryFilter as _, QueryOrder as _, QueryResult, QuerySelect as _, QueryTrait as _, Select, Statement,
 };
 
 use super::batch::filled_up;
-use super::corrupt::{fetch, model, note};
+use super::corrupt::fetch;
 use super::entity::{OPEN, PENDING, dispute, order};
 use super::error::StorageError;
 use super::reader::{ReadSnapshot, Reader};
 use super::transaction::{Times, times};
-use super::{Deadline, Found, Repository, rows};
+use super::{Deadline, Repository, rows};
 use crate::domain::{
     Code as _, DisputeId, DisputeKind, Order, OrderAggregate, OrderId, OrderStatus, RELEASE, SellerStanding, Timestamp,
     UserId,
@@ -88,26 +88,6 @@ impl Reader {
         self.in_snapshot(read).await
     }
 
-    /// The dispute with this id in its aggregate (its order with the order's open disputes), in one snapshot.
-    pub async fn dispute(&self, id: DisputeId) -> Result<Option<Found>, StorageError> {
-        let read = move |connection: DatabaseConnection| async move {
-            Ok(connection.query_all(&case_of(id).into_query()).await?)
-        };
-        let (mut order, mut disputes) = (None, Vec::new());
-        for row in &self.read(read).await? {
-            order = order.or_else(|| Some(model::<order::Entity>(row, "B_")));
-            disputes.push(model::<dispute::Entity>(row, "A_"));
-        }
-        let of_id = |row: &&dispute::Model| row.dispute_id == id.0;
-        let row = match disputes.iter().flatten().find(of_id) {
-            Some(row) => row.clone(),
-            None => return disputes.into_iter().find_map(Result::err).map_or(Ok(None), |broken| Err(broken.error)),
-        };
-        let dispute = rows::dispute_from(row).inspect_err(note)?;
-        let aggregate = rows::aggregates_from(order.into_iter().collect(), disputes).pop();
-        Ok(Some(Found::new(dispute, aggregate.and_then(|(_, aggregate)| aggregate.ok()))))
-    }
-
     /// How many orders of a seller ended, by outcome, after `window_start` and up to `window_end`.
     pub async fn seller_standing(
         &self,
@@ -136,18 +116,6 @@ impl Reader {
             window_end,
         })
     }
-}
-
-/// A dispute and its order's open ones, each with the order: in one statement, which reads one snapshot.
-pub(super) fn case_of(id: DisputeId) -> SelectTwo<dispute::Entity, order::Entity> {
-    use dispute::Column;
-    let named = dispute::Entity::find().select_only().column(Column::OrderId).filter(Column::DisputeId.eq(id.0));
-    dispute::Entity::find()
-        .find_also_related(order::Entity)
-        .filter(
-            Expr::col((dispute::Entity, Column::OrderId)).eq(Expr::SubQuery(None, Box::new(named.into_query().into()))),
-        )
-        .filter(Condition::any().add(Column::DisputeId.eq(id.0)).add(Expr::cust(OPEN)))
 }
 
 /// How many orders of a seller ended, by outcome, from an index alone.

@@ -7,6 +7,7 @@ use sea_orm::{ConnectionTrait as _, SqliteTransactionMode, Statement, Transactio
 
 use super::Repository;
 use super::error::{StorageError, of_sqlx};
+use super::one_dispute::DisputeReads;
 use super::transaction::begun;
 use crate::chance::mint_id;
 
@@ -149,6 +150,9 @@ impl Repository {
 
     async fn close_readers(&self) {
         let close = async {
+            if let DisputeReads::InPlace(in_place) = &self.dispute_reads {
+                in_place.close().await;
+            }
             for pool in [&self.background, &self.readers].into_iter().chain(&self.ahead) {
                 let _ = pool.connections().close_by_ref().await;
             }

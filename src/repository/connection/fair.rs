@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 /// How many lanes a semaphore has.
-pub(super) const LANES: usize = 4;
+pub(super) const LANES: usize = 5;
 
 /// How many requests can wait in a lane.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

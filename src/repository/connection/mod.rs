@@ -3,6 +3,7 @@
 mod causes;
 mod fair;
 mod hosts;
+mod in_place;
 mod pool;
 mod pooler;
 mod postgres;
@@ -11,14 +12,18 @@ mod session;
 mod sizes;
 mod sqlite;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::{ConnectOptions, DbErr, RuntimeErr, sqlx};
 
 use super::error::StorageError;
 use super::files::FileError;
+use super::gathered::Gathered;
+use super::one_dispute::DisputeReads;
 use super::{Notifier, Repository};
 pub(super) use fair::Permit;
+pub(super) use in_place::InPlace;
 pub(super) use pool::Pool;
 pub use readers::ReadClass;
 pub(super) use readers::ReaderPermits;
@@ -150,11 +155,12 @@ impl Repository {
             let too_few = ConnectError::TooFewConnections { opened: connections };
             let wanted = Connections::share(connections, notify).ok_or(too_few)?;
             let pools = postgres::open(url, wanted).await?;
-            let permits = ReaderPermits::for_connections(pools.connections.readers, read_wait);
+            let permits = Arc::new(ReaderPermits::for_connections(pools.connections.readers, read_wait));
             let postgres::Pools { writer, readers, background, notifier, listener, connections: _ } = pools;
             let notifier = notifier.unwrap_or_else(|| background.clone());
             let notifier = listener.map(|listener| Notifier::new(notifier, listener));
-            Ok(Self { writer, ahead: None, readers, permits, background, notifier, files: None })
+            let dispute_reads = DisputeReads::Gathered(Gathered::new(readers.clone(), permits.clone()));
+            Ok(Self { writer, ahead: None, readers, permits, dispute_reads, background, notifier, files: None })
         } else if !url.starts_with("sqlite:") {
             Err(ConnectError::UnknownScheme)
         } else if url.contains(":memory:") || url.contains("mode=memory") {

@@ -30,6 +30,13 @@ const LISTS: QueueBounds = QueueBounds { per_caller: 256, in_all: 4_096 };
 const STARTS: QueueBounds = SINGLES;
 const STREAMS: QueueBounds = QueueBounds { per_caller: usize::MAX, in_all: usize::MAX };
 
+/// There are only a few statements with gathered reads.
+const STATEMENTS: QueueBounds = STREAMS;
+
+/// How many single reads can be gathered: several statements full of them. What one caller leaves of that, however much
+/// it reads, is for the others.
+const GATHERED: usize = 512;
+
 /// How many connections each class has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct ReaderShares {
@@ -63,6 +70,8 @@ pub(in crate::repository) struct ReaderPermits {
     singles: Arc<FairSemaphore>,
     lists: Arc<FairSemaphore>,
     streams: Arc<FairSemaphore>,
+    /// For single reads that are gathered into statements. Each statement has a permit of `singles` itself.
+    gathered: Arc<FairSemaphore>,
     /// How long a caller waits for its turn; `None` for no limit.
     patience: Option<Duration>,
     /// Distinguishes callers by numbers that nobody can choose.
@@ -93,7 +102,21 @@ impl ReaderPermits {
     }
 
     fn new([singles, lists, streams]: [Arc<FairSemaphore>; 3], patience: Option<Duration>) -> Self {
-        Self { singles, lists, streams, patience, callers: RandomState::new() }
+        let gathered = FairSemaphore::new(GATHERED);
+        Self { singles, lists, streams, gathered, patience, callers: RandomState::new() }
+    }
+
+    /// Waits until it is a caller's turn to have a single read gathered.
+    pub(in crate::repository) async fn acquire_gathered(&self, caller: &Caller) -> Result<Permit, StorageError> {
+        let caller = self.callers.hash_one(caller);
+        let permit = self.gathered.acquire(0, caller, SINGLES, self.patience).await;
+        permit.map_err(|why| refused(ReadClass::Single, why))
+    }
+
+    /// Waits until it is the turn of the statements with gathered reads, which take turns with all other reads.
+    pub(in crate::repository) async fn acquire_for_gathered(&self) -> Result<Permit, StorageError> {
+        let permit = self.singles.acquire(4, 0, STATEMENTS, self.patience).await;
+        permit.map_err(|why| refused(ReadClass::Single, why))
     }
 
     /// Waits until it is a caller's turn to read. The database has not been used by then.

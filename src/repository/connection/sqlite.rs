@@ -13,10 +13,11 @@ use sea_orm::sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as 
 use sea_orm::{ConnectOptions, Database, SqlxSqliteConnector, sqlx};
 
 use super::readers::{ReaderPermits, ReaderShares};
-use super::{ConnectError, Pool, STATEMENTS, common};
+use super::{ConnectError, InPlace, Pool, STATEMENTS, common};
 use crate::clock::real_now;
 use crate::repository::Repository;
 use crate::repository::files::{DatabaseFiles, FileError};
+use crate::repository::one_dispute::DisputeReads;
 
 /// Earlier versions of SQLite could lose acknowledged commits.
 const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
@@ -59,10 +60,15 @@ pub(super) async fn open(url: &str, read_wait: Option<Duration>) -> Result<Repos
     let readers = Database::connect(pool(url, &files, READERS.sum(), Some(READ_TIMEOUT))).await?;
     let background = Database::connect(pool(url, &files, BACKGROUND, Some(READ_TIMEOUT))).await?;
     let ahead = Database::connect(pool(url, &files, 1, Some(READ_TIMEOUT))).await?;
+    let in_place = InPlace::open(&path, READERS.singles, READER_CACHE_KIB, BUSY_TIMEOUT);
+    let in_place = in_place.map_err(|error| refused(&path, code_of(&error), &error))?;
+    files.require().map_err(|error| FileError::new(&path, format!("cannot be opened: {error}")))?;
     first.close().await.map_err(|error| not_opened(&path, &error))?;
     let [writer, ahead, readers, background] = [writer, ahead, readers, background].map(Pool::of_file);
-    let permits = ReaderPermits::with_shares(READERS, read_wait);
-    Ok(Repository { writer, ahead: Some(ahead), readers, permits, background, files: Some(files), notifier: None })
+    let (ahead, files) = (Some(ahead), Some(files));
+    let permits = Arc::new(ReaderPermits::with_shares(READERS, read_wait));
+    let dispute_reads = DisputeReads::InPlace(in_place);
+    Ok(Repository { writer, ahead, readers, permits, dispute_reads, background, files, notifier: None })
 }
 
 /// Opens an existing database to copy it.
@@ -195,7 +201,15 @@ async fn require_recent(connection: &mut SqliteConnection, path: &Path) -> Resul
 /// Why SQLite does not open a file.
 fn not_opened(path: &Path, error: &sqlx::Error) -> ConnectError {
     let sqlite = error.as_database_error().and_then(|error| error.try_downcast_ref::<SqliteError>());
-    let code = sqlite.and_then(|error| sqlx::error::DatabaseError::code(error)?.parse().ok());
+    refused(path, sqlite.and_then(|error| sqlx::error::DatabaseError::code(error)?.parse().ok()), error)
+}
+
+/// The result code of SQLite behind an error.
+fn code_of(error: &rusqlite::Error) -> Option<i32> {
+    error.sqlite_error().map(|error| error.extended_code)
+}
+
+fn refused(path: &Path, code: Option<i32>, error: &impl std::fmt::Display) -> ConnectError {
     let problem = match code.map(|code: i32| (code & 0xff, code)) {
         Some((5 | 6, _)) => "is locked by another process".to_owned(),
         // The file itself is writable: this was checked before.

@@ -28,8 +28,11 @@ async fn repository() -> (TempDir, Repository) {
 
 /// Reads for one of the parties.
 async fn reader(repository: &Repository) -> Reader {
-    let caller = Caller { user: parties().buyer, scope: None };
-    repository.reader(ReadClass::List, &caller).await.unwrap()
+    repository.reader(ReadClass::List, &caller()).await.unwrap()
+}
+
+fn caller() -> Caller {
+    Caller { user: parties().buyer, scope: None }
 }
 
 fn at(seconds: i64) -> Timestamp {
@@ -191,11 +194,11 @@ async fn each_row_is_read_as_it_was_written() {
         assert_eq!(read_order(&repository, order.id.as_str()).await, Some(order));
     }
     for dispute in disputes() {
-        let found = reader(&repository).await.dispute(dispute.id).await.unwrap().unwrap();
+        let found = repository.dispute(&caller(), dispute.id).await.unwrap().unwrap();
         assert_eq!(found.dispute(), &StoredDispute::Judged(Box::new(dispute)));
     }
     for id in [1, 2] {
-        let found = reader(&repository).await.dispute(DisputeId(Uuid::from_u128(id))).await.unwrap().unwrap();
+        let found = repository.dispute(&caller(), DisputeId(Uuid::from_u128(id))).await.unwrap().unwrap();
         let held: BTreeSet<_> =
             found.aggregate().unwrap().disputes.iter().map(|dispute| dispute.id.0.as_u128()).collect();
         assert_eq!(held, BTreeSet::from([id, 1, 3, 7]), "with whatever is open on its order");
@@ -205,7 +208,7 @@ async fn each_row_is_read_as_it_was_written() {
         assert_eq!(listed.key.1, DisputeId(Uuid::from_u128(id)));
         assert_eq!(listed.found.unwrap().aggregate().unwrap().disputes.len(), held.len(), "in a list too");
     }
-    assert_eq!(reader(&repository).await.dispute(DisputeId(Uuid::from_u128(99))).await.unwrap(), None);
+    assert_eq!(repository.dispute(&caller(), DisputeId(Uuid::from_u128(99))).await.unwrap(), None);
     let held = async |ended_too: &[DisputeKind]| {
         let aggregate = reader(&repository).await.aggregate(&order("o1").id, ended_too).await.unwrap().unwrap();
         aggregate.disputes.iter().map(|dispute| dispute.id.0.as_u128()).collect::<BTreeSet<_>>()
@@ -253,7 +256,7 @@ async fn a_database_of_the_first_version_is_migrated_with_what_it_holds() {
     let (_folder, repository) = of_the_first_version().await;
     let (id, pending) = (Uuid::from_u128(4), Uuid::from_u128(5));
     repository.migrate().await.unwrap();
-    let found = reader(&repository).await.dispute(DisputeId(id)).await.unwrap().unwrap();
+    let found = repository.dispute(&caller(), DisputeId(id)).await.unwrap().unwrap();
     let aggregate = found.aggregate().unwrap();
     let settlement = aggregate.dispute(DisputeId(id)).unwrap().resolution.clone().unwrap().settlement;
     assert_eq!(settlement, Some(Settlement::due()), "what was refunded is due");
@@ -276,7 +279,7 @@ async fn what_was_reported_of_a_refund_is_migrated_to_its_attempts() {
         );
         repository.writer.connections().execute_unprepared(&reported).await.unwrap();
         repository.migrate().await.unwrap();
-        let found = reader(&repository).await.dispute(DisputeId(Uuid::from_u128(4))).await.unwrap().unwrap();
+        let found = repository.dispute(&caller(), DisputeId(Uuid::from_u128(4))).await.unwrap().unwrap();
         let settlement =
             found.aggregate().unwrap().dispute(DisputeId(Uuid::from_u128(4))).unwrap().settlement().cloned();
         let attempts = attempts.into_iter().map(|bits| Results::from_bits(bits).unwrap()).collect();

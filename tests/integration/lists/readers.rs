@@ -251,3 +251,37 @@ async fn more_lists_than_can_wait_are_overloaded_on_sqlite() {
     assert!(listed.len() > 256 && !refused.is_empty(), "{} and {}", listed.len(), refused.len());
     refused.iter().for_each(|refused| require_overloaded(refused.as_ref().unwrap_err()));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn disputes_that_are_asked_for_at_once_are_read_together() {
+    let Some(service) = Service::on_postgres().await else { return };
+    let dispute = orders(&service).await;
+    let database = service.database().await;
+    let locked = database.begin().await.unwrap();
+    locked.execute_unprepared("LOCK TABLE disputes IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let read = |number: u128| {
+        let (mut ann, dispute) = (service.user("ann"), dispute.clone());
+        let dispute_id = if number.is_multiple_of(2) { dispute } else { uuid::Uuid::from_u128(number).to_string() };
+        tokio::spawn(async move { ann.disputes.get_dispute(v1::GetDisputeRequest { dispute_id }).await })
+    };
+    let reads: Vec<_> = (0..40).map(read).collect();
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    for _ in 0..100 {
+        pause(Duration::from_millis(5)).await;
+        assert!(service.number(waits).await <= 2, "statements for forty reads");
+    }
+    assert_eq!(service.number(waits).await, 2);
+    locked.rollback().await.unwrap();
+    for (number, read) in join_all(reads).await.into_iter().enumerate() {
+        match read.unwrap() {
+            Ok(found) => {
+                assert!(number.is_multiple_of(2));
+                assert_eq!(found.into_inner().dispute.unwrap().dispute_id, dispute);
+            }
+            Err(status) => {
+                assert!(!number.is_multiple_of(2), "{status:?}");
+                assert_eq!(status.code(), Code::NotFound);
+            }
+        }
+    }
+}
