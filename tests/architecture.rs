@@ -38,7 +38,7 @@ const MAY_NAME: [(&str, &[&str]); 14] = [
 /// What only some of the code may name: the names, and the top modules, folders and files that may.
 const RESERVED: [(&[&str], &[&str]); 7] = [
     // SQL.
-    (&["sea_orm", "sea_orm_migration", "sea_query_sqlx", "sqlx", "libsqlite3_sys"], &["repository"]),
+    (&["sea_orm", "sea_orm_migration", "sea_query_sqlx", "sqlx", "rusqlite", "libsqlite3_sys"], &["repository"]),
     // gRPC.
     (
         &["tonic", "tonic_health", "tonic_prost", "tonic_reflection", "tonic_types", "prost", "prost_types"],

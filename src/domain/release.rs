@@ -151,12 +151,6 @@ impl NewerDispute {
 }
 
 impl OrderAggregate {
-    /// The dispute with this id as it is stored, if the aggregate holds it.
-    pub fn stored_dispute(&self, id: DisputeId) -> Option<StoredDispute> {
-        let judged = self.dispute(id).map(|dispute| StoredDispute::Judged(Box::new(dispute.clone())));
-        judged.or_else(|| self.newer(id).map(|dispute| StoredDispute::Newer(Box::new(dispute.clone()))))
-    }
-
     pub(super) fn newer(&self, id: DisputeId) -> Option<&NewerDispute> {
         self.newer.iter().find(|dispute| dispute.id == id)
     }

@@ -141,10 +141,10 @@ impl OrderAggregate {
 
     /// A dispute of the aggregate, whoever may judge it, as this caller is shown it; `None` if there is no such dispute.
     pub fn show(&self, dispute: DisputeId, caller: &Caller, policy: &Policy, now: Timestamp) -> Option<ShownDispute> {
-        Some(match self.stored_dispute(dispute)? {
-            StoredDispute::Judged(dispute) => ShownDispute::Judged(Box::new(self.view(&dispute, caller, policy, now))),
-            StoredDispute::Newer(dispute) => ShownDispute::Newer(dispute),
-        })
+        match self.dispute(dispute) {
+            Some(dispute) => Some(ShownDispute::Judged(Box::new(self.view(dispute, caller, policy, now)))),
+            None => self.newer(dispute).map(|dispute| ShownDispute::Newer(Box::new(dispute.clone()))),
+        }
     }
 
     /// The open disputes that this release may judge, oldest first.

@@ -91,6 +91,7 @@ columns!(
         settlement_attempt,
         settlement_attempts,
         least_release,
+        order_create_time,
     ]
 );
 

@@ -87,8 +87,14 @@ pub(super) async fn on_postgres(
     connection: DatabaseConnection,
     ids: Arc<Vec<Uuid>>,
 ) -> Result<HashMap<Uuid, Rows>, StorageError> {
+    let acquired = connection.get_postgres_connection_pool().acquire().await;
+    let mut connection = acquired.map_err(|error| match of_sqlx(&error) {
+        // Nothing was asked for yet: it is about the database.
+        StorageError::Failed(what) => StorageError::Unavailable(what),
+        error => error,
+    })?;
     let read = sqlx::query(AssertSqlSafe(ON_POSTGRES.as_str())).bind(&*ids);
-    let rows = read.fetch_all(connection.get_postgres_connection_pool()).await.map_err(|error| of_sqlx(&error))?;
+    let rows = read.fetch_all(&mut *connection).await.map_err(|error| of_sqlx(&error))?;
     let mut found = HashMap::<_, Rows>::new();
     for row in &rows {
         // It is the id that was bound.

@@ -32,6 +32,8 @@ where
     let response = match deadline {
         None => handled.await,
         Some(deadline) => tokio::select! {
+            // Many handlers are done at once: then no timer is set.
+            biased;
             response = handled => response,
             () = deadline.passes() => return Err(Failure::deadline_exceeded()),
         },

@@ -13,7 +13,7 @@ use dispute_service::domain::{
 use dispute_service::engine::{Committer, Deadlines, Error, Feed, RequestKey};
 use dispute_service::grpc::encode_event;
 use dispute_service::proto::v1;
-use dispute_service::repository::{ReadClass, Repository};
+use dispute_service::repository::Repository;
 use futures_util::future::{join, join_all};
 use tonic::Code;
 use tonic_types::StatusExt as _;
@@ -115,8 +115,7 @@ async fn commands_of_one_batch_on_one_order_see_each_other(service: Service) {
     ];
     assert_eq!(happened, expected);
     let support = Caller { user: UserId::parse("agent").unwrap(), scope: Some(Scope::Support) };
-    let reader = repository.reader(ReadClass::Single, &support).await.unwrap();
-    let found = reader.dispute(cancellation).await.unwrap().unwrap();
+    let found = repository.dispute(&support, cancellation).await.unwrap().unwrap();
     let aggregate = found.aggregate().unwrap();
     assert_eq!(aggregate.dispute(cancellation), Some(crossed), "as it was answered");
     let stored = &aggregate.order;

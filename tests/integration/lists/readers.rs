@@ -265,12 +265,16 @@ async fn disputes_that_are_asked_for_at_once_are_read_together() {
         tokio::spawn(async move { ann.disputes.get_dispute(v1::GetDisputeRequest { dispute_id }).await })
     };
     let reads: Vec<_> = (0..40).map(read).collect();
-    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    for _ in 0..100 {
-        pause(Duration::from_millis(5)).await;
-        assert!(service.number(waits).await <= 2, "statements for forty reads");
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' \
+        AND query LIKE 'SELECT disputes.dispute_id, disputes.dispute_id%'";
+    for _ in 0..1_000 {
+        if service.number(waits).await == 2 {
+            break;
+        }
+        pause(Duration::from_millis(1)).await;
     }
-    assert_eq!(service.number(waits).await, 2);
+    pause(Duration::from_millis(20)).await;
+    assert_eq!(service.number(waits).await, 2, "statements for forty reads");
     locked.rollback().await.unwrap();
     for (number, read) in join_all(reads).await.into_iter().enumerate() {
         match read.unwrap() {
