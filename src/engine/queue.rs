@@ -138,10 +138,14 @@ impl Lines {
         batch.waiting
     }
 
+    /// Whether callers came so recently that the next one may come at any moment.
+    fn expects_callers(&self, now: Instant) -> bool {
+        self.callers_came.is_some_and(|came| now.saturating_duration_since(came) < CALLERS_COME)
+    }
+
     /// How many orders a batch touches in which there is no caller.
     fn most_without_callers(&self, now: Instant) -> usize {
-        let is_recent = |came: Instant| now.saturating_duration_since(came) < CALLERS_COME;
-        if self.callers_came.is_some_and(is_recent) {
+        if self.expects_callers(now) {
             (self.batch_size.orders() / TIME_SHARE_BETWEEN).max(1)
         } else {
             BatchSize::LARGEST
@@ -262,11 +266,14 @@ impl Queue {
         }
     }
 
-    /// Whether as many commands of parties are waiting as fit into a batch. Other work can wait for later batches, and makes
-    /// them so large that a command would wait noticeably longer behind two of them.
+    /// Whether as many commands of parties are waiting as fit into a batch; or as many expiries and reminders as make one
+    /// worth while, when no callers come. Other work can wait for later batches, and makes them so large that a command
+    /// would wait noticeably longer behind two of them.
     pub(super) fn has_full_batch(&self) -> bool {
         let lines = self.lines();
-        lines.commands.load().orders >= lines.batch_size.orders()
+        let (commands, time) = (lines.commands.load().orders, lines.time.load().orders);
+        let is_quiet = commands == 0 && !lines.expects_callers(real_now());
+        commands >= lines.batch_size.orders() || (is_quiet && time >= BatchSize::LARGEST / 2)
     }
 
     /// Returns the next batch of what is waiting now, which may be nothing.
@@ -276,7 +283,14 @@ impl Queue {
 
     /// Puts a submission back that could not be judged before another batch was committed: it is in the next one.
     pub(super) fn put_back(&self, waiting: Waiting) {
-        self.lines().busy.push_later(waiting, real_now());
+        let mut lines = self.lines();
+        match waiting.submission {
+            Submission::PassTime { .. } => lines.time.push(waiting),
+            Submission::Dispute { .. } | Submission::Orders { .. } | Submission::Disclosure { .. } => {
+                lines.busy.push_later(waiting, real_now());
+            }
+        }
+        drop(lines);
         self.news.notify_one();
     }
 

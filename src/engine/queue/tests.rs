@@ -299,3 +299,21 @@ fn what_was_put_back_is_in_the_next_batch_even_while_the_queue_is_being_emptied(
     taken.into_iter().for_each(|waiting| queue.put_back(waiting));
     assert_eq!(senders(&queue.take()).len(), 2);
 }
+
+#[test]
+fn time_fills_a_batch_ahead_only_when_there_are_no_callers() {
+    let queue = grown();
+    times(31).for_each(|part| queue.push(part).unwrap());
+    assert!(!queue.has_full_batch());
+    times(1).for_each(|part| queue.push(part).unwrap());
+    assert!(queue.has_full_batch(), "256 orders");
+    queue.push(command("ann", 0)).unwrap();
+    assert!(!queue.has_full_batch());
+    let batch = queue.take();
+    assert_eq!(kinds(&batch), (1, 0, 4));
+    times(4).for_each(|part| queue.push(part).unwrap());
+    assert!(!queue.has_full_batch(), "another one may come");
+    let part = batch.into_iter().next_back().unwrap();
+    queue.put_back(part);
+    assert_eq!(queue.lines().time.load().orders, 256 + 8, "it is not taken for a caller's");
+}
