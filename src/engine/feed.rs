@@ -295,9 +295,9 @@ impl Feed {
         Ok(token)
     }
 
-    /// Reads on from a place, from the cache; `None` if the cache begins later or holds another generation. An event
-    /// that was acknowledged a moment ago may not be there yet: the registration is notified when it is.
-    fn read_cache(
+    /// Reads on from a place, from what is in memory; `None` if it is not there or of another generation. An event that
+    /// was acknowledged a moment ago may not be there yet: the registration is notified when it is.
+    fn read_memory(
         &self,
         cursor: &mut Cursor,
         told: Position,
@@ -305,7 +305,16 @@ impl Feed {
         filter: &EventFilter,
         bounds: Bounds,
     ) -> Option<Page> {
-        self.tail_cache.read().unwrap_or_else(PoisonError::into_inner).read(cursor, told, skip_to, filter, bounds)
+        let end = {
+            let cache = self.tail_cache.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(page) = cache.read(cursor, told, skip_to, filter, bounds) {
+                return Some(page);
+            }
+            cache.is_known(cursor, told).then(|| cache.end())?
+        };
+        let page = self.history.read_kept(cursor.position, end, filter, bounds)?;
+        cursor.position = page.position;
+        Some(page)
     }
 
     /// Reads on from a place, from the log itself and as far as the cache goes. Returns where that ends, too. `told` is

@@ -76,6 +76,21 @@ impl History {
         }
     }
 
+    /// What follows a place of the tailer's generation, if others have read it a moment ago.
+    pub(super) fn read_kept(
+        &self,
+        after: Position,
+        tail: Cursor,
+        filter: &EventFilter,
+        bounds: Bounds,
+    ) -> Option<Page> {
+        if filter.scan() != EventScan::Everything {
+            return None;
+        }
+        let chunk = self.chunks.get(&chunk_key(after, tail, tail.position))?;
+        Page::of(following(&chunk, after)?, after, tail.position.seq, filter, bounds).into()
+    }
+
     async fn find(
         &self,
         reader: &Reader,
@@ -108,20 +123,19 @@ impl History {
         filter: &EventFilter,
         bounds: Bounds,
     ) -> Result<Page, FeedError> {
-        let first = after.seq - after.seq.rem_euclid(CHUNK);
-        let last = first.saturating_add(CHUNK).min(end.seq);
+        let key @ (_, first, last) = chunk_key(after, tail, end);
         let load = Self::load(reader, first, last);
         let chunk = if last <= tail.position.seq {
-            self.chunks.get_or_insert_async(&(tail.generation, first, last), load).await?
+            self.chunks.get_or_insert_async(&key, load).await?
         } else {
             // What the tailer has not read yet can be lost without its noticing: not to be kept for others.
             load.await?
         };
-        let next = chunk.partition_point(|event| event.seq <= after.seq);
-        let before = next.checked_sub(1).and_then(|before| chunk.get(before));
-        if before.is_none_or(|before| Position::after(before.seq, before.id) != after) && after.seq != 0 {
-            self.require_known(reader, after).await?;
+        if let Some(events) = following(&chunk, after) {
+            return Ok(Page::of(events, after, end.seq, filter, bounds));
         }
+        self.require_known(reader, after).await?;
+        let next = chunk.partition_point(|event| event.seq <= after.seq);
         let events = chunk.get(next..).unwrap_or_default();
         if events.first().map(|event| event.seq) != Some(after.seq.saturating_add(1)) {
             // It was there when it was last looked at: unless it was forgotten meanwhile, there is a hole.
@@ -147,6 +161,22 @@ impl History {
         let (log, [there]) = reader.log_and_events_at([position.seq]).await?;
         require_known(position, there, &log).map(|()| log)
     }
+}
+
+/// The chunk that holds what follows a place, up to an end.
+fn chunk_key(after: Position, tail: Cursor, end: Position) -> ChunkKey {
+    let first = after.seq - after.seq.rem_euclid(CHUNK);
+    (tail.generation, first, first.saturating_add(CHUNK).min(end.seq))
+}
+
+/// What follows a place in its chunk, if the chunk shows that the place is one of its log, and there is no hole after it.
+fn following(chunk: &Chunk, after: Position) -> Option<&[Arc<LoggedEvent>]> {
+    let next = chunk.partition_point(|event| event.seq <= after.seq);
+    let before = next.checked_sub(1).and_then(|before| chunk.get(before));
+    let is_known = after.seq == 0 || before.is_some_and(|before| Position::after(before.seq, before.id) == after);
+    let events = chunk.get(next..)?;
+    let continues = events.first()?.seq == after.seq.saturating_add(1);
+    (is_known && continues).then_some(events)
 }
 
 /// Checks that a place is one of this generation of a log, and that nothing after it was pruned. `there` is the event at

@@ -90,7 +90,7 @@ impl Subscription {
                 CursorState::Reading(skip_to) => {
                     let skip_to = std::mem::take(skip_to);
                     let told = self.cursor.position.or_further(self.told);
-                    self.feed.read_cache(&mut self.cursor, told, skip_to, &self.filter, MESSAGE)
+                    self.feed.read_memory(&mut self.cursor, told, skip_to, &self.filter, MESSAGE)
                 }
                 CursorState::ReadingLog(read) => {
                     let found = read.found().await;

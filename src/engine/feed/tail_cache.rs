@@ -104,6 +104,12 @@ impl TailCache {
         }
     }
 
+    /// Whether a cursor, and `told` with it, are places of this generation that lie before what the cache holds, or in it.
+    pub(super) fn is_known(&self, cursor: &Cursor, told: Position) -> bool {
+        let is_behind = |place| matches!(self.lookup(place), Lookup::Held | Lookup::Before);
+        cursor.generation == self.end.generation && is_behind(cursor.position) && is_behind(told)
+    }
+
     /// What follows a cursor; nothing up to number `skip_to` is for this subscriber. `told` is the cursor's place, or one
     /// after it that must be of the same generation. `None` if that is not known here: the cache begins later, or holds
     /// another generation. Nothing is read or passed over before both are known to be places of the cache: whenever it holds
