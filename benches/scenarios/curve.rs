@@ -26,6 +26,7 @@ pub(crate) async fn run(table: &mut Table) {
         for of_100 in [50.0, 99.0, 99.9] {
             let figure = format!("p{of_100} ms at {share} % of it");
             table.single("curve", &figure, &[times.percentile(of_100)], Target::None);
+            table.point("curve", &format!("p{of_100}"), rate, times.percentile(of_100));
         }
     }
     let acknowledged = load.log().await.len();

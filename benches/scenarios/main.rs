@@ -31,6 +31,8 @@ mod curve;
 mod drive;
 mod echo;
 mod fan_out;
+mod figures;
+mod growth;
 mod herd;
 mod idle;
 #[path = "../../tests/integration/support/issuer.rs"]
@@ -64,6 +66,7 @@ mod table;
 mod watching;
 mod writes;
 
+use std::path::Path;
 use std::time::Instant;
 
 use futures_util::future::{FutureExt as _, LocalBoxFuture};
@@ -79,7 +82,7 @@ struct Scenario {
     run: for<'a> fn(&'a mut Table) -> LocalBoxFuture<'a, ()>,
 }
 
-const SCENARIOS: [Scenario; 25] = [
+const SCENARIOS: [Scenario; 27] = [
     Scenario { id: "A1", about: writes::ABOUT_MANY, run: |table| writes::many(table).boxed_local() },
     Scenario { id: "A1-jwt-tls", about: secure::ABOUT, run: |table| secure::run(table).boxed_local() },
     Scenario { id: "A2", about: writes::ABOUT_ONE, run: |table| writes::one(table).boxed_local() },
@@ -104,6 +107,8 @@ const SCENARIOS: [Scenario; 25] = [
     Scenario { id: "F2", about: herd::ABOUT, run: |table| herd::run(table).boxed_local() },
     Scenario { id: "G1", about: idle::ABOUT, run: |table| idle::run(table).boxed_local() },
     Scenario { id: "H1", about: startup::ABOUT_START, run: |table| startup::start(table).boxed_local() },
+    Scenario { id: "growth", about: growth::ABOUT_DISPUTES, run: |table| growth::disputes(table).boxed_local() },
+    Scenario { id: "flight", about: growth::ABOUT_IN_FLIGHT, run: |table| growth::in_flight(table).boxed_local() },
     Scenario { id: "H2", about: startup::ABOUT_SIZE, run: |table| startup::size(table).boxed_local() },
 ];
 
@@ -114,6 +119,7 @@ fn main() {
         Some(("watch", subscribers)) => return runtime.block_on(watching::run(subscribers)),
         Some(("broadcast", message)) => return runtime.block_on(broadcast::run(message)),
         Some(("echo", response)) => return runtime.block_on(echo::run(response)),
+        Some(("figures", _)) => return figures::draw(Path::new("docs/figures")),
         _ => {}
     }
     scale::set(arguments.iter().any(|word| word == "--quick"));

@@ -48,7 +48,8 @@ fn list(token: &str, page_size: i32) -> tonic::Request<v1::ListDisputesRequest> 
     platform(v1::ListDisputesRequest { page_size, page_token: token.to_owned(), ..v1::ListDisputesRequest::default() })
 }
 
-async fn list_p50(channel: &Channel, token: &str, calls: usize) -> f64 {
+/// The median time of a page, one at a time, in milliseconds.
+pub(crate) async fn list_p50(channel: &Channel, token: &str, calls: usize) -> f64 {
     let worker = |_| {
         let (client, token) = (DisputeServiceClient::new(channel.clone()), token.to_owned());
         move |_| {

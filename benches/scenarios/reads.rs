@@ -2,6 +2,7 @@
 
 use dispute_service::proto::v1;
 use dispute_service::proto::v1::dispute_service_client::DisputeServiceClient;
+use futures_util::future::{BoxFuture, FutureExt as _};
 use tonic::transport::Channel;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
@@ -53,20 +54,30 @@ fn get(number: usize) -> tonic::Request<v1::GetDisputeRequest> {
 
 /// Reads disputes from all over the table.
 pub(crate) async fn read(channels: &[Channel], first: usize, reads: usize, disputes: usize, judge: bool) -> Round {
-    let worker = |worker: usize| {
-        let client = DisputeServiceClient::new(channels[worker % channels.len()].clone());
-        move |number: usize| {
-            let mut client = client.clone();
-            // A stride without a common divisor, so that it comes by all of them.
-            let number = number.wrapping_mul(7_368_787) % disputes;
-            async move {
-                let found = client.get_dispute(get(number)).await.expect("it is there").into_inner().dispute;
-                let id = found.map(|dispute| dispute.dispute_id).unwrap_or_default();
-                assert!(!judge || id == dispute_id(number).to_string(), "it is the one that was asked for");
-            }
-        }
-    };
+    let worker = |worker: usize| reader(channels[worker % channels.len()].clone(), disputes, judge);
     closed_loop(IN_FLIGHT, first..first + reads, worker).await
+}
+
+/// What reads the dispute with a number.
+fn reader(channel: Channel, disputes: usize, judge: bool) -> impl FnMut(usize) -> BoxFuture<'static, ()> {
+    let client = DisputeServiceClient::new(channel);
+    move |number| {
+        let mut client = client.clone();
+        // A stride without a common divisor, so that it comes by all of them.
+        let number = number.wrapping_mul(7_368_787) % disputes;
+        async move {
+            let found = client.get_dispute(get(number)).await.expect("it is there").into_inner().dispute;
+            let id = found.map(|dispute| dispute.dispute_id).unwrap_or_default();
+            assert!(!judge || id == dispute_id(number).to_string(), "it is the one that was asked for");
+        }
+        .boxed()
+    }
+}
+
+/// The median time of a read, one at a time, in milliseconds.
+pub(crate) async fn read_p50(channel: &Channel, reads: usize, disputes: usize) -> f64 {
+    let worker = |_| reader(channel.clone(), disputes, true);
+    closed_loop(1, 0..reads, worker).await.latencies.percentile(50.0)
 }
 
 /// Checks of the service's health: gRPC through the same stack, and nothing behind.

@@ -79,6 +79,12 @@ pub(crate) async fn file(seed: Seed) -> PathBuf {
     file
 }
 
+/// Makes one that is not kept.
+pub(crate) async fn make_at(seed: Seed, file: &Path) {
+    let rows = rows::rows().await;
+    tokio::task::block_in_place(|| make(rows, seed, file));
+}
+
 /// A copy of it.
 pub(crate) async fn copy(seed: Seed, to: &Path) {
     std::fs::copy(file(seed).await, to).expect("there is room for a copy");

@@ -1,6 +1,6 @@
 //! The one table that all scenarios write to, printed as it grows and kept as JSON under the target directory.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::scale;
 
@@ -26,15 +26,25 @@ struct Row {
     spread: [f64; 2],
 }
 
+/// A point of a figure: how something grows with something else.
+#[derive(serde::Deserialize, serde::Serialize)]
+pub(crate) struct Point {
+    pub(crate) figure: String,
+    pub(crate) line: String,
+    pub(crate) x: f64,
+    pub(crate) y: f64,
+}
+
 const HEADER: [&str; 8] = ["scenario", "figure", "ours", "limit", "ratio", "target", "spread", ""];
 
 pub(crate) struct Table {
     rows: Vec<Row>,
+    points: Vec<Point>,
 }
 
 impl Table {
     pub(crate) fn new() -> Self {
-        Self { rows: Vec::new() }
+        Self { rows: Vec::new(), points: Vec::new() }
     }
 
     /// Adds a figure that was measured in turns with its limit: the ratio is the median of the rounds' ratios.
@@ -53,6 +63,12 @@ impl Table {
     /// Adds a figure that stands for itself.
     pub(crate) fn single(&mut self, scenario: &'static str, figure: &str, ours: &[f64], target: Target) {
         self.add(scenario, figure, median(ours), None, ours, target);
+    }
+
+    /// Adds a point to a figure.
+    pub(crate) fn point(&mut self, figure: &str, line: &str, x: f64, y: f64) {
+        println!("{figure:<9} {line:<52} {:>9} at {}", short(y), short(x));
+        self.points.push(Point { figure: figure.to_owned(), line: line.to_owned(), x, y });
     }
 
     fn add(
@@ -90,12 +106,19 @@ impl Table {
         for row in &self.rows {
             print_line(row.cells());
         }
-        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("scenarios.json");
-        let json = serde_json::json!({ "quick": scale::quick(), "machine": machine(), "rows": self.rows });
+        let file = file();
+        let json = serde_json::json!({
+            "quick": scale::quick(), "machine": machine(), "rows": self.rows, "points": self.points,
+        });
         let json = serde_json::to_string_pretty(&json).expect("numbers and texts");
         std::fs::write(&file, json).expect("the target directory can be written to");
         println!("\nwritten to {}", file.display());
     }
+}
+
+/// Where a run is written to.
+pub(crate) fn file() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("scenarios.json")
 }
 
 impl Row {
