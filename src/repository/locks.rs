@@ -83,35 +83,36 @@ fn lock_orders(orders: Vec<String>, disputes: Vec<Uuid>) -> (String, Vec<Value>)
 /// Locks the disputes of these locked orders that can change, the open and the named ones, as far as they are free. Returns
 /// these (0), those that are not ([`IS_BUSY`]), and the ended ones of some kinds (2). A dispute that was locked is returned
 /// as it is now, any other one as it was when the statement began: when its order was locked already.
+///
+/// Each order and each dispute is looked up by itself: while nothing is known of a table that grows fast, PostgreSQL
+/// takes open disputes for few, and would rather read them all: 23 ms instead of 1.8 for 64 orders, with 20,000 disputes.
 fn lock_disputes(orders: Vec<String>, named: Vec<Uuid>, ended_too: &[DisputeKind]) -> (String, Vec<Value>) {
     let columns = dispute::Model::COLUMNS.join(", ");
+    let one_by_one = |keys: &str, some: &str, lock: &str| {
+        format!(
+            "FROM unnest({keys}) AS wanted (id) CROSS JOIN LATERAL
+            (SELECT * FROM disputes WHERE {some} OFFSET 0 {lock}) AS found"
+        )
+    };
     let mut values = vec![orders.into()];
-    let mut can_change = vec![("open", "resolve_time IS NULL")];
+    let mut can_change = vec![("open", "$1", "order_id = wanted.id AND resolve_time IS NULL")];
+    let (mut locks, mut parts) = (Vec::new(), Vec::new());
     if !named.is_empty() {
         values.push(named.into());
-        can_change.push(("named", "dispute_id = ANY($2)"));
+        can_change.push(("named", "$2", "dispute_id = wanted.id AND order_id = ANY($1)"));
     }
-    let of_orders = format!("SELECT {columns} FROM disputes WHERE order_id = ANY($1) AND");
-    let locks: Vec<_> = can_change
-        .iter()
-        .map(|(name, some)| format!("{name} AS ({of_orders} {some} FOR UPDATE SKIP LOCKED)"))
-        .collect();
-    let free = can_change.iter().map(|(name, _)| format!("SELECT 0 AS standing, {columns} FROM {name}"));
-    let mut parts: Vec<_> = free.collect();
-    parts.extend(can_change.iter().map(|(name, some)| {
-        let is_locked = format!("SELECT FROM {name} WHERE {name}.dispute_id = disputes.dispute_id");
-        format!(
-            "SELECT {IS_BUSY}, {columns} FROM disputes WHERE order_id = ANY($1) AND {some} AND NOT EXISTS ({is_locked})"
-        )
-    }));
+    for (name, keys, some) in can_change {
+        let (lock, read) = (one_by_one(keys, some, "FOR UPDATE SKIP LOCKED"), one_by_one(keys, some, ""));
+        locks.push(format!("{name} AS (SELECT {columns} {lock})"));
+        parts.push(format!("SELECT 0 AS standing, {columns} FROM {name}"));
+        let is_locked = format!("SELECT FROM {name} WHERE {name}.dispute_id = found.dispute_id");
+        parts.push(format!("SELECT {IS_BUSY}, {columns} {read} WHERE NOT EXISTS ({is_locked})"));
+    }
     if !ended_too.is_empty() {
         values.push(ended_too.iter().map(|kind| kind.code()).collect::<Vec<i16>>().into());
-        let kinds = values.len();
-        // Not by the index of the kinds, which leads to disputes of all orders.
-        parts.push(format!(
-            "SELECT 2, {columns} FROM disputes
-            WHERE order_id = ANY($1) AND (kind + 0) = ANY(${kinds}) AND resolve_time IS NOT NULL"
-        ));
+        let kinds = format!("(kind + 0) = ANY(${})", values.len());
+        let ended = format!("order_id = wanted.id AND {kinds} AND resolve_time IS NOT NULL");
+        parts.push(format!("SELECT 2, {columns} {}", one_by_one("$1", &ended, "")));
     }
     (format!("WITH {} {}", locks.join(", "), parts.join(" UNION ALL ")), values)
 }
