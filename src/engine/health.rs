@@ -141,8 +141,6 @@ impl Health {
 
 #[cfg(test)]
 mod tests {
-    use sea_orm::ConnectionTrait as _;
-
     use super::*;
     use crate::domain::Timestamp;
 
@@ -154,22 +152,20 @@ mod tests {
         repository.migrate().await.unwrap();
         let (readable, is_readable) = watch::channel(true);
         let (clock, _manual) = Clock::manual(Timestamp::MIN);
-        let (health, keep) = Health::start(repository, clock, is_readable).await;
+        let (health, keep) = Health::start(repository.clone(), clock, is_readable).await;
         let mut is_serving = health.is_serving();
         assert!(*is_serving.borrow_and_update());
         let keep = tokio::spawn(keep);
 
         readable.send_replace(false);
         is_serving.wait_for(|serving| !serving).await.unwrap();
-        let refuse = "CREATE TRIGGER refuse BEFORE UPDATE ON write_probe BEGIN SELECT RAISE(ABORT, 'no'); END";
-        let database = sea_orm::Database::connect(&url).await.unwrap();
-        database.execute_unprepared(refuse).await.unwrap();
+        repository.refuse_probes(true).await;
         is_serving.mark_unchanged();
         readable.send_replace(true);
         let turned = tokio::time::timeout(2 * PROBE_INTERVAL, is_serving.changed()).await;
         assert!(turned.is_err(), "it does not serve before a write has succeeded");
 
-        database.execute_unprepared("DROP TRIGGER refuse").await.unwrap();
+        repository.refuse_probes(false).await;
         is_serving.wait_for(|serving| *serving).await.unwrap();
         keep.abort();
     }

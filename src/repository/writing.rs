@@ -170,3 +170,16 @@ impl Repository {
         }
     }
 }
+
+#[cfg(test)]
+impl Repository {
+    /// Makes the attempts to write fail on SQLite, or succeed again.
+    pub(crate) async fn refuse_probes(&self, is_refused: bool) {
+        let statement = if is_refused {
+            "CREATE TRIGGER refuse BEFORE UPDATE ON write_probe BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        } else {
+            "DROP TRIGGER refuse"
+        };
+        self.writer.connections().execute_unprepared(statement).await.unwrap();
+    }
+}

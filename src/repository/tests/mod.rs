@@ -452,7 +452,7 @@ async fn a_database_that_cannot_be_used_is_refused_with_a_reason() {
 #[tokio::test]
 async fn sqlite_is_compiled_for_plans_that_last_and_for_connections_that_share_nothing() {
     let (_folder, repository) = repository().await;
-    let ask = sea_orm::Statement::from_string(sea_orm::DbBackend::Sqlite, "PRAGMA compile_options");
+    let ask = sea_orm::Statement::from_string(DbBackend::Sqlite, "PRAGMA compile_options");
     let rows = repository.writer.connections().query_all_raw(ask).await.unwrap();
     let options: Vec<String> = rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect();
     for option in ["ENABLE_QPSG", "DEFAULT_MEMSTATUS=0"] {
