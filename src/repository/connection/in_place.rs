@@ -6,11 +6,13 @@
 //! A disk that is slow, or no longer responds, must not stop the runtime: one of its threads never reads, and after a
 //! slow read the next ones run in threads of their own for a while.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use nix::sys::resource::{UsageWho, getrusage};
 use rusqlite::{Connection, OpenFlags};
 use tokio::runtime::Handle;
 
@@ -18,7 +20,7 @@ use super::fair::Permit;
 use crate::clock::{RealInstant, pause, real_now};
 use crate::repository::error::{StorageError, of_rusqlite};
 
-/// A read that took longer had to wait for the disk, or for a processor.
+/// A read that took longer had to wait: for a processor, or for the disk if something was read from it meanwhile.
 const SLOW: Duration = Duration::from_millis(2);
 
 /// How long reads run in threads of their own after a slow one: so slow reads take a fiftieth of a runtime's thread.
@@ -98,7 +100,7 @@ impl InPlace {
             let began = real_now();
             let result = self.0.read(&read, false);
             drop(turn);
-            if began.elapsed() > SLOW {
+            if began.elapsed() > SLOW && has_read_from_disk() {
                 self.0.read_elsewhere();
             }
             // Locked by another process: that is waited for, but not here.
@@ -127,6 +129,17 @@ impl InPlace {
             pause(CLOSE_INTERVAL).await;
         }
     }
+}
+
+thread_local! {
+    /// What [`has_read_from_disk`] last found.
+    static BLOCKS_READ: Cell<i64> = const { Cell::new(0) };
+}
+
+/// Whether this thread has read from a disk since this was last asked. Where the system does not tell, it has.
+fn has_read_from_disk() -> bool {
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_THREAD) else { return true };
+    BLOCKS_READ.replace(usage.block_reads()) != usage.block_reads()
 }
 
 impl State {
@@ -227,7 +240,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_read_is_done_by_who_asks_unless_the_one_before_was_slow() {
+    async fn a_read_is_done_by_who_asks_unless_the_disk_was_slow_before() {
         let (_folder, in_place, permit) = opened().await;
         let here = Ok(thread::current().id());
         assert_eq!(in_place.read(permit().await, thread_of).await, here);
@@ -237,6 +250,10 @@ mod tests {
             while began.elapsed() <= SLOW {}
             Ok(thread::current().id())
         };
+        has_read_from_disk();
+        assert_eq!(in_place.read(permit().await, slow).await, here);
+        assert_eq!(in_place.read(permit().await, thread_of).await, here, "it waited for a processor");
+        BLOCKS_READ.set(-1);
         assert_eq!(in_place.read(permit().await, slow).await, here);
         assert_ne!(in_place.read(permit().await, thread_of).await, here);
         in_place.0.elsewhere_until.store(in_place.0.micros_open(), Ordering::Relaxed);
