@@ -9,12 +9,13 @@ use sea_orm::DatabaseConnection;
 use sea_orm::sqlx::{self, AssertSqlSafe};
 use uuid::Uuid;
 
-use super::columns::{Columns, DISPUTE, ORDER, dispute_at, order_at};
+use super::columns::{Columns, dispute_at, order_at};
 use super::connection::InPlace;
 use super::corrupt::{Broken, note};
 use super::entity::{OPEN, dispute, order};
 use super::error::{StorageError, of_sqlx};
 use super::gathered::Gathered;
+use super::stored::Stored;
 use super::{Found, ReadClass, Repository, rows};
 use crate::domain::{Caller, DisputeId};
 
@@ -25,11 +26,8 @@ static ON_POSTGRES: LazyLock<String> = LazyLock::new(|| statement("= ANY($1)"));
 /// The disputes with the ids that are wanted, each with its order; and the order's other open disputes. However many of
 /// an order's disputes have ended, only the one that is wanted is read. The id that is wanted comes first.
 fn statement(wanted: &str) -> String {
-    let list = |table: &str, columns: &[&str]| -> String {
-        columns.iter().flat_map(|column| [", ", table, ".", column]).collect()
-    };
-    let (dispute, order) = (list("disputes", DISPUTE), list("orders", ORDER));
-    let no_order = ", NULL".repeat(ORDER.len());
+    let (dispute, order) = (list::<dispute::Model>(), list::<order::Model>());
+    let no_order = ", NULL".repeat(order::Model::COLUMNS.len());
     format!(
         "SELECT disputes.dispute_id{dispute}{order} FROM disputes \
          LEFT JOIN orders ON orders.order_id = disputes.order_id WHERE disputes.dispute_id {wanted} \
@@ -37,6 +35,10 @@ fn statement(wanted: &str) -> String {
          JOIN disputes ON disputes.order_id = named.order_id AND disputes.dispute_id <> named.dispute_id AND {OPEN} \
          WHERE named.dispute_id {wanted}"
     )
+}
+
+fn list<R: Stored>() -> String {
+    R::COLUMNS.iter().flat_map(|column| [", ", R::TABLE, ".", column]).collect()
 }
 
 /// What the statement finds about one id.
@@ -111,7 +113,7 @@ impl Rows {
         let dispute = dispute_at(row, 1);
         if wanted == found {
             self.named = Some(dispute);
-            self.order = Some(order_at(row, DISPUTE.len().saturating_add(1)));
+            self.order = Some(order_at(row, dispute::Model::COLUMNS.len().saturating_add(1)));
         } else {
             self.others.push(dispute);
         }

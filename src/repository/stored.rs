@@ -1,7 +1,9 @@
-//! Rows as they are inserted: the columns of each table, and the values of a row in that order.
+//! Rows as they are stored: the columns of each table, and how a row is taken apart and read in that order. Statements and
+//! rows have one list, so they agree.
 
 use uuid::Uuid;
 
+use super::columns::Columns;
 use super::entity::{audit, dispute, event, idempotency_key, order};
 
 /// A value of a column, by its type in the database.
@@ -42,6 +44,9 @@ pub(super) trait Stored: Sized {
 
     /// Takes the row apart: the values of all columns, in their order.
     fn take_apart(self, take: &mut impl FnMut(Cell));
+
+    /// Reads a row that has all columns, in their order, from a position on; `None` if one of them is not of its type.
+    fn read(row: &impl Columns, first: usize) -> Option<Self>;
 }
 
 /// The rows are taken apart without `..`, so that a new column does not compile until it is written.
@@ -54,6 +59,11 @@ macro_rules! stored {
             fn take_apart(self, take: &mut impl FnMut(Cell)) {
                 let Self { $($column),* } = self;
                 $(take($column.into());)*
+            }
+
+            fn read(row: &impl Columns, first: usize) -> Option<Self> {
+                let mut position = first..;
+                Some(Self { $($column: row.column(position.next()?)?),* })
             }
         }
     };
