@@ -6,8 +6,9 @@ use sea_orm::{
     Order as Direction, QueryFilter as _, QueryOrder as _, QueryResult, QuerySelect as _, QueryTrait as _, Select,
 };
 
+use super::columns::row_at;
 use super::connection::{ConnectError, Pool, open_to_read};
-use super::corrupt::{model, sound};
+use super::corrupt::sound;
 use super::entity::audit;
 use super::error::StorageError;
 use super::migration::column;
@@ -95,7 +96,7 @@ impl AuditReader {
         let rows = self.pool.read(read).await?;
         // By the last row whatever it contains: a page of which nothing is left has a next one, too.
         self.next = rows.last().filter(|_| count(&rows) == PAGE).map(position);
-        let models = rows.iter().map(|row| model::<audit::Entity>(row, "")).filter_map(sound);
+        let models = rows.iter().map(|row| row_at::<audit::Model>(row, 0)).filter_map(sound);
         let records: Vec<_> = models.map(rows::audit_record_from).filter_map(sound).collect();
         self.skipped = self.skipped.saturating_add(count(&rows).saturating_sub(count(&records)));
         Ok(Some(records))

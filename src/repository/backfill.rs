@@ -26,7 +26,7 @@ impl Repository {
             return Ok(0);
         }
         let step = async {
-            let transaction = self.begin().await?;
+            let transaction = self.begin_maintenance().await?;
             let select = without_order_time(limit);
             let select = match transaction.inner.get_database_backend() {
                 DbBackend::Postgres => select.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked),

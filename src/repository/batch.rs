@@ -4,7 +4,10 @@
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
-use super::dialect::{Session, postgres, sqlite};
+use rusqlite::Connection;
+use sea_orm::sqlx::postgres::PgConnection;
+
+use super::dialect::{postgres, sqlite};
 use super::error::StorageError;
 use super::stored::Stored;
 
@@ -23,7 +26,7 @@ pub(super) fn filled_up<K: Clone>(keys: impl IntoIterator<Item = K>) -> Vec<K> {
 pub(super) struct Insertion<R> {
     /// The columns that are changed if the row exists; without any, that is an error.
     changes: fn() -> Vec<&'static str>,
-    sqlite: sqlite::Texts,
+    sqlite: OnceLock<String>,
     postgres: OnceLock<String>,
     row: PhantomData<fn(R)>,
 }
@@ -36,26 +39,21 @@ impl<R: Stored + Send> Insertion<R> {
 
     /// Inserts rows; of existing ones these columns are changed instead.
     pub(super) const fn or_change(changes: fn() -> Vec<&'static str>) -> Self {
-        Self { changes, sqlite: sqlite::Texts::new(), postgres: OnceLock::new(), row: PhantomData }
+        Self { changes, sqlite: OnceLock::new(), postgres: OnceLock::new(), row: PhantomData }
     }
 
     /// Inserts these rows, in their order.
-    pub(super) async fn run(&'static self, session: &Session, rows: Vec<R>) -> Result<(), StorageError> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        match session {
-            Session::Sqlite(begun) => sqlite::insert(&mut **begun.lock().await, &mut [&mut self.pending(rows)]).await,
-            Session::Postgres(begun) => {
-                let connection = &mut **begun.lock().await;
-                postgres::insert(connection, &self.postgres, || self.on_conflict(), rows).await
-            }
-        }
+    pub(super) fn on_sqlite(&'static self, connection: &Connection, rows: Vec<R>) -> rusqlite::Result<()> {
+        sqlite::insert(connection, &self.sqlite, || self.on_conflict(), rows)
     }
 
-    /// These rows, to be inserted on SQLite together with those of other tables.
-    pub(super) fn pending(&'static self, rows: Vec<R>) -> sqlite::Pending<R> {
-        sqlite::Pending::new(&self.sqlite, self.on_conflict(), rows)
+    /// Inserts these rows, in their order.
+    pub(super) async fn on_postgres(
+        &'static self,
+        connection: &mut PgConnection,
+        rows: Vec<R>,
+    ) -> Result<(), StorageError> {
+        postgres::insert(connection, &self.postgres, || self.on_conflict(), rows).await
     }
 
     /// What ends the statement.

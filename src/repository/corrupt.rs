@@ -4,12 +4,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use sea_orm::{
-    ConnectionTrait, EntityTrait, FromQueryResult as _, Iden as _, Iterable as _, QueryResult, QueryTrait as _, Select,
-};
+use sea_orm::{ConnectionTrait, EntityTrait, QueryTrait as _, Select};
 use uuid::Uuid;
 
+use super::columns::row_at;
 use super::error::StorageError;
+use super::stored::Stored;
 
 /// How many corrupt rows are logged: a table full of them must not fill the log or the memory.
 const TOLD: usize = 10_000;
@@ -67,6 +67,16 @@ pub(super) struct Broken {
     pub(super) order: Option<String>,
 }
 
+impl Broken {
+    /// Its key, if that can be read and is a UUID.
+    pub(super) fn key(&self) -> Option<Uuid> {
+        match &self.error {
+            StorageError::Corrupt { id, .. } => id.parse().ok(),
+            _ => None,
+        }
+    }
+}
+
 impl AsRef<StorageError> for Broken {
     fn as_ref(&self) -> &StorageError {
         &self.error
@@ -80,26 +90,13 @@ impl AsRef<Self> for StorageError {
 }
 
 /// The rows of a table that a query found, one by one.
-pub(super) type Fetched<E> = Vec<Result<<E as EntityTrait>::Model, Broken>>;
+pub(super) type Fetched<R> = Vec<Result<R, Broken>>;
 
-/// Reads the rows that a query finds. A row with an invalid column does not affect the others.
-pub(super) async fn fetch<E: EntityTrait>(
+/// Reads the rows that a query of all columns finds. A row with an invalid column does not affect the others.
+pub(super) async fn fetch<E: EntityTrait<Model: Stored>>(
     select: Select<E>,
     connection: &impl ConnectionTrait,
-) -> Result<Fetched<E>, StorageError> {
+) -> Result<Fetched<E::Model>, StorageError> {
     let rows = connection.query_all(&select.into_query()).await?;
-    Ok(rows.iter().map(|row| model::<E>(row, "")).collect())
-}
-
-/// Reads one row; its columns have this prefix.
-pub(super) fn model<E: EntityTrait>(row: &QueryResult, prefix: &str) -> Result<E::Model, Broken> {
-    E::Model::from_query_result(row, prefix).map_err(|_| {
-        let key = E::PrimaryKey::iter().next().map(|column| column.to_string()).unwrap_or_default();
-        let id = row.try_get::<Uuid>(prefix, &key).map(|id| id.to_string());
-        let id = id.or_else(|_| row.try_get::<String>(prefix, &key));
-        let id = id.or_else(|_| row.try_get::<i64>(prefix, &key).map(|id| id.to_string())).unwrap_or_default();
-        let table = E::default().table_name();
-        let error = StorageError::Corrupt { table, id, what: "a column is not of its type" };
-        Broken { error, order: row.try_get(prefix, "order_id").ok() }
-    })
+    Ok(rows.iter().map(|row| row_at(row, 0)).collect())
 }

@@ -107,6 +107,10 @@ pub(super) fn of_rusqlite(error: &rusqlite::Error) -> StorageError {
     let Some(code) = error.sqlite_error().map(|error| error.extended_code) else {
         return StorageError::Failed("a statement does not fit the tables".to_owned());
     };
+    // A primary key, or another unique index.
+    if [1_555, 2_067].contains(&code) {
+        return StorageError::Conflict;
+    }
     of_sqlite(code, format!("{} (error {code}, constraint none)", meaning_of_sqlite(&code.to_string())))
 }
 

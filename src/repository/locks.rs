@@ -11,11 +11,14 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::batch::filled_up;
-use super::corrupt::{Broken, Fetched, fetch, model};
+use super::columns::row_at;
+use super::corrupt::{Broken, Fetched};
+use super::dialect::postgres::ServerTransaction;
+use super::dialect::{Session, sqlite};
 use super::entity::{dispute, order};
 use super::error::StorageError;
 use super::stored::Stored as _;
-use super::{Transaction, reads, rows};
+use super::{Transaction, rows};
 use crate::domain::{Code as _, DisputeId, DisputeKind, OrderAggregate, OrderId, Subject};
 
 /// Which of the orders in question are free, and which are not.
@@ -33,7 +36,7 @@ pub struct LockedAggregates {
 
 impl LockedAggregates {
     /// Sorts the orders and their disputes; of corrupt ones only the error is kept.
-    fn of(orders: Fetched<order::Entity>, disputes: Fetched<dispute::Entity>, named: &[DisputeId]) -> Self {
+    fn of(orders: Fetched<order::Model>, disputes: Fetched<dispute::Model>, named: &[DisputeId]) -> Self {
         let mut found = Self::default();
         let named: HashSet<DisputeId> = named.iter().copied().collect();
         let is_named = |row: &&dispute::Model| named.contains(&DisputeId(row.dispute_id));
@@ -133,37 +136,24 @@ impl Transaction {
         if orders.is_empty() && disputes.is_empty() {
             return Ok(LockedAggregates::default());
         }
-        match self.inner.get_database_backend() {
-            DbBackend::Postgres => self.lock_free(orders, disputes, ended_too).await,
-            _ => self.read_all(orders, disputes, ended_too).await,
+        let named: Vec<Uuid> = disputes.iter().map(|dispute| dispute.0).collect();
+        let ids: Vec<String> = orders.iter().map(OrderId::to_string).collect();
+        match &self.inner {
+            Session::Postgres(server) => server.lock_free(orders, disputes, ended_too).await,
+            // Everything is free.
+            Session::Sqlite(file) => {
+                let ended_too: Vec<i16> = ended_too.iter().map(|kind| kind.code()).collect();
+                let read = move |file: &_| sqlite::aggregates(file, ids, &named, &ended_too);
+                let sqlite::Aggregates { orders, disputes: rows, order_of } = file.lock().await.run(read).await?;
+                let order_of = order_of.iter().map(|(dispute, order)| (DisputeId(*dispute), OrderId::stored(order)));
+                Ok(LockedAggregates { order_of: order_of.collect(), ..LockedAggregates::of(orders, rows, disputes) })
+            }
         }
     }
+}
 
-    /// On SQLite: everything is free.
-    async fn read_all(
-        &self,
-        orders: &BTreeSet<OrderId>,
-        disputes: &[DisputeId],
-        ended_too: &[DisputeKind],
-    ) -> Result<LockedAggregates, StorageError> {
-        let order_of = self.orders_of(disputes).await?;
-        let ids: BTreeSet<&OrderId> = orders.iter().chain(order_of.values()).collect();
-        if ids.is_empty() {
-            return Ok(LockedAggregates::default());
-        }
-        let ids: Vec<String> = ids.into_iter().map(OrderId::to_string).collect();
-        let some = order::Column::OrderId.is_in(filled_up(ids.iter().cloned()));
-        let found = fetch(order::Entity::find().filter(some), &self.inner).await?;
-        let mut rows = fetch(reads::disputes_of(ids, ended_too), &self.inner).await?;
-        let there: HashSet<Uuid> = rows.iter().flatten().map(|row| row.dispute_id).collect();
-        let ended: Vec<Uuid> = disputes.iter().map(|dispute| dispute.0).filter(|id| !there.contains(id)).collect();
-        if !ended.is_empty() {
-            rows.extend(self.dispute_rows(&ended).await?);
-        }
-        Ok(LockedAggregates { order_of, ..LockedAggregates::of(found, rows, disputes) })
-    }
-
-    /// On PostgreSQL: locks what is free.
+impl ServerTransaction {
+    /// Locks what is free.
     async fn lock_free(
         &self,
         orders: &BTreeSet<OrderId>,
@@ -173,7 +163,7 @@ impl Transaction {
         let named: Vec<Uuid> = disputes.iter().map(|dispute| dispute.0).collect();
         let ids: Vec<String> = orders.iter().map(OrderId::to_string).collect();
         let locked = self.query(lock_orders(ids, named.clone())).await?;
-        let mut locked: Fetched<order::Entity> = locked.iter().map(|row| model::<order::Entity>(row, "")).collect();
+        let mut locked: Fetched<order::Model> = locked.iter().map(|row| row_at(row, 0)).collect();
         let held: BTreeSet<String> = locked.iter().filter_map(|row| order_of(row, |row| &row.order_id)).collect();
         let found = match held.is_empty() {
             true => Vec::new(),
@@ -184,8 +174,8 @@ impl Transaction {
         };
         let (mut rows, mut seen, mut busy) = (Vec::new(), HashSet::new(), HashSet::new());
         for row in &found {
-            let standing: i32 = row.try_get("", "standing")?;
-            let row = model::<dispute::Entity>(row, "");
+            let standing: i32 = row.try_get_by_index(0)?;
+            let row: Result<dispute::Model, _> = row_at(row, 1);
             if standing == IS_BUSY {
                 busy.extend(order_of(&row, |row| &row.order_id));
             }
@@ -209,7 +199,7 @@ impl Transaction {
 
     async fn query(&self, (text, values): (String, Vec<Value>)) -> Result<Vec<QueryResult>, StorageError> {
         let query = Statement::from_sql_and_values(DbBackend::Postgres, text, values);
-        Ok(self.inner.query_all_raw(query).await?)
+        Ok(self.query_all_raw(query).await?)
     }
 
     /// The orders of these disputes.
@@ -220,7 +210,7 @@ impl Transaction {
         use dispute::Column;
         let named = Column::DisputeId.is_in(filled_up(disputes.iter().map(|dispute| dispute.0)));
         let select = dispute::Entity::find().select_only().columns([Column::DisputeId, Column::OrderId]);
-        let found: Vec<(Uuid, String)> = select.filter(named).into_tuple().all(&self.inner).await?;
+        let found: Vec<(Uuid, String)> = select.filter(named).into_tuple().all(self).await?;
         Ok(found.into_iter().map(|(dispute, order)| (DisputeId(dispute), OrderId::stored(&order))).collect())
     }
 
@@ -232,6 +222,6 @@ impl Transaction {
         use order::Column;
         let named = Column::OrderId.is_in(filled_up(orders.iter().map(OrderId::to_string)));
         let select = order::Entity::find().select_only().column(Column::OrderId).filter(named);
-        Ok(select.into_tuple().all(&self.inner).await?)
+        Ok(select.into_tuple().all(self).await?)
     }
 }

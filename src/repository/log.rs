@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use sea_orm::sea_query::{Expr, SelectStatement, SubQueryStatement, UnionType};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, DatabaseConnection, EntityTrait as _, Iterable as _, Order as Direction,
-    QueryFilter as _, QueryOrder as _, QueryResult, QuerySelect as _, QueryTrait as _, Select,
+    ColumnTrait as _, ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait as _, Iterable as _,
+    Order as Direction, QueryFilter as _, QueryOrder as _, QueryResult, QuerySelect as _, QueryTrait as _, Select,
 };
 use uuid::Uuid;
 
 use super::batch::filled_up;
+use super::columns::Columns;
+use super::dialect::sqlite;
 use super::entity::{dispute, event};
 use super::error::StorageError;
 use super::reader::Reader;
-use super::token_key::log_id_of;
+use super::stored::Stored as _;
+use super::token_key::log_id_at;
 use super::{Log, LoggedEvent, Repository, rows};
 use crate::domain::{DisputeId, EventId, OrderId, UserId};
 
@@ -52,15 +55,35 @@ impl Repository {
     /// The events from number `first` on, in order, and the state of the log in the same snapshot; for the tailer, on a
     /// connection that callers' reads leave free.
     pub async fn tail(&self, first: i64, limit: u64) -> Result<(Log, Vec<LoggedEvent>), StorageError> {
-        let read = |connection: DatabaseConnection| async move {
-            let rows = connection.query_all(&tail(first, limit)).await?;
-            let log = match rows.first() {
-                Some(row) => log_of(row)?,
-                None => log_and_events_at(&connection, []).await?.0,
-            };
-            Ok((log, rows.iter().map(rows::event_of).collect()))
+        let beside = event::Model::COLUMNS.len();
+        let (log, events) = match self.dispute_reads.in_place() {
+            Some(in_place) => {
+                let tail = DbBackend::Sqlite.build(&tail(first, limit));
+                let read = move |file: &_| {
+                    let mut log = None;
+                    let event = |row: &rusqlite::Row<'_>| {
+                        log.get_or_insert_with(|| log_at(row, beside));
+                        rows::event_at(row)
+                    };
+                    let events = sqlite::query(file, &tail, event)?;
+                    Ok((log, events))
+                };
+                in_place.read((), read).await?
+            }
+            None => {
+                let read = |connection: DatabaseConnection| async move {
+                    let rows = connection.query_all(&tail(first, limit)).await?;
+                    let events: Vec<_> = rows.iter().map(rows::event_at).collect();
+                    Ok((rows.first().map(|row| log_at(row, beside)), events))
+                };
+                self.background.read(read).await?
+            }
         };
-        self.background.read(read).await
+        let log = match log {
+            Some(log) => log,
+            None => self.log().await,
+        };
+        Ok((log?, events))
     }
 }
 
@@ -87,15 +110,21 @@ impl Reader {
         up_to: i64,
         limit: u64,
     ) -> Result<FoundEvents, StorageError> {
+        let first_of = move |events: Vec<LoggedEvent>| {
+            let last = events.last().map(|last| (last.seq, last.id));
+            let looked_at = last.filter(|_| events.len() as u64 == limit);
+            Ok(FoundEvents { events, looked_at })
+        };
+        if let (EventScan::Everything, Some(in_place)) = (&scan, &self.in_place) {
+            let select = within(after, up_to, limit).build(DbBackend::Sqlite);
+            let read = move |file: &_| sqlite::query(file, &select, |row| rows::event_at(row));
+            return first_of(in_place.read_elsewhere(self.permit.clone(), read).await?);
+        }
         let scan = Arc::new(scan);
         let read = move |connection: DatabaseConnection| async move {
             match &*scan {
-                EventScan::Everything => {
-                    Self::first_of(&connection, within(after, up_to, limit).into_query(), limit).await
-                }
-                EventScan::OfParty(party) => {
-                    Self::first_of(&connection, of_party(party, after, up_to, limit), limit).await
-                }
+                EventScan::Everything => first_of(all(&connection, &within(after, up_to, limit).into_query()).await?),
+                EventScan::OfParty(party) => first_of(all(&connection, &of_party(party, after, up_to, limit)).await?),
                 EventScan::OfOrders(orders) => {
                     let orders = orders.iter().map(OrderId::to_string).collect();
                     Self::of_orders(&connection, orders, None, after, up_to, limit).await
@@ -108,18 +137,6 @@ impl Reader {
             }
         };
         self.read(read).await
-    }
-
-    /// The result of a statement that stops at a limit.
-    async fn first_of(
-        connection: &DatabaseConnection,
-        select: SelectStatement,
-        limit: u64,
-    ) -> Result<FoundEvents, StorageError> {
-        let events = all(connection, &select).await?;
-        let last = events.last().map(|last| (last.seq, last.id));
-        let looked_at = last.filter(|_| events.len() as u64 == limit);
-        Ok(FoundEvents { events, looked_at })
     }
 
     /// The first events of these orders that belong to these disputes. Keys are examined first, and only so many: an
@@ -143,7 +160,7 @@ impl Reader {
             let (seq, id) = key_of(key)?;
             looked_at = Some((seq, id));
             // A dispute id that cannot be read matches no dispute.
-            let dispute = key.try_get("", "dispute_id").ok().map(DisputeId);
+            let dispute = key.column(2).map(DisputeId);
             if disputes.is_none_or(|disputes| dispute.is_some_and(|dispute| disputes.contains(&dispute))) {
                 wanted.push((seq, id));
             }
@@ -173,13 +190,12 @@ impl Reader {
 
 /// The number and the id of an event.
 fn key_of(row: &QueryResult) -> Result<(i64, EventId), StorageError> {
-    let id = rows::event_id_of(row, "event_id").unwrap_or(EventId(Uuid::nil()));
-    Ok((row.try_get("", "seq")?, id))
+    Ok((row.try_get_by_index(0)?, rows::event_id_at(row, 1).unwrap_or(EventId(Uuid::nil()))))
 }
 
 async fn all(connection: &impl ConnectionTrait, select: &SelectStatement) -> Result<Vec<LoggedEvent>, StorageError> {
     let rows = connection.query_all(select).await?;
-    Ok(rows.iter().map(rows::event_of).collect())
+    Ok(rows.iter().map(rows::event_at).collect())
 }
 
 /// The first events between two numbers, in order.
@@ -242,6 +258,9 @@ pub(super) fn tail(first: i64, limit: u64) -> SelectStatement {
     beside_the_log(within(first.saturating_sub(1), i64::MAX, limit).into_query())
 }
 
+/// How many columns the state of the log has.
+const LOG_COLUMNS: usize = 6;
+
 /// Adds the state of the log to each row of a statement. Each column is looked up once, whatever the statement reads.
 fn beside_the_log(mut select: SelectStatement) -> SelectStatement {
     for column in ["epoch", "token_key", "head", "floor", "floor_event"] {
@@ -251,14 +270,19 @@ fn beside_the_log(mut select: SelectStatement) -> SelectStatement {
     select.expr_as(Expr::cust(last), "log_head_event").to_owned()
 }
 
-/// The state of the log in a row.
-fn log_of(row: &QueryResult) -> Result<Log, StorageError> {
+/// The state of the log in a row, whose columns begin at this position.
+fn log_at(row: &impl Columns, first: usize) -> Result<Log, StorageError> {
+    let [last_seq, pruned_seq, pruned_event, last_event] = [2, 3, 4, 5].map(|column| first.saturating_add(column));
+    let number = |index| {
+        let what = "a column is not of its type";
+        row.column(index).ok_or_else(|| StorageError::Corrupt { table: "event_log", id: "1".to_owned(), what })
+    };
     Ok(Log {
-        id: log_id_of(row)?,
-        last_seq: row.try_get("", "log_head")?,
-        last_event: rows::event_id_of(row, "log_head_event"),
-        pruned_seq: row.try_get("", "log_floor")?,
-        pruned_event: rows::event_id_of(row, "log_floor_event"),
+        id: log_id_at(row, first)?,
+        last_seq: number(last_seq)?,
+        last_event: rows::event_id_at(row, last_event),
+        pruned_seq: number(pruned_seq)?,
+        pruned_event: rows::event_id_at(row, pruned_event),
     })
 }
 
@@ -279,8 +303,8 @@ pub(super) async fn log_and_events_at<const N: usize>(
     }
     let row = connection.query_one(&select).await?.ok_or_else(missing)?;
     let mut ids = [None; N];
-    for (number, id) in ids.iter_mut().enumerate() {
-        *id = rows::event_id_of(&row, &format!("event_{number}"));
+    for (index, id) in (LOG_COLUMNS..).zip(ids.iter_mut()) {
+        *id = rows::event_id_at(&row, index);
     }
-    Ok((log_of(&row)?, ids))
+    Ok((log_at(&row, 0)?, ids))
 }

@@ -70,14 +70,13 @@ use one_dispute::DisputeReads;
 pub use reader::Reader;
 pub use retention::Pruned;
 pub use token_key::{LogId, TokenKey};
+use transaction::Writer;
 pub use transaction::{Records, Times, Transaction, Version};
 
 /// The database, with a pool for writes, one for callers' reads, and one for the service's own reads.
 #[derive(Debug)]
 pub struct Repository {
-    writer: Pool,
-    /// For reads of a batch on SQLite while another one is being committed.
-    ahead: Option<Pool>,
+    writer: Writer,
     readers: Pool,
     /// Which callers use `readers`, and for what: there is a connection for each permit.
     permits: Arc<ReaderPermits>,
@@ -108,7 +107,7 @@ impl Repository {
 
     /// Applies the schema, or finds it applied. Processes that start at the same time do not race.
     pub async fn migrate(&self) -> Result<(), SchemaError> {
-        migration::apply(self.writer.connections()).await?;
+        migration::apply(self.writer.pool.connections()).await?;
         Ok(self.watch_files().await?)
     }
 }

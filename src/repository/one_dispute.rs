@@ -9,7 +9,7 @@ use sea_orm::DatabaseConnection;
 use sea_orm::sqlx::{self, AssertSqlSafe};
 use uuid::Uuid;
 
-use super::columns::{Columns, dispute_at, order_at};
+use super::columns::{Columns, row_at};
 use super::connection::InPlace;
 use super::corrupt::{Broken, note};
 use super::entity::{OPEN, dispute, order};
@@ -56,6 +56,16 @@ pub(super) enum DisputeReads {
     InPlace(InPlace),
     /// On PostgreSQL.
     Gathered(Arc<Gathered>),
+}
+
+impl DisputeReads {
+    /// On SQLite: reads without a connection's thread.
+    pub(super) fn in_place(&self) -> Option<&InPlace> {
+        match self {
+            Self::InPlace(in_place) => Some(in_place),
+            Self::Gathered(_) => None,
+        }
+    }
 }
 
 impl Repository {
@@ -110,10 +120,10 @@ pub(super) async fn on_postgres(
 impl Rows {
     fn add(&mut self, row: &impl Columns) {
         let [wanted, found] = [0, 1].map(|index| row.column::<Uuid>(index));
-        let dispute = dispute_at(row, 1);
+        let dispute = row_at(row, 1);
         if wanted == found {
             self.named = Some(dispute);
-            self.order = Some(order_at(row, dispute::Model::COLUMNS.len().saturating_add(1)));
+            self.order = Some(row_at(row, dispute::Model::COLUMNS.len().saturating_add(1)));
         } else {
             self.others.push(dispute);
         }

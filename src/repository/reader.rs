@@ -13,7 +13,7 @@ use sea_orm::{
 use tracing::Instrument as _;
 
 use super::Repository;
-use super::connection::{Permit, Pool, ReadClass};
+use super::connection::{InPlace, Permit, Pool, ReadClass};
 use super::error::StorageError;
 use super::transaction::begun;
 use crate::domain::Caller;
@@ -22,7 +22,9 @@ use crate::domain::Caller;
 #[derive(Debug)]
 pub struct Reader {
     pool: Pool,
-    permit: Arc<Permit>,
+    pub(super) permit: Arc<Permit>,
+    /// On SQLite, for what is read without a connection's thread.
+    pub(super) in_place: Option<InPlace>,
 }
 
 /// A read transaction, in which all statements read one snapshot.
@@ -46,7 +48,7 @@ impl Repository {
     /// long. Waiting while holding a permit of the same class can deadlock.
     pub async fn reader(&self, class: ReadClass, caller: &Caller) -> Result<Reader, StorageError> {
         let permit = Arc::new(self.permits.acquire(class, caller).await?);
-        Ok(Reader { pool: self.readers.clone(), permit })
+        Ok(Reader { pool: self.readers.clone(), permit, in_place: self.dispute_reads.in_place().cloned() })
     }
 }
 

@@ -2,12 +2,14 @@
 
 use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{
-    ColumnTrait as _, Condition, ConnectionTrait, DatabaseConnection, EntityTrait as _, Order as Direction,
+    ColumnTrait as _, Condition, ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait as _, Order as Direction,
     QueryFilter as _, QueryOrder as _, QueryResult, QuerySelect as _, QueryTrait as _, Select, Statement,
 };
 
 use super::batch::filled_up;
+use super::columns::{Columns, row_at};
 use super::corrupt::fetch;
+use super::dialect::sqlite;
 use super::entity::{OPEN, PENDING, dispute, order};
 use super::error::StorageError;
 use super::reader::{ReadSnapshot, Reader};
@@ -68,8 +70,18 @@ impl Reader {
         }
         let named = order::Column::OrderId.is_in(filled_up(ids.iter().map(OrderId::to_string)));
         let select = order::Entity::find().filter(named);
-        let read = move |connection: DatabaseConnection| async move { fetch(select, &connection).await };
-        let rows = self.read(read).await?.into_iter();
+        let rows = match &self.in_place {
+            Some(in_place) => {
+                let select = select.build(DbBackend::Sqlite);
+                let read = move |file: &_| sqlite::query(file, &select, |row| row_at(row, 0));
+                in_place.read_elsewhere(self.permit.clone(), read).await?
+            }
+            None => {
+                let read = move |connection: DatabaseConnection| async move { fetch(select, &connection).await };
+                self.read(read).await?
+            }
+        };
+        let rows = rows.into_iter();
         rows.map(|row| rows::order_from(row.map_err(|broken| broken.error)?)).collect()
     }
 
@@ -80,6 +92,15 @@ impl Reader {
         ended_too: &[DisputeKind],
     ) -> Result<Option<OrderAggregate>, StorageError> {
         let (id, ended_too) = (id.to_string(), ended_too.to_vec());
+        if let Some(in_place) = &self.in_place {
+            let ended_too: Vec<i16> = ended_too.iter().map(|kind| kind.code()).collect();
+            let read = move |file: &rusqlite::Connection| {
+                let _snapshot = file.unchecked_transaction()?;
+                sqlite::aggregates(file, vec![id.clone()], &[], &ended_too)
+            };
+            let sqlite::Aggregates { orders, disputes, order_of: _ } = in_place.read(self.permit.clone(), read).await?;
+            return rows::aggregates_from(orders, disputes).pop().map(|(_, aggregate)| aggregate).transpose();
+        }
         let read = |snapshot: ReadSnapshot| async move {
             let order = fetch(order::Entity::find_by_id(id.as_str()), &*snapshot).await?;
             let disputes = fetch(disputes_of(vec![id], &ended_too), &*snapshot).await?;
@@ -96,13 +117,21 @@ impl Reader {
         window_end: Timestamp,
     ) -> Result<SellerStanding, StorageError> {
         let select = ended_orders(seller, window_start, window_end);
-        let read =
-            move |connection: DatabaseConnection| async move { Ok(connection.query_all(&select.into_query()).await?) };
-        // Orders with a corrupt status do not count, and do not affect the others.
-        let count = |row: &QueryResult| {
-            Some((row.try_get_by_index(0).ok()?, row.try_get_by_index(1).ok()?, row.try_get_by_index(2).ok()?))
+        let counts = match &self.in_place {
+            Some(in_place) => {
+                let select = select.build(DbBackend::Sqlite);
+                let read = move |file: &_| sqlite::query(file, &select, |row| count_at(row));
+                in_place.read_elsewhere(self.permit.clone(), read).await?
+            }
+            None => {
+                let read = move |connection: DatabaseConnection| async move {
+                    let rows = connection.query_all(&select.into_query()).await?;
+                    Ok(rows.iter().map(count_at).collect())
+                };
+                self.read(read).await?
+            }
         };
-        let counts: Vec<(i16, bool, i64)> = self.read(read).await?.iter().filter_map(count).collect();
+        let counts: Vec<(i16, bool, i64)> = counts.into_iter().flatten().collect();
         let orders = |ended: OrderStatus, counted: &[bool]| {
             let those = counts.iter().filter(|(status, counts, _)| *status == ended.code() && counted.contains(counts));
             those.map(|(_, _, orders)| u64::try_from(*orders).unwrap_or_default()).sum()
@@ -116,6 +145,12 @@ impl Reader {
             window_end,
         })
     }
+}
+
+/// How many orders ended with a status, and whether they count. Orders with a corrupt status do not count, and do not
+/// affect the others.
+fn count_at(row: &impl Columns) -> Option<(i16, bool, i64)> {
+    Some((row.column(0)?, row.column(1)?, row.column(2)?))
 }
 
 /// How many orders of a seller ended, by outcome, from an index alone.

@@ -5,18 +5,18 @@
 
 use sea_orm::sea_query::{LockBehavior, LockType};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, Order as Direction, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Select, Statement,
+    ColumnTrait as _, ConnectionTrait as _, DatabaseTransaction, DbBackend, EntityTrait as _, Order as Direction,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, Select, Statement,
 };
 use uuid::Uuid;
 
+use super::Repository;
 use super::batch::filled_up;
 use super::connection::in_time;
-use super::dialect::Session;
 use super::entity::{audit, event, event_log, idempotency_key};
 use super::error::StorageError;
 use super::log::log_and_events_at;
-use super::{Repository, Transaction};
+use super::transaction::Maintenance;
 use crate::domain::{EventId, Timestamp};
 
 /// The lock that a replica holds while it prunes events: one at a time, and nobody waits.
@@ -57,7 +57,7 @@ impl Repository {
     /// Prunes events older than `before`, at most `limit`. Returns how many: none if another replica is pruning.
     pub async fn prune_events(&self, before: Timestamp, limit: u32) -> Result<u64, StorageError> {
         let step = async {
-            let transaction = self.begin().await?;
+            let transaction = self.begin_maintenance().await?;
             let Some(old) = prunable(&transaction.inner, before, limit.into()).await? else {
                 transaction.rollback().await?;
                 return Ok(0);
@@ -79,7 +79,7 @@ impl Repository {
     pub async fn prune_requests(&self, from: Timestamp, before: Timestamp, limit: u32) -> Result<Pruned, StorageError> {
         use idempotency_key::Column;
         let step = async {
-            let transaction = self.begin().await?;
+            let transaction = self.begin_maintenance().await?;
             let oldest = idempotency_key::Entity::find()
                 .select_only()
                 .columns([Column::Key, Column::CreateTime])
@@ -109,7 +109,7 @@ impl Repository {
     /// replica is at it. No row is locked to be deleted later: the role needs no right to change an entry.
     pub async fn prune_audit(&self, from: Timestamp, before: Timestamp, limit: u32) -> Result<Pruned, StorageError> {
         let step = async {
-            let transaction = self.begin().await?;
+            let transaction = self.begin_maintenance().await?;
             if !is_alone(&transaction.inner, PRUNING_AUDIT).await? {
                 transaction.rollback().await?;
                 return Ok(Pruned { count: 0, up_to: from });
@@ -143,7 +143,7 @@ pub(super) fn oldest_entries(from: Timestamp, before: Timestamp, limit: u32) -> 
 }
 
 /// Whether no other replica is at what this lock is for; if so, none can be until the transaction ends.
-async fn is_alone(transaction: &Session, lock: i64) -> Result<bool, StorageError> {
+async fn is_alone(transaction: &DatabaseTransaction, lock: i64) -> Result<bool, StorageError> {
     let backend = transaction.get_database_backend();
     if backend != DbBackend::Postgres {
         return Ok(true);
@@ -155,7 +155,11 @@ async fn is_alone(transaction: &Session, lock: i64) -> Result<bool, StorageError
 
 /// Events that can be pruned: older than `before`, at most `limit`, without a newer one among them. `None` if there is
 /// nothing to prune, or another replica is pruning. The last event is always kept: the log is identified by it.
-async fn prunable(transaction: &Session, before: Timestamp, limit: i64) -> Result<Option<OldEvents>, StorageError> {
+async fn prunable(
+    transaction: &DatabaseTransaction,
+    before: Timestamp,
+    limit: i64,
+) -> Result<Option<OldEvents>, StorageError> {
     if !is_alone(transaction, PRUNING_EVENTS).await? {
         return Ok(None);
     }
@@ -176,7 +180,7 @@ async fn prunable(transaction: &Session, before: Timestamp, limit: i64) -> Resul
 }
 
 /// Moves `pruned_seq` to the last pruned event.
-async fn move_floor(transaction: &Transaction, old: &OldEvents) -> Result<(), StorageError> {
+async fn move_floor(transaction: &Maintenance, old: &OldEvents) -> Result<(), StorageError> {
     use event_log::Column;
     let floor = event_log::Entity::update_many()
         .col_expr(Column::Floor, old.up_to.into())

@@ -151,6 +151,8 @@ stored!(
 
 stored!("idempotency_keys", idempotency_key::Model { key, fingerprint, dispute_id, create_time });
 
+stored!("audit", audit::Model { seq, time, user_id, scope, action, order_id, dispute_id, revision });
+
 stored!("audit", audit::NewEntry { time, user_id, scope, action, order_id, dispute_id, revision });
 
 #[cfg(test)]

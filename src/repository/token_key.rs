@@ -1,9 +1,9 @@
 //! The key that seals the tokens of a log. It is created once, with the migration that adds its column, and is the same
 //! on all replicas; anyone who can read the database can read it.
 
-use sea_orm::{QueryResult, TryGetable as _};
 use uuid::Uuid;
 
+use super::columns::Columns;
 use super::error::StorageError;
 use super::log::missing;
 
@@ -38,17 +38,12 @@ impl std::fmt::Debug for TokenKey {
     }
 }
 
-/// The log's identity in a row.
-pub(super) fn log_id_of(row: &QueryResult) -> Result<LogId, StorageError> {
-    let uuid = row.try_get::<Option<Uuid>>("", "log_epoch")?.ok_or_else(missing)?;
-    let key = Option::<Vec<u8>>::try_get(row, "", "log_token_key").ok().flatten();
-    let key = key.and_then(|bytes| bytes.try_into().ok()).map(TokenKey);
-    let token_key = key.ok_or_else(|| StorageError::Corrupt {
-        table: "event_log",
-        id: "1".to_owned(),
-        what: "token_key is not 32 bytes",
-    })?;
-    Ok(LogId { uuid, token_key })
+/// The log's identity in a row: its id at this position, then its key.
+pub(super) fn log_id_at(row: &impl Columns, first: usize) -> Result<LogId, StorageError> {
+    let corrupt = |what| StorageError::Corrupt { table: "event_log", id: "1".to_owned(), what };
+    let uuid = row.column::<Option<Uuid>>(first).ok_or_else(|| corrupt("epoch"))?.ok_or_else(missing)?;
+    let key = row.column::<Vec<u8>>(first.saturating_add(1)).and_then(|bytes| bytes.try_into().ok()).map(TokenKey);
+    Ok(LogId { uuid, token_key: key.ok_or_else(|| corrupt("token_key is not 32 bytes"))? })
 }
 
 #[cfg(test)]

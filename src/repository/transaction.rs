@@ -9,18 +9,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, DbBackend, EntityTrait as _, IdenStatic as _, Iterable as _, QueryFilter as _,
-    QueryResult, SqliteTransactionMode, Statement, TransactionOptions, Value,
+    ColumnTrait as _, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait as _, IdenStatic as _,
+    Iterable as _, QueryFilter as _, QueryResult, SqliteTransactionMode, Statement, TransactionOptions, Value,
 };
 use uuid::Uuid;
 
 use super::batch::{Insertion, filled_up};
-use super::connection::Pool;
-use super::corrupt::{Fetched, apart, fetch, model};
-use super::dialect::{Session, postgres, sqlite};
-use super::entity::{audit, dispute, event, event_log, idempotency_key, order};
+use super::columns::{Columns as _, row_at};
+use super::connection::{FileConnection, Pool};
+use super::corrupt::{Fetched, apart, fetch};
+use super::dialect::{Session, sqlite};
+use super::entity::{audit, dispute, event, idempotency_key, order};
 use super::error::StorageError;
 use super::files::DatabaseFiles;
 use super::stored::Stored as _;
@@ -37,11 +37,61 @@ pub(super) fn begun(sqlite_mode: SqliteTransactionMode) -> TransactionOptions {
 #[derive(Debug)]
 pub struct Transaction {
     pub(super) inner: Session,
-    files: Option<Arc<DatabaseFiles>>,
-    /// The pool of its connection.
-    writer: Pool,
+    /// Where it was begun.
+    writer: Writer,
     /// What it is based on, once that was asked for.
     version: Option<Version>,
+}
+
+/// Where batches are written.
+#[derive(Clone, Debug)]
+pub(super) struct Writer {
+    /// All that writes by SQLite takes its turn here.
+    pub(super) pool: Pool,
+    /// The file that batches are written to, in their turn, and read from ahead of it.
+    pub(super) file: Option<FileWriter>,
+}
+
+/// A SQLite file.
+#[derive(Clone, Debug)]
+pub(super) struct FileWriter {
+    pub(super) files: Arc<DatabaseFiles>,
+    /// For what is written.
+    pub(super) connection: FileConnection,
+    /// For reads of a batch while another one is being committed.
+    pub(super) ahead: FileConnection,
+}
+
+impl Writer {
+    async fn begin(&self) -> Result<Session, StorageError> {
+        self.require_files()?;
+        let Some(file) = &self.file else { return self.pool.begin().await.map(Session::Postgres) };
+        file.connection.begin(self.pool.turn().await?).await.map(Session::from)
+    }
+
+    /// What comes of a commit.
+    fn has_committed(&self, committed: Result<(), StorageError>) -> Result<(), StorageError> {
+        if let Err(error) = &committed {
+            self.pool.renew_after(error);
+        }
+        match committed {
+            Err(StorageError::Failed(what)) => Err(StorageError::Unavailable(format!("the commit failed: {what}"))),
+            Err(error) => Err(error),
+            // Commits to files that are gone by now are lost.
+            Ok(()) => self.require_files(),
+        }
+    }
+
+    fn require_files(&self) -> Result<(), StorageError> {
+        self.file.as_ref().map_or(Ok(()), |file| file.files.require())
+    }
+
+    async fn begin_ahead(&self) -> Result<Session, StorageError> {
+        match &self.file {
+            Some(file) => file.ahead.begin_to_read().await.map(Session::from),
+            None => self.pool.begin().await.map(Session::Postgres),
+        }
+    }
 }
 
 static NEW_ORDERS: Insertion<order::Model> = Insertion::new();
@@ -72,11 +122,8 @@ pub type Records = (Vec<IdempotencyRecord>, HashMap<Uuid, StorageError>);
 impl Repository {
     /// Begins a write transaction; on SQLite it is the only one from here on.
     pub async fn begin(&self) -> Result<Transaction, StorageError> {
-        if let Some(files) = &self.files {
-            files.require()?;
-        }
         let inner = self.writer.begin().await?;
-        Ok(Transaction { inner, writer: self.writer.clone(), files: self.files.clone(), version: None })
+        Ok(Transaction { inner, writer: self.writer.clone(), version: None })
     }
 }
 
@@ -89,25 +136,19 @@ impl Repository {
     /// Begins a transaction that reads while another one is being committed, and that may write after
     /// [`Transaction::start_writing`].
     pub async fn begin_ahead(&self) -> Result<Transaction, StorageError> {
-        let inner = match &self.ahead {
-            Some(readers) => readers.begin_to_read().await?,
-            None => self.writer.begin().await?,
-        };
-        Ok(Transaction { inner, writer: self.writer.clone(), files: self.files.clone(), version: None })
+        let inner = self.writer.begin_ahead().await?;
+        Ok(Transaction { inner, writer: self.writer.clone(), version: None })
     }
 }
 
 impl Transaction {
     /// The state of the database as it is in this write transaction, apart from what this process writes.
     pub async fn version(&mut self) -> Result<Version, StorageError> {
-        if self.inner.get_database_backend() == DbBackend::Postgres {
-            return Ok(Version(None));
-        }
+        let Session::Sqlite(file) = &mut self.inner else { return Ok(Version(None)) };
         if let Some(version) = self.version {
             return Ok(version);
         }
-        let ask = Statement::from_string(DbBackend::Sqlite, "PRAGMA data_version");
-        let version = self.inner.query_one_raw(ask).await?.map(|row| row.try_get_by_index(0)).transpose()?;
+        let version = Some(file.get_mut().run(sqlite::data_version).await?);
         // Nobody else can write until this transaction ends.
         Ok(*self.version.insert(Version(version)))
     }
@@ -115,19 +156,21 @@ impl Transaction {
     /// Begins to write in a transaction that was begun ahead. Returns whether what it has read still holds, but for what
     /// this process has written: on PostgreSQL it is locked, on SQLite no other process may have written since `version`.
     pub async fn start_writing(&mut self, version: Version) -> Result<bool, StorageError> {
-        if self.inner.get_database_backend() == DbBackend::Postgres {
+        if matches!(self.inner, Session::Postgres(_)) {
             return Ok(true);
-        }
-        if let Some(files) = &self.files {
-            files.require()?;
         }
         self.inner = self.writer.begin().await?;
         Ok(self.version().await? == version)
     }
 
-    pub(super) async fn dispute_rows(&self, ids: &[Uuid]) -> Result<Fetched<dispute::Entity>, StorageError> {
-        let named = dispute::Column::DisputeId.is_in(filled_up(ids.iter().copied()));
-        fetch(dispute::Entity::find().filter(named), &self.inner).await
+    pub(super) async fn dispute_rows(&self, ids: Vec<Uuid>) -> Result<Fetched<dispute::Model>, StorageError> {
+        match &self.inner {
+            Session::Sqlite(file) => file.lock().await.run(move |file| sqlite::disputes(file, &ids)).await,
+            Session::Postgres(server) => {
+                let named = dispute::Column::DisputeId.is_in(filled_up(ids));
+                fetch(dispute::Entity::find().filter(named), server).await
+            }
+        }
     }
 
     /// The disputes with these ids, each with its order; for corrupt ones, by id, what is wrong.
@@ -135,43 +178,47 @@ impl Transaction {
         &self,
         ids: &[DisputeId],
     ) -> Result<(Vec<StoredDispute>, HashMap<Uuid, StorageError>), StorageError> {
-        let ids: Vec<Uuid> = ids.iter().map(|dispute| dispute.0).collect();
-        let rows = self.dispute_rows(&ids).await?.into_iter();
+        let rows = self.dispute_rows(ids.iter().map(|dispute| dispute.0).collect()).await?.into_iter();
         Ok(apart(rows.map(|row| row.map_err(|broken| broken.error).and_then(rows::dispute_from))))
     }
 
     /// The database's times, and the records of the requests with these keys; for corrupt ones, by key, what is wrong. In
-    /// one statement: whatever was to be locked is locked by then.
+    /// one step: whatever was to be locked is locked by then.
     pub async fn times_and_records(&self, keys: &[Uuid]) -> Result<(Times, Records), StorageError> {
-        if keys.is_empty() {
-            return Ok((times(&self.inner).await?, Records::default()));
-        }
-        let rows = self.inner.query_all_raw(ask_for_times(self.inner.get_database_backend(), keys)).await?;
-        let times = times_of(rows.first())?;
-        let is_there = |row: &&QueryResult| !matches!(row.try_get::<Option<Uuid>>("", "key"), Ok(None));
-        let records = rows.iter().filter(is_there).map(|row| model::<idempotency_key::Entity>(row, ""));
-        let read = records.map(|row| row.map(rows::idempotency_record_from).map_err(|broken| broken.error));
-        Ok((times, apart(read)))
-    }
-
-    /// The database's times.
-    pub async fn times(&self) -> Result<Times, StorageError> {
-        times(&self.inner).await
+        let (times, records) = match &self.inner {
+            Session::Sqlite(file) => {
+                let keys = keys.to_vec();
+                let read = move |file: &_| Ok((sqlite::last_event_time(file)?, sqlite::records(file, &keys)?));
+                let (last_event, records) = file.lock().await.run(read).await?;
+                (Times::of(None, last_event), records)
+            }
+            Session::Postgres(server) => {
+                let rows = server.query_all_raw(ask_for_times(DbBackend::Postgres, keys)).await?;
+                let is_there = |row: &&QueryResult| row.column::<Option<Uuid>>(2) != Some(None);
+                let records = rows.iter().filter(is_there).filter(|_| !keys.is_empty()).map(|row| row_at(row, 2));
+                (times_of(rows.first())?, records.collect())
+            }
+        };
+        let read = records.into_iter().map(|row| row.map(rows::idempotency_record_from));
+        Ok((times, apart(read.map(|row| row.map_err(|broken| broken.error)))))
     }
 
     /// Inserts new orders, before all other changes. Returns `false` if another transaction has inserted one of them
     /// and has not committed, for longer than a replica takes: then only a rollback is left.
     pub async fn insert_orders(&self, orders: Vec<Order>) -> Result<bool, StorageError> {
-        let waits = self.inner.get_database_backend() == DbBackend::Postgres;
-        if waits {
-            self.inner.execute_unprepared(INSERT_LOCK_TIMEOUT).await?;
-        }
-        match NEW_ORDERS.run(&self.inner, new_orders(orders)).await {
-            Err(StorageError::LockTimeout) => return Ok(false),
-            result => result?,
-        }
-        if waits {
-            self.inner.execute_unprepared(LOCK_TIMEOUT).await?;
+        let orders = new_orders(orders);
+        match &self.inner {
+            Session::Sqlite(file) => {
+                file.lock().await.run(move |file| NEW_ORDERS.on_sqlite(file, orders)).await?;
+            }
+            Session::Postgres(server) => {
+                server.execute_unprepared(INSERT_LOCK_TIMEOUT).await?;
+                match server.insert(&NEW_ORDERS, orders).await {
+                    Err(StorageError::LockTimeout) => return Ok(false),
+                    result => result?,
+                }
+                server.execute_unprepared(LOCK_TIMEOUT).await?;
+            }
         }
         Ok(true)
     }
@@ -181,72 +228,57 @@ impl Transaction {
     pub async fn write(&self, changes: Changes) -> Result<Option<i64>, StorageError> {
         let Changes { new_orders: orders, changed_orders, new_disputes, changed_disputes, audit, idempotency, events } =
             changes;
-        NEW_ORDERS.run(&self.inner, new_orders(orders)).await?;
-        CHANGED_ORDERS.run(&self.inner, changed_orders.into_iter().map(rows::order_row).collect()).await?;
+        let new_orders = new_orders(orders);
+        let changed_orders: Vec<_> = changed_orders.into_iter().map(rows::order_row).collect();
         // First the disputes that end: they make room for those that are opened or escalated.
         let (open, ended): (Vec<_>, Vec<_>) = changed_disputes.into_iter().partition(Dispute::is_open);
-        let changed = ended.into_iter().chain(open).map(rows::dispute_row);
-        CHANGED_DISPUTES.run(&self.inner, changed.collect()).await?;
-        let new_disputes = new_disputes.into_iter().map(rows::dispute_row).collect();
+        let changed_disputes: Vec<_> = ended.into_iter().chain(open).map(rows::dispute_row).collect();
+        let new_disputes: Vec<_> = new_disputes.into_iter().map(rows::dispute_row).collect();
         let mut records: Vec<_> = idempotency.iter().map(rows::idempotency_row).collect();
         records.sort_unstable_by_key(|record| record.key);
-        let audit = audit.into_iter().map(rows::audit_row).collect();
+        let audit: Vec<_> = audit.into_iter().map(rows::audit_row).collect();
         let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
-        let numbered = |first: i64| (first..).zip(events).map(|(seq, event)| rows::event_row(seq, event)).collect();
-        let last_seq = match &self.inner {
-            Session::Postgres(begun) => {
-                NEW_DISPUTES.run(&self.inner, new_disputes).await?;
-                NEW_RECORDS.run(&self.inner, records).await?;
-                NEW_AUDIT.run(&self.inner, audit).await?;
+        let mut events: Vec<_> = (1..).zip(events).map(|(number, event)| rows::event_row(number, event)).collect();
+        match &self.inner {
+            Session::Sqlite(file) => {
+                let write = move |file: &_| {
+                    NEW_ORDERS.on_sqlite(file, new_orders)?;
+                    CHANGED_ORDERS.on_sqlite(file, changed_orders)?;
+                    CHANGED_DISPUTES.on_sqlite(file, changed_disputes)?;
+                    NEW_DISPUTES.on_sqlite(file, new_disputes)?;
+                    NEW_RECORDS.on_sqlite(file, records)?;
+                    NEW_AUDIT.on_sqlite(file, audit)?;
+                    if events.is_empty() {
+                        return Ok(Some(None));
+                    }
+                    let Some(last_seq) = sqlite::advance_log(file, count)? else { return Ok(None) };
+                    let before = last_seq.saturating_sub(count);
+                    events.iter_mut().for_each(|event| event.seq = event.seq.saturating_add(before));
+                    NEW_EVENTS.on_sqlite(file, events)?;
+                    Ok(Some(Some(last_seq)))
+                };
+                file.lock().await.run(write).await?.ok_or_else(log::missing)
+            }
+            Session::Postgres(server) => {
+                server.insert(&NEW_ORDERS, new_orders).await?;
+                server.insert(&CHANGED_ORDERS, changed_orders).await?;
+                server.insert(&CHANGED_DISPUTES, changed_disputes).await?;
+                server.insert(&NEW_DISPUTES, new_disputes).await?;
+                server.insert(&NEW_RECORDS, records).await?;
+                server.insert(&NEW_AUDIT, audit).await?;
+                if events.is_empty() {
+                    return Ok(None);
+                }
                 // Last, since other replicas wait for it: events, with numbers from a row that stays locked until the
                 // commit. So numbers are dense and in commit order, and a reader that sees an event can see all before it.
-                if count > 0 { postgres::append(&mut **begun.lock().await, numbered(1)).await? } else { 0 }
+                server.append(events).await.map(Some)
             }
-            Session::Sqlite(begun) => {
-                let last_seq = if count > 0 { self.advance_log(count).await? } else { 0 };
-                let events = numbered(last_seq.saturating_sub(count).saturating_add(1));
-                sqlite::insert(
-                    &mut **begun.lock().await,
-                    &mut [
-                        &mut NEW_DISPUTES.pending(new_disputes),
-                        &mut NEW_RECORDS.pending(records),
-                        &mut NEW_AUDIT.pending(audit),
-                        &mut NEW_EVENTS.pending(events),
-                    ],
-                )
-                .await?;
-                last_seq
-            }
-        };
-        Ok(Some(last_seq).filter(|_| count > 0))
-    }
-
-    /// Takes the next numbers of the log; returns the last of them.
-    async fn advance_log(&self, count: i64) -> Result<i64, StorageError> {
-        use event_log::Column;
-        let advance = Query::update()
-            .table(event_log::Entity)
-            .value(Column::Head, Expr::col(Column::Head).add(count))
-            .and_where(Column::Id.eq(1_i16))
-            .returning_col(Column::Head)
-            .to_owned();
-        let row = self.inner.query_one(&advance).await?;
-        let last_seq = row.map(|row| row.try_get("", "head")).transpose()?;
-        last_seq.ok_or_else(log::missing)
+        }
     }
 
     /// Commits. After an error it is unknown whether anything was written, unless it is a conflict.
     pub async fn commit(self) -> Result<(), StorageError> {
-        let committed = self.inner.commit().await;
-        if let Err(error) = &committed {
-            self.writer.renew_after(error);
-        }
-        match committed {
-            Err(StorageError::Failed(what)) => Err(StorageError::Unavailable(format!("the commit failed: {what}"))),
-            Err(error) => Err(error),
-            // Commits to files that are gone by now are lost.
-            Ok(()) => self.files.map_or(Ok(()), |files| files.require()),
-        }
+        self.writer.has_committed(self.inner.commit().await)
     }
 
     /// Rolls back.
@@ -257,9 +289,36 @@ impl Transaction {
     /// Rolls back after an error. If connections of this kind would repeat the error, such as those to a server that
     /// became a standby, they are closed, and a retry uses new ones.
     pub async fn rollback_after(self, error: &StorageError) {
-        self.writer.renew_after(error);
+        self.writer.pool.renew_after(error);
         // The first error is the one that counts.
         let _ = self.inner.rollback().await;
+    }
+}
+
+/// A write transaction beside those of batches, for statements that SeaORM builds.
+#[derive(Debug)]
+pub(super) struct Maintenance {
+    pub(super) inner: DatabaseTransaction,
+    writer: Writer,
+}
+
+impl Repository {
+    /// Begins a transaction in turn with those of batches.
+    pub(super) async fn begin_maintenance(&self) -> Result<Maintenance, StorageError> {
+        self.writer.require_files()?;
+        Ok(Maintenance { inner: self.writer.pool.begin_by_seaorm().await?, writer: self.writer.clone() })
+    }
+}
+
+impl Maintenance {
+    /// Commits; see [`Transaction::commit`].
+    pub(super) async fn commit(self) -> Result<(), StorageError> {
+        self.writer.has_committed(self.inner.commit().await.map_err(StorageError::from))
+    }
+
+    /// Rolls back.
+    pub(super) async fn rollback(self) -> Result<(), StorageError> {
+        Ok(self.inner.rollback().await?)
     }
 }
 
@@ -269,7 +328,7 @@ pub(super) async fn times(connection: &impl ConnectionTrait) -> Result<Times, St
     times_of(row.as_ref())
 }
 
-/// A statement that asks for the times, and for the records with these keys.
+/// A statement that asks for the times, and on PostgreSQL for the records with these keys, after them.
 fn ask_for_times(backend: DbBackend, keys: &[Uuid]) -> Statement {
     let micros = match backend {
         DbBackend::Postgres => "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
@@ -280,27 +339,24 @@ fn ask_for_times(backend: DbBackend, keys: &[Uuid]) -> Statement {
     if keys.is_empty() {
         return Statement::from_string(backend, times);
     }
-    let (some, values) = match backend {
-        DbBackend::Postgres => ("= ANY($1)".to_owned(), vec![Value::from(keys.to_vec())]),
-        _ => {
-            let keys = filled_up(keys.iter().copied().map(Value::from));
-            (format!("IN ({})", vec!["?"; keys.len()].join(", ")), keys)
-        }
-    };
     let columns = idempotency_key::Model::COLUMNS.join(", ");
     let ask = format!(
-        "SELECT micros, last_event, {columns} FROM ({times}) AS times LEFT JOIN idempotency_keys ON key {some}"
+        "SELECT micros, last_event, {columns} FROM ({times}) AS times LEFT JOIN idempotency_keys ON key = ANY($1)"
     );
-    Statement::from_sql_and_values(backend, ask, values)
+    Statement::from_sql_and_values(backend, ask, [Value::from(keys.to_vec())])
 }
 
 fn times_of(row: Option<&QueryResult>) -> Result<Times, StorageError> {
     let row = row.ok_or_else(|| StorageError::Failed("the database did not return its time".to_owned()))?;
-    let clock: Option<i64> = row.try_get("", "micros")?;
-    // A last event with an impossible time must not stop every command: it is ignored.
-    let last_event: Option<i64> = row.try_get("", "last_event").unwrap_or_default();
-    let instant = |micros: Option<i64>| micros.and_then(Timestamp::from_micros);
-    Ok(Times { clock: instant(clock), last_event: instant(last_event) })
+    Ok(Times::of(row.try_get_by_index(0)?, row.try_get_by_index(1).unwrap_or_default()))
+}
+
+impl Times {
+    /// A last event with an impossible time must not stop every command: it is ignored.
+    fn of(clock: Option<i64>, last_event: Option<i64>) -> Self {
+        let instant = |micros: Option<i64>| micros.and_then(Timestamp::from_micros);
+        Self { clock: instant(clock), last_event: instant(last_event) }
+    }
 }
 
 /// The rows of new orders, in the order in which every replica inserts them.

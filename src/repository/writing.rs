@@ -40,14 +40,14 @@ impl Repository {
         let write = async {
             // After a checkpoint SQLite's log has room for itself, but not for long.
             files.find_room().await?;
-            self.writer.connections().execute_unprepared(SQLITE_PROBE).await?;
+            self.writer.pool.connections().execute_unprepared(SQLITE_PROBE).await?;
             files.require()
         };
         tokio::time::timeout(WRITE_TIMEOUT, write).await.map_err(|_| StorageError::TimedOut)?
     }
 
     async fn probe_postgres(&self) -> Result<(), StorageError> {
-        let pool = self.writer.connections().get_postgres_connection_pool();
+        let pool = self.writer.pool.connections().get_postgres_connection_pool();
         let acquired = tokio::time::timeout(WRITE_TIMEOUT, pool.acquire()).await.map_err(|_| StorageError::TimedOut)?;
         let mut connection = acquired.map_err(|error| of_sqlx(&error))?;
         let write = tokio::time::timeout(WRITE_TIMEOUT, connection.execute(AssertSqlSafe(POSTGRES_PROBE))).await;
@@ -66,14 +66,15 @@ impl Repository {
         let Some(files) = &self.files else { return Ok(()) };
         self.mark().await?;
         // The mark is on the first page: brings it into the file.
-        self.writer.connections().execute_unprepared("PRAGMA wal_checkpoint(PASSIVE)").await?;
+        self.writer.pool.connections().execute_unprepared("PRAGMA wal_checkpoint(PASSIVE)").await?;
         files.watch()
     }
 
     /// Changes the first page of a SQLite database; once, gives the database a number that distinguishes it from
     /// others.
     async fn mark(&self) -> Result<(), StorageError> {
-        let transaction = self.writer.connections().begin_with_options(begun(SqliteTransactionMode::Immediate)).await?;
+        let transaction =
+            self.writer.pool.connections().begin_with_options(begun(SqliteTransactionMode::Immediate)).await?;
         let ask = Statement::from_string(transaction.get_database_backend(), "PRAGMA user_version");
         let known = transaction.query_one_raw(ask).await?.map(|row| row.try_get_by_index::<i32>(0)).transpose()?;
         if known.is_none_or(|mark| mark == 0) {
@@ -107,7 +108,7 @@ impl Repository {
             let _ = tokio::join!(
                 self.background.connections().close_by_ref(),
                 self.readers.connections().close_by_ref(),
-                self.writer.connections().close_by_ref()
+                self.writer.pool.connections().close_by_ref()
             );
             return;
         };
@@ -117,7 +118,7 @@ impl Repository {
         }
         self.close_readers().await;
         self.empty_log().await;
-        let _ = self.writer.connections().close_by_ref().await;
+        let _ = self.writer.pool.connections().close_by_ref().await;
         if files.loss_so_far().is_none() && !files.is_one_file() {
             let database = files.path().display();
             tracing::warn!(
@@ -133,7 +134,8 @@ impl Repository {
         let Some(loss) = self.files.as_ref().and_then(|files| files.loss_so_far()) else { return };
         // First of all: as long as this connection is open, no other one is the last.
         let writer =
-            tokio::time::timeout(LAST_BATCH, self.writer.connections().get_sqlite_connection_pool().acquire()).await;
+            tokio::time::timeout(LAST_BATCH, self.writer.pool.connections().get_sqlite_connection_pool().acquire())
+                .await;
         if !loss.is_overwritten {
             drop(writer);
             self.close_readers().await;
@@ -153,8 +155,12 @@ impl Repository {
             if let DisputeReads::InPlace(in_place) = &self.dispute_reads {
                 in_place.close().await;
             }
-            for pool in [&self.background, &self.readers].into_iter().chain(&self.ahead) {
+            for pool in [&self.background, &self.readers] {
                 let _ = pool.connections().close_by_ref().await;
+            }
+            if let Some(file) = &self.writer.file {
+                file.ahead.close().await;
+                file.connection.close().await;
             }
         };
         if tokio::time::timeout(LAST_READS, close).await.is_err() {
@@ -164,7 +170,7 @@ impl Repository {
 
     /// Moves everything from the write-ahead log into the database.
     async fn empty_log(&self) {
-        let moved = self.writer.connections().execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)").await;
+        let moved = self.writer.pool.connections().execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)").await;
         if let Err(error) = moved.map_err(StorageError::from) {
             tracing::error!(%error, "the write-ahead log cannot be merged into the database: copy both files");
         }
@@ -180,6 +186,6 @@ impl Repository {
         } else {
             "DROP TRIGGER refuse"
         };
-        self.writer.connections().execute_unprepared(statement).await.unwrap();
+        self.writer.pool.connections().execute_unprepared(statement).await.unwrap();
     }
 }

@@ -16,7 +16,6 @@ use nix::sys::resource::{UsageWho, getrusage};
 use rusqlite::{Connection, OpenFlags};
 use tokio::runtime::Handle;
 
-use super::fair::Permit;
 use crate::clock::{RealInstant, pause, real_now};
 use crate::repository::error::{StorageError, of_rusqlite};
 
@@ -93,7 +92,7 @@ impl InPlace {
     /// done, even if nobody waits for it any more.
     pub(in crate::repository) async fn read<T: Send + 'static>(
         &self,
-        permit: Permit,
+        permit: impl Send + 'static,
         read: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StorageError> {
         if let Some(turn) = self.0.turn() {
@@ -108,6 +107,15 @@ impl InPlace {
                 return result;
             }
         }
+        self.read_elsewhere(permit, read).await
+    }
+
+    /// Reads many rows, in a thread of its own.
+    pub(in crate::repository) async fn read_elsewhere<T: Send + 'static>(
+        &self,
+        permit: impl Send + 'static,
+        read: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StorageError> {
         let (state, span) = (self.0.clone(), tracing::Span::current());
         let elsewhere = tokio::task::spawn_blocking(move || {
             let result = span.in_scope(|| state.read(&read, true));
@@ -221,7 +229,7 @@ mod tests {
 
     use rusqlite::ffi;
 
-    use super::super::fair::{FairSemaphore, QueueBounds};
+    use super::super::fair::{FairSemaphore, Permit, QueueBounds};
     use super::*;
 
     /// A file that nobody else has open, and a permit to read it.

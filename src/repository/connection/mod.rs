@@ -2,6 +2,7 @@
 
 mod causes;
 mod fair;
+mod file;
 mod hosts;
 mod in_place;
 mod pool;
@@ -21,8 +22,10 @@ use super::error::StorageError;
 use super::files::FileError;
 use super::gathered::Gathered;
 use super::one_dispute::DisputeReads;
+use super::transaction::Writer;
 use super::{Notifier, Repository};
 pub(super) use fair::Permit;
+pub(super) use file::{FileConnection, FileTransaction};
 pub(super) use in_place::InPlace;
 pub(super) use pool::Pool;
 pub use readers::ReadClass;
@@ -160,7 +163,8 @@ impl Repository {
             let notifier = notifier.unwrap_or_else(|| background.clone());
             let notifier = listener.map(|listener| Notifier::new(notifier, listener));
             let dispute_reads = DisputeReads::Gathered(Gathered::new(readers.clone(), permits.clone()));
-            Ok(Self { writer, ahead: None, readers, permits, dispute_reads, background, notifier, files: None })
+            let writer = Writer { pool: writer, file: None };
+            Ok(Self { writer, readers, permits, dispute_reads, background, notifier, files: None })
         } else if !url.starts_with("sqlite:") {
             Err(ConnectError::UnknownScheme)
         } else if url.contains(":memory:") || url.contains("mode=memory") {

@@ -4,14 +4,17 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sea_orm::{DatabaseConnection, DbBackend};
+use sea_orm::sqlx::Sqlite;
+use sea_orm::sqlx::pool::PoolConnection;
+use sea_orm::{DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode, TransactionTrait as _};
 use tokio::time::Instant;
 
 use super::postgres::{Condition, Server};
 use super::{DATABASE_TIMEOUT, TURN_TIMEOUT};
 use crate::clock::{pause, real_now};
-use crate::repository::dialect::Session;
-use crate::repository::error::StorageError;
+use crate::repository::dialect::postgres::ServerTransaction;
+use crate::repository::error::{StorageError, of_sqlx};
+use crate::repository::transaction::begun;
 
 /// How long a connection in use may take to be returned before it counts that there is none.
 const RETURN_TIMEOUT: Duration = Duration::from_millis(100);
@@ -101,15 +104,28 @@ impl Pool {
     }
 
     /// Begins a write transaction. Waits for a connection as a read does.
-    pub(in crate::repository) async fn begin(&self) -> Result<Session, StorageError> {
-        let begun = self.with_turn(|| Session::begin(&self.connections)).await;
+    pub(in crate::repository) async fn begin(&self) -> Result<ServerTransaction, StorageError> {
+        let begun = self.with_turn(|| ServerTransaction::begin(&self.connections)).await;
         self.seek_after(begun.as_ref().err());
         begun
     }
 
-    /// Begins a transaction on SQLite that reads one snapshot.
-    pub(in crate::repository) async fn begin_to_read(&self) -> Result<Session, StorageError> {
-        self.with_turn(|| Session::begin_to_read(&self.connections)).await
+    /// Begins a write transaction for statements that SeaORM builds, on either database.
+    pub(in crate::repository) async fn begin_by_seaorm(&self) -> Result<DatabaseTransaction, StorageError> {
+        let begin = || async {
+            let begun = self.connections.begin_with_options(begun(SqliteTransactionMode::Immediate)).await;
+            begun.map_err(StorageError::from)
+        };
+        let begun = self.with_turn(begin).await;
+        self.seek_after(begun.as_ref().err());
+        begun
+    }
+
+    /// Waits for the connection of a SQLite pool. As long as it is held, nothing writes by this pool.
+    pub(in crate::repository) async fn turn(&self) -> Result<PoolConnection<Sqlite>, StorageError> {
+        let acquire =
+            || async { self.connections.get_sqlite_connection_pool().acquire().await.map_err(|error| of_sqlx(&error)) };
+        self.with_turn(acquire).await
     }
 
     /// Searches for another host after an error that means that this one is unreachable, or accepts no writes.

@@ -49,12 +49,6 @@ pub(super) struct ReaderShares {
 }
 
 impl ReaderShares {
-    /// Their sum.
-    pub(super) fn sum(&self) -> u32 {
-        let sum = self.singles.saturating_add(self.lists).saturating_add(self.streams);
-        u32::try_from(sum).unwrap_or(u32::MAX)
-    }
-
     /// Allots this many connections, three or more. A list takes many round trips: a caller that requests fifty needs
     /// more than one connection, so that the last one does not wait too long.
     fn of(connections: usize) -> Self {

@@ -13,11 +13,12 @@ use sea_orm::sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as 
 use sea_orm::{ConnectOptions, Database, SqlxSqliteConnector, sqlx};
 
 use super::readers::{ReaderPermits, ReaderShares};
-use super::{ConnectError, InPlace, Pool, STATEMENTS, common};
+use super::{ConnectError, FileConnection, InPlace, Pool, STATEMENTS, common};
 use crate::clock::real_now;
 use crate::repository::Repository;
 use crate::repository::files::{DatabaseFiles, FileError};
 use crate::repository::one_dispute::DisputeReads;
+use crate::repository::transaction::{FileWriter, Writer};
 
 /// Earlier versions of SQLite could lose acknowledged commits.
 const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
@@ -25,6 +26,8 @@ const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
 /// How many connections there are for callers' reads: each is a thread, and one caller's lists keep one of them busy,
 /// so that two cores are enough for everybody else …
 const READERS: ReaderShares = ReaderShares { singles: 4, lists: 2, streams: 2 };
+/// … of which each list and each stream has one with a thread of its own, for statements of SeaORM.
+const WITH_THREADS: u32 = 4;
 /// … and how many the feed and the deadlines share.
 const BACKGROUND: u32 = 1;
 
@@ -57,18 +60,22 @@ pub(super) async fn open(url: &str, read_wait: Option<Duration>) -> Result<Repos
     // Another process may have locked the database.
     first.execute("BEGIN IMMEDIATE; ROLLBACK").await.map_err(|error| not_opened(&path, &error))?;
     let writer = Database::connect(pool(url, &files, 1, None)).await?;
-    let readers = Database::connect(pool(url, &files, READERS.sum(), Some(READ_TIMEOUT))).await?;
+    let readers = Database::connect(pool(url, &files, WITH_THREADS, Some(READ_TIMEOUT))).await?;
     let background = Database::connect(pool(url, &files, BACKGROUND, Some(READ_TIMEOUT))).await?;
-    let ahead = Database::connect(pool(url, &files, 1, Some(READ_TIMEOUT))).await?;
-    let in_place = InPlace::open(&path, READERS.singles, READER_CACHE_KIB, BUSY_TIMEOUT);
-    let in_place = in_place.map_err(|error| refused(&path, code_of(&error), &error))?;
+    let not_opened_here = |error: rusqlite::Error| refused(&path, code_of(&error), &error);
+    let connection = FileConnection::open(&path, WRITER_CACHE_KIB, BUSY_TIMEOUT, false).map_err(not_opened_here)?;
+    let ahead = FileConnection::open(&path, READER_CACHE_KIB, BUSY_TIMEOUT, true).map_err(not_opened_here)?;
+    // One for each permit, and one for the tailer.
+    let in_place = READERS.singles + READERS.streams + 1;
+    let in_place = InPlace::open(&path, in_place, READER_CACHE_KIB, BUSY_TIMEOUT).map_err(not_opened_here)?;
     files.require().map_err(|error| FileError::new(&path, format!("cannot be opened: {error}")))?;
     first.close().await.map_err(|error| not_opened(&path, &error))?;
-    let [writer, ahead, readers, background] = [writer, ahead, readers, background].map(Pool::of_file);
-    let (ahead, files) = (Some(ahead), Some(files));
+    let [writer, readers, background] = [writer, readers, background].map(Pool::of_file);
+    let writer = Writer { pool: writer, file: Some(FileWriter { files: files.clone(), connection, ahead }) };
+    let files = Some(files);
     let permits = Arc::new(ReaderPermits::with_shares(READERS, read_wait));
     let dispute_reads = DisputeReads::InPlace(in_place);
-    Ok(Repository { writer, ahead, readers, permits, dispute_reads, background, files, notifier: None })
+    Ok(Repository { writer, readers, permits, dispute_reads, background, files, notifier: None })
 }
 
 /// Opens an existing database to copy it.

@@ -1,16 +1,105 @@
 //! PostgreSQL: all rows in one statement, each column as an array. So one text serves any number of rows.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
+use sea_orm::prelude::async_trait::async_trait;
 use sea_orm::sqlx::error::BoxDynError;
-use sea_orm::sqlx::postgres::{PgArguments, PgConnection};
-use sea_orm::sqlx::{self, Arguments as _, Row as _};
+use sea_orm::sqlx::postgres::{PgArguments, PgConnection, Postgres};
+use sea_orm::sqlx::query::Query;
+use sea_orm::sqlx::{self, Arguments as _, AssertSqlSafe, Executor as _, Row as _, SqlSafeStr as _};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement, Values,
+};
+use sea_query_sqlx::SqlxValues;
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
+use crate::repository::batch::Insertion;
 use crate::repository::entity::event;
 use crate::repository::error::{StorageError, of_sqlx};
 use crate::repository::log;
 use crate::repository::stored::{Cell, Stored};
+
+/// A transaction. SeaORM runs its statements on it as on a transaction of its own; statements that carry the load use the
+/// connection itself.
+#[derive(Debug)]
+pub(in crate::repository) struct ServerTransaction(Mutex<sqlx::Transaction<'static, Postgres>>);
+
+impl ServerTransaction {
+    /// Begins a transaction.
+    pub(in crate::repository) async fn begin(connections: &DatabaseConnection) -> Result<Self, StorageError> {
+        let begun = connections.get_postgres_connection_pool().begin().await;
+        begun.map(Mutex::new).map(Self).map_err(|error| match of_sqlx(&error) {
+            // While connecting, every error is about the database, for example a changed password.
+            StorageError::Failed(what) => StorageError::Unavailable(what),
+            error => error,
+        })
+    }
+
+    pub(super) async fn commit(self) -> Result<(), StorageError> {
+        self.0.into_inner().commit().await.map_err(|error| of_sqlx(&error))
+    }
+
+    pub(super) async fn rollback(self) -> Result<(), StorageError> {
+        self.0.into_inner().rollback().await.map_err(|error| of_sqlx(&error))
+    }
+
+    /// Inserts rows by a statement that is made once.
+    pub(in crate::repository) async fn insert<R: Stored + Send>(
+        &self,
+        insertion: &'static Insertion<R>,
+        rows: Vec<R>,
+    ) -> Result<(), StorageError> {
+        insertion.on_postgres(&mut **self.0.lock().await, rows).await
+    }
+
+    /// Takes the next numbers of the log for events that are numbered from 1, and inserts these. Returns the new last
+    /// number.
+    pub(in crate::repository) async fn append(&self, events: Vec<event::Model>) -> Result<i64, StorageError> {
+        append(&mut **self.0.lock().await, events).await
+    }
+}
+
+/// A statement with its values.
+fn bound_by(statement: Statement) -> Query<'static, Postgres, SqlxValues> {
+    let values = statement.values.unwrap_or(Values(Vec::new()));
+    sqlx::query_with(AssertSqlSafe(statement.sql), SqlxValues(values))
+}
+
+fn of_execution(error: sqlx::Error) -> DbErr {
+    DbErr::Exec(RuntimeErr::SqlxError(Arc::new(error)))
+}
+
+fn of_query(error: sqlx::Error) -> DbErr {
+    DbErr::Query(RuntimeErr::SqlxError(Arc::new(error)))
+}
+
+#[async_trait]
+impl ConnectionTrait for ServerTransaction {
+    fn get_database_backend(&self) -> DbBackend {
+        DbBackend::Postgres
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        let executed = bound_by(statement).execute(&mut **self.0.lock().await).await;
+        executed.map(Into::into).map_err(of_execution)
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        let executed = self.0.lock().await.execute(AssertSqlSafe(sql.to_owned()).into_sql_str()).await;
+        executed.map(Into::into).map_err(of_execution)
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        let row = bound_by(statement).fetch_optional(&mut **self.0.lock().await).await;
+        Ok(row.map_err(of_query)?.map(Into::into))
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        let rows = bound_by(statement).fetch_all(&mut **self.0.lock().await).await;
+        Ok(rows.map_err(of_query)?.into_iter().map(Into::into).collect())
+    }
+}
 
 /// The values of one column.
 enum Column {
@@ -126,11 +215,7 @@ pub(in crate::repository) async fn insert<R: Stored>(
     Ok(())
 }
 
-/// Takes the next numbers of the log for events that are numbered from 1, and inserts these. Returns the new last number.
-pub(in crate::repository) async fn append(
-    connection: &mut PgConnection,
-    events: Vec<event::Model>,
-) -> Result<i64, StorageError> {
+async fn append(connection: &mut PgConnection, events: Vec<event::Model>) -> Result<i64, StorageError> {
     static TEXT: OnceLock<String> = OnceLock::new();
     let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
     let columns = columns(events);

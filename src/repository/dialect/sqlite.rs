@@ -1,149 +1,216 @@
-//! SQLite: rows are values in the statement, in powers of two, so that few statements are prepared. Statements for several
-//! tables are run together, since each turn of the connection's thread costs as much as a row.
+//! SQLite: one row in a statement that is prepared once, and run as often as there are rows. Statements cost little, since
+//! all of a step run in one turn of a thread.
 
-use std::borrow::Cow;
-use std::sync::OnceLock;
+use std::collections::HashSet;
+use std::sync::{LazyLock, OnceLock};
 
-use sea_orm::sqlx::sqlite::{SqliteArguments, SqliteConnection};
-use sea_orm::sqlx::{self, Arguments as _, AssertSqlSafe};
+use rusqlite::types::{ToSql, ToSqlOutput, Value, ValueRef};
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row, params};
+use sea_orm::Statement;
+use uuid::Uuid;
 
-use crate::repository::error::{StorageError, of_sqlx};
+use crate::repository::columns::row_at;
+use crate::repository::corrupt::Fetched;
+use crate::repository::entity::{OPEN, dispute, idempotency_key, order};
 use crate::repository::stored::{Cell, Stored};
 
-/// The most rows in one statement. With 41 columns, far below the 32,766 values that SQLite can bind.
-const ROWS: usize = 256;
-
-/// The texts for 1, 2, 4 … [`ROWS`] rows, each made once.
-#[derive(Debug)]
-pub(in crate::repository) struct Texts([OnceLock<String>; ROWS.ilog2() as usize + 1]);
-
-impl Texts {
-    pub(in crate::repository) const fn new() -> Self {
-        Self([const { OnceLock::new() }; _])
-    }
-
-    /// The text for so many rows, which are a power of two up to [`ROWS`].
-    fn of(&'static self, rows: usize, make: impl FnOnce() -> String) -> Option<&'static str> {
-        let text = self.0.get(usize::try_from(rows.checked_ilog2()?).ok()?)?;
-        Some(text.get_or_init(make))
-    }
-}
-
-/// Rows of one table that are to be inserted.
-pub(in crate::repository) struct Pending<R> {
-    texts: &'static Texts,
-    /// What ends the statement.
-    on_conflict: String,
-    rows: std::vec::IntoIter<R>,
-}
-
-impl<R> Pending<R> {
-    pub(in crate::repository) fn new(texts: &'static Texts, on_conflict: String, rows: Vec<R>) -> Self {
-        Self { texts, on_conflict, rows: rows.into_iter() }
-    }
-}
-
-/// Rows that leave in powers of two.
-pub(in crate::repository) trait Chunks: Send {
-    /// How many are left.
-    fn left(&self) -> usize;
-
-    /// Adds a statement to the script that inserts the next so many.
-    fn take(&mut self, size: usize, script: &mut Script) -> Result<(), StorageError>;
-}
-
-impl<R: Stored + Send> Chunks for Pending<R> {
-    fn left(&self) -> usize {
-        self.rows.len()
-    }
-
-    fn take(&mut self, size: usize, script: &mut Script) -> Result<(), StorageError> {
-        let text = self.texts.of(size, || text::<R>(size, &self.on_conflict));
-        let text = text.ok_or_else(|| StorageError::Failed("too many rows for one statement".to_owned()))?;
-        script.values.reserve(size.saturating_mul(R::COLUMNS.len()), 0);
-        let mut bound = Ok(());
-        for row in self.rows.by_ref().take(size) {
-            row.take_apart(&mut |cell| {
-                if bound.is_ok() {
-                    bound = bind(&mut script.values, cell);
-                }
-            });
-        }
-        script.text = match std::mem::take(&mut script.text) {
-            Cow::Borrowed("") => Cow::Borrowed(text),
-            before => Cow::Owned(format!("{before};\n{text}")),
+impl ToSql for Cell {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let value = match self {
+            Self::Bool(value) => value.map(i64::from).map(Value::Integer),
+            Self::Small(value) => value.map(i64::from).map(Value::Integer),
+            Self::Big(value) => value.map(Value::Integer),
+            Self::Uuid(Some(value)) => return Ok(ToSqlOutput::Borrowed(ValueRef::Blob(value.as_bytes()))),
+            Self::Text(Some(value)) => return Ok(ToSqlOutput::Borrowed(ValueRef::Text(value.as_bytes()))),
+            Self::Bytes(Some(value)) => return Ok(ToSqlOutput::Borrowed(ValueRef::Blob(value))),
+            Self::Uuid(None) | Self::Text(None) | Self::Bytes(None) => None,
         };
-        bound.map_err(|error| StorageError::Failed(error.to_string()))
+        Ok(ToSqlOutput::Owned(value.unwrap_or(Value::Null)))
     }
 }
 
-/// Statements that are run one after the other, and prepared together.
-#[derive(Default)]
-pub(in crate::repository) struct Script {
-    text: Cow<'static, str>,
-    values: SqliteArguments,
+/// Reads what a statement finds that SeaORM has built.
+pub(in crate::repository) fn query<T>(
+    connection: &Connection,
+    statement: &Statement,
+    mut read: impl FnMut(&Row<'_>) -> T,
+) -> rusqlite::Result<Vec<T>> {
+    let mut prepared = connection.prepare_cached(&statement.sql)?;
+    for (index, value) in (1..).zip(statement.values.iter().flat_map(|values| &values.0)) {
+        prepared.raw_bind_parameter(index, value_of(value)?)?;
+    }
+    let (mut rows, mut found) = (prepared.raw_query(), Vec::new());
+    while let Some(row) = rows.next()? {
+        found.push(read(row));
+    }
+    Ok(found)
 }
 
-/// Inserts rows, those of each table in their order: chunks of the same size with one script, so that there are few texts.
-pub(in crate::repository) async fn insert(
-    connection: &mut SqliteConnection,
-    tables: &mut [&mut dyn Chunks],
-) -> Result<(), StorageError> {
-    while let Some(size) = tables.iter().filter_map(|table| chunk_of(table.left())).max() {
-        let mut script = Script::default();
-        for table in tables.iter_mut().filter(|table| table.left() >= size) {
-            table.take(size, &mut script)?;
+/// A value of a statement, as it is bound.
+fn value_of(value: &sea_orm::Value) -> rusqlite::Result<ToSqlOutput<'_>> {
+    use sea_orm::Value as Bound;
+    let borrowed = match value {
+        Bound::Bool(value) => value.map(|value| ValueRef::Integer(value.into())),
+        Bound::SmallInt(value) => value.map(|value| ValueRef::Integer(value.into())),
+        Bound::BigInt(value) => value.map(ValueRef::Integer),
+        Bound::BigUnsigned(Some(value)) => Some(ValueRef::Integer(i64::try_from(*value).unwrap_or(i64::MAX))),
+        Bound::String(value) => value.as_ref().map(|text| ValueRef::Text(text.as_bytes())),
+        Bound::Uuid(value) => value.as_ref().map(|id| ValueRef::Blob(id.as_bytes())),
+        other => {
+            let what = format!("a value that no statement has: {other:?}");
+            return Err(rusqlite::Error::ToSqlConversionFailure(what.into()));
         }
-        let insert = sqlx::query_with(AssertSqlSafe(script.text), script.values);
-        insert.execute(&mut *connection).await.map_err(|error| of_sqlx(&error))?;
+    };
+    Ok(ToSqlOutput::Borrowed(borrowed.unwrap_or(ValueRef::Null)))
+}
+
+/// Inserts rows in their order; `on_conflict` is what ends the statement.
+pub(in crate::repository) fn insert<R: Stored>(
+    connection: &Connection,
+    text: &'static OnceLock<String>,
+    on_conflict: impl FnOnce() -> String,
+    rows: Vec<R>,
+) -> rusqlite::Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let text = text.get_or_init(|| {
+        let (table, columns, values) = (R::TABLE, R::COLUMNS.join(", "), vec!["?"; R::COLUMNS.len()].join(", "));
+        format!("INSERT INTO {table} ({columns}) VALUES ({values}) {}", on_conflict())
+    });
+    let mut statement = connection.prepare_cached(text)?;
+    for row in rows {
+        let (mut index, mut bound) = (0_usize, Ok(()));
+        row.take_apart(&mut |cell| {
+            index = index.saturating_add(1);
+            if bound.is_ok() {
+                bound = statement.raw_bind_parameter(index, cell);
+            }
+        });
+        bound?;
+        statement.raw_execute()?;
     }
     Ok(())
 }
 
-/// How many of these rows the next statement inserts, if there are any.
-fn chunk_of(rows: usize) -> Option<usize> {
-    Some(ROWS.min(1 << rows.checked_ilog2()?))
+/// Takes the next numbers of the log. Returns the last of them; `None` if there is no log.
+pub(in crate::repository) fn advance_log(connection: &Connection, count: i64) -> rusqlite::Result<Option<i64>> {
+    let advance = "UPDATE event_log SET head = head + ?1 WHERE id = 1 RETURNING head";
+    connection.prepare_cached(advance)?.query_row([count], |row| row.get(0)).optional()
 }
 
-fn text<R: Stored>(rows: usize, on_conflict: &str) -> String {
-    let row = format!("({})", vec!["?"; R::COLUMNS.len()].join(", "));
-    let rows = vec![row; rows].join(", ");
-    format!("INSERT INTO {} ({}) VALUES {rows} {on_conflict}", R::TABLE, R::COLUMNS.join(", "))
+/// What other connections have changed so far; it is the same as long as none changes anything.
+pub(in crate::repository) fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
 }
 
-fn bind(values: &mut SqliteArguments, cell: Cell) -> Result<(), sqlx::error::BoxDynError> {
-    match cell {
-        Cell::Bool(value) => values.add(value),
-        Cell::Small(value) => values.add(value),
-        Cell::Big(value) => values.add(value),
-        Cell::Text(value) => values.add(value),
-        Cell::Uuid(value) => values.add(value),
-        Cell::Bytes(value) => values.add(value),
+/// The time of the last event, if it has one that can be read.
+pub(in crate::repository) fn last_event_time(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    let last = "SELECT event_time FROM events ORDER BY seq DESC LIMIT 1";
+    Ok(connection.prepare_cached(last)?.query_row([], |row| Ok(row.get(0).ok())).optional()?.flatten())
+}
+
+/// The rows of an order and of its disputes.
+#[derive(Debug)]
+pub(in crate::repository) struct Aggregates {
+    /// The orders.
+    pub(in crate::repository) orders: Fetched<order::Model>,
+    /// Their disputes, and those that were asked for.
+    pub(in crate::repository) disputes: Fetched<dispute::Model>,
+    /// The orders of the disputes that were asked for.
+    pub(in crate::repository) order_of: Vec<(Uuid, String)>,
+}
+
+static ORDER: LazyLock<String> = LazyLock::new(|| select::<order::Model>("order_id = ?1"));
+static DISPUTE: LazyLock<String> = LazyLock::new(|| select::<dispute::Model>("dispute_id = ?1"));
+static OPEN_DISPUTES: LazyLock<String> =
+    LazyLock::new(|| select::<dispute::Model>(&format!("order_id = ?1 AND {OPEN}")));
+static ENDED_DISPUTES: LazyLock<String> =
+    LazyLock::new(|| select::<dispute::Model>("order_id = ?1 AND +kind = ?2 AND resolve_time IS NOT NULL"));
+static RECORD: LazyLock<String> = LazyLock::new(|| select::<idempotency_key::Model>("key = ?1"));
+
+fn select<R: Stored>(some: &str) -> String {
+    format!("SELECT {} FROM {} WHERE {some}", R::COLUMNS.join(", "), R::TABLE)
+}
+
+/// The rows that a statement finds, one by one.
+fn found<R: Stored>(
+    statement: &mut CachedStatement<'_>,
+    values: impl rusqlite::Params,
+    rows: &mut Fetched<R>,
+) -> rusqlite::Result<()> {
+    let mut found = statement.query(values)?;
+    while let Some(row) = found.next()? {
+        rows.push(row_at(row, 0));
     }
+    Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_are_cut_into_powers_of_two() {
-        let cut = |mut rows: usize| {
-            let next = || chunk_of(rows).inspect(|chunk| rows -= chunk);
-            std::iter::from_fn(next).collect::<Vec<_>>()
+/// These orders and the orders of these disputes, with their open disputes, the ended ones of some kinds, and the disputes
+/// named.
+pub(in crate::repository) fn aggregates(
+    connection: &Connection,
+    mut orders: Vec<String>,
+    named: &[Uuid],
+    ended_too: &[i16],
+) -> rusqlite::Result<Aggregates> {
+    let mut all = Aggregates { orders: Vec::new(), disputes: Vec::new(), order_of: Vec::new() };
+    let named = disputes(connection, named)?;
+    for row in &named {
+        let (id, order) = match row {
+            Ok(row) => (Some(row.dispute_id), Some(row.order_id.clone())),
+            Err(broken) => (broken.key(), broken.order.clone()),
         };
-        assert_eq!(cut(0), [0_usize; 0]);
-        assert_eq!(cut(1), [1]);
-        assert_eq!(cut(7), [4, 2, 1]);
-        assert_eq!(cut(256), [256]);
-        assert_eq!(cut(600), [256, 256, 64, 16, 8]);
+        if let Some((id, order)) = id.zip(order) {
+            orders.push(order.clone());
+            all.order_of.push((id, order));
+        }
     }
+    orders.sort_unstable();
+    orders.dedup();
+    let mut order = connection.prepare_cached(&ORDER)?;
+    let mut open = connection.prepare_cached(&OPEN_DISPUTES)?;
+    for id in &orders {
+        found(&mut order, [id], &mut all.orders)?;
+        found(&mut open, [id], &mut all.disputes)?;
+    }
+    if !ended_too.is_empty() {
+        let mut ended = connection.prepare_cached(&ENDED_DISPUTES)?;
+        for id in &orders {
+            for kind in ended_too {
+                found(&mut ended, params![id, kind], &mut all.disputes)?;
+            }
+        }
+    }
+    let there: HashSet<Uuid> = all.disputes.iter().flatten().map(|row| row.dispute_id).collect();
+    let is_there = |row: &Result<dispute::Model, _>| row.as_ref().is_ok_and(|row| there.contains(&row.dispute_id));
+    all.disputes.extend(named.into_iter().filter(|row| !is_there(row)));
+    Ok(all)
+}
 
-    #[test]
-    fn each_size_has_one_text() {
-        static TEXTS: Texts = Texts::new();
-        let made = |rows| TEXTS.of(rows, || format!("{rows} rows"));
-        assert_eq!([1, 2, 256, 2].map(made), ["1 rows", "2 rows", "256 rows", "2 rows"].map(Some));
-        assert_eq!([0, 512].map(made), [None, None]);
+/// The disputes with these ids.
+pub(in crate::repository) fn disputes(
+    connection: &Connection,
+    ids: &[Uuid],
+) -> rusqlite::Result<Fetched<dispute::Model>> {
+    by_ids(connection, &DISPUTE, ids)
+}
+
+/// The records of the requests with these keys.
+pub(in crate::repository) fn records(
+    connection: &Connection,
+    keys: &[Uuid],
+) -> rusqlite::Result<Fetched<idempotency_key::Model>> {
+    by_ids(connection, &RECORD, keys)
+}
+
+fn by_ids<R: Stored>(connection: &Connection, text: &str, ids: &[Uuid]) -> rusqlite::Result<Fetched<R>> {
+    let mut rows = Vec::with_capacity(ids.len());
+    if !ids.is_empty() {
+        let mut statement = connection.prepare_cached(text)?;
+        for id in ids {
+            found(&mut statement, [id.as_bytes().as_slice()], &mut rows)?;
+        }
     }
+    Ok(rows)
 }

@@ -23,7 +23,7 @@ use crate::domain::{
 
 pub(super) use audit::{audit_record_from, audit_row};
 pub(super) use dispute::{dispute_from, dispute_row};
-pub(super) use event::{event_id_of, event_of, event_row};
+pub(super) use event::{event_at, event_id_at, event_row};
 pub(super) use order::{order_from, order_row};
 
 /// Reads the columns of one row, and says which row it was if one of them makes no sense.
@@ -76,8 +76,8 @@ impl Row {
 /// Orders, each by its key with those of the disputes that are about it, or with what is wrong with it. Disputes that
 /// make no sense are left out.
 pub(super) fn aggregates_from(
-    orders: Fetched<entity::order::Entity>,
-    disputes: Fetched<entity::dispute::Entity>,
+    orders: Fetched<entity::order::Model>,
+    disputes: Fetched<entity::dispute::Model>,
 ) -> Vec<(String, Result<OrderAggregate, StorageError>)> {
     let mut by_order: HashMap<String, Vec<Result<StoredDispute, StorageError>>> = HashMap::new();
     for row in disputes {

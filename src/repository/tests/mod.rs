@@ -229,7 +229,7 @@ async fn of_the_first_version() -> (TempDir, Repository) {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}?mode=rwc", folder.path().join("disputes.db").display());
     let repository = Repository::connect(&url).await.unwrap();
-    migration::Migrator::up(repository.writer.connections(), Some(1)).await.unwrap();
+    migration::Migrator::up(repository.writer.pool.connections(), Some(1)).await.unwrap();
     let (id, pending) = (Uuid::from_u128(4), Uuid::from_u128(5));
     for statement in [
         "INSERT INTO orders VALUES ('o1', 'ann', 'bob', '', 'USD', 2, 10000, 10000, 0, 500, 2, 0, NULL, NULL, 1, NULL, \
@@ -246,7 +246,7 @@ async fn of_the_first_version() -> (TempDir, Repository) {
             pending.simple()
         ),
     ] {
-        repository.writer.connections().execute_unprepared(&statement).await.unwrap();
+        repository.writer.pool.connections().execute_unprepared(&statement).await.unwrap();
     }
     (folder, repository)
 }
@@ -272,12 +272,12 @@ async fn what_was_reported_of_a_refund_is_migrated_to_its_attempts() {
     let failed = SettlementReport::Failed { detail: "said".to_owned() };
     for (status, report, attempt, attempts) in [(2, settled, 1, vec![1]), (3, failed, 2, vec![2, 0])] {
         let (_folder, repository) = of_the_first_version().await;
-        migration::Migrator::up(repository.writer.connections(), Some(2)).await.unwrap();
+        migration::Migrator::up(repository.writer.pool.connections(), Some(2)).await.unwrap();
         let reported = format!(
             "UPDATE disputes SET settlement_status = {status}, settlement_reference = 'said', settlement_detail = 'said' \
              WHERE outcome_refund_minor IS NOT NULL"
         );
-        repository.writer.connections().execute_unprepared(&reported).await.unwrap();
+        repository.writer.pool.connections().execute_unprepared(&reported).await.unwrap();
         repository.migrate().await.unwrap();
         let found = repository.dispute(&caller(), DisputeId(Uuid::from_u128(4))).await.unwrap().unwrap();
         let settlement =
@@ -333,19 +333,19 @@ async fn a_row_that_makes_no_sense_is_named() {
     for (change, number, what) in cases {
         let id = DisputeId(Uuid::from_u128(number));
         let row = id.0.simple();
-        repository.writer.connections().execute_unprepared("SAVEPOINT before").await.unwrap();
+        repository.writer.pool.connections().execute_unprepared("SAVEPOINT before").await.unwrap();
         let update = format!("UPDATE disputes SET {change} WHERE dispute_id = x'{row}'");
-        repository.writer.connections().execute_unprepared(&update).await.unwrap();
+        repository.writer.pool.connections().execute_unprepared(&update).await.unwrap();
         // Read on the same connection: none of this is committed.
         let read = read_on_the_writer(&repository, id).await;
-        repository.writer.connections().execute_unprepared("ROLLBACK TO before").await.unwrap();
-        repository.writer.connections().execute_unprepared("RELEASE before").await.unwrap();
+        repository.writer.pool.connections().execute_unprepared("ROLLBACK TO before").await.unwrap();
+        repository.writer.pool.connections().execute_unprepared("RELEASE before").await.unwrap();
         assert_eq!(read, Err(StorageError::Corrupt { table: "disputes", id: id.to_string(), what }), "{change}");
     }
 }
 
 async fn read_on_the_writer(repository: &Repository, id: DisputeId) -> Result<Option<StoredDispute>, StorageError> {
-    let rows = corrupt::fetch(entity::dispute::Entity::find_by_id(id.0), repository.writer.connections()).await?;
+    let rows = corrupt::fetch(entity::dispute::Entity::find_by_id(id.0), repository.writer.pool.connections()).await?;
     let row = rows.into_iter().next().map(|row| rows::dispute_from(row.map_err(|broken| broken.error)?));
     row.transpose()
 }
@@ -421,10 +421,14 @@ async fn what_is_committed_after_a_full_disk_is_committed() {
         Changes { new_orders: vec![order], ..Changes::default() }
     };
     write(&repository, &one("o1", "")).await.unwrap();
-    repository.writer.connections().execute_unprepared("PRAGMA max_page_count = 1").await.unwrap();
+    let limit = |pages: &str| {
+        let file = &repository.writer.file.as_ref().unwrap().connection;
+        file.with(|file| file.execute_batch(&format!("PRAGMA max_page_count = {pages}"))).unwrap().unwrap();
+    };
+    limit("1");
     let full = write(&repository, &one("o2", &"long ".repeat(100_000))).await;
     assert!(matches!(full, Err(StorageError::Unavailable(_))), "{full:?}");
-    repository.writer.connections().execute_unprepared("PRAGMA max_page_count = 1000000").await.unwrap();
+    limit("1000000");
     // SQLite has rolled back by itself. Code that does not notice would start the next transaction inside another.
     assert_eq!(write(&repository, &one("o1", "")).await, Err(StorageError::Conflict));
     write(&repository, &one("o2", "")).await.unwrap();
@@ -453,7 +457,7 @@ async fn a_database_that_cannot_be_used_is_refused_with_a_reason() {
 async fn sqlite_is_compiled_for_plans_that_last_and_for_connections_that_share_nothing() {
     let (_folder, repository) = repository().await;
     let ask = sea_orm::Statement::from_string(DbBackend::Sqlite, "PRAGMA compile_options");
-    let rows = repository.writer.connections().query_all_raw(ask).await.unwrap();
+    let rows = repository.writer.pool.connections().query_all_raw(ask).await.unwrap();
     let options: Vec<String> = rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect();
     for option in ["ENABLE_QPSG", "DEFAULT_MEMSTATUS=0"] {
         assert!(options.iter().any(|compiled| compiled == option), "{option} is missing: {options:?}");

@@ -32,7 +32,7 @@ async fn the_schema_that_is_documented_is_what_the_migrations_make() {
     let sql =
         "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'seaql_%' AND name NOT LIKE 'sqlite_%'";
     let statement = Statement::from_string(DbBackend::Sqlite, sql);
-    let made = repository.writer.connections().query_all_raw(statement).await.unwrap();
+    let made = repository.writer.pool.connections().query_all_raw(statement).await.unwrap();
     let made: Vec<String> = made.iter().map(|row| row.try_get_by_index(0).unwrap()).collect();
     assert_eq!(statements(&page("schema.sql")), statements(&made.join(";")));
 }
@@ -46,7 +46,7 @@ fn named<C: Code>(of: &str) -> Vec<(String, i16, String)> {
 async fn the_views_name_every_code_and_show_no_text() {
     let (_folder, repository) = repository().await;
     // The writer is one connection: session objects persist.
-    let session = repository.writer.connections();
+    let session = repository.writer.pool.connections();
     session.execute_unprepared(&page("views/sqlite.sql")).await.unwrap();
     let rows = |sql: &str| session.query_all_raw(Statement::from_string(DbBackend::Sqlite, sql));
     let shown = rows("SELECT of, code, name FROM code_names ORDER BY of, code").await.unwrap();

@@ -34,7 +34,7 @@ async fn a_begin_that_is_given_up_leaves_no_connection_inside_of_a_transaction()
     assert_eq!(crate::support::database::number(&direct, inside).await, 0, "PostgreSQL would end it after 5 s");
     for _ in 0..10 {
         let transaction = repository.begin().await.unwrap();
-        transaction.times().await.unwrap();
+        transaction.times_and_records(&[]).await.unwrap();
         transaction.commit().await.unwrap();
     }
 }
@@ -55,7 +55,7 @@ async fn a_begin_that_is_given_up_leaves_nothing_behind_on_sqlite() {
     // Somebody else can write: no transaction was left open.
     service.execute("UPDATE orders SET title = 'Two logos'").await;
     let transaction = repository.begin().await.unwrap();
-    transaction.times().await.unwrap();
+    transaction.times_and_records(&[]).await.unwrap();
     transaction.commit().await.unwrap();
     service.execute("UPDATE orders SET title = 'Three logos'").await;
 }
