@@ -15,10 +15,19 @@ use http_body::{Frame, SizeHint};
 use tonic::Status;
 use tonic::body::Body;
 
-/// How many bytes the transport may hold before the stream is asked for more.
+/// How many bytes the transport may hold before the stream is asked for more …
 const AHEAD_BYTES: usize = 8 * 1024;
 
-/// A body of which the transport holds about 8 KiB and a chunk at the most.
+/// … while all streams together have so many …
+const ALL_AHEAD_BYTES: usize = 16 * 1024 * 1024;
+
+/// … and otherwise: a reader that catches up is sent several messages at a time.
+const FAR_AHEAD_BYTES: usize = 64 * 1024;
+
+/// What the transport holds of all streams of this process, whose memory this bounds.
+static ALL_AHEAD: AtomicUsize = AtomicUsize::new(0);
+
+/// A body of which the transport holds about 64 KiB and a chunk at the most; 8 KiB if many are not read.
 #[derive(Debug)]
 pub(super) struct Metered {
     body: Body,
@@ -45,11 +54,13 @@ impl Metered {
 
 impl Meter {
     fn is_full(&self) -> bool {
-        self.ahead.load(Ordering::Acquire) >= AHEAD_BYTES
+        let ahead = self.ahead.load(Ordering::Acquire);
+        ahead >= FAR_AHEAD_BYTES || ahead >= AHEAD_BYTES && ALL_AHEAD.load(Ordering::Relaxed) >= ALL_AHEAD_BYTES
     }
 
     fn counted(self: &Arc<Self>, bytes: Bytes) -> Bytes {
         self.ahead.fetch_add(bytes.len(), Ordering::AcqRel);
+        ALL_AHEAD.fetch_add(bytes.len(), Ordering::Relaxed);
         Bytes::from_owner(Chunk { bytes, meter: self.clone() })
     }
 }
@@ -62,6 +73,7 @@ impl AsRef<[u8]> for Chunk {
 
 impl Drop for Chunk {
     fn drop(&mut self) {
+        ALL_AHEAD.fetch_sub(self.bytes.len(), Ordering::Relaxed);
         self.meter.ahead.fetch_sub(self.bytes.len(), Ordering::AcqRel);
         self.meter.waker.wake();
     }
@@ -120,7 +132,7 @@ mod tests {
         while let Some(frame) = poll_fn(|context| Pin::new(&mut metered).poll_frame(context)).now_or_never() {
             held.push(frame.unwrap().unwrap().into_data().unwrap());
         }
-        assert_eq!(held.len(), 2, "12 KiB: the first is below what the transport may hold");
+        assert_eq!(held.len(), 11, "66 KiB: ten are below what the transport may hold");
         let more = tokio::spawn(async move { poll_fn(|context| Pin::new(&mut metered).poll_frame(context)).await });
         tokio::task::yield_now().await;
         assert!(!more.is_finished());
