@@ -94,10 +94,13 @@ impl Judge {
         batch: &[Waiting],
         unseen: &Unseen,
     ) -> Result<Result<Judged, Uncertain>, StorageError> {
-        let (mut work, keys) = UnitOfWork::load(transaction, batch, &self.policy).await?;
+        let (mut work, keys, known) = UnitOfWork::load(transaction, batch, &self.policy).await?;
         // After the locks: a command that waited for one must not be judged by an older time.
         let asked = self.clock.ask();
-        let (times, records) = transaction.times_and_records(&keys).await?;
+        let (times, records) = match known {
+            Some(known) => known,
+            None => transaction.times_and_records(&keys).await?,
+        };
         let times = self.times(asked, Times { last_event: times.last_event.max(unseen.last_event), ..times });
         work.add_records(transaction, records).await?;
         let (now, event_time) = match times {

@@ -13,7 +13,9 @@ use crate::domain::{
     OrderAggregate, OrderId, OrderReport, OrderView, Policy, RecordedEvent, Refusal, ShownDispute, Subject, Timestamp,
     answered_by, decide, expire_overdue, record, remind,
 };
-use crate::repository::{Changes, IdempotencyRecord, LockedAggregates, NewEvent, Records, StorageError, Transaction};
+use crate::repository::{
+    Changes, IdempotencyRecord, LockedAggregates, NewEvent, Records, StorageError, Times, Transaction,
+};
 
 /// What comes of a submission, if its batch is committed.
 pub(super) enum Reply {
@@ -63,12 +65,13 @@ pub(super) struct UnitOfWork {
 
 impl UnitOfWork {
     /// Locks what the batch is about, as far as it is free, then loads it. Without a wait: somebody else's lock on one
-    /// order costs the others nothing. Also returns the keys of its requests.
+    /// order costs the others nothing. Also returns the keys of its requests, and what was read of
+    /// these on the way.
     pub(super) async fn load(
         transaction: &Transaction,
         batch: &[Waiting],
         policy: &Policy,
-    ) -> Result<(Self, Vec<Uuid>), StorageError> {
+    ) -> Result<(Self, Vec<Uuid>, Option<(Times, Records)>), StorageError> {
         let mut orders = BTreeSet::new();
         let mut disputes = BTreeSet::new();
         let mut keys = BTreeSet::new();
@@ -90,8 +93,9 @@ impl UnitOfWork {
         }
         let disputes: Vec<_> = disputes.into_iter().collect();
         let attempted: Vec<_> = attempted.into_iter().collect();
-        let LockedAggregates { aggregates, busy, unreadable, order_of } =
-            transaction.lock_aggregates(&orders, &disputes, &attempted).await?;
+        let keys: Vec<_> = keys.into_iter().collect();
+        let LockedAggregates { aggregates, busy, unreadable, order_of, times_and_records } =
+            transaction.lock_aggregates(&orders, &disputes, &attempted, &keys).await?;
         let mut work = Self {
             aggregates: HashMap::new(),
             busy,
@@ -111,7 +115,7 @@ impl UnitOfWork {
             event_time: Timestamp::MIN,
         };
         work.add(aggregates);
-        Ok((work, keys.into_iter().collect()))
+        Ok((work, keys, times_and_records))
     }
 
     /// Whether an order that a submission is about is locked by somebody else: then it is not judged now. What time

@@ -18,6 +18,7 @@ use super::dialect::{Session, sqlite};
 use super::entity::{dispute, order};
 use super::error::StorageError;
 use super::stored::Stored as _;
+use super::transaction::{Records, Times, records_of};
 use super::{Transaction, rows};
 use crate::domain::{Code as _, DisputeId, DisputeKind, OrderAggregate, OrderId, Subject};
 
@@ -32,6 +33,8 @@ pub struct LockedAggregates {
     pub unreadable: HashMap<Subject, StorageError>,
     /// The orders of the named disputes, locked or not.
     pub order_of: HashMap<DisputeId, OrderId>,
+    /// The database's times and the records of the requests, where they were read in the same step.
+    pub times_and_records: Option<(Times, Records)>,
 }
 
 impl LockedAggregates {
@@ -126,12 +129,14 @@ const IS_BUSY: i32 = 1;
 impl Transaction {
     /// Locks the named orders and those of the named disputes, unless they, or those of their disputes that can change,
     /// are locked by another transaction; waits for no lock. Returns the existing and free ones, each with its open
-    /// disputes, the named ones, and the ended ones of `ended_too`.
+    /// disputes, the named ones, and the ended ones of `ended_too`. Where that costs no step of its own, the records of
+    /// these requests are read too, and the times.
     pub async fn lock_aggregates(
         &self,
         orders: &BTreeSet<OrderId>,
         disputes: &[DisputeId],
         ended_too: &[DisputeKind],
+        requests: &[Uuid],
     ) -> Result<LockedAggregates, StorageError> {
         if orders.is_empty() && disputes.is_empty() {
             return Ok(LockedAggregates::default());
@@ -143,10 +148,19 @@ impl Transaction {
             // Everything is free.
             Session::Sqlite(file) => {
                 let ended_too: Vec<i16> = ended_too.iter().map(|kind| kind.code()).collect();
-                let read = move |file: &_| sqlite::aggregates(file, ids, &named, &ended_too);
-                let sqlite::Aggregates { orders, disputes: rows, order_of } = file.lock().await.run(read).await?;
+                let requests = requests.to_vec();
+                let read = move |file: &_| {
+                    let aggregates = sqlite::aggregates(file, ids, &named, &ended_too)?;
+                    Ok((aggregates, sqlite::last_event_and_records(file, &requests)?))
+                };
+                let (aggregates, (last_event, records)) = file.lock().await.run(read).await?;
+                let sqlite::Aggregates { orders, disputes: rows, order_of } = aggregates;
                 let order_of = order_of.iter().map(|(dispute, order)| (DisputeId(*dispute), OrderId::stored(order)));
-                Ok(LockedAggregates { order_of: order_of.collect(), ..LockedAggregates::of(orders, rows, disputes) })
+                Ok(LockedAggregates {
+                    order_of: order_of.collect(),
+                    times_and_records: Some((Times::of(None, last_event), records_of(records))),
+                    ..LockedAggregates::of(orders, rows, disputes)
+                })
             }
         }
     }

@@ -120,7 +120,7 @@ pub struct Times {
 pub type Records = (Vec<IdempotencyRecord>, HashMap<Uuid, StorageError>);
 
 impl Repository {
-    /// Begins a write transaction; on SQLite it is the only one from here on.
+    /// Begins a write transaction; on SQLite it is the only one.
     pub async fn begin(&self) -> Result<Transaction, StorageError> {
         let inner = self.writer.begin().await?;
         Ok(Transaction { inner, writer: self.writer.clone(), version: None })
@@ -185,22 +185,20 @@ impl Transaction {
     /// The database's times, and the records of the requests with these keys; for corrupt ones, by key, what is wrong. In
     /// one step: whatever was to be locked is locked by then.
     pub async fn times_and_records(&self, keys: &[Uuid]) -> Result<(Times, Records), StorageError> {
-        let (times, records) = match &self.inner {
+        match &self.inner {
             Session::Sqlite(file) => {
                 let keys = keys.to_vec();
-                let read = move |file: &_| Ok((sqlite::last_event_time(file)?, sqlite::records(file, &keys)?));
+                let read = move |file: &_| sqlite::last_event_and_records(file, &keys);
                 let (last_event, records) = file.lock().await.run(read).await?;
-                (Times::of(None, last_event), records)
+                Ok((Times::of(None, last_event), records_of(records)))
             }
             Session::Postgres(server) => {
                 let rows = server.query_all_raw(ask_for_times(DbBackend::Postgres, keys)).await?;
                 let is_there = |row: &&QueryResult| row.column::<Option<Uuid>>(2) != Some(None);
                 let records = rows.iter().filter(is_there).filter(|_| !keys.is_empty()).map(|row| row_at(row, 2));
-                (times_of(rows.first())?, records.collect())
+                Ok((times_of(rows.first())?, records_of(records.collect())))
             }
-        };
-        let read = records.into_iter().map(|row| row.map(rows::idempotency_record_from));
-        Ok((times, apart(read.map(|row| row.map_err(|broken| broken.error)))))
+        }
     }
 
     /// Inserts new orders, before all other changes. Returns `false` if another transaction has inserted one of them
@@ -351,9 +349,15 @@ fn times_of(row: Option<&QueryResult>) -> Result<Times, StorageError> {
     Ok(Times::of(row.try_get_by_index(0)?, row.try_get_by_index(1).unwrap_or_default()))
 }
 
+/// The records in these rows; for corrupt ones, by key, what is wrong.
+pub(super) fn records_of(rows: Fetched<idempotency_key::Model>) -> Records {
+    let read = rows.into_iter().map(|row| row.map(rows::idempotency_record_from));
+    apart(read.map(|row| row.map_err(|broken| broken.error)))
+}
+
 impl Times {
     /// A last event with an impossible time must not stop every command: it is ignored.
-    fn of(clock: Option<i64>, last_event: Option<i64>) -> Self {
+    pub(super) fn of(clock: Option<i64>, last_event: Option<i64>) -> Self {
         let instant = |micros: Option<i64>| micros.and_then(Timestamp::from_micros);
         Self { clock: instant(clock), last_event: instant(last_event) }
     }

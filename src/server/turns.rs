@@ -256,7 +256,7 @@ mod tests {
         }
         let mut connection = Box::pin(InTurns::new(pending::<()>(), begun.clone(), turn));
         let woken = Arc::new(Woken::default());
-        let waker = std::task::Waker::from(woken.clone());
+        let waker = Waker::from(woken.clone());
         let mut take_turn = || assert!(connection.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         for expected in [SERVED, 2 * SERVED, 2 * SERVED + 1] {
             take_turn();
@@ -332,7 +332,7 @@ mod tests {
     #[test]
     fn a_turn_reads_so_much() {
         let (turn, woken) = (Turn::default(), Arc::new(Woken::default()));
-        let waker = std::task::Waker::from(woken.clone());
+        let waker = Waker::from(woken.clone());
         let context = Context::from_waker(&waker);
         turn.begin();
         turn.has_read(READ - 1);
@@ -347,7 +347,7 @@ mod tests {
     #[derive(Default)]
     struct Woken(AtomicUsize);
 
-    impl std::task::Wake for Woken {
+    impl Wake for Woken {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }

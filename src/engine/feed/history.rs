@@ -20,7 +20,7 @@ use crate::engine::error::Error;
 use crate::repository::{EventScan, Log, LoggedEvent, Reader, StorageError};
 
 /// How many numbers a chunk covers. It begins with the event before them, by which its generation is recognised.
-const CHUNK: i64 = 512;
+const CHUNK: i64 = 1_024;
 
 /// How many bytes of chunks are kept for others.
 const CHUNK_BYTES: u64 = 16 * 1024 * 1024;

@@ -66,14 +66,13 @@ impl FileConnection {
         Ok(Self(Arc::new(state)))
     }
 
-    /// Begins a write transaction, once it is its turn among all that write by a pool of one connection.
+    /// Begins a write transaction, once it is its turn among all that write by a pool of one connection. Other processes
+    /// cannot write from its first step on.
     pub(in crate::repository) async fn begin(
         &self,
         writer: PoolConnection<Sqlite>,
     ) -> Result<FileTransaction, StorageError> {
-        let mut transaction = FileTransaction(Some(self.held("BEGIN IMMEDIATE", Some(writer)).await?));
-        transaction.run(|_| Ok(())).await?;
-        Ok(transaction)
+        Ok(FileTransaction(Some(self.held("BEGIN IMMEDIATE", Some(writer)).await?)))
     }
 
     /// Begins a transaction that reads one snapshot, which is taken by its first step.

@@ -104,10 +104,14 @@ pub(in crate::repository) fn data_version(connection: &Connection) -> rusqlite::
     connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
 }
 
-/// The time of the last event, if it has one that can be read.
-pub(in crate::repository) fn last_event_time(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+/// The time of the last event, if it has one that can be read, and the records of the requests with these keys.
+pub(in crate::repository) fn last_event_and_records(
+    connection: &Connection,
+    keys: &[Uuid],
+) -> rusqlite::Result<(Option<i64>, Fetched<idempotency_key::Model>)> {
     let last = "SELECT event_time FROM events ORDER BY seq DESC LIMIT 1";
-    Ok(connection.prepare_cached(last)?.query_row([], |row| Ok(row.get(0).ok())).optional()?.flatten())
+    let last = connection.prepare_cached(last)?.query_row([], |row| Ok(row.get(0).ok())).optional()?.flatten();
+    Ok((last, by_ids(connection, &RECORD, keys)?))
 }
 
 /// The rows of an order and of its disputes.
@@ -194,14 +198,6 @@ pub(in crate::repository) fn disputes(
     ids: &[Uuid],
 ) -> rusqlite::Result<Fetched<dispute::Model>> {
     by_ids(connection, &DISPUTE, ids)
-}
-
-/// The records of the requests with these keys.
-pub(in crate::repository) fn records(
-    connection: &Connection,
-    keys: &[Uuid],
-) -> rusqlite::Result<Fetched<idempotency_key::Model>> {
-    by_ids(connection, &RECORD, keys)
 }
 
 fn by_ids<R: Stored>(connection: &Connection, text: &str, ids: &[Uuid]) -> rusqlite::Result<Fetched<R>> {

@@ -18,7 +18,7 @@ async fn what_was_read_ahead_holds_unless_another_process_has_written() {
         before.write(change("o1", revision)).await.unwrap();
         let version = before.version().await.unwrap();
         let mut ahead = repository.begin_ahead().await.unwrap();
-        let read = ahead.lock_aggregates(&both, &[], &[]).await.unwrap().aggregates;
+        let read = ahead.lock_aggregates(&both, &[], &[], &[]).await.unwrap().aggregates;
         assert!(read.iter().all(|aggregate| aggregate.order.revision < revision), "what is not committed is not seen");
         before.commit().await.unwrap();
         if others_write {
@@ -26,7 +26,7 @@ async fn what_was_read_ahead_holds_unless_another_process_has_written() {
         }
         // It holds although this process has committed meanwhile.
         assert_eq!(ahead.start_writing(version).await, Ok(!others_write), "revision {revision}");
-        let read = ahead.lock_aggregates(&both, &[], &[]).await.unwrap().aggregates;
+        let read = ahead.lock_aggregates(&both, &[], &[], &[]).await.unwrap().aggregates;
         assert!(read.iter().any(|aggregate| aggregate.order.revision == revision), "from here on it is seen");
         ahead.write(change("o2", revision)).await.unwrap();
         ahead.commit().await.unwrap();
