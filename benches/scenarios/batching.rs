@@ -9,7 +9,7 @@ use super::table::{Table, Target};
 pub(crate) const ABOUT: &str = "open a dispute on SQLite, 256 in flight on 8 connections : 1 in flight";
 
 /// In flight, connections, commands per round, and how many these are with `--quick`.
-const WAYS: [(usize, usize, usize, usize); 2] = [(256, 8, 20_000, 3_000), (1, 1, 1_500, 200)];
+const WAYS: [(usize, usize, usize, usize); 2] = [(256, 8, 20_000, 1_000), (1, 1, 1_500, 100)];
 
 pub(crate) async fn run(table: &mut Table) {
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -9,7 +9,7 @@ use super::broadcast::Broadcast;
 use super::cpu::{self, Usage};
 use super::load::Load;
 use super::raw::RawConnection;
-use super::scale::{rounds, scaled};
+use super::scale::{crowd, rounds, scaled};
 use super::server::Server;
 use super::subscribers::{Subscribers, Trail, Who};
 use super::table::{Table, Target};
@@ -17,7 +17,6 @@ use super::table::{Table, Target};
 pub(crate) const ABOUT: &str = "1,000 subscribers of everything on SQLite, as many events as 256 commands in flight make : \
     a bare HTTP/2 server that sends the same bytes";
 
-const SUBSCRIBERS: usize = 1_000;
 const CONNECTIONS: usize = 10;
 
 /// The window of the one subscriber in this process.
@@ -25,15 +24,15 @@ const WINDOW: u32 = 1 << 20;
 
 pub(crate) async fn run(table: &mut Table) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let events = scaled(4_000, 200);
+    let events = scaled(4_000, 100);
     let server = Server::on_sqlite(folder.path(), "D1.db");
     let mut load = Load::on(&[server.address()], 8, 256).await;
-    let mut subscribers = Subscribers::start(server.address(), Who::Raw, 0, SUBSCRIBERS, CONNECTIONS);
+    let mut subscribers = Subscribers::start(server.address(), Who::Raw, 0, crowd(), CONNECTIONS);
     let mut one =
         RawConnection::open(server.address(), WINDOW, WINDOW).await.watch(&WatchDisputesRequest::default()).await;
     // The limit has to know how large messages are: this round does not count.
     load.round(events).await;
-    let mut seen = subscribers.trails(load.opened() * SUBSCRIBERS);
+    let mut seen = subscribers.trails(load.opened() * crowd());
     one.until(load.opened()).await;
     let per_message = (load.opened() / (one.messages - 1).max(1)).max(1);
     let mut bare = Bare::start(&load.log().await[..per_message], events);
@@ -41,8 +40,8 @@ pub(crate) async fn run(table: &mut Table) {
     for _ in 0..rounds() {
         load.prepare(events).await;
         let (before, started) = (server.usage(), Instant::now());
-        let deliveries = load.round(events).await.calls * SUBSCRIBERS;
-        seen = subscribers.trails(load.opened() * SUBSCRIBERS);
+        let deliveries = load.round(events).await.calls * crowd();
+        seen = subscribers.trails(load.opened() * crowd());
         ours.push(deliveries as f64 / started.elapsed().as_secs_f64());
         usages.push(server.usage().per(deliveries, &before));
         let (per_second, each) = bare.round();
@@ -52,11 +51,8 @@ pub(crate) async fn run(table: &mut Table) {
     one.until(load.opened()).await;
     let log = load.log().await;
     server.stop();
-    assert!(
-        seen == vec![Trail::of(&log); SUBSCRIBERS] && one.trail == Trail::of(&log),
-        "each saw each, once, in order"
-    );
-    println!("each of {SUBSCRIBERS} subscribers saw each of {} events, once and in order", log.len());
+    assert!(seen == vec![Trail::of(&log); crowd()] && one.trail == Trail::of(&log), "each saw each, once, in order");
+    println!("each of {} subscribers saw each of {} events, once and in order", crowd(), log.len());
     table.compare("D1", "deliveries/s", &ours, &limit, Target::AtLeast(0.80));
     table.single("D1", "deliveries/s", &ours, Target::AtLeast(1e6));
     table.single("D1", "events per message", &[per_message as f64], Target::None);
@@ -85,9 +81,9 @@ impl Bare {
         let length = u32::try_from(framed.len() - 5).expect("it is short");
         framed[1..5].copy_from_slice(&length.to_be_bytes());
         let server = Broadcast::start(&framed);
-        let subscribers = Subscribers::start(&server.address, Who::Raw, 0, SUBSCRIBERS, CONNECTIONS);
+        let subscribers = Subscribers::start(&server.address, Who::Raw, 0, crowd(), CONNECTIONS);
         let messages = of_round.div_ceil(events.len());
-        Self { server, subscribers, messages, deliveries: messages * events.len() * SUBSCRIBERS, sent: 0 }
+        Self { server, subscribers, messages, deliveries: messages * events.len() * crowd(), sent: 0 }
     }
 
     /// Deliveries per second, and what each cost the server, in microseconds.
@@ -97,7 +93,7 @@ impl Bare {
         self.sent += self.deliveries;
         let seen = self.subscribers.trails(self.sent);
         let seconds = started.elapsed().as_secs_f64();
-        assert!(seen.iter().all(|trail| trail.events * SUBSCRIBERS == self.sent), "each was sent everything");
+        assert!(seen.iter().all(|trail| trail.events * crowd() == self.sent), "each was sent everything");
         let used = Usage::of(self.server.id()).per(self.deliveries, &before).total;
         (self.deliveries as f64 / seconds, used)
     }

@@ -24,7 +24,7 @@ const STREAMS: usize = 64;
 
 pub(crate) async fn disputes(table: &mut Table) {
     let (sizes, calls): (&[usize], usize) =
-        if super::scale::quick() { (&[2_000, 20_000], 30) } else { (&[10_000, 100_000, 1_000_000, 10_000_000], 500) };
+        if super::scale::quick() { (&[1_000, 5_000], 30) } else { (&[10_000, 100_000, 1_000_000, 10_000_000], 500) };
     for &disputes in sizes {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("growth.db");
@@ -68,7 +68,7 @@ pub(crate) async fn in_flight(table: &mut Table) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let server = Server::on_sqlite(folder.path(), "flight.db");
         let mut load = Load::on(&[server.address()], in_flight.div_ceil(STREAMS), in_flight).await;
-        let commands = scaled(2_000 + 20 * in_flight, 200);
+        let commands = scaled(2_000 + 20 * in_flight, 100);
         load.round(commands).await;
         let round = load.round(commands).await;
         load.log().await;

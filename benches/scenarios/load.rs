@@ -13,9 +13,12 @@ use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::{Channel, Endpoint};
 
 use super::drive::{self, Round, Times};
+use super::scale::scaled;
 
 /// How many buyers there are, and how many sellers. Those with the same number deal with each other.
-pub(crate) const BUYERS: usize = 5_000;
+pub(crate) fn buyers() -> usize {
+    scaled(5_000, 500)
+}
 
 /// What most sellers write.
 const MESSAGE: &str = "The delivery is three days late, this is to make up for it.";
@@ -184,7 +187,7 @@ pub(crate) fn party(number: usize) -> String {
 }
 
 pub(crate) fn order(number: usize) -> v1::Order {
-    let pair = number % BUYERS * 2;
+    let pair = number % buyers() * 2;
     v1::Order {
         order_id: format!("order-{number}"),
         buyer_id: party(pair),
@@ -206,7 +209,7 @@ pub(crate) fn offer(order: usize, message: &str) -> Request<v1::OfferPartialRefu
         reason_detail: String::new(),
         request_id: uuid::Uuid::from_u128(order as u128 + 1).to_string(),
     };
-    by(&party(order % BUYERS * 2 + 1), offer)
+    by(&party(order % buyers() * 2 + 1), offer)
 }
 
 /// A request of this user.

@@ -1,7 +1,7 @@
 //! What the service is worth on this machine: scenarios, each a ratio measured in one run.
 //!
 //! `cargo bench` runs them all, `cargo bench -- B2` one, and `cargo bench -- --quick` all of them at a size that shows only that
-//! they run. Each runs the real program, with every commit on disk, takes turns with what it is compared to, and checks
+//! they run and that their checks hold: a check that fails ends it, a target that is missed does not. Each runs the real program, with every commit on disk, takes turns with what it is compared to, and checks
 //! afterwards what it has measured.
 
 #![allow(
@@ -137,5 +137,6 @@ fn main() {
         runtime.block_on((scenario.run)(&mut table));
         println!("{} took {:.0} s", scenario.id, started.elapsed().as_secs_f64());
     }
+    runtime.block_on(postgres::stop());
     table.finish();
 }

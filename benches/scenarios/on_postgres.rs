@@ -27,10 +27,12 @@ pub(crate) const ABOUT_SWEEP: &str = "a million disputes due at once on PostgreS
 
 /// How many clients pgbench has, and how many commands each sends per round.
 fn writers() -> [(usize, usize); 3] {
-    [(1, scaled(1_500, 100)), (16, scaled(400, 20)), (64, scaled(100, 5))]
+    [(1, scaled(1_500, 50)), (16, scaled(400, 5)), (64, scaled(100, 2))]
 }
 
-const READERS: [(usize, usize); 2] = [(1, 5_000), (16, 1_000)];
+fn readers() -> [(usize, usize); 2] {
+    [(1, scaled(5_000, 100)), (16, scaled(1_000, 20))]
+}
 
 /// How many disputes the service expires at a time.
 const PAGE: usize = 256;
@@ -39,8 +41,8 @@ const PAGE: usize = 256;
 const PARTS: usize = 5;
 
 pub(crate) async fn writes(table: &mut Table) {
-    let Some(cluster) = postgres::start().filter(|_| pgbench::is_here()) else { return };
-    let (rows, commands) = (rows::rows().await, scaled(15_000, 3_000));
+    let Some(cluster) = postgres::start("B1", table).await.filter(|_| pgbench::is_here("B1", table)) else { return };
+    let (rows, commands) = (rows::rows().await, scaled(15_000, 500));
     let batch = settled_batch(&cluster, commands).await;
     let [one, two, three] = ["one", "two", "three"].map(|database| cluster.url(database));
     [&two, &three].into_iter().for_each(|url| migrate(url));
@@ -102,8 +104,8 @@ async fn require_rows(url: &str, commands: usize) {
 }
 
 pub(crate) async fn reads(table: &mut Table) {
-    let Some(cluster) = postgres::start().filter(|_| pgbench::is_here()) else { return };
-    let (disputes, calls) = (scaled(1_000_000, 20_000), scaled(40_000, 5_000));
+    let Some(cluster) = postgres::start("C1p", table).await.filter(|_| pgbench::is_here("C1p", table)) else { return };
+    let (disputes, calls) = (scaled(1_000_000, 5_000), scaled(40_000, 1_000));
     fill(&cluster.url("one"), rows::rows().await, Seed::pending(disputes)).await;
     let server = Server::start(&cluster.url("one"));
     let channels = connect([server.address()].into_iter().cycle().take(reads::CONNECTIONS)).await;
@@ -118,7 +120,7 @@ pub(crate) async fn reads(table: &mut Table) {
         cpu.push((postgres::cpu(&cluster) - database) * 1e6 / took.calls as f64);
         ours.push(took.per_second());
         let run = |(clients, each)| pgbench::run(&cluster, "one", &script, clients, each, 0);
-        limit.push(tokio::task::block_in_place(|| READERS.into_iter().map(run).fold(0.0, f64::max)));
+        limit.push(tokio::task::block_in_place(|| readers().into_iter().map(run).fold(0.0, f64::max)));
     }
     server.stop();
     println!("each read returned the dispute that it asked for");
@@ -128,8 +130,8 @@ pub(crate) async fn reads(table: &mut Table) {
 }
 
 pub(crate) async fn sweep(table: &mut Table) {
-    let Some(cluster) = postgres::start() else { return };
-    let disputes = scaled(1_000_000, 20_000);
+    let Some(cluster) = postgres::start("E2", table).await else { return };
+    let disputes = scaled(1_000_000, 5_000);
     let rows: &'static Rows = rows::rows().await;
     let seed = Seed { deadlines: Deadlines::Past, ..Seed::pending(disputes) };
     fill(&cluster.url("one"), rows, seed).await;

@@ -27,7 +27,7 @@ const PAGE: usize = 256;
 const PARTS: usize = 5;
 
 fn overdue() -> Seed {
-    let disputes = scaled(1_000_000, 20_000);
+    let disputes = scaled(1_000_000, 5_000);
     // With orders of which nobody has complained.
     Seed { orders: disputes * 6 / 5, disputes, deadlines: Deadlines::Past, pending_of: 1 }
 }
@@ -93,7 +93,7 @@ async fn until(is_so: impl Fn() -> bool) {
 pub(crate) async fn callers(table: &mut Table) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (busy, quiet) = (overdue(), Seed { deadlines: Deadlines::Far, ..overdue() });
-    let (rate, commands) = (200.0, scaled(600, 200));
+    let (rate, commands) = (200.0, scaled(600, 40));
     let mut sides = Vec::new();
     for (name, seed) in [("busy.db", busy), ("quiet.db", quiet)] {
         let file = folder.path().join(name);
@@ -109,7 +109,7 @@ pub(crate) async fn callers(table: &mut Table) {
         for (index, (server, load, connection)) in sides.iter_mut().enumerate() {
             server.signal("CONT");
             // What piled up while it stood still is no part of it.
-            load.at_rate(rate, 50).await;
+            load.at_rate(rate, scaled(50, 10)).await;
             let (latencies, _) = load.at_rate(rate, commands).await;
             p50[index].push(latencies.percentile(50.0));
             p99[index].push(latencies.percentile(99.0));

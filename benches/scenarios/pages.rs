@@ -20,7 +20,7 @@ pub(crate) const ABOUT_OPEN: &str =
 const PAGE: i32 = 50;
 
 pub(crate) async fn deep(table: &mut Table) {
-    let disputes = scaled(1_000_000, 20_000);
+    let disputes = scaled(1_000_000, 5_000);
     let (skipped, calls) = (disputes / 2 - 50, scaled(500, 50));
     let server = Server::on_file(&seed::file(Seed::pending(disputes)).await);
     let channel = connect([server.address()].into_iter()).await.remove(0);
@@ -64,7 +64,7 @@ pub(crate) async fn list_p50(channel: &Channel, token: &str, calls: usize) -> f6
 }
 
 pub(crate) async fn open(table: &mut Table) {
-    let orders = scaled(1_000_000, 20_000);
+    let orders = scaled(1_000_000, 5_000);
     let all = Seed::pending(orders);
     let few = Seed { pending_of: orders / scaled(1_000, 100), ..all };
     let (mut servers, mut channels) = (Vec::new(), Vec::new());

@@ -1,6 +1,6 @@
 //! D3: subscribers cost what they see. Ten thousand parties, two of whom see an event, cost as much as two who see all.
 
-use super::load::{BUYERS, Load, party};
+use super::load::{Load, buyers, party};
 use super::scale::{rounds, scaled};
 use super::server::Server;
 use super::subscribers::{Subscribers, Trail, Who};
@@ -9,19 +9,21 @@ use super::table::{Table, Target};
 pub(crate) const ABOUT: &str =
     "open a dispute on SQLite, 256 in flight on 8 connections; 10,000 subscribers of one party each : 2 of everything";
 
-const PARTIES: usize = 2 * BUYERS;
+fn parties() -> usize {
+    2 * buyers()
+}
 
 pub(crate) async fn run(table: &mut Table) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut sides = Vec::new();
-    for (who, subscribers, connections) in [(Who::Parties, PARTIES, 100), (Who::Everything, 2, 2)] {
+    for (who, subscribers, connections) in [(Who::Parties, parties(), 100), (Who::Everything, 2, 2)] {
         let server = Server::on_sqlite(folder.path(), &format!("{subscribers}.db"));
         let load = Load::on(&[server.address()], 8, 256).await;
         let subscribers = Subscribers::start(server.address(), who, 0, subscribers, connections);
         sides.push((server, load, subscribers));
     }
     let (mut per_second, mut cpu) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
-    let commands = scaled(10_000, 2_000);
+    let commands = scaled(10_000, 500);
     for _ in 0..rounds() {
         for (index, (server, load, _)) in sides.iter_mut().enumerate() {
             load.prepare(commands).await;
@@ -43,9 +45,9 @@ pub(crate) async fn run(table: &mut Table) {
 
 /// What each party must have seen.
 pub(crate) fn by_party(log: &[dispute_service::proto::v1::DisputeEvent]) -> Vec<Trail> {
-    let mut trails = vec![Trail::default(); PARTIES];
+    let mut trails = vec![Trail::default(); parties()];
     let numbers: std::collections::HashMap<String, usize> =
-        (0..PARTIES).map(|number| (party(number), number)).collect();
+        (0..parties()).map(|number| (party(number), number)).collect();
     for event in log {
         let dispute = event.dispute.as_ref().expect("an event has its dispute");
         trails[numbers[&dispute.buyer_id]].add(event);

@@ -9,9 +9,10 @@ use dispute_service_test_features::rusqlite::types::Value;
 
 use super::bare_postgres::literal;
 use super::launcher::{Cluster, programs};
-use super::load::BUYERS;
+use super::load::buyers;
 use super::postgres::{Kind, connect, kinds};
 use super::rows::{Rows, Template};
+use super::table::Table;
 
 /// What makes the number of a command: each client counts from a start of its own.
 const NUMBER: &str = "\\set n :n + 1\n\\set i :client_id * :each + :n + :first\n";
@@ -22,11 +23,11 @@ fn program() -> PathBuf {
     beside_the_server.unwrap_or_else(|| "pgbench".into())
 }
 
-/// Whether it is here.
-pub(crate) fn is_here() -> bool {
+/// Whether it is here; a scenario is skipped if not.
+pub(crate) fn is_here(scenario: &'static str, table: &mut Table) -> bool {
     let is_here = Command::new(program()).arg("--version").output().is_ok_and(|output| output.status.success());
     if !is_here {
-        println!("*** SKIPPED: there is no pgbench here ***");
+        table.skip(scenario, "there is no pgbench here");
     }
     is_here
 }
@@ -48,7 +49,7 @@ pub(crate) async fn opening(url: &str, rows: &Rows) -> String {
 
 /// Inserts a copy of a row with the ids of this number.
 fn insertion(template: &Template, kinds: &[Kind], row: &[Value]) -> String {
-    let pair = format!(":i::bigint % {BUYERS}");
+    let pair = format!(":i::bigint % {}", buyers());
     let id = |version: char| format!("('01900000-0000-7000-{version}000-' || lpad(to_hex(:i::bigint), 12, '0'))::uuid");
     let values = template.columns.iter().zip(kinds).zip(row).map(|((column, kind), value)| match column.as_str() {
         "order_id" => "'order-' || :i::bigint".to_owned(),

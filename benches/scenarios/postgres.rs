@@ -1,14 +1,19 @@
 //! A throwaway PostgreSQL that keeps its promises: every commit is on disk. And the databases in it.
 
+use std::sync::Arc;
+
 use dispute_service_test_features::rusqlite::types::Value;
 use sea_orm::sqlx::postgres::PgConnection;
 use sea_orm::sqlx::{self, AssertSqlSafe, Connection as _, Row as _};
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::launcher::{Cluster, Options};
 use super::rows::{Rows, Template, int};
+use super::scale::quick;
 use super::seed::Seed;
 use super::server::Server;
+use super::table::Table;
 
 /// Checkpoints are rare, so that they do not fall into the turn of one side; everything else that matters is as it comes.
 const SETTINGS: [&str; 6] = [
@@ -20,14 +25,53 @@ const SETTINGS: [&str; 6] = [
     "log_lock_waits=on",
 ];
 
-/// One with three databases, `one`, `two` and `three`; `None`, with a message, if there is no PostgreSQL here.
-pub(crate) fn start() -> Option<Cluster> {
-    let sql = "CREATE DATABASE one;\nCREATE DATABASE two;\nCREATE DATABASE three;";
-    let cluster = Cluster::start(&Options { sql, settings: &SETTINGS, ..Options::default() });
+/// With `--quick` nothing waits for the disk: most of the time would go into databases that are made and dropped.
+const UNSYNCED: [&str; 6] = {
+    let mut settings = SETTINGS;
+    settings[0] = "fsync=off";
+    settings
+};
+
+/// The databases in it.
+const DATABASES: [&str; 3] = ["one", "two", "three"];
+
+/// What the scenarios share with `--quick`: starting one takes longer than most of them.
+static SHARED: Mutex<Option<Arc<Cluster>>> = Mutex::const_new(None);
+
+/// One with three empty databases, `one`, `two` and `three`; `None`, with a message, if there is no PostgreSQL here, unless
+/// `REQUIRE_POSTGRES` is set. Each scenario has one of its own, but for `--quick`.
+pub(crate) async fn start(scenario: &'static str, table: &mut Table) -> Option<Arc<Cluster>> {
+    let mut shared = SHARED.lock().await;
+    if let Some(cluster) = &*shared {
+        renew(cluster).await;
+        return Some(cluster.clone());
+    }
+    let sql = DATABASES.map(|name| format!("CREATE DATABASE {name};")).join("\n");
+    let (initdb, settings) = if quick() { ("--no-sync", UNSYNCED) } else { ("", SETTINGS) };
+    let options = Options { initdb, sql: &sql, settings: &settings, ..Options::default() };
+    let cluster = Cluster::start(&options).map(Arc::new);
     if cluster.is_none() {
-        println!("*** SKIPPED: there is no PostgreSQL here ***");
+        let is_required = std::env::var_os("REQUIRE_POSTGRES").is_some_and(|value| !value.is_empty());
+        assert!(!is_required, "{scenario} needs PostgreSQL, and there is none here");
+        table.skip(scenario, "there is no PostgreSQL here");
+    } else if quick() {
+        shared.clone_from(&cluster);
     }
     cluster
+}
+
+/// Ends the one that was shared.
+pub(crate) async fn stop() {
+    *SHARED.lock().await = None;
+}
+
+/// Empties the databases.
+async fn renew(cluster: &Cluster) {
+    let connection = &mut connect(&cluster.url("postgres")).await;
+    for name in DATABASES {
+        execute(connection, &format!("DROP DATABASE {name} WITH (FORCE)")).await;
+        execute(connection, &format!("CREATE DATABASE {name}")).await;
+    }
 }
 
 /// How PostgreSQL stores a column.

@@ -8,7 +8,7 @@ use dispute_service::proto::v1::{EventType, WatchDisputesRequest};
 use super::drive::Times;
 use super::load::{connect, platform};
 use super::rows::dispute_id;
-use super::scale::scaled;
+use super::scale::{quick, scaled};
 use super::seed::{self, Deadlines, Seed};
 use super::server::Server;
 use super::table::{Table, Target};
@@ -16,11 +16,12 @@ use super::table::{Table, Target};
 pub(crate) const ABOUT: &str = "1,000 deadlines a second on SQLite: from each deadline until a subscriber hears of it";
 
 pub(crate) async fn run(table: &mut Table) {
-    let disputes = scaled(10_000, 2_000);
+    let disputes = scaled(10_000, 500);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("E4.db");
     super::rows::rows().await;
-    let first = now() + 5_000_000;
+    // Until then its database is made, and it starts.
+    let first = now() + if quick() { 3_000_000 } else { 5_000_000 };
     let seed = Seed { orders: disputes, disputes, deadlines: Deadlines::From(first), pending_of: 1 };
     seed::copy(seed, &file).await;
     let server = Server::on_file(&file);

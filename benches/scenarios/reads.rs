@@ -24,8 +24,8 @@ const IN_FLIGHT: usize = 256;
 pub(crate) const CONNECTIONS: usize = 8;
 
 pub(crate) async fn run(table: &mut Table) {
-    let disputes = scaled(1_000_000, 20_000);
-    let reads = scaled(100_000, 5_000);
+    let disputes = scaled(1_000_000, 5_000);
+    let reads = scaled(100_000, 1_000);
     let server = Server::on_file(&seed::file(Seed::pending(disputes)).await);
     let channels = connect([server.address()].into_iter().cycle().take(CONNECTIONS)).await;
     let mut client = DisputeServiceClient::new(channels[0].clone());

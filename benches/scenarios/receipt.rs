@@ -10,7 +10,7 @@ use dispute_service::proto::v1::WatchDisputesRequest;
 use super::drive::Times;
 use super::load::Load;
 use super::raw::{RawConnection, RawStream};
-use super::scale::{rounds, scaled};
+use super::scale::{crowd, rounds, scaled};
 use super::server::Server;
 use super::subscribers::Trail;
 use super::table::{Table, Target};
@@ -18,7 +18,6 @@ use super::table::{Table, Target};
 pub(crate) const ABOUT_SOON: &str = "from a command's acknowledgement to receipt; 1,000 subscribers of everything on SQLite, 100 events a second (open loop)";
 pub(crate) const ABOUT_STALLED: &str = "the same while one of 1,000 subscribers has stopped reading : while all read";
 
-const SUBSCRIBERS: usize = 1_000;
 const CONNECTIONS: usize = 10;
 const STREAM_WINDOW: u32 = 65_535;
 /// Commands per second.
@@ -43,11 +42,11 @@ impl Side {
     async fn new(folder: &Path, name: &str, one_is_stalled: bool) -> Self {
         let server = Server::on_sqlite(folder, name);
         let load = Load::on(&[server.address()], 8, 1).await;
-        let window = STREAM_WINDOW * u32::try_from(SUBSCRIBERS / CONNECTIONS + 1).expect("it is small");
+        let window = STREAM_WINDOW * u32::try_from(crowd() / CONNECTIONS + 1).expect("it is small");
         let (mut heard, mut stalled) = (Vec::new(), None);
         for _ in 0..CONNECTIONS {
             let mut connection = RawConnection::open(server.address(), STREAM_WINDOW, window).await;
-            for _ in 0..SUBSCRIBERS / CONNECTIONS {
+            for _ in 0..crowd() / CONNECTIONS {
                 let stream = connection.watch(&WatchDisputesRequest::default()).await;
                 if one_is_stalled && stalled.is_none() {
                     stalled = Some(stream);
@@ -114,7 +113,7 @@ pub(crate) async fn soon(table: &mut Table) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut side = Side::new(folder.path(), "D2.db", false).await;
     for _ in 0..rounds() {
-        side.round(scaled(1_000, 200)).await;
+        side.round(scaled(1_000, 40)).await;
     }
     let times = side.times().await;
     side.server.stop();
@@ -129,7 +128,7 @@ pub(crate) async fn stalled(table: &mut Table) {
     let before = sides.each_ref().map(|side| side.server.resident());
     for _ in 0..rounds() {
         for side in &mut sides {
-            side.round(scaled(600, 150)).await;
+            side.round(scaled(600, 30)).await;
         }
     }
     let times = [sides[0].times().await, sides[1].times().await];

@@ -23,7 +23,7 @@ pub(crate) const ABOUT: &str =
 const WINDOW: u32 = 4 << 20;
 
 pub(crate) async fn run(table: &mut Table) {
-    let events = scaled(1_000_000, 20_000);
+    let events = scaled(1_000_000, 5_000);
     let file = seed::file(Seed::pending(events)).await;
     let server = Server::on_file(&file);
     let expected = trail_of(events);

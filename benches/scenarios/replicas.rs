@@ -11,8 +11,9 @@ pub(crate) const ABOUT: &str =
     "open a dispute on PostgreSQL (fsync on), 256 in flight on 8 connections, two replicas : one";
 
 pub(crate) async fn run(table: &mut Table) {
-    let Some(cluster) = postgres::start() else { return };
-    let commands = scaled(15_000, 3_000);
+    let Some(cluster) = postgres::start("B2", table).await else { return };
+    let logged = cluster.log().len();
+    let commands = scaled(15_000, 500);
     let mut sides = Vec::new();
     for (database, replicas) in [("two", 2), ("one", 1)] {
         let servers: Vec<Server> = (0..replicas).map(|_| Server::start(&cluster.url(database))).collect();
@@ -35,7 +36,7 @@ pub(crate) async fn run(table: &mut Table) {
         println!("{} replicas: {} commands acknowledged, each once in the log", servers.len(), load.log().await.len());
         servers.into_iter().for_each(|server| drop(server.stop()));
     }
-    let log = cluster.log();
+    let log = cluster.log().split_off(logged);
     let lines = |text: &str| log.lines().filter(|line| line.contains(text)).count();
     println!(
         "the database's log: {} times \"deadlock detected\", {} times \"still waiting for\", {} errors",

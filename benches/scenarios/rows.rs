@@ -11,7 +11,7 @@ use prost::Message as _;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use super::load::{BUYERS, Load, party};
+use super::load::{Load, buyers, party};
 use super::server::Server;
 
 /// A row of one table.
@@ -256,7 +256,7 @@ fn order_id(number: usize) -> String {
 }
 
 fn parties(number: usize) -> [String; 2] {
-    let pair = number % BUYERS * 2;
+    let pair = number % buyers() * 2;
     [party(pair), party(pair + 1)]
 }
 

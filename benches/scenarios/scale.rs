@@ -2,6 +2,7 @@
 //! that their checks hold.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 static QUICK: OnceLock<bool> = OnceLock::new();
 
@@ -23,4 +24,15 @@ pub(crate) fn scaled(full: usize, small: usize) -> usize {
 /// How often each side of a comparison has its turn.
 pub(crate) fn rounds() -> usize {
     scaled(5, 2)
+}
+
+/// How many subscribers of everything there are.
+pub(crate) fn crowd() -> usize {
+    scaled(1_000, 100)
+}
+
+/// Waits for what goes on in the service after its last reply, so that it is no part of what is measured next.
+pub(crate) async fn settle(seconds: u64) {
+    let time = if quick() { Duration::from_millis(100) } else { Duration::from_secs(seconds) };
+    tokio::time::sleep(time).await;
 }

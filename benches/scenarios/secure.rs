@@ -9,7 +9,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use super::authority::Authority;
 use super::cpu;
 use super::issuer::{AUDIENCE, ISSUER, Issuer, claims, with};
-use super::load::{BUYERS, Callers, Load, party};
+use super::load::{Callers, Load, buyers, party};
 use super::scale::{rounds, scaled};
 use super::server::{Server, sqlite_url};
 use super::table::{Table, Target};
@@ -20,7 +20,7 @@ pub(crate) const ABOUT: &str =
 
 pub(crate) async fn run(table: &mut Table) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let commands = scaled(20_000, 3_000);
+    let commands = scaled(20_000, 1_000);
     let files = ["secure.db", "plain.db"].map(|name| folder.path().join(name));
     let secure = secured(folder.path(), &files[0]).await;
     let plain = Server::on_file(&files[1]);
@@ -71,7 +71,7 @@ async fn secured(folder: &Path, file: &Path) -> (Server, Load) {
         let claims = if user == "shop" { with(claims, "scope", "platform") } else { claims };
         format!("Bearer {}", issuer.token(&claims)).parse().expect("it is ASCII")
     };
-    let users = (0..2 * BUYERS).map(party).chain(["shop".to_owned()]);
+    let users = (0..2 * buyers()).map(party).chain(["shop".to_owned()]);
     let tokens: HashMap<_, _> = users.map(|user| (user.clone(), token(&user))).collect();
     let mut channels = Vec::new();
     for _ in 0..8 {

@@ -1,10 +1,9 @@
 //! D4n: a thousand subscribers of everything that read nothing cost a bounded amount of memory, and delay nobody.
 
 use std::path::Path;
-use std::time::Duration;
 
 use super::load::Load;
-use super::scale::{rounds, scaled};
+use super::scale::{crowd, rounds, scaled, settle};
 use super::server::Server;
 use super::subscribers::{Subscribers, Trail, Who};
 use super::table::{Table, Target};
@@ -12,22 +11,22 @@ use super::table::{Table, Target};
 pub(crate) const ABOUT: &str =
     "1,000 subscribers of everything that read nothing : none; 32 in flight on 8 connections";
 
-const SUBSCRIBERS: usize = 1_000;
-
 /// So many commands per round: in the end far more events than the transport holds back, or the feed's ring.
 fn commands() -> usize {
-    scaled(5_000, 1_000)
+    scaled(5_000, 200)
 }
 
 /// So many rounds come before the subscribers.
-const WARM_UP: usize = 3;
+fn warm_up() -> usize {
+    scaled(3, 1)
+}
 
-/// What the subscribers are, on how many connections.
-const FORMS: [(&str, Who, usize); 4] = [
-    ("10 connections", Who::Unread, 10),
-    ("1,000 connections", Who::Unread, SUBSCRIBERS),
-    ("10 connections, from the oldest event", Who::Behind, 10),
-    ("1,000 sockets that nobody reads", Who::Deaf, SUBSCRIBERS),
+/// What the subscribers are, on how many connections if not each on its own.
+const FORMS: [(&str, Who, Option<usize>); 4] = [
+    ("10 connections", Who::Unread, Some(10)),
+    ("1,000 connections", Who::Unread, None),
+    ("10 connections, from the oldest event", Who::Behind, Some(10)),
+    ("1,000 sockets that nobody reads", Who::Deaf, None),
 ];
 
 struct Side {
@@ -44,16 +43,17 @@ impl Side {
     async fn new(folder: &Path, name: &str) -> Self {
         let server = Server::on_sqlite(folder, name);
         let mut load = Load::on(&[server.address()], 8, 32).await.at_length();
-        load.prepare((WARM_UP + rounds()) * commands()).await;
-        for _ in 0..WARM_UP {
+        load.prepare((warm_up() + rounds()) * commands()).await;
+        for _ in 0..warm_up() {
             load.round(commands()).await;
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        settle(1).await;
         Self { resident_before: server.resident(), server, load, subscribers: None, open_files: 0, p99: Vec::new() }
     }
 
-    fn subscribe(&mut self, who: Who, connections: usize) {
-        self.subscribers = Some(Subscribers::start(self.server.address(), who, 0, SUBSCRIBERS, connections));
+    fn subscribe(&mut self, who: Who, connections: Option<usize>) {
+        let connections = connections.unwrap_or_else(crowd);
+        self.subscribers = Some(Subscribers::start(self.server.address(), who, 0, crowd(), connections));
         self.open_files = self.server.open_files();
     }
 
@@ -79,7 +79,7 @@ pub(crate) async fn run(table: &mut Table) {
             side.p99.push(side.load.round(commands()).await.latencies.percentile(99.0));
         }
     }
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    settle(1).await;
     let grown: Vec<f64> = sides.iter().map(Side::grown).collect();
     let drift = without.grown();
     println!("grown by {drift:.1} MiB without subscribers, with them by {grown:.1?}");

@@ -10,7 +10,7 @@ use dispute_service::proto::v1::dispute_service_client::DisputeServiceClient;
 use super::echo::Echo;
 use super::load::{connect, platform};
 use super::rows::dispute_id;
-use super::scale::{rounds, scaled};
+use super::scale::{rounds, scaled, settle};
 use super::seed::{self, Seed};
 use super::server::{Server, program};
 use super::table::{Table, Target};
@@ -21,7 +21,7 @@ pub(crate) const ABOUT_SIZE: &str = "resident at idle, with a million disputes o
 
 pub(crate) async fn start(table: &mut Table) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let (many, few) = (seed::file(Seed::pending(scaled(1_000_000, 20_000))).await, folder.path().join("few.db"));
+    let (many, few) = (seed::file(Seed::pending(scaled(1_000_000, 5_000))).await, folder.path().join("few.db"));
     seed::copy(Seed::pending(1_000), &few).await;
     let (mut with_many, mut with_few, mut echo, mut more) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds() {
@@ -57,11 +57,11 @@ async fn first_answer(address: &str, started: Instant) {
 }
 
 pub(crate) async fn size(table: &mut Table) {
-    let file = seed::file(Seed::pending(scaled(1_000_000, 20_000))).await;
+    let file = seed::file(Seed::pending(scaled(1_000_000, 5_000))).await;
     let mut resident = Vec::new();
     for _ in 0..rounds() {
         let server = Server::on_file(&file);
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        settle(2).await;
         resident.push(server.resident() / f64::from(1 << 20));
         server.stop();
     }

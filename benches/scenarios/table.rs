@@ -40,11 +40,12 @@ const HEADER: [&str; 8] = ["scenario", "figure", "ours", "limit", "ratio", "targ
 pub(crate) struct Table {
     rows: Vec<Row>,
     points: Vec<Point>,
+    skipped: Vec<&'static str>,
 }
 
 impl Table {
     pub(crate) fn new() -> Self {
-        Self { rows: Vec::new(), points: Vec::new() }
+        Self { rows: Vec::new(), points: Vec::new(), skipped: Vec::new() }
     }
 
     /// Adds a figure that was measured in turns with its limit: the ratio is the median of the rounds' ratios.
@@ -69,6 +70,12 @@ impl Table {
     pub(crate) fn point(&mut self, figure: &str, line: &str, x: f64, y: f64) {
         println!("{figure:<9} {line:<52} {:>9} at {}", short(y), short(x));
         self.points.push(Point { figure: figure.to_owned(), line: line.to_owned(), x, y });
+    }
+
+    /// Notes that a scenario cannot run here.
+    pub(crate) fn skip(&mut self, scenario: &'static str, why: &str) {
+        println!("*** {scenario} WAS SKIPPED: {why} ***");
+        self.skipped.push(scenario);
     }
 
     fn add(
@@ -106,9 +113,13 @@ impl Table {
         for row in &self.rows {
             print_line(row.cells());
         }
+        if !self.skipped.is_empty() {
+            println!("\n*** SKIPPED, see above: {} ***", self.skipped.join(", "));
+        }
         let file = file();
         let json = serde_json::json!({
             "quick": scale::quick(), "machine": machine(), "rows": self.rows, "points": self.points,
+            "skipped": self.skipped,
         });
         let json = serde_json::to_string_pretty(&json).expect("numbers and texts");
         std::fs::write(&file, json).expect("the target directory can be written to");

@@ -27,7 +27,7 @@ const WARM_UP: usize = 1;
 
 pub(crate) async fn many(table: &mut Table) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let commands = scaled(20_000, 3_000);
+    let commands = scaled(20_000, 1_000);
     let batch = settled_batch(folder.path(), commands).await;
     let file = folder.path().join("A1.db");
     let server = Server::on_file(&file);
@@ -100,7 +100,7 @@ pub(crate) fn require_rows(file: &Path, acknowledged: usize) {
 
 pub(crate) async fn one(table: &mut Table) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let (commands, echoes) = (scaled(1_500, 200), scaled(10_000, 1_000));
+    let (commands, echoes) = (scaled(1_500, 100), scaled(10_000, 500));
     let file = folder.path().join("A2.db");
     let server = Server::on_file(&file);
     let mut load = Load::on(&[server.address()], 1, 1).await;

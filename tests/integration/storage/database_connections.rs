@@ -77,8 +77,8 @@ async fn fewer_connections_than_wanted_are_waited_for() {
     let role = role();
     let limited = as_role(&url, &role, "CONNECTION LIMIT 8").await;
     let service = Service::on_database_with(&limited, &[]).await;
-    let (done, failures) = callers(&service, "start", 12).await;
-    assert_eq!((done, failures), (1_152, vec![]));
+    let (done, failures) = callers(&service, "start", 5).await;
+    assert_eq!((done, failures), (480, vec![]));
     let open = format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{role}'");
     assert!(database::number(&url, &open).await <= 8);
 }
