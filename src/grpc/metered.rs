@@ -34,9 +34,11 @@ pub(super) struct Metered {
     meter: Arc<Meter>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Meter {
     ahead: AtomicUsize,
+    /// What the transport holds of all streams.
+    all_ahead: &'static AtomicUsize,
     waker: AtomicWaker,
 }
 
@@ -48,19 +50,24 @@ struct Chunk {
 
 impl Metered {
     pub(super) fn new(body: Body) -> Self {
-        Self { body, meter: Arc::default() }
+        Self::among(body, &ALL_AHEAD)
+    }
+
+    fn among(body: Body, all_ahead: &'static AtomicUsize) -> Self {
+        let (ahead, waker) = (AtomicUsize::new(0), AtomicWaker::new());
+        Self { body, meter: Arc::new(Meter { ahead, all_ahead, waker }) }
     }
 }
 
 impl Meter {
     fn is_full(&self) -> bool {
         let ahead = self.ahead.load(Ordering::Acquire);
-        ahead >= FAR_AHEAD_BYTES || ahead >= AHEAD_BYTES && ALL_AHEAD.load(Ordering::Relaxed) >= ALL_AHEAD_BYTES
+        ahead >= FAR_AHEAD_BYTES || ahead >= AHEAD_BYTES && self.all_ahead.load(Ordering::Relaxed) >= ALL_AHEAD_BYTES
     }
 
     fn counted(self: &Arc<Self>, bytes: Bytes) -> Bytes {
         self.ahead.fetch_add(bytes.len(), Ordering::AcqRel);
-        ALL_AHEAD.fetch_add(bytes.len(), Ordering::Relaxed);
+        self.all_ahead.fetch_add(bytes.len(), Ordering::Relaxed);
         Bytes::from_owner(Chunk { bytes, meter: self.clone() })
     }
 }
@@ -73,7 +80,7 @@ impl AsRef<[u8]> for Chunk {
 
 impl Drop for Chunk {
     fn drop(&mut self) {
-        ALL_AHEAD.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+        self.meter.all_ahead.fetch_sub(self.bytes.len(), Ordering::Relaxed);
         self.meter.ahead.fetch_sub(self.bytes.len(), Ordering::AcqRel);
         self.meter.waker.wake();
     }
@@ -127,7 +134,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_gets_more_once_the_transport_has_let_go_of_what_it_has() {
-        let mut metered = Metered::new(Body::new(Endless));
+        static ALL: AtomicUsize = AtomicUsize::new(0);
+        let mut metered = Metered::among(Body::new(Endless), &ALL);
         let mut held = Vec::new();
         while let Some(frame) = poll_fn(|context| Pin::new(&mut metered).poll_frame(context)).now_or_never() {
             held.push(frame.unwrap().unwrap().into_data().unwrap());
@@ -141,5 +149,18 @@ mod tests {
         assert!(!more.is_finished(), "a part of it is still held");
         drop(part);
         assert_eq!(more.await.unwrap().unwrap().unwrap().into_data().unwrap().len(), 6 * 1024);
+        drop(held);
+        assert_eq!(ALL.load(Ordering::Relaxed), 0, "nothing is held any more");
+    }
+
+    #[test]
+    fn a_reader_gets_less_ahead_while_much_is_held_in_all() {
+        static ALL: AtomicUsize = AtomicUsize::new(ALL_AHEAD_BYTES);
+        let mut metered = Metered::among(Body::new(Endless), &ALL);
+        let mut held = Vec::new();
+        while let Some(frame) = poll_fn(|context| Pin::new(&mut metered).poll_frame(context)).now_or_never() {
+            held.push(frame);
+        }
+        assert_eq!(held.len(), 2, "12 KiB: the first is below 8 KiB");
     }
 }

@@ -93,12 +93,19 @@ impl Reader {
     ) -> Result<Option<OrderAggregate>, StorageError> {
         let (id, ended_too) = (id.to_string(), ended_too.to_vec());
         if let Some(in_place) = &self.in_place {
+            let is_bounded = ended_too.is_empty();
             let ended_too: Vec<i16> = ended_too.iter().map(|kind| kind.code()).collect();
             let read = move |file: &rusqlite::Connection| {
                 let _snapshot = file.unchecked_transaction()?;
                 sqlite::aggregates(file, vec![id.clone()], &[], &ended_too)
             };
-            let sqlite::Aggregates { orders, disputes, order_of: _ } = in_place.read(self.permit.clone(), read).await?;
+            // However many disputes of the order have ended.
+            let found = if is_bounded {
+                in_place.read(self.permit.clone(), read).await?
+            } else {
+                in_place.read_elsewhere(self.permit.clone(), read).await?
+            };
+            let sqlite::Aggregates { orders, disputes, order_of: _ } = found;
             return rows::aggregates_from(orders, disputes).pop().map(|(_, aggregate)| aggregate).transpose();
         }
         let read = |snapshot: ReadSnapshot| async move {

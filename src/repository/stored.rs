@@ -174,5 +174,6 @@ mod tests {
         require_all::<event::Entity, event::Model>(&[]);
         require_all::<idempotency_key::Entity, idempotency_key::Model>(&[]);
         require_all::<audit::Entity, audit::NewEntry>(&["seq"]);
+        require_all::<audit::Entity, audit::Model>(&[]);
     }
 }

@@ -41,7 +41,8 @@ impl std::fmt::Debug for TokenKey {
 /// The log's identity in a row: its id at this position, then its key.
 pub(super) fn log_id_at(row: &impl Columns, first: usize) -> Result<LogId, StorageError> {
     let corrupt = |what| StorageError::Corrupt { table: "event_log", id: "1".to_owned(), what };
-    let uuid = row.column::<Option<Uuid>>(first).ok_or_else(|| corrupt("epoch"))?.ok_or_else(missing)?;
+    let uuid =
+        row.column::<Option<Uuid>>(first).ok_or_else(|| corrupt("epoch is not of its type"))?.ok_or_else(missing)?;
     let key = row.column::<Vec<u8>>(first.saturating_add(1)).and_then(|bytes| bytes.try_into().ok()).map(TokenKey);
     Ok(LogId { uuid, token_key: key.ok_or_else(|| corrupt("token_key is not 32 bytes"))? })
 }

@@ -2,9 +2,9 @@
 //! stored orders and disputes: locked ones are left out, and processed later. It waits only for the head of the log,
 //! and briefly for an order that another transaction is inserting.
 //!
-//! A transaction that is dropped, or whose COMMIT failed, is rolled back before its connection does anything else:
-//! sqlx queues the rollback, and runs it, with a ping, when the connection returns to its pool; a connection on which this
-//! fails or is uncertain is closed.
+//! A transaction that is dropped, or whose COMMIT failed, is rolled back before its connection does anything else. On
+//! PostgreSQL sqlx queues the rollback, and runs it, with a ping, when the connection returns to its pool; a connection on
+//! which this fails or is uncertain is closed, as it is on SQLite (`connection/file`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::batch::{Insertion, filled_up};
 use super::columns::{Columns as _, row_at};
-use super::connection::{FileConnection, Pool};
+use super::connection::{FileConnection, Pool, Turn};
 use super::corrupt::{Fetched, apart, fetch};
 use super::dialect::{Session, sqlite};
 use super::entity::{audit, dispute, event, idempotency_key, order};
@@ -46,9 +46,9 @@ pub struct Transaction {
 /// Where batches are written.
 #[derive(Clone, Debug)]
 pub(super) struct Writer {
-    /// All that writes by SQLite takes its turn here.
+    /// For statements that SeaORM builds.
     pub(super) pool: Pool,
-    /// The file that batches are written to, in their turn, and read from ahead of it.
+    /// On SQLite: the file that batches are written to. Whoever writes takes turns with them.
     pub(super) file: Option<FileWriter>,
 }
 
@@ -66,7 +66,7 @@ impl Writer {
     async fn begin(&self) -> Result<Session, StorageError> {
         self.require_files()?;
         let Some(file) = &self.file else { return self.pool.begin().await.map(Session::Postgres) };
-        file.connection.begin(self.pool.turn().await?).await.map(Session::from)
+        file.connection.begin().await.map(Session::from)
     }
 
     /// What comes of a commit.
@@ -120,14 +120,14 @@ pub struct Times {
 pub type Records = (Vec<IdempotencyRecord>, HashMap<Uuid, StorageError>);
 
 impl Repository {
-    /// Begins a write transaction; on SQLite it is the only one.
+    /// Begins a write transaction; on SQLite it is the only one from its first step on.
     pub async fn begin(&self) -> Result<Transaction, StorageError> {
         let inner = self.writer.begin().await?;
         Ok(Transaction { inner, writer: self.writer.clone(), version: None })
     }
 }
 
-/// The state of a SQLite database, which every writer changes except for its own connection. PostgreSQL has row locks, and
+/// The state of a SQLite database, which everything changes that is not written by batches. PostgreSQL has row locks, and
 /// needs none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Version(Option<i64>);
@@ -142,7 +142,7 @@ impl Repository {
 }
 
 impl Transaction {
-    /// The state of the database as it is in this write transaction, apart from what this process writes.
+    /// The state of the database as it is in this write transaction, apart from what batches write.
     pub async fn version(&mut self) -> Result<Version, StorageError> {
         let Session::Sqlite(file) = &mut self.inner else { return Ok(Version(None)) };
         if let Some(version) = self.version {
@@ -154,7 +154,8 @@ impl Transaction {
     }
 
     /// Begins to write in a transaction that was begun ahead. Returns whether what it has read still holds, but for what
-    /// this process has written: on PostgreSQL it is locked, on SQLite no other process may have written since `version`.
+    /// batches have written: on PostgreSQL it is locked, on SQLite nobody else may have written since `version`, neither
+    /// another process nor what is done beside the batches, such as pruning.
     pub async fn start_writing(&mut self, version: Version) -> Result<bool, StorageError> {
         if matches!(self.inner, Session::Postgres(_)) {
             return Ok(true);
@@ -298,13 +299,19 @@ impl Transaction {
 pub(super) struct Maintenance {
     pub(super) inner: DatabaseTransaction,
     writer: Writer,
+    _turn: Option<Turn>,
 }
 
 impl Repository {
     /// Begins a transaction in turn with those of batches.
     pub(super) async fn begin_maintenance(&self) -> Result<Maintenance, StorageError> {
+        let turn = match &self.writer.file {
+            Some(file) => Some(file.connection.turn().await?),
+            None => None,
+        };
         self.writer.require_files()?;
-        Ok(Maintenance { inner: self.writer.pool.begin_by_seaorm().await?, writer: self.writer.clone() })
+        let inner = self.writer.pool.begin_by_seaorm().await?;
+        Ok(Maintenance { inner, writer: self.writer.clone(), _turn: turn })
     }
 }
 

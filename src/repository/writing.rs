@@ -6,9 +6,10 @@ use sea_orm::sqlx::{AssertSqlSafe, Executor as _};
 use sea_orm::{ConnectionTrait as _, SqliteTransactionMode, Statement, TransactionTrait as _};
 
 use super::Repository;
+use super::connection::Pool;
 use super::error::{StorageError, of_sqlx};
 use super::one_dispute::DisputeReads;
-use super::transaction::begun;
+use super::transaction::{Writer, begun};
 use crate::chance::mint_id;
 
 /// How long a write, and a read, may take before the database counts as slow.
@@ -40,7 +41,7 @@ impl Repository {
         let write = async {
             // After a checkpoint SQLite's log has room for itself, but not for long.
             files.find_room().await?;
-            self.writer.pool.connections().execute_unprepared(SQLITE_PROBE).await?;
+            self.writer.probe_file().await?;
             files.require()
         };
         tokio::time::timeout(WRITE_TIMEOUT, write).await.map_err(|_| StorageError::TimedOut)?
@@ -132,10 +133,16 @@ impl Repository {
     /// new place.
     pub async fn abandon(&self) {
         let Some(loss) = self.files.as_ref().and_then(|files| files.loss_so_far()) else { return };
+        // A batch that is being written comes to its end.
+        let turn = match &self.writer.file {
+            Some(file) => tokio::time::timeout(LAST_BATCH, file.connection.turn()).await.ok(),
+            None => None,
+        };
         // First of all: as long as this connection is open, no other one is the last.
         let writer =
             tokio::time::timeout(LAST_BATCH, self.writer.pool.connections().get_sqlite_connection_pool().acquire())
                 .await;
+        drop(turn);
         if !loss.is_overwritten {
             drop(writer);
             self.close_readers().await;
@@ -152,16 +159,19 @@ impl Repository {
 
     async fn close_readers(&self) {
         let close = async {
-            if let DisputeReads::InPlace(in_place) = &self.dispute_reads {
-                in_place.close().await;
-            }
-            for pool in [&self.background, &self.readers] {
-                let _ = pool.connections().close_by_ref().await;
-            }
-            if let Some(file) = &self.writer.file {
-                file.ahead.close().await;
-                file.connection.close().await;
-            }
+            let in_place = async {
+                if let DisputeReads::InPlace(in_place) = &self.dispute_reads {
+                    in_place.close().await;
+                }
+            };
+            let batches = async {
+                if let Some(file) = &self.writer.file {
+                    tokio::join!(file.ahead.close(), file.connection.close());
+                }
+            };
+            // One that is busy must not leave the others open.
+            let [background, readers] = [&self.background, &self.readers].map(Pool::connections);
+            let _ = tokio::join!(in_place, batches, background.close_by_ref(), readers.close_by_ref());
         };
         if tokio::time::timeout(LAST_READS, close).await.is_err() {
             tracing::warn!("some reads did not end in time");
@@ -174,6 +184,16 @@ impl Repository {
         if let Err(error) = moved.map_err(StorageError::from) {
             tracing::error!(%error, "the write-ahead log cannot be merged into the database: copy both files");
         }
+    }
+}
+
+impl Writer {
+    /// Writes as batches do, on their connection: what they cannot write, this cannot either.
+    async fn probe_file(&self) -> Result<(), StorageError> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let mut transaction = file.connection.begin().await?;
+        transaction.run(|file| file.prepare_cached(SQLITE_PROBE)?.execute([])).await?;
+        transaction.commit().await
     }
 }
 

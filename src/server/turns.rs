@@ -160,6 +160,10 @@ impl<C: Future> Future for InTurns<C> {
             if this.turn.is_last() {
                 return Poll::Ready(None);
             }
+            // What was answered is on its way.
+            if this.turn.left() == 0 || !this.turn.may_read() {
+                break;
+            }
             loop {
                 for future in this.begun.take() {
                     this.running.push(Served { future, turn: this.turn.clone() });
@@ -175,9 +179,6 @@ impl<C: Future> Future for InTurns<C> {
             }
             if !wakings.end() {
                 return Poll::Pending;
-            }
-            if this.turn.left() == 0 || !this.turn.may_read() {
-                break;
             }
         }
         context.waker().wake_by_ref();
@@ -342,6 +343,66 @@ mod tests {
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
         turn.begin();
         assert!(turn.poll_may_read(&context).is_ready());
+    }
+
+    #[test]
+    fn what_calls_answer_is_sent_in_the_same_turn() {
+        let (begun, polled) = (Begun::default(), Arc::<AtomicUsize>::default());
+        let to_send = Arc::<AtomicWaker>::default();
+        let connection = poll_fn({
+            let (polled, to_send) = (polled.clone(), to_send.clone());
+            move |context| {
+                polled.fetch_add(1, Ordering::Relaxed);
+                to_send.register(context.waker());
+                Poll::<()>::Pending
+            }
+        });
+        begun.push(async move { to_send.wake() });
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        let mut connection = Box::pin(InTurns::new(connection, begun, Turn::default()));
+        assert!(connection.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        assert_eq!((polled.load(Ordering::Relaxed), woken.0.load(Ordering::Relaxed)), (2, 0));
+    }
+
+    #[test]
+    fn whatever_wakes_itself_again_and_again_has_a_bounded_turn_and_is_woken_for_the_next() {
+        let polled = Arc::<AtomicUsize>::default();
+        let connection = poll_fn({
+            let polled = polled.clone();
+            move |context| {
+                polled.fetch_add(1, Ordering::Relaxed);
+                context.waker().wake_by_ref();
+                Poll::<()>::Pending
+            }
+        });
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        let mut connection = Box::pin(InTurns::new(connection, Begun::default(), Turn::default()));
+        assert!(connection.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        assert_eq!((polled.load(Ordering::Relaxed), woken.0.load(Ordering::Relaxed)), (ROUNDS, 1));
+    }
+
+    #[test]
+    fn a_waker_that_is_kept_wakes_the_task_that_polled_last() {
+        let kept = Arc::<AtomicWaker>::default();
+        let connection = poll_fn({
+            let kept = kept.clone();
+            move |context| {
+                kept.register(context.waker());
+                Poll::<()>::Pending
+            }
+        });
+        let mut connection = Box::pin(InTurns::new(connection, Begun::default(), Turn::default()));
+        let tasks = [(); 2].map(|()| Arc::new(Woken::default()));
+        let mut waker = None;
+        for task in &tasks {
+            assert!(connection.as_mut().poll(&mut Context::from_waker(&Waker::from(task.clone()))).is_pending());
+            waker = waker.or(kept.take());
+        }
+        // From another thread, after the turn.
+        std::thread::spawn(move || waker.unwrap().wake()).join().unwrap();
+        assert_eq!(tasks.each_ref().map(|task| task.0.load(Ordering::Relaxed)), [0, 1]);
     }
 
     #[derive(Default)]

@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
-use sea_orm::sqlx::Sqlite;
-use sea_orm::sqlx::pool::PoolConnection;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 
+use super::in_place::limit_read;
 use crate::repository::error::{StorageError, of_rusqlite};
+use crate::repository::files::DatabaseFiles;
 
 /// How many prepared statements a connection keeps: about as many as there are texts.
 const STATEMENTS: usize = 64;
@@ -25,7 +25,9 @@ pub(in crate::repository) struct FileConnection(Arc<State>);
 #[derive(Debug)]
 struct State {
     path: PathBuf,
+    files: Arc<DatabaseFiles>,
     settings: String,
+    only_reads: bool,
     turn: Arc<Semaphore>,
     idle: Mutex<Option<Connection>>,
 }
@@ -41,15 +43,17 @@ struct Held {
     /// What begins the transaction, unless it has begun.
     begin: Option<&'static str>,
     state: Arc<State>,
-    _turn: OwnedSemaphorePermit,
-    /// With this, no other connection of the process writes meanwhile.
-    _writer: Option<PoolConnection<Sqlite>>,
+    _turn: Turn,
 }
+
+/// The right to a connection, and to whatever else is done in turn with its transactions.
+pub(in crate::repository) type Turn = OwnedSemaphorePermit;
 
 impl FileConnection {
     /// Opens the file, which exists, with the settings of a connection that writes, or only reads.
     pub(super) fn open(
         path: &Path,
+        files: Arc<DatabaseFiles>,
         cache_kib: u32,
         busy_timeout: Duration,
         only_reads: bool,
@@ -60,30 +64,31 @@ impl FileConnection {
             busy_timeout.as_millis()
         );
         let (path, turn) = (path.to_owned(), Arc::new(Semaphore::new(1)));
-        let state = State { path, settings, turn, idle: Mutex::default() };
+        let state = State { path, files, settings, only_reads, turn, idle: Mutex::default() };
         let connection = state.connect()?;
         state.give_back(connection);
         Ok(Self(Arc::new(state)))
     }
 
-    /// Begins a write transaction, once it is its turn among all that write by a pool of one connection. Other processes
-    /// cannot write from its first step on.
-    pub(in crate::repository) async fn begin(
-        &self,
-        writer: PoolConnection<Sqlite>,
-    ) -> Result<FileTransaction, StorageError> {
-        Ok(FileTransaction(Some(self.held("BEGIN IMMEDIATE", Some(writer)).await?)))
+    /// Begins a write transaction, once it is its turn. Other processes cannot write from its first step on.
+    pub(in crate::repository) async fn begin(&self) -> Result<FileTransaction, StorageError> {
+        Ok(FileTransaction(Some(self.held("BEGIN IMMEDIATE").await?)))
     }
 
     /// Begins a transaction that reads one snapshot, which is taken by its first step.
     pub(in crate::repository) async fn begin_to_read(&self) -> Result<FileTransaction, StorageError> {
-        Ok(FileTransaction(Some(self.held("BEGIN", None).await?)))
+        Ok(FileTransaction(Some(self.held("BEGIN").await?)))
     }
 
-    async fn held(&self, begin: &'static str, writer: Option<PoolConnection<Sqlite>>) -> Result<Held, StorageError> {
-        let turn = self.0.turn.clone().acquire_owned().await.map_err(|_| closed())?;
+    async fn held(&self, begin: &'static str) -> Result<Held, StorageError> {
+        let turn = self.turn().await?;
         let connection = self.0.idle().take();
-        Ok(Held { connection, begin: Some(begin), state: self.0.clone(), _turn: turn, _writer: writer })
+        Ok(Held { connection, begin: Some(begin), state: self.0.clone(), _turn: turn })
+    }
+
+    /// Waits for a turn. As long as it lasts, no transaction begins.
+    pub(in crate::repository) async fn turn(&self) -> Result<Turn, StorageError> {
+        self.0.turn.clone().acquire_owned().await.map_err(|_| closed())
     }
 
     /// Closes the connection once its transaction has ended.
@@ -166,10 +171,21 @@ impl Held {
     fn run<T>(&mut self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StorageError> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
-            // The one before was closed, since its transaction would not end.
-            none => none.insert(self.state.connect().map_err(|error| of_rusqlite(&error))?),
+            none => {
+                // The one before was closed, since its transaction would not end. Another file can be at the path by now.
+                let connection = self.state.connect().map_err(|error| of_rusqlite(&error))?;
+                self.state.files.require()?;
+                none.insert(connection)
+            }
         };
+        if self.begin.is_none() && connection.is_autocommit() {
+            // SQLite has rolled back by itself: what is written now would be committed at once.
+            return Err(StorageError::Unavailable("the transaction was rolled back".to_owned()));
+        }
         let run = || {
+            if self.state.only_reads {
+                limit_read(connection)?;
+            }
             if let Some(begin) = self.begin {
                 connection.execute_batch(begin)?;
                 self.begin = None;

@@ -1,4 +1,4 @@
-//! Single reads of a SQLite file, in the thread that asks for them.
+//! Reads of a SQLite file by rusqlite: single ones in the thread that asks for them, longer ones in threads of their own.
 //!
 //! Reading a few rows by their keys takes about ten microseconds while their pages are in memory. Handing that to
 //! another thread and waiting for it costs several times as much.
@@ -27,6 +27,19 @@ const ELSEWHERE_FOR: Duration = Duration::from_millis(100);
 
 /// How often closing looks whether the last reads have ended.
 const CLOSE_INTERVAL: Duration = Duration::from_millis(2);
+
+/// How long a read may take: longer than any page of a list takes with its index. SQLite itself has no such limit, and
+/// continues when nobody waits any more.
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// SQLite checks the time after this many virtual machine steps: well under a millisecond.
+pub(super) const STEPS: i32 = 10_000;
+
+/// Lets SQLite end the next read on a connection if it takes too long, counted from the first check of the time.
+pub(super) fn limit_read(connection: &Connection) -> rusqlite::Result<()> {
+    let mut began = None;
+    connection.progress_handler(STEPS, Some(move || began.get_or_insert_with(real_now).elapsed() >= READ_TIMEOUT))
+}
 
 /// Connections for single reads. Clones share them.
 #[derive(Clone, Debug)]
@@ -88,8 +101,8 @@ impl InPlace {
         })))
     }
 
-    /// Reads a few rows by their keys. There are as many permits as connections; this one is held until the read is
-    /// done, even if nobody waits for it any more.
+    /// Reads a few rows by their keys. There are as many permits as connections, and one connection for the tailer, which
+    /// needs none. The permit is held until the read is done, even if nobody waits for it any more.
     pub(in crate::repository) async fn read<T: Send + 'static>(
         &self,
         permit: impl Send + 'static,
@@ -100,7 +113,7 @@ impl InPlace {
             let result = self.0.read(&read, false);
             drop(turn);
             if began.elapsed() > SLOW && has_read_from_disk() {
-                self.0.read_elsewhere();
+                self.0.continue_elsewhere();
             }
             // Locked by another process: that is waited for, but not here.
             if !matches!(result, Err(StorageError::TimedOut)) {
@@ -165,7 +178,7 @@ impl State {
         (self.reading.fetch_add(1, Ordering::Relaxed) < self.most).then_some(turn)
     }
 
-    fn read_elsewhere(&self) {
+    fn continue_elsewhere(&self) {
         let span = u64::try_from(ELSEWHERE_FOR.as_micros()).unwrap_or(u64::MAX);
         self.elsewhere_until.store(self.micros_open().saturating_add(span), Ordering::Relaxed);
     }
@@ -182,6 +195,7 @@ impl State {
         let lent = self.lend()?;
         let Some(connection) = &lent.connection else { return Err(StorageError::Busy) };
         let read = || {
+            limit_read(connection)?;
             if !waits_for_locks {
                 return read(connection);
             }

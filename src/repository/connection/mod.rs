@@ -25,7 +25,7 @@ use super::one_dispute::DisputeReads;
 use super::transaction::Writer;
 use super::{Notifier, Repository};
 pub(super) use fair::Permit;
-pub(super) use file::{FileConnection, FileTransaction};
+pub(super) use file::{FileConnection, FileTransaction, Turn};
 pub(super) use in_place::InPlace;
 pub(super) use pool::Pool;
 pub use readers::ReadClass;

@@ -4,8 +4,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sea_orm::sqlx::Sqlite;
-use sea_orm::sqlx::pool::PoolConnection;
 use sea_orm::{DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode, TransactionTrait as _};
 use tokio::time::Instant;
 
@@ -13,7 +11,7 @@ use super::postgres::{Condition, Server};
 use super::{DATABASE_TIMEOUT, TURN_TIMEOUT};
 use crate::clock::{pause, real_now};
 use crate::repository::dialect::postgres::ServerTransaction;
-use crate::repository::error::{StorageError, of_sqlx};
+use crate::repository::error::StorageError;
 use crate::repository::transaction::begun;
 
 /// How long a connection in use may take to be returned before it counts that there is none.
@@ -119,13 +117,6 @@ impl Pool {
         let begun = self.with_turn(begin).await;
         self.seek_after(begun.as_ref().err());
         begun
-    }
-
-    /// Waits for the connection of a SQLite pool. As long as it is held, nothing writes by this pool.
-    pub(in crate::repository) async fn turn(&self) -> Result<PoolConnection<Sqlite>, StorageError> {
-        let acquire =
-            || async { self.connections.get_sqlite_connection_pool().acquire().await.map_err(|error| of_sqlx(&error)) };
-        self.with_turn(acquire).await
     }
 
     /// Searches for another host after an error that means that this one is unreachable, or accepts no writes.

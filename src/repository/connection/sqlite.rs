@@ -12,6 +12,7 @@ use sea_orm::sqlx::sqlite::{
 use sea_orm::sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
 use sea_orm::{ConnectOptions, Database, SqlxSqliteConnector, sqlx};
 
+use super::in_place::{READ_TIMEOUT, STEPS};
 use super::readers::{ReaderPermits, ReaderShares};
 use super::{ConnectError, FileConnection, InPlace, Pool, STATEMENTS, common};
 use crate::clock::real_now;
@@ -26,25 +27,19 @@ const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
 /// How many connections there are for callers' reads: each is a thread, and one caller's lists keep one of them busy,
 /// so that two cores are enough for everybody else …
 const READERS: ReaderShares = ReaderShares { singles: 4, lists: 2, streams: 2 };
-/// … of which each list and each stream has one with a thread of its own, for statements of SeaORM.
-const WITH_THREADS: u32 = 4;
 /// … and how many the feed and the deadlines share.
 const BACKGROUND: u32 = 1;
 
 /// How long to wait while another process holds SQLite's write lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How many of these can be used by statements of SeaORM, which need a connection with a thread of its own.
+const WITH_THREADS: u32 = 4;
+
 /// How much of the database the writer caches at most. Commands touch indexes all over.
 const WRITER_CACHE_KIB: u32 = 32 * 1024;
 /// … and each of the readers, whose cache is dropped with every commit.
 const READER_CACHE_KIB: u32 = 4 * 1024;
-
-/// How long a read may occupy a connection: longer than any page of a list takes with its index. SQLite itself has no
-/// such limit, and continues when nobody waits any more.
-const READ_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// SQLite checks the time after this many virtual machine steps: well under a millisecond.
-const STEPS: i32 = 10_000;
 
 /// Opens the database file of a URL, with its single writer; creates it if the URL says so.
 pub(super) async fn open(url: &str, read_wait: Option<Duration>) -> Result<Repository, ConnectError> {
@@ -63,10 +58,12 @@ pub(super) async fn open(url: &str, read_wait: Option<Duration>) -> Result<Repos
     let readers = Database::connect(pool(url, &files, WITH_THREADS, Some(READ_TIMEOUT))).await?;
     let background = Database::connect(pool(url, &files, BACKGROUND, Some(READ_TIMEOUT))).await?;
     let not_opened_here = |error: rusqlite::Error| refused(&path, code_of(&error), &error);
-    let connection = FileConnection::open(&path, WRITER_CACHE_KIB, BUSY_TIMEOUT, false).map_err(not_opened_here)?;
-    let ahead = FileConnection::open(&path, READER_CACHE_KIB, BUSY_TIMEOUT, true).map_err(not_opened_here)?;
+    let connection =
+        FileConnection::open(&path, files.clone(), WRITER_CACHE_KIB, BUSY_TIMEOUT, false).map_err(not_opened_here)?;
+    let ahead =
+        FileConnection::open(&path, files.clone(), READER_CACHE_KIB, BUSY_TIMEOUT, true).map_err(not_opened_here)?;
     // One for each permit, and one for the tailer.
-    let in_place = READERS.singles + READERS.streams + 1;
+    let in_place = READERS.singles + READERS.lists + READERS.streams + 1;
     let in_place = InPlace::open(&path, in_place, READER_CACHE_KIB, BUSY_TIMEOUT).map_err(not_opened_here)?;
     files.require().map_err(|error| FileError::new(&path, format!("cannot be opened: {error}")))?;
     first.close().await.map_err(|error| not_opened(&path, &error))?;
@@ -162,14 +159,13 @@ fn pool(url: &str, files: &Arc<DatabaseFiles>, connections: u32, read_timeout: O
 }
 
 fn with_settings(options: SqliteConnectOptions, only_reads: bool) -> SqliteConnectOptions {
-    let cache_kib = if only_reads { READER_CACHE_KIB } else { WRITER_CACHE_KIB };
     let options = options
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
         .statement_cache_capacity(STATEMENTS)
-        .pragma("cache_size", format!("-{cache_kib}"));
+        .pragma("cache_size", format!("-{READER_CACHE_KIB}"));
     if only_reads { options.pragma("query_only", "ON") } else { options }
 }
 

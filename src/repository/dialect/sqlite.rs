@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use std::sync::{LazyLock, OnceLock};
 
 use rusqlite::types::{ToSql, ToSqlOutput, Value, ValueRef};
-use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row};
 use sea_orm::Statement;
 use uuid::Uuid;
 
-use crate::repository::columns::row_at;
+use crate::repository::columns::{Columns as _, row_at};
 use crate::repository::corrupt::Fetched;
 use crate::repository::entity::{OPEN, dispute, idempotency_key, order};
 use crate::repository::stored::{Cell, Stored};
@@ -130,7 +130,7 @@ static DISPUTE: LazyLock<String> = LazyLock::new(|| select::<dispute::Model>("di
 static OPEN_DISPUTES: LazyLock<String> =
     LazyLock::new(|| select::<dispute::Model>(&format!("order_id = ?1 AND {OPEN}")));
 static ENDED_DISPUTES: LazyLock<String> =
-    LazyLock::new(|| select::<dispute::Model>("order_id = ?1 AND +kind = ?2 AND resolve_time IS NOT NULL"));
+    LazyLock::new(|| select::<dispute::Model>("order_id = ?1 AND resolve_time IS NOT NULL"));
 static RECORD: LazyLock<String> = LazyLock::new(|| select::<idempotency_key::Model>("key = ?1"));
 
 fn select<R: Stored>(some: &str) -> String {
@@ -180,9 +180,13 @@ pub(in crate::repository) fn aggregates(
     }
     if !ended_too.is_empty() {
         let mut ended = connection.prepare_cached(&ENDED_DISPUTES)?;
+        let kind = dispute::Model::COLUMNS.iter().position(|column| *column == "kind").unwrap_or_default();
         for id in &orders {
-            for kind in ended_too {
-                found(&mut ended, params![id, kind], &mut all.disputes)?;
+            let mut rows = ended.query([id])?;
+            while let Some(row) = rows.next()? {
+                if row.column(kind).is_none_or(|kind| ended_too.contains(&kind)) {
+                    all.disputes.push(row_at(row, 0));
+                }
             }
         }
     }

@@ -15,6 +15,7 @@ use crate::domain::{
 };
 
 mod ahead;
+mod file;
 mod plans;
 mod schema;
 

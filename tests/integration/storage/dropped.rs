@@ -48,7 +48,13 @@ async fn a_begin_that_is_given_up_leaves_nothing_behind_on_sqlite() {
     for turns in 0..60 {
         tokio::select! {
             biased;
-            begun = repository.begin() => drop(begun),
+            () = async {
+                let transaction = repository.begin().await.unwrap();
+                transaction.times_and_records(&[]).await.unwrap();
+                if turns % 2 == 0 {
+                    transaction.commit().await.unwrap();
+                }
+            } => {}
             () = async { for _ in 0..turns { yield_now().await } } => {}
         }
     }
