@@ -229,6 +229,7 @@ where
         let service = Counted::new(self.service.clone(), calls.clone(), self.answers.connection(), peer, identity);
         // A client that reads nothing gets as long as one that does not reply to a ping.
         let (turn, begun_calls) = (Turn::default(), Begun::default());
+        let turns = turn.clone();
         let socket = Socket::new(wire, bytes, Conduct::new(error_resets), turn.clone(), keepalive.saturating_mul(2));
         let http2 = self.http2(calls.clone(), begun_calls.clone());
         let connection = http2.serve_connection(TokioIo::new(socket), service);
@@ -242,7 +243,7 @@ where
             connection.as_mut().connection().graceful_shutdown();
             ended = tokio::select! {
                 ended = &mut connection => Some(ended),
-                () = idle(calls) => None,
+                () = idle(calls, &turns) => None,
             };
         }
         if let Some(Some(Err(error))) = &ended {
@@ -291,11 +292,11 @@ async fn first_bytes(wire: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>> {
 }
 
 /// Returns once no call was in flight twice in a row: the client may not yet have known of the end when it made one.
-async fn idle(calls: &Calls) {
+async fn idle(calls: &Calls, turn: &Turn) {
     let mut was_idle = false;
     loop {
         pause(IDLE_CHECK_INTERVAL).await;
-        let is_idle = calls.are_none();
+        let is_idle = calls.are_none() && !turn.has_unsent();
         if was_idle && is_idle {
             return;
         }

@@ -30,6 +30,10 @@ const BYTES_PER_COST: usize = 1_024;
 /// calls as a turn may read. Large messages are read in large pieces.
 const SHORT_READING: u16 = 1_024;
 
+/// How much is held back until the connection's turn ends: several answers, of which each would be sent by itself. What is
+/// longer is sent at once.
+const HELD_BACK: usize = 16 * 1024;
+
 /// A socket on which HTTP/2 has started.
 pub(super) struct Socket<T> {
     inner: T,
@@ -47,6 +51,8 @@ pub(super) struct Socket<T> {
     stall_timeout: Duration,
     /// Expires when the client has read nothing for that long; exists only while a write is waiting.
     stalled: Option<BoxFuture<'static, ()>>,
+    /// What was written and is held back.
+    held_back: Vec<u8>,
 }
 
 impl<T> Socket<T> {
@@ -66,6 +72,7 @@ impl<T> Socket<T> {
             last_stream: 0,
             stall_timeout,
             stalled: None,
+            held_back: Vec::new(),
         }
     }
 }
@@ -97,7 +104,6 @@ impl<T: AsyncWrite + Unpin> Socket<T> {
         written: usize,
         slices: impl Iterator<Item = &'a [u8]>,
     ) -> std::result::Result<(), Misconduct> {
-        self.stalled = None;
         let (conduct, mut judged, mut left) = (&mut self.conduct, Ok(()), written);
         for slice in slices {
             let part = slice.get(..left).unwrap_or(slice);
@@ -127,8 +133,8 @@ impl<T: AsyncWrite + Unpin> Socket<T> {
     fn end(&mut self, why: Misconduct, context: &mut Context<'_>) -> Error {
         tracing::debug!(why = why.in_words(), "closing a connection");
         if self.sent.is_between() {
-            let goodbye = goaway(self.last_stream, ENHANCE_YOUR_CALM);
-            let _ = Pin::new(&mut self.inner).poll_write(context, &goodbye);
+            self.held_back.extend_from_slice(&goaway(self.last_stream, ENHANCE_YOUR_CALM));
+            let _ = Pin::new(&mut self.inner).poll_write(context, &self.held_back);
             let _ = Pin::new(&mut self.inner).poll_flush(context);
         }
         Error::other(why.in_words())
@@ -151,6 +157,63 @@ impl<T: AsyncWrite + Unpin> Socket<T> {
                 Poll::Ready(result)
             }
             Poll::Pending => self.poll_stalled(context).map(Err),
+        }
+    }
+
+    /// Sends what was held back.
+    fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
+        while !self.held_back.is_empty() {
+            match Pin::new(&mut self.inner).poll_write(context, &self.held_back) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(sent)) => {
+                    self.stalled = None;
+                    drop(self.held_back.drain(..sent));
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return self.poll_stalled(context).map(Err),
+            }
+        }
+        // A connection that waits holds nothing.
+        self.held_back = Vec::new();
+        self.turn.set_unsent(false);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes some of these bytes: holds them back if they are few and it is not yet time to send them.
+    fn poll_write_some(&mut self, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<Result<usize>> {
+        let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
+        let result = if self.turn.holds_back() && bytes <= HELD_BACK.saturating_sub(self.held_back.len()) {
+            self.held_back.reserve(bytes.max(HELD_BACK / 4));
+            slices.iter().for_each(|slice| self.held_back.extend_from_slice(slice));
+            self.turn.set_unsent(true);
+            Poll::Ready(Ok(bytes))
+        } else {
+            self.poll_write_both(context, slices)
+        };
+        self.poll_sent(context, result, slices.iter().map(|slice| &**slice))
+    }
+
+    /// Writes what was held back, and at least some of these bytes after it.
+    fn poll_write_both(&mut self, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<Result<usize>> {
+        loop {
+            let held_back = std::mem::take(&mut self.held_back);
+            let both: Vec<IoSlice<'_>> =
+                std::iter::once(IoSlice::new(&held_back)).chain(slices.iter().copied()).collect();
+            let parts = if held_back.is_empty() { slices } else { &both };
+            let written = Pin::new(&mut self.inner).poll_write_vectored(context, parts);
+            let sent = match &written {
+                Poll::Ready(Ok(written)) => (*written).min(held_back.len()),
+                Poll::Ready(Err(_)) | Poll::Pending => 0,
+            };
+            drop(both);
+            self.held_back = held_back;
+            drop(self.held_back.drain(..sent));
+            self.turn.set_unsent(!self.held_back.is_empty());
+            let written = ready!(written)?;
+            self.stalled = None;
+            if written > sent || written == 0 {
+                return Poll::Ready(Ok(written.saturating_sub(sent)));
+            }
         }
     }
 
@@ -207,8 +270,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<T> {
 impl<T: AsyncWrite + Unpin> AsyncWrite for Socket<T> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
         let bytes = bytes.get(..self.most(std::iter::once(bytes))).unwrap_or(bytes);
-        let result = Pin::new(&mut self.inner).poll_write(context, bytes);
-        self.poll_sent(context, result, std::iter::once(bytes))
+        self.poll_write_some(context, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -220,22 +282,130 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Socket<T> {
             let first = slices.iter().find(|slice| !slice.is_empty());
             return self.poll_write(context, first.map(|slice| &**slice).unwrap_or_default());
         }
-        let result = Pin::new(&mut self.inner).poll_write_vectored(context, slices);
-        self.poll_sent(context, result, slices.iter().map(|slice| &**slice))
+        self.poll_write_some(context, slices)
     }
 
+    // What is held back is copied.
     fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
+        true
     }
 
-    // With TLS, data may wait here after it was written.
+    // HTTP/2 flushes after each frame. With TLS, data may wait here after it was written.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        if self.turn.holds_back() {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(self.poll_send(context))?;
         let flushed = Pin::new(&mut self.inner).poll_flush(context);
         self.poll_taken(context, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        ready!(self.poll_send(context))?;
         let shut_down = Pin::new(&mut self.inner).poll_shutdown(context);
         self.poll_taken(context, shut_down)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use futures_util::FutureExt as _;
+    use futures_util::future::poll_fn;
+
+    use super::*;
+
+    /// What was sent, call by call; each takes at most so many bytes, and none if that is 0.
+    #[derive(Clone)]
+    struct Wire(Arc<Mutex<Vec<Vec<u8>>>>, Arc<Mutex<usize>>);
+
+    impl AsyncWrite for Wire {
+        fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+            self.poll_write_vectored(context, &[IoSlice::new(bytes)])
+        }
+
+        fn poll_write_vectored(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            slices: &[IoSlice<'_>],
+        ) -> Poll<Result<usize>> {
+            let mut bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+            bytes.truncate(*self.1.lock().unwrap());
+            let written = bytes.len();
+            if written == 0 {
+                return Poll::Pending;
+            }
+            self.0.lock().unwrap().push(bytes);
+            Poll::Ready(Ok(written))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncRead for Wire {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    /// A frame of data with so many bytes, on stream 1.
+    fn frame(bytes: usize) -> Vec<u8> {
+        let length = u32::try_from(bytes).unwrap().to_be_bytes();
+        [&length[1..], &[0, 0, 0, 0, 0, 1], &vec![7; bytes]].concat()
+    }
+
+    #[tokio::test]
+    async fn frames_of_a_turn_are_sent_together_and_in_order_however_the_wire_takes_them() {
+        for most in [usize::MAX, 1_000, 7] {
+            let wire = Wire(Arc::default(), Arc::new(Mutex::new(most)));
+            let turn = Turn::default();
+            let conduct = Conduct::new(100);
+            let mut socket = Socket::new(wire.clone(), Vec::new(), conduct, turn.clone(), Duration::from_secs(60));
+            let frames = [600, 600, 15_000, 40_000, 16_000, 100].map(frame);
+            turn.hold_back(true);
+            for frame in &frames {
+                let mut left = &frame[..];
+                while !left.is_empty() {
+                    let slices = [IoSlice::new(&left[..left.len().min(9)]), IoSlice::new(&left[left.len().min(9)..])];
+                    let write = poll_fn(|context| Pin::new(&mut socket).poll_write_vectored(context, &slices));
+                    left = &left[write.await.unwrap()..];
+                }
+                poll_fn(|context| Pin::new(&mut socket).poll_flush(context)).await.unwrap();
+            }
+            let calls = wire.0.lock().unwrap().len();
+            assert!(most < usize::MAX || calls == 1, "the long frame goes with those before it: {calls}");
+            assert!(turn.has_unsent());
+            turn.hold_back(false);
+            poll_fn(|context| Pin::new(&mut socket).poll_flush(context)).await.unwrap();
+            assert!(!turn.has_unsent());
+            assert!(wire.0.lock().unwrap().concat() == frames.concat());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_held_back_is_bounded_and_is_sent_before_the_connection_is_closed() {
+        let wire = Wire(Arc::default(), Arc::new(Mutex::new(0)));
+        let turn = Turn::default();
+        let mut socket =
+            Socket::new(wire.clone(), Vec::new(), Conduct::new(100), turn.clone(), Duration::from_secs(60));
+        turn.hold_back(true);
+        let (bytes, mut held) = (frame(1_000), 0);
+        while poll_fn(|context| Pin::new(&mut socket).poll_write(context, &bytes)).now_or_never().is_some() {
+            held += bytes.len();
+        }
+        assert_eq!(held, HELD_BACK / bytes.len() * bytes.len());
+        turn.hold_back(false);
+        let mut shutdown = poll_fn(|context| Pin::new(&mut socket).poll_shutdown(context));
+        assert!((&mut shutdown).now_or_never().is_none(), "the client takes nothing");
+        *wire.1.lock().unwrap() = usize::MAX;
+        shutdown.await.unwrap();
+        assert_eq!(wire.0.lock().unwrap().concat().len(), held);
     }
 }

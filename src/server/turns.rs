@@ -40,6 +40,10 @@ struct Allowance {
     read: AtomicUsize,
     served: AtomicUsize,
     is_last: AtomicBool,
+    /// Whether what is written is held back …
+    holds_back: AtomicBool,
+    /// … and something is.
+    has_unsent: AtomicBool,
 }
 
 impl Turn {
@@ -72,6 +76,26 @@ impl Turn {
         self.0.is_last.store(true, Ordering::Relaxed);
     }
 
+    /// Whether what is written now is to be sent later in this turn, with whatever else is written by then: each frame of
+    /// its own is a call of the system, which costs as much as a call of ours.
+    pub(super) fn holds_back(&self) -> bool {
+        self.0.holds_back.load(Ordering::Relaxed)
+    }
+
+    /// Records whether something is held back.
+    pub(super) fn set_unsent(&self, has_unsent: bool) {
+        self.0.has_unsent.store(has_unsent, Ordering::Relaxed);
+    }
+
+    /// Whether something that was written is not sent yet.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.0.has_unsent.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn hold_back(&self, holds_back: bool) {
+        self.0.holds_back.store(holds_back, Ordering::Relaxed);
+    }
+
     fn is_last(&self) -> bool {
         self.0.is_last.load(Ordering::Relaxed)
     }
@@ -96,6 +120,10 @@ impl Begun {
     /// Runs this future beside the connection; it is dropped with the connection.
     pub(super) fn push(&self, future: impl Future<Output = ()> + Send + 'static) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(future));
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     fn take(&self) -> Vec<BoxFuture<'static, ()>> {
@@ -152,19 +180,16 @@ impl<C: Future> Future for InTurns<C> {
         let wakings = this.wakings.clone();
         let waker = Waker::from(wakings.clone());
         let during = &mut Context::from_waker(&waker);
-        for _ in 0..ROUNDS {
+        let mut rounds = 1..ROUNDS;
+        let mut is_over;
+        loop {
             wakings.begin(context.waker());
+            this.turn.hold_back(true);
             if let Poll::Ready(output) = this.connection.as_mut().poll(during) {
                 return Poll::Ready(Some(output));
             }
-            if this.turn.is_last() {
-                return Poll::Ready(None);
-            }
-            // What was answered is on its way.
-            if this.turn.left() == 0 || !this.turn.may_read() {
-                break;
-            }
-            loop {
+            is_over = this.turn.left() == 0 || !this.turn.may_read();
+            while !is_over && !this.turn.is_last() {
                 for future in this.begun.take() {
                     this.running.push(Served { future, turn: this.turn.clone() });
                 }
@@ -177,11 +202,24 @@ impl<C: Future> Future for InTurns<C> {
                     Poll::Pending => break,
                 }
             }
-            if !wakings.end() {
-                return Poll::Pending;
+            if is_over || this.turn.is_last() || !wakings.has_woken() || rounds.next().is_none() {
+                break;
             }
         }
-        context.waker().wake_by_ref();
+        // The transport sends what it has written.
+        this.turn.hold_back(false);
+        if this.turn.has_unsent()
+            && let Poll::Ready(output) = this.connection.as_mut().poll(during)
+        {
+            return Poll::Ready(Some(output));
+        }
+        if this.turn.is_last() {
+            return Poll::Ready(None);
+        }
+        // Calls that came while it did are served in the next turn.
+        if wakings.end() || is_over || !this.begun.is_empty() {
+            context.waker().wake_by_ref();
+        }
         Poll::Pending
     }
 }
@@ -203,6 +241,11 @@ impl Wakings {
     }
 
     /// Whether something was woken since it began.
+    fn has_woken(&self) -> bool {
+        self.state.load(Ordering::Acquire) & Self::WOKEN != 0
+    }
+
+    /// Whether something was woken since it began. From here on the task is woken.
     fn end(&self) -> bool {
         self.state.swap(0, Ordering::AcqRel) & Self::WOKEN != 0
     }
