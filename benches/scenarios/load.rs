@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dispute_service::proto::v1::dispute_service_client::DisputeServiceClient;
 use dispute_service::proto::v1::order_service_client::OrderServiceClient;
 use dispute_service::proto::{Money, v1};
-use tonic::Request;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request};
 
 use super::drive::{self, Round, Times};
 use super::scale::scaled;
@@ -177,8 +177,23 @@ pub(crate) async fn connect<'a>(addresses: impl Iterator<Item = &'a str>) -> Vec
     channels
 }
 
+/// How long a client waits that was told that the service has too much to do.
+const OVERLOADED_FOR: Duration = Duration::from_millis(50);
+
+/// Opens a dispute; again and again while the service has too much to do, which counts as waiting.
 async fn open(mut client: DisputeServiceClient<Channel>, offer: Request<v1::OfferPartialRefundRequest>) {
-    client.offer_partial_refund(offer).await.expect("the offer is opened");
+    let (metadata, _, message) = offer.into_parts();
+    loop {
+        let mut offer = Request::new(message.clone());
+        offer.metadata_mut().clone_from(&metadata);
+        match client.offer_partial_refund(offer).await {
+            Err(status) if status.code() == Code::ResourceExhausted => tokio::time::sleep(OVERLOADED_FOR).await,
+            opened => {
+                opened.expect("the offer is opened");
+                return;
+            }
+        }
+    }
 }
 
 /// The party with this number: even ones buy, odd ones sell.

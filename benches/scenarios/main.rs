@@ -136,6 +136,7 @@ fn main() {
         let started = Instant::now();
         runtime.block_on((scenario.run)(&mut table));
         println!("{} took {:.0} s", scenario.id, started.elapsed().as_secs_f64());
+        table.save();
     }
     runtime.block_on(postgres::stop());
     table.finish();

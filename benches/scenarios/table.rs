@@ -106,7 +106,7 @@ impl Table {
         self.rows.push(row);
     }
 
-    /// Prints everything once more, in one piece, and writes it down.
+    /// Prints everything once more, in one piece.
     pub(crate) fn finish(&self) {
         println!();
         print_line(HEADER.map(str::to_owned));
@@ -116,14 +116,17 @@ impl Table {
         if !self.skipped.is_empty() {
             println!("\n*** SKIPPED, see above: {} ***", self.skipped.join(", "));
         }
-        let file = file();
+        println!("\nwritten to {}", file().display());
+    }
+
+    /// Writes down what there is: a scenario that fails must not take those before it with it.
+    pub(crate) fn save(&self) {
         let json = serde_json::json!({
             "quick": scale::quick(), "machine": machine(), "rows": self.rows, "points": self.points,
             "skipped": self.skipped,
         });
         let json = serde_json::to_string_pretty(&json).expect("numbers and texts");
-        std::fs::write(&file, json).expect("the target directory can be written to");
-        println!("\nwritten to {}", file.display());
+        std::fs::write(file(), json).expect("the target directory can be written to");
     }
 }
 

@@ -10,9 +10,8 @@ use super::token::{Position, ResumeToken, SnapshotState};
 use super::watchers::Registration;
 use super::{Feed, FeedError};
 
-/// How much one message to a subscriber holds: with its last event it still fits into one frame of 16 KiB, usually. A
-/// subscriber that does not read costs the server about one message.
-const MESSAGE: Bounds = Bounds { events: 256, bytes: 15 * 1024 };
+/// How much one message to a subscriber holds. A subscriber that does not read costs the server about one message.
+const MESSAGE: Bounds = Bounds { events: 256, bytes: 8 * 1024 };
 
 /// A subscriber's place in the log. It is not a queue: nothing is read for a subscriber that
 /// does not ask.
