@@ -19,7 +19,7 @@ use tonic::body::Body;
 const AHEAD_BYTES: usize = 8 * 1024;
 
 /// … while all streams together have so many …
-const ALL_AHEAD_BYTES: usize = 4 * 1024 * 1024;
+const ALL_AHEAD_BYTES: usize = 2 * 1024 * 1024;
 
 /// … and otherwise: a reader that catches up is sent several messages at a time.
 const FAR_AHEAD_BYTES: usize = 64 * 1024;

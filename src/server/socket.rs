@@ -32,7 +32,7 @@ const SHORT_READING: u16 = 1_024;
 
 /// How much is held back until the connection's turn ends: several answers, of which each would be sent by itself. What is
 /// longer is sent at once.
-const HELD_BACK: usize = 6 * 1024;
+const HELD_BACK: usize = 4 * 1024;
 
 /// A socket on which HTTP/2 has started.
 pub(super) struct Socket<T> {
