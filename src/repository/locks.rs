@@ -44,11 +44,9 @@ impl LockedAggregates {
         let named: HashSet<DisputeId> = named.iter().copied().collect();
         let is_named = |row: &&dispute::Model| named.contains(&DisputeId(row.dispute_id));
         let rows: Vec<dispute::Model> = disputes.iter().flatten().filter(is_named).cloned().collect();
-        for Broken { error, .. } in disputes.iter().filter_map(|row| row.as_ref().err()) {
-            if let StorageError::Corrupt { id, .. } = error
-                && let Some(id) = named.iter().find(|named| named.to_string() == *id)
-            {
-                found.unreadable.insert(Subject::Dispute(*id), error.clone());
+        for broken in disputes.iter().filter_map(|row| row.as_ref().err()) {
+            if let Some(id) = broken.key().map(DisputeId).filter(|id| named.contains(id)) {
+                found.unreadable.insert(Subject::Dispute(id), broken.error.clone());
             }
         }
         for (id, aggregate) in rows::aggregates_from(orders, disputes) {

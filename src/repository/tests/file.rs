@@ -12,6 +12,15 @@ fn file(repository: &Repository) -> &FileWriter {
     repository.writer.file.as_ref().unwrap()
 }
 
+/// What `insert` has left behind.
+fn inserted(file: &rusqlite::Connection) -> rusqlite::Result<i64> {
+    file.query_row("SELECT count(*) FROM write_probe WHERE id = 7", [], |row| row.get(0))
+}
+
+fn insert(file: &rusqlite::Connection) -> rusqlite::Result<usize> {
+    file.execute("INSERT INTO write_probe (id, writes) VALUES (7, 0)", [])
+}
+
 #[tokio::test]
 async fn it_has_the_settings_of_the_connections_of_sqlx() {
     let (_folder, repository) = repository().await;
@@ -39,17 +48,13 @@ async fn it_has_the_settings_of_the_connections_of_sqlx() {
 async fn after_sqlite_has_rolled_back_by_itself_nothing_more_is_done_in_a_transaction() {
     let (_folder, repository) = repository().await;
     let mut transaction = file(&repository).connection.begin().await.unwrap();
-    let insert = "INSERT INTO write_probe (id, writes) VALUES (7, 0)";
-    transaction.run(move |file| file.execute(insert, [])).await.unwrap();
+    transaction.run(insert).await.unwrap();
     transaction.run(|file| file.execute_batch("ROLLBACK")).await.unwrap();
-    let refused = transaction.run(move |file| file.execute(insert, [])).await;
+    let refused = transaction.run(insert).await;
     assert!(matches!(refused, Err(StorageError::Unavailable(_))), "{refused:?}");
     assert!(transaction.commit().await.is_err());
     let mut next = file(&repository).connection.begin().await.unwrap();
-    let count = |file: &rusqlite::Connection| {
-        file.query_row("SELECT count(*) FROM write_probe WHERE id = 7", [], |row| row.get(0))
-    };
-    assert_eq!(next.run(count).await, Ok(0_i64));
+    assert_eq!(next.run(inserted).await, Ok(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,7 +65,7 @@ async fn a_step_that_nobody_waits_for_is_done_and_rolled_back_before_the_next_tr
     let step = {
         let begun = begun.clone();
         move |file: &rusqlite::Connection| {
-            file.execute("INSERT INTO write_probe (id, writes) VALUES (7, 0)", [])?;
+            insert(file)?;
             begun.wait();
             begun.wait();
             Ok(())
@@ -74,10 +79,7 @@ async fn a_step_that_nobody_waits_for_is_done_and_rolled_back_before_the_next_tr
     assert!(early.is_err(), "it has its turn until it is done");
     tokio::task::block_in_place(|| begun.wait());
     let mut next = file(&repository).connection.begin().await.unwrap();
-    let count = |file: &rusqlite::Connection| {
-        file.query_row("SELECT count(*) FROM write_probe WHERE id = 7", [], |row| row.get(0))
-    };
-    assert_eq!(next.run(count).await, Ok(0_i64));
+    assert_eq!(next.run(inserted).await, Ok(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
