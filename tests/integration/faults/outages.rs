@@ -67,7 +67,7 @@ struct Streams {
 
 const LOG: usize = 3_001;
 
-/// A log of many events, none of which is in the ring; two streams at its end, and two that nobody reads near its
+/// A log of many events, none of which is in the tail cache; two streams at its end, and two that nobody reads near its
 /// beginning.
 async fn streams(service: &mut Service) -> Streams {
     let orders = (0..10).map(|number| order(&format!("o{number}"))).collect();

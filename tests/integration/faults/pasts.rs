@@ -155,7 +155,7 @@ async fn parked(service: &Service, token: Option<&str>) -> [Watch; 2] {
     [platform.watch(request.clone()).await, ann.watch(request).await]
 }
 
-/// A log of 10,000 events of which the ring, if it is asked to hold them, holds the last 8,192.
+/// A log of 10,000 events of which the tail cache, if it is asked to hold them, holds the last 8,192.
 async fn long_log(service: &mut Service) -> Vec<String> {
     service.order_with_update("o0", "ann").await;
     service.clone_last_event(9_999).await;

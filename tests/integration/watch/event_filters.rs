@@ -67,7 +67,7 @@ async fn tell(service: &Service) -> Story {
     events.push(live.event().await);
     service.clock.advance(24 * HOUR);
     events.push(live.event().await);
-    // Whoever heard everything heard it from the ring: it is all there for those that come later.
+    // Whoever heard everything heard it from the tail cache: it is all there for those that come later.
     Story { events, offer: offered, cancellation: cancelled }
 }
 

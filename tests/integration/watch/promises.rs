@@ -234,7 +234,7 @@ async fn a_draining_server_ends_its_streams(mut service: Service) {
 async fn a_subscriber_that_stops_reading_loses_nothing(service: Service) {
     let mut slow = service.platform().watch(v1::WatchDisputesRequest::default()).await;
     let mut quick = service.platform().watch(v1::WatchDisputesRequest::default()).await;
-    // Far more than the transport holds for one stream, and than the ring holds bytes.
+    // Far more than the transport holds for one stream, and than the tail cache holds bytes.
     let text = "\u{1F600}".repeat(2_000);
     service.orders_with_updates(0..1).await;
     quick.take(1).await;
