@@ -2,7 +2,7 @@
 //!
 //! There is no timer: while one commit runs, the next batch gathers. So a lone command does not wait, and under load
 //! one fsync and one round of statements serve hundreds of commands. A full batch that waits by then is judged while the
-//! commit runs.
+//! one before it is written and committed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +23,7 @@ use crate::domain::{
     Caller, Command, ConfidentialReason, DisputeView, EventId, OrderId, OrderReport, OrderView, Policy, RecordedEvent,
     Timestamp,
 };
-use crate::repository::{Repository, StorageError, Transaction, in_time};
+use crate::repository::{Repository, StorageError, Transaction, Written, in_time};
 
 /// How often a batch that conflicted with another replica is rerun.
 const RERUNS: usize = 3;
@@ -155,7 +155,7 @@ impl Committer {
 struct Task {
     queue: Arc<Queue>,
     judge: Arc<Judge>,
-    /// The batch that is judged while another one is being committed, or that was taken for that.
+    /// The batch that is judged while another one is being written, or that was taken for that.
     preparing: Option<Preparing>,
     feed: Arc<Feed>,
     deadlines: Arc<Deadlines>,
@@ -184,8 +184,6 @@ struct Committed {
     judgements: Vec<Judgement>,
     last_seq: Option<i64>,
     earliest_deadline: Option<Timestamp>,
-    /// What a batch that is judged before the commit does not see.
-    unseen: Unseen,
 }
 
 /// The result of running a batch.
@@ -314,24 +312,25 @@ impl Task {
         is_last: bool,
     ) -> Result<BatchResult, StorageError> {
         let (mut transaction, judged, since) = self.begin(ahead).await?;
-        match self.judge_and_write(&transaction, batch, judged).await {
-            Ok(BatchResult::Committed(committed)) => {
-                self.queue.has_written(batch, since.elapsed());
-                if is_last && self.preparing.is_none() {
-                    self.prepare_next(&mut transaction, &committed.unseen).await;
+        let Judged { judgements, changes, earliest_deadline, unseen } =
+            match self.ready_to_write(&transaction, batch, judged).await {
+                Ok(Ok(judged)) => judged,
+                Ok(Err(not_done)) => {
+                    // Nothing was written that has to be undone.
+                    let _ = transaction.rollback().await;
+                    return Ok(not_done);
                 }
-                transaction.commit().await.map(|()| BatchResult::Committed(committed))
-            }
-            Ok(not_done @ (BatchResult::OrderTaken | BatchResult::ClockUncertain)) => {
-                // Nothing was written that has to be undone.
-                let _ = transaction.rollback().await;
-                Ok(not_done)
-            }
-            Err(error) => {
-                transaction.rollback_after(&error).await;
-                Err(error)
-            }
+                Err(error) => {
+                    transaction.rollback_after(&error).await;
+                    return Err(error);
+                }
+            };
+        if is_last && self.preparing.is_none() {
+            self.prepare_next(&mut transaction, unseen).await;
         }
+        let Written { last_seq, at } = transaction.commit(changes).await?;
+        self.queue.has_written(batch, at.saturating_duration_since(since));
+        Ok(BatchResult::Committed(Committed { judgements, last_seq, earliest_deadline }))
     }
 
     /// Begins to write. What was judged ahead counts if nobody else has written since. Also returns when work on the batch
@@ -346,9 +345,9 @@ impl Task {
         Ok((transaction, is_current.then_some(judged), now.checked_sub(took).unwrap_or(now)))
     }
 
-    /// Before a batch is committed: begins to judge the next one if that is full already, so that nothing would be gained
+    /// Before a batch is written: begins to judge the next one if that is full already, so that nothing would be gained
     /// by taking it later.
-    async fn prepare_next(&mut self, transaction: &mut Transaction, unseen: &Unseen) {
+    async fn prepare_next(&mut self, transaction: &mut Transaction, unseen: Unseen) {
         if !self.queue.has_full_batch() {
             return;
         }
@@ -356,7 +355,7 @@ impl Task {
         let Ok(version) = transaction.version().await else { return };
         let batch = self.queue.take();
         if !batch.is_empty() {
-            let judging = tokio::spawn(self.judge.clone().judge_ahead(batch, unseen.clone(), version));
+            let judging = tokio::spawn(self.judge.clone().judge_ahead(batch, unseen, version));
             self.preparing = Some(Preparing::Judging(judging));
         }
     }
@@ -368,26 +367,26 @@ impl Task {
         }
     }
 
-    async fn judge_and_write(
+    /// Judges a batch, unless that was done ahead, and inserts its new orders. Returns what is to be written, or why nothing
+    /// is.
+    async fn ready_to_write(
         &self,
         transaction: &Transaction,
         batch: &[Waiting],
         judged: Option<Judged>,
-    ) -> Result<BatchResult, StorageError> {
-        let judged = match judged {
+    ) -> Result<Result<Judged, BatchResult>, StorageError> {
+        let mut judged = match judged {
             Some(judged) => judged,
             None => match self.judge.judge(transaction, batch, &Unseen::default()).await? {
                 Ok(judged) => judged,
-                Err(Uncertain) => return Ok(BatchResult::ClockUncertain),
+                Err(Uncertain) => return Ok(Err(BatchResult::ClockUncertain)),
             },
         };
-        let Judged { judgements, mut changes, earliest_deadline, unseen } = judged;
-        let new_orders = std::mem::take(&mut changes.new_orders);
+        let new_orders = std::mem::take(&mut judged.changes.new_orders);
         if !new_orders.is_empty() && !transaction.insert_orders(new_orders).await? {
-            return Ok(BatchResult::OrderTaken);
+            return Ok(Err(BatchResult::OrderTaken));
         }
-        let last_seq = transaction.write(changes).await?;
-        Ok(BatchResult::Committed(Committed { judgements, last_seq, earliest_deadline, unseen }))
+        Ok(Ok(judged))
     }
 
     fn answer(&mut self, batch: Vec<Waiting>, committed: Committed) {

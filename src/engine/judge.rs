@@ -1,4 +1,4 @@
-//! Judges a batch: in the transaction that will write it, or ahead, while the batch before it is being committed.
+//! Judges a batch: in the transaction that will write it, or ahead, while the batch before it is being written and committed.
 //!
 //! What is judged ahead does not know what the batch before it has written. So submissions that touch an order of that one
 //! are left out, no event is dated before its last one, and all of it counts only if that batch is committed.
@@ -29,7 +29,7 @@ pub(super) enum Judgement {
     Judged(Reply),
     /// Another transaction has locked its order.
     Locked,
-    /// The batch before it has changed its order, and is being committed.
+    /// The batch before it changes its order, and is being written.
     Ahead,
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Judged {
     pub(super) unseen: Unseen,
 }
 
-/// What a batch has changed that is not committed yet.
+/// What a batch changes that is not committed yet.
 #[derive(Clone, Default)]
 pub(super) struct Unseen {
     /// The orders that it is about.
@@ -71,7 +71,7 @@ pub(super) struct Ahead {
 }
 
 impl Judge {
-    /// Judges a batch while the one before it is being committed. If that fails, for whatever reason, nothing is judged:
+    /// Judges a batch while the one before it is being written. If that fails, for whatever reason, nothing is judged:
     /// it is then done in its turn.
     pub(super) async fn judge_ahead(self: Arc<Self>, batch: Vec<Waiting>, unseen: Unseen, version: Version) -> Next {
         let began = real_now();

@@ -16,6 +16,7 @@ mod audit;
 mod backfill;
 mod backup;
 mod batch;
+mod changes;
 mod columns;
 mod connection;
 mod corrupt;
@@ -71,7 +72,7 @@ pub use reader::Reader;
 pub use retention::Pruned;
 pub use token_key::{LogId, TokenKey};
 use transaction::Writer;
-pub use transaction::{Records, Times, Transaction, Version};
+pub use transaction::{Records, Times, Transaction, Version, Written};
 
 /// The database, with a pool for writes, one for callers' reads, and one for the service's own reads.
 #[derive(Debug)]

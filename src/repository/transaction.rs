@@ -10,27 +10,38 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait as _, IdenStatic as _,
-    Iterable as _, QueryFilter as _, QueryResult, SqliteTransactionMode, Statement, TransactionOptions, Value,
+    ColumnTrait as _, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait as _, QueryFilter as _, QueryResult,
+    SqliteTransactionMode, Statement, TransactionOptions, Value,
 };
 use uuid::Uuid;
 
-use super::batch::{Insertion, filled_up};
+use super::batch::filled_up;
+use super::changes::{NEW_ORDERS, Rows, rows_of_new};
 use super::columns::{Columns as _, row_at};
 use super::connection::{FileConnection, Pool, Turn};
 use super::corrupt::{Fetched, apart, fetch};
 use super::dialect::{Session, sqlite};
-use super::entity::{audit, dispute, event, idempotency_key, order};
-use super::error::StorageError;
+use super::entity::{dispute, idempotency_key};
+use super::error::{StorageError, of_rusqlite};
 use super::files::DatabaseFiles;
 use super::stored::Stored as _;
 use super::{Changes, IdempotencyRecord, Repository, log, rows};
-use crate::domain::{Dispute, DisputeId, Order, StoredDispute, Timestamp};
+use crate::clock::{RealInstant, real_now};
+use crate::domain::{DisputeId, Order, StoredDispute, Timestamp};
 
 /// The isolation of a transaction: on PostgreSQL our sessions' default, READ COMMITTED, in which each statement sees
 /// everything committed before it.
 pub(super) fn begun(sqlite_mode: SqliteTransactionMode) -> TransactionOptions {
     TransactionOptions { sqlite_transaction_mode: Some(sqlite_mode), ..TransactionOptions::default() }
+}
+
+/// What a commit has written.
+#[derive(Clone, Copy, Debug)]
+pub struct Written {
+    /// The new last number of the log; `None` if there are no events.
+    pub last_seq: Option<i64>,
+    /// When only the commit was left.
+    pub at: RealInstant,
 }
 
 /// A write transaction. Dropped without a commit, it changes nothing.
@@ -93,14 +104,6 @@ impl Writer {
         }
     }
 }
-
-static NEW_ORDERS: Insertion<order::Model> = Insertion::new();
-static CHANGED_ORDERS: Insertion<order::Model> = Insertion::or_change(changes_of_orders);
-static NEW_DISPUTES: Insertion<dispute::Model> = Insertion::new();
-static CHANGED_DISPUTES: Insertion<dispute::Model> = Insertion::or_change(changes_of_disputes);
-static NEW_RECORDS: Insertion<idempotency_key::Model> = Insertion::new();
-static NEW_AUDIT: Insertion<audit::NewEntry> = Insertion::new();
-static NEW_EVENTS: Insertion<event::Model> = Insertion::new();
 
 /// How long an insertion waits for another transaction that has inserted the same order, and has not committed …
 const INSERT_LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '50ms'";
@@ -205,7 +208,7 @@ impl Transaction {
     /// Inserts new orders, before all other changes. Returns `false` if another transaction has inserted one of them
     /// and has not committed, for longer than a replica takes: then only a rollback is left.
     pub async fn insert_orders(&self, orders: Vec<Order>) -> Result<bool, StorageError> {
-        let orders = new_orders(orders);
+        let orders = rows_of_new(orders);
         match &self.inner {
             Session::Sqlite(file) => {
                 file.lock().await.run(move |file| NEW_ORDERS.on_sqlite(file, orders)).await?;
@@ -222,62 +225,41 @@ impl Transaction {
         Ok(true)
     }
 
-    /// Writes all changes, always in this order, in which every replica takes its locks. Returns the new last number of
-    /// the log if there are events.
-    pub async fn write(&self, changes: Changes) -> Result<Option<i64>, StorageError> {
-        let Changes { new_orders: orders, changed_orders, new_disputes, changed_disputes, audit, idempotency, events } =
-            changes;
-        let new_orders = new_orders(orders);
-        let changed_orders: Vec<_> = changed_orders.into_iter().map(rows::order_row).collect();
-        // First the disputes that end: they make room for those that are opened or escalated.
-        let (open, ended): (Vec<_>, Vec<_>) = changed_disputes.into_iter().partition(Dispute::is_open);
-        let changed_disputes: Vec<_> = ended.into_iter().chain(open).map(rows::dispute_row).collect();
-        let new_disputes: Vec<_> = new_disputes.into_iter().map(rows::dispute_row).collect();
-        let mut records: Vec<_> = idempotency.iter().map(rows::idempotency_row).collect();
-        records.sort_unstable_by_key(|record| record.key);
-        let audit: Vec<_> = audit.into_iter().map(rows::audit_row).collect();
-        let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
-        let mut events: Vec<_> = (1..).zip(events).map(|(number, event)| rows::event_row(number, event)).collect();
-        match &self.inner {
+    /// Writes all changes and commits; on SQLite in one step. After an error before the commit it is rolled back; after one of
+    /// the commit it is unknown whether anything was written, unless it is a conflict.
+    pub async fn commit(self, changes: Changes) -> Result<Written, StorageError> {
+        let Self { inner, writer, version: _ } = self;
+        match inner {
             Session::Sqlite(file) => {
-                let write = move |file: &_| {
-                    NEW_ORDERS.on_sqlite(file, new_orders)?;
-                    CHANGED_ORDERS.on_sqlite(file, changed_orders)?;
-                    CHANGED_DISPUTES.on_sqlite(file, changed_disputes)?;
-                    NEW_DISPUTES.on_sqlite(file, new_disputes)?;
-                    NEW_RECORDS.on_sqlite(file, records)?;
-                    NEW_AUDIT.on_sqlite(file, audit)?;
-                    if events.is_empty() {
-                        return Ok(Some(None));
-                    }
-                    let Some(last_seq) = sqlite::advance_log(file, count)? else { return Ok(None) };
-                    let before = last_seq.saturating_sub(count);
-                    events.iter_mut().for_each(|event| event.seq = event.seq.saturating_add(before));
-                    NEW_EVENTS.on_sqlite(file, events)?;
-                    Ok(Some(Some(last_seq)))
+                let (mut file, rows) = (file.into_inner(), Rows::of(changes));
+                let step = move |file: &_| {
+                    let Some(last_seq) = rows.write_to_file(file)? else { return Ok(None) };
+                    let written = Written { last_seq, at: real_now() };
+                    Ok(Some((written, file.execute_batch("COMMIT"))))
                 };
-                file.lock().await.run(write).await?.ok_or_else(log::missing)
-            }
-            Session::Postgres(server) => {
-                server.insert(&NEW_ORDERS, new_orders).await?;
-                server.insert(&CHANGED_ORDERS, changed_orders).await?;
-                server.insert(&CHANGED_DISPUTES, changed_disputes).await?;
-                server.insert(&NEW_DISPUTES, new_disputes).await?;
-                server.insert(&NEW_RECORDS, records).await?;
-                server.insert(&NEW_AUDIT, audit).await?;
-                if events.is_empty() {
-                    return Ok(None);
+                match file.run(step).await.and_then(|done| done.ok_or_else(log::missing)) {
+                    Ok((written, committed)) => {
+                        writer.has_committed(committed.map_err(|error| of_rusqlite(&error)))?;
+                        Ok(written)
+                    }
+                    Err(error) => {
+                        Session::from(file).rollback_after(&writer, &error).await;
+                        Err(error)
+                    }
                 }
-                // Last, since other replicas wait for it: events, with numbers from a row that stays locked until the
-                // commit. So numbers are dense and in commit order, and a reader that sees an event can see all before it.
-                server.append(events).await.map(Some)
             }
+            Session::Postgres(server) => match Rows::of(changes).write_to_server(&server).await {
+                Ok(last_seq) => {
+                    let written = Written { last_seq, at: real_now() };
+                    writer.has_committed(server.commit().await)?;
+                    Ok(written)
+                }
+                Err(error) => {
+                    Session::Postgres(server).rollback_after(&writer, &error).await;
+                    Err(error)
+                }
+            },
         }
-    }
-
-    /// Commits. After an error it is unknown whether anything was written, unless it is a conflict.
-    pub async fn commit(self) -> Result<(), StorageError> {
-        self.writer.has_committed(self.inner.commit().await)
     }
 
     /// Rolls back.
@@ -288,9 +270,15 @@ impl Transaction {
     /// Rolls back after an error. If connections of this kind would repeat the error, such as those to a server that
     /// became a standby, they are closed, and a retry uses new ones.
     pub async fn rollback_after(self, error: &StorageError) {
-        self.writer.pool.renew_after(error);
+        self.inner.rollback_after(&self.writer, error).await;
+    }
+}
+
+impl Session {
+    async fn rollback_after(self, writer: &Writer, error: &StorageError) {
+        writer.pool.renew_after(error);
         // The first error is the one that counts.
-        let _ = self.inner.rollback().await;
+        let _ = self.rollback().await;
     }
 }
 
@@ -368,90 +356,4 @@ impl Times {
         let instant = |micros: Option<i64>| micros.and_then(Timestamp::from_micros);
         Self { clock: instant(clock), last_event: instant(last_event) }
     }
-}
-
-/// The rows of new orders, in the order in which every replica inserts them.
-fn new_orders(orders: Vec<Order>) -> Vec<order::Model> {
-    let mut rows: Vec<_> = orders.into_iter().map(rows::order_row).collect();
-    rows.sort_unstable_by(|a, b| a.order_id.cmp(&b.order_id));
-    rows
-}
-
-/// Everything in a stored order can change except its key, its identity and its creation time.
-fn changes_of_orders() -> Vec<&'static str> {
-    use order::Column;
-    let changes = |column: &Column| match column {
-        Column::OrderId
-        | Column::BuyerId
-        | Column::SellerId
-        | Column::Currency
-        | Column::Exponent
-        | Column::PriceMinor
-        | Column::CreateTime => false,
-        Column::Title
-        | Column::PaidMinor
-        | Column::RefundedElsewhereMinor
-        | Column::RefundedMinor
-        | Column::Status
-        | Column::DueTime
-        | Column::AgreedDueTime
-        | Column::ExtensionRequests
-        | Column::EndTime
-        | Column::CancellationCounts
-        | Column::CancelledBy
-        | Column::RefundAccepted
-        | Column::SourceVersion
-        | Column::Revision => true,
-    };
-    Column::iter().filter(changes).map(|column| column.as_str()).collect()
-}
-
-/// Only the state columns of a stored dispute can change.
-fn changes_of_disputes() -> Vec<&'static str> {
-    use dispute::Column;
-    let changes = |column: &Column| match column {
-        Column::DisputeId
-        | Column::OrderId
-        | Column::BuyerId
-        | Column::SellerId
-        | Column::Opener
-        | Column::Kind
-        | Column::ExclusionGroup
-        | Column::Message
-        | Column::Reason
-        | Column::ReasonDetail
-        | Column::AmountMinor
-        | Column::NewDueTime
-        | Column::SilenceRule
-        | Column::SilenceRuleAfterDelivery
-        | Column::CreateTime
-        | Column::OrderCreateTime => false,
-        Column::Status
-        | Column::Currency
-        | Column::Exponent
-        | Column::UpdateTime
-        | Column::Revision
-        | Column::ResolveTime
-        | Column::ResolvedBy
-        | Column::OutcomeRefundMinor
-        | Column::OutcomeCancelled
-        | Column::OutcomeCounts
-        | Column::OutcomeNewDueTime
-        | Column::RespondBy
-        | Column::RemindAt
-        | Column::RemindersSent
-        | Column::PostponeMessage
-        | Column::AnswerMessage
-        | Column::EscalatedBy
-        | Column::EscalationMessage
-        | Column::DecidedBy
-        | Column::DecisionMessage
-        | Column::SettlementStatus
-        | Column::SettlementReference
-        | Column::SettlementDetail
-        | Column::SettlementAttempt
-        | Column::SettlementAttempts
-        | Column::LeastRelease => true,
-    };
-    Column::iter().filter(changes).map(|column| column.as_str()).collect()
 }

@@ -21,14 +21,6 @@ pub(super) enum Session {
 }
 
 impl Session {
-    /// Commits.
-    pub(super) async fn commit(self) -> Result<(), StorageError> {
-        match self {
-            Self::Sqlite(transaction) => transaction.into_inner().commit().await,
-            Self::Postgres(transaction) => transaction.commit().await,
-        }
-    }
-
     /// Rolls back.
     pub(super) async fn rollback(self) -> Result<(), StorageError> {
         match self {

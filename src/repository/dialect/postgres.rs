@@ -36,7 +36,7 @@ impl ServerTransaction {
         })
     }
 
-    pub(super) async fn commit(self) -> Result<(), StorageError> {
+    pub(in crate::repository) async fn commit(self) -> Result<(), StorageError> {
         self.0.into_inner().commit().await.map_err(|error| of_sqlx(&error))
     }
 

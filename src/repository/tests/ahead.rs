@@ -1,4 +1,4 @@
-//! What is read on SQLite while another transaction is being committed.
+//! What is read on SQLite before another transaction is written and committed.
 
 use sea_orm::Database;
 
@@ -15,12 +15,11 @@ async fn what_was_read_ahead_holds_unless_another_process_has_written() {
     let both = BTreeSet::from(["o1", "o2"].map(|id| OrderId::parse(id).unwrap()));
     for (revision, others_write) in [(2, false), (3, true), (4, false)] {
         let mut before = repository.begin().await.unwrap();
-        before.write(change("o1", revision)).await.unwrap();
         let version = before.version().await.unwrap();
         let mut ahead = repository.begin_ahead().await.unwrap();
         let read = ahead.lock_aggregates(&both, &[], &[], &[]).await.unwrap().aggregates;
         assert!(read.iter().all(|aggregate| aggregate.order.revision < revision), "what is not committed is not seen");
-        before.commit().await.unwrap();
+        before.commit(change("o1", revision)).await.unwrap();
         if others_write {
             another.execute_unprepared("UPDATE orders SET title = 'Two logos'").await.unwrap();
         }
@@ -28,8 +27,7 @@ async fn what_was_read_ahead_holds_unless_another_process_has_written() {
         assert_eq!(ahead.start_writing(version).await, Ok(!others_write), "revision {revision}");
         let read = ahead.lock_aggregates(&both, &[], &[], &[]).await.unwrap().aggregates;
         assert!(read.iter().any(|aggregate| aggregate.order.revision == revision), "from here on it is seen");
-        ahead.write(change("o2", revision)).await.unwrap();
-        ahead.commit().await.unwrap();
+        ahead.commit(change("o2", revision)).await.unwrap();
         assert_eq!(read_order(&repository, "o2").await.unwrap().revision, revision);
     }
 }

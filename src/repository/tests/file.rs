@@ -115,7 +115,7 @@ async fn what_was_read_ahead_does_not_hold_after_pruning() {
     let (_folder, repository) = repository().await;
     let mut before = repository.begin().await.unwrap();
     let version = before.version().await.unwrap();
-    before.commit().await.unwrap();
+    before.commit(Changes::default()).await.unwrap();
     let maintenance = repository.begin_maintenance().await.unwrap();
     maintenance.inner.execute_unprepared("UPDATE write_probe SET writes = writes + 1").await.unwrap();
     maintenance.commit().await.unwrap();

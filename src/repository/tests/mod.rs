@@ -168,10 +168,7 @@ fn opened(dispute: &Dispute) -> NewEvent {
 }
 
 async fn write(repository: &Repository, changes: &Changes) -> Result<Option<i64>, StorageError> {
-    let transaction = repository.begin().await?;
-    let last_seq = transaction.write(changes.clone()).await?;
-    transaction.commit().await?;
-    Ok(last_seq)
+    Ok(repository.begin().await?.commit(changes.clone()).await?.last_seq)
 }
 
 #[tokio::test]
@@ -361,9 +358,12 @@ async fn events_are_numbered_without_holes_whatever_is_rolled_back() {
     };
     assert_eq!(write(&repository, &batch(0..3)).await, Ok(Some(3)));
     assert_eq!(write(&repository, &Changes::default()).await, Ok(None));
-    let dropped = repository.begin().await.unwrap();
-    assert_eq!(dropped.write(batch(10..20)).await, Ok(Some(13)));
-    drop(dropped);
+    let connections = repository.writer.pool.connections();
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON events WHEN NEW.seq = 13 BEGIN SELECT RAISE(ABORT, 'no'); END";
+    connections.execute_unprepared(refuse).await.unwrap();
+    let refused = write(&repository, &batch(10..20)).await;
+    assert!(matches!(&refused, Err(StorageError::Failed(why)) if why.contains("no")), "{refused:?}");
+    connections.execute_unprepared("DROP TRIGGER refuse").await.unwrap();
     assert_eq!(write(&repository, &batch(3..300)).await, Ok(Some(300)));
     let (log, events) = repository.tail(1, 1_000).await.unwrap();
     assert_eq!((log.last_seq, log.pruned_seq), (300, 0));

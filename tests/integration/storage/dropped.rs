@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use dispute_service::clock::pause;
-use dispute_service::repository::Repository;
+use dispute_service::repository::{Changes, Repository};
 use tokio::task::yield_now;
 
 use crate::support::forwarder::Network;
@@ -15,7 +15,7 @@ use crate::support::service::Service;
 async fn a_begin_that_is_given_up_leaves_no_connection_inside_of_a_transaction() {
     let Some((service, between, direct)) = Service::on_postgres_behind_a_network().await else { return };
     let repository = Repository::connect(&service.url).await.unwrap();
-    repository.begin().await.unwrap().commit().await.unwrap();
+    repository.begin().await.unwrap().commit(Changes::default()).await.unwrap();
     between.set(Network::Swallows);
     for _ in 0..2 {
         let begun = tokio::time::timeout(Duration::from_millis(50), repository.begin()).await;
@@ -35,7 +35,7 @@ async fn a_begin_that_is_given_up_leaves_no_connection_inside_of_a_transaction()
     for _ in 0..10 {
         let transaction = repository.begin().await.unwrap();
         transaction.times_and_records(&[]).await.unwrap();
-        transaction.commit().await.unwrap();
+        transaction.commit(Changes::default()).await.unwrap();
     }
 }
 
@@ -52,7 +52,7 @@ async fn a_begin_that_is_given_up_leaves_nothing_behind_on_sqlite() {
                 let transaction = repository.begin().await.unwrap();
                 transaction.times_and_records(&[]).await.unwrap();
                 if turns % 2 == 0 {
-                    transaction.commit().await.unwrap();
+                    transaction.commit(Changes::default()).await.unwrap();
                 }
             } => {}
             () = async { for _ in 0..turns { yield_now().await } } => {}
@@ -62,6 +62,6 @@ async fn a_begin_that_is_given_up_leaves_nothing_behind_on_sqlite() {
     service.execute("UPDATE orders SET title = 'Two logos'").await;
     let transaction = repository.begin().await.unwrap();
     transaction.times_and_records(&[]).await.unwrap();
-    transaction.commit().await.unwrap();
+    transaction.commit(Changes::default()).await.unwrap();
     service.execute("UPDATE orders SET title = 'Three logos'").await;
 }
