@@ -111,6 +111,9 @@ pub struct Config {
     /// How callers authenticate.
     #[command(flatten)]
     pub auth: AuthFlags,
+    /// Where Prometheus finds the metrics, without any authentication; off by default.
+    #[arg(long, global = true, env = "DISPUTES_METRICS_LISTEN", value_name = "ADDR")]
+    pub metrics_listen: Option<SocketAddr>,
     /// A TOML file that overrides the default policy.
     #[arg(long, global = true, env = "DISPUTES_POLICY", value_name = "FILE")]
     pub policy: Option<PathBuf>,

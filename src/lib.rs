@@ -36,6 +36,8 @@ pub mod engine;
 pub mod fuzzing;
 #[cfg(feature = "server")]
 pub mod grpc;
+#[cfg(feature = "server")]
+pub mod metrics;
 #[cfg(feature = "proto")]
 pub mod proto;
 #[cfg(feature = "server")]

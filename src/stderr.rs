@@ -40,6 +40,11 @@ pub fn say(text: &str) {
     }
 }
 
+/// How many lines were lost so far.
+pub fn lines_lost() -> usize {
+    STDERR.get().map_or(0, |output| output.lock().lines_lost)
+}
+
 /// Waits until everything is written, for at most half a second.
 pub fn finish() {
     if let Some(output) = STDERR.get() {

@@ -78,6 +78,16 @@ pub enum Authentication {
     Jwt(JwtSettings),
 }
 
+impl Authentication {
+    /// Its name, as the flag has it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::Jwt(_) => "jwt",
+        }
+    }
+}
+
 /// What tokens are verified against.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct JwtSettings {

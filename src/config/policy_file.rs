@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
+use sha2::{Digest as _, Sha256};
 
 use crate::domain::{Policy, Span, settings};
 
@@ -41,12 +42,13 @@ settings! {
 }
 
 impl PolicyFile {
-    /// Reads a policy file.
-    pub fn load(path: &Path) -> Result<Self, PolicyFileError> {
+    /// Reads a policy file. Returns the SHA-256 of its content too, as `sha256sum` prints it.
+    pub fn load(path: &Path) -> Result<(Self, String), PolicyFileError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| PolicyFileError::Unreadable { path: path.to_owned(), source })?;
-        Self::parse(&text)
-            .map_err(|source| PolicyFileError::Invalid { path: path.to_owned(), source: Box::new(source) })
+        let policy = Self::parse(&text)
+            .map_err(|source| PolicyFileError::Invalid { path: path.to_owned(), source: Box::new(source) })?;
+        Ok((policy, Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect()))
     }
 
     /// Reads the text of a policy file.

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -15,7 +16,7 @@ use super::error::Error;
 use super::feed::Feed;
 use super::judge::{Ahead, Judge, Judged, Judgement, Next, Unseen, is_disclosure};
 use super::outage::Outage;
-use super::queue::{Queue, ReplySender, RequestKey, Submission, Waiting};
+use super::queue::{Backlog, Queue, ReplySender, RequestKey, Submission, Waiting};
 use super::trace::TraceParent;
 use super::unit_of_work::TimePassed;
 use crate::clock::{Clock, RealInstant, Uncertain, real_now};
@@ -23,10 +24,14 @@ use crate::domain::{
     Caller, Command, ConfidentialReason, DisputeView, EventId, OrderId, OrderReport, OrderView, Policy, RecordedEvent,
     Timestamp,
 };
+use crate::metrics::METRICS;
 use crate::repository::{Repository, StorageError, Transaction, Written, in_time};
 
 /// How often a batch that conflicted with another replica is rerun.
 const RERUNS: usize = 3;
+
+/// How long what was judged ahead may wait: PostgreSQL ends transactions that are idle for longer than five seconds.
+const AHEAD_FOR: Duration = Duration::from_secs(2);
 
 /// Encodes the public payload of an event. Passed in by a higher layer, because the engine does not know the payload's
 /// format.
@@ -83,6 +88,11 @@ impl Committer {
             outage: Outage::default(),
         };
         (Self(Arc::new(Entrance(queue))), totals, task.run())
+    }
+
+    /// What waits in the queue.
+    pub fn backlog(&self) -> Backlog {
+        self.0.0.backlog()
     }
 
     /// Stops accepting submissions: the task finishes what is waiting and ends.
@@ -295,7 +305,8 @@ impl Task {
         let mut reruns = 0;
         loop {
             let result = in_time(self.attempt(batch, ahead.take(), is_last)).await;
-            if result.is_err() {
+            if let Err(error) = &result {
+                METRICS.batches_failed.one([error.class()]);
                 self.judge_again().await;
             }
             match result {
@@ -328,7 +339,10 @@ impl Task {
         if is_last && self.preparing.is_none() {
             self.prepare_next(&mut transaction, unseen).await;
         }
+        let judged_at = real_now();
+        METRICS.batch_seconds.took(["judge"], judged_at.saturating_duration_since(since));
         let Written { last_seq, at } = transaction.commit(changes).await?;
+        METRICS.batch_seconds.took(["write"], judged_at.elapsed());
         self.queue.has_written(batch, at.saturating_duration_since(since));
         Ok(BatchResult::Committed(Committed { judgements, last_seq, earliest_deadline }))
     }
@@ -336,7 +350,8 @@ impl Task {
     /// Begins to write. What was judged ahead counts if nobody else has written since. Also returns when work on the batch
     /// began: waiting for the commit of the one before it is no work.
     async fn begin(&self, ahead: Option<Ahead>) -> Result<(Transaction, Option<Judged>, RealInstant), StorageError> {
-        let Some(Ahead { mut transaction, judged, version, took }) = ahead else {
+        let ahead = ahead.filter(|ahead| ahead.ready.elapsed() < AHEAD_FOR);
+        let Some(Ahead { mut transaction, judged, version, took, ready: _ }) = ahead else {
             let transaction = self.judge.repository.begin().await?;
             return Ok((transaction, None, real_now()));
         };
@@ -391,10 +406,12 @@ impl Task {
 
     fn answer(&mut self, batch: Vec<Waiting>, committed: Committed) {
         let mut commands = 0_usize;
+        METRICS.batch_submissions.were([], batch.len());
         for (waiting, judgement) in batch.into_iter().zip(committed.judgements) {
             match judgement {
                 Judgement::Judged(reply) => {
                     commands = commands.saturating_add(1);
+                    METRICS.submissions.one([waiting.submission.kind()]);
                     waiting.submission.answer(Ok(reply));
                 }
                 Judgement::Locked => self.queue.put_off(waiting),

@@ -23,6 +23,7 @@ use super::time::time_to_act_by;
 use super::unit_of_work::TimePassed;
 use crate::clock::{Clock, pause, real_now};
 use crate::domain::{DisputeId, OrderId, Timestamp};
+use crate::metrics::METRICS;
 use crate::repository::{Deadline, Repository};
 
 /// How many deadlines are read first: usually few are due …
@@ -291,10 +292,16 @@ impl Sweeper {
             match part {
                 Passed::Done(passed) => {
                     events = events.saturating_add(passed.events);
+                    METRICS.deadlines_passed.more(["done"], passed.events);
+                    METRICS.deadlines_passed.more(["busy"], passed.busy.len());
+                    METRICS.deadlines_passed.more(["left"], passed.left.len());
                     busy.extend(passed.busy);
                     left.extend(passed.left);
                 }
-                Passed::Failed(order, what) => drop(failed.insert(order, what)),
+                Passed::Failed(order, what) => {
+                    METRICS.deadlines_passed.one(["failed"]);
+                    failed.insert(order, what);
+                }
             }
         }
         for Deadline { dispute, order, .. } in overdue {

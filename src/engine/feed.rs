@@ -35,6 +35,7 @@ use self::token::{Position, ResumeToken, SnapshotState, TokenError};
 use self::watchers::WatcherRegistry;
 use super::error::Error;
 use super::outage::Outage;
+use crate::metrics::METRICS;
 use crate::repository::{Log, LogId, LoggedEvent, ReadClass, Reader, Repository, StorageError};
 
 /// How many events the tailer reads at a time.
@@ -83,6 +84,19 @@ pub struct EventPage {
     pub token: ResumeToken,
     /// Whether the log went on from there when it was read.
     pub more: bool,
+}
+
+/// How far the feed is, and its subscribers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Progress {
+    /// The number of the last event that was read.
+    pub last_seq: i64,
+    /// How many events are kept in memory, and how many bytes.
+    pub cached: (usize, usize),
+    /// How many subscribers have not been given everything yet.
+    pub behind: usize,
+    /// By how many numbers of the log the slowest one is behind.
+    pub lag: i64,
 }
 
 /// Why the log cannot be read on from a place.
@@ -158,6 +172,16 @@ impl Feed {
         self.reachable.subscribe()
     }
 
+    /// How far it is now.
+    pub fn progress(&self) -> Progress {
+        let (last_seq, cached) = {
+            let cache = self.tail_cache.read().unwrap_or_else(PoisonError::into_inner);
+            (cache.end().position.seq, cache.size())
+        };
+        let (behind, lag) = self.watchers.lag(last_seq);
+        Progress { last_seq, cached, behind, lag }
+    }
+
     /// The place up to which every subscriber concerned has been notified.
     fn high_watermark(&self) -> Cursor {
         *self.high_watermark.borrow()
@@ -227,6 +251,11 @@ impl Feed {
     /// The log is not what it was: the database was restored, has lost commits, or was pruned beyond what the cache has
     /// seen. Every subscriber checks whether its place still exists.
     fn begin_again(&self, log: &Log) -> Result<(), StorageError> {
+        let end = self.end();
+        // Pruned beyond what this replica has read, it is the same log.
+        if log.id != end.log || log.pruned_seq <= end.position.seq {
+            METRICS.log_rollbacks.one([]);
+        }
         tracing::warn!(
             last_seq = log.last_seq,
             "the event log was rolled back or replaced, every subscriber checks its place"

@@ -11,7 +11,7 @@ use super::committer::EncodeEvent;
 use super::queue::{Submission, Waiting};
 use super::unit_of_work::{Reply, UnitOfWork};
 use crate::chance::mint_id;
-use crate::clock::{Asked, Clock, Uncertain, real_now};
+use crate::clock::{Asked, Clock, RealInstant, Uncertain, real_now};
 use crate::domain::{EventId, OrderId, Policy, Timestamp};
 use crate::repository::{Changes, Repository, StorageError, Times, Transaction, Version, in_time};
 
@@ -48,7 +48,8 @@ pub(super) struct Judged {
 /// What a batch changes that is not committed yet.
 #[derive(Clone, Default)]
 pub(super) struct Unseen {
-    /// The orders that it is about.
+    /// The orders that it changes, or of which it changes a dispute. Others that it has only looked at can be judged: otherwise
+    /// two commands on one order could keep each other waiting from batch to batch.
     orders: HashSet<OrderId>,
     /// The time of its last event.
     last_event: Option<Timestamp>,
@@ -68,6 +69,8 @@ pub(super) struct Ahead {
     pub(super) version: Version,
     /// How long that took.
     pub(super) took: Duration,
+    /// When it was done.
+    pub(super) ready: RealInstant,
 }
 
 impl Judge {
@@ -81,7 +84,9 @@ impl Judge {
             Ok((transaction, judged))
         };
         let ahead = match in_time(judge).await {
-            Ok((transaction, Ok(judged))) => Some(Ahead { transaction, judged, version, took: began.elapsed() }),
+            Ok((transaction, Ok(judged))) => {
+                Some(Ahead { transaction, judged, version, took: began.elapsed(), ready: real_now() })
+            }
             Ok((_, Err(Uncertain))) | Err(_) => None,
         };
         Next { batch, ahead }
@@ -113,11 +118,12 @@ impl Judge {
         let judged = batch.iter().map(|Waiting { submission, .. }| self.judge_one(&mut work, submission, unseen));
         let judgements = judged.collect();
         let earliest_deadline = work.earliest_deadline();
-        let unseen = Unseen { orders: work.orders().cloned().collect(), last_event: work.last_event() };
+        let last_event = work.last_event();
         let changes = work.into_changes(|recorded, trace| {
             let id = EventId(mint_id());
             (id, (self.encode)(id, recorded, trace))
         });
+        let unseen = Unseen { orders: changes.orders().cloned().collect(), last_event };
         Ok(Ok(Judged { judgements, changes, earliest_deadline, unseen }))
     }
 
@@ -164,4 +170,61 @@ impl Judge {
 /// Whether a submission only records what a caller is shown.
 pub(super) fn is_disclosure(waiting: &Waiting) -> bool {
     matches!(waiting.submission, Submission::Disclosure { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::domain::{Caller, Currency, Money, OrderReport, OrderStatus, Parties, Scope, UserId};
+
+    fn import(source_version: i64) -> Waiting {
+        let user = |name| UserId::parse(name).unwrap();
+        let price = Money::new(1, Currency::from_code("USD").unwrap());
+        let report = OrderReport {
+            id: OrderId::parse("o1").unwrap(),
+            parties: Parties { buyer: user("ann"), seller: user("bob") },
+            title: "A logo".to_owned(),
+            price,
+            paid: price,
+            refunded_elsewhere: price,
+            status: OrderStatus::InProgress,
+            create_time: None,
+            due_time: None,
+            end_time: None,
+            cancellation_counts: true,
+            source_version,
+        };
+        let caller = Caller { user: user("shop"), scope: Some(Scope::Platform) };
+        Waiting::new(Submission::Orders { caller, reports: vec![report], trace: None, answer: oneshot::channel().0 })
+    }
+
+    #[tokio::test]
+    async fn what_a_batch_only_leaves_to_the_next_one_keeps_nothing_from_that() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}?mode=rwc", folder.path().join("disputes.db").display());
+        let repository = Arc::new(Repository::connect(&url).await.unwrap());
+        repository.migrate().await.unwrap();
+        let (clock, _manual) = Clock::manual(Timestamp::MIN);
+        let policy = Arc::new(Policy::default());
+        let judge = Judge { repository: repository.clone(), clock, policy, encode: |_, _, _| Vec::new() };
+
+        let first = repository.begin().await.unwrap();
+        let Ok(Ok(judged)) = judge.judge(&first, &[import(1)], &Unseen::default()).await else { panic!() };
+        let order = OrderId::parse("o1").unwrap();
+        assert!(judged.unseen.orders.contains(&order), "it has changed the order");
+        first.commit(judged.changes).await.unwrap();
+
+        // The next batch was judged before that, and has to leave the order to the one after it.
+        let second = repository.begin_ahead().await.unwrap();
+        let Ok(Ok(left)) = judge.judge(&second, &[import(2)], &judged.unseen).await else { panic!() };
+        assert!(matches!(left.judgements[..], [Judgement::Ahead]));
+        assert!(left.unseen.orders.is_empty(), "which must not leave it to yet another one");
+
+        drop(second);
+        let third = repository.begin_ahead().await.unwrap();
+        let Ok(Ok(done)) = judge.judge(&third, &[import(2)], &left.unseen).await else { panic!() };
+        assert!(matches!(done.judgements[..], [Judgement::Judged(_)]));
+    }
 }

@@ -24,6 +24,7 @@ use self::line::{Batch, Line};
 use self::submission::Load;
 use super::error::Error;
 use crate::clock::real_now;
+use crate::metrics::METRICS;
 
 pub(super) use self::line::Waiting;
 pub use self::submission::RequestKey;
@@ -164,7 +165,19 @@ impl Lines {
 
 /// Replies OVERLOADED to the displaced submissions.
 fn refuse(displaced: Vec<Waiting>) {
-    displaced.into_iter().for_each(|waiting| waiting.submission.fail(Error::Overloaded));
+    for Waiting { submission, .. } in displaced {
+        METRICS.queue_refused.one([submission.kind()]);
+        submission.fail(Error::Overloaded);
+    }
+}
+
+/// What waits in the queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Backlog {
+    /// How many orders wait in each line, by the line's name.
+    pub lines: [(&'static str, usize); 5],
+    /// How many orders the next batch may touch.
+    pub batch_limit: usize,
 }
 
 /// The submissions that wait for the committer.
@@ -198,6 +211,7 @@ impl Queue {
             Submission::PassTime { .. } => &mut lines.time,
         };
         let mut displaced = Vec::new();
+        let kind = waiting.submission.kind();
         let has_room = line.make_room_for(&waiting, &mut displaced);
         if has_room {
             line.push(waiting);
@@ -205,6 +219,7 @@ impl Queue {
         drop(lines);
         refuse(displaced);
         if !has_room {
+            METRICS.queue_refused.one([kind]);
             return Err(Error::Overloaded);
         }
         self.news.notify_one();
@@ -274,6 +289,14 @@ impl Queue {
         let (commands, time) = (lines.commands.load().orders, lines.time.load().orders);
         let is_quiet = commands == 0 && !lines.expects_callers(real_now());
         commands >= lines.batch_size.orders() || (is_quiet && time >= BatchSize::LARGEST / 2)
+    }
+
+    /// What waits now.
+    pub(super) fn backlog(&self) -> Backlog {
+        let lines = self.lines();
+        let Lines { commands, imports, time, busy, alone, .. } = &*lines;
+        let named = [("command", commands), ("import", imports), ("time", time), ("busy", busy), ("alone", alone)];
+        Backlog { lines: named.map(|(name, line)| (name, line.load().orders)), batch_limit: lines.batch_size.orders() }
     }
 
     /// Returns the next batch of what is waiting now, which may be nothing.

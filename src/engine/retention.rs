@@ -8,6 +8,7 @@ use super::outage::Outage;
 use super::time::time_to_act_by;
 use crate::clock::{Clock, pause};
 use crate::domain::Timestamp;
+use crate::metrics::METRICS;
 use crate::repository::{Pruned, Repository, StorageError};
 
 /// How long a request id is remembered, at least.
@@ -65,6 +66,15 @@ impl Sweep {
 }
 
 impl Retention {
+    /// What is pruned.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Events { .. } => "events",
+            Self::Requests(_) => "requests",
+            Self::Audit { .. } => "audit",
+        }
+    }
+
     /// Prunes some of it. Returns how many rows.
     async fn prune_some(&mut self, repository: &Repository, now: Timestamp) -> Result<u64, StorageError> {
         match self {
@@ -117,6 +127,7 @@ async fn prune(mut what: Retention, every: Duration, repository: &Repository, cl
         match step {
             Ok(count) => {
                 outage.end();
+                METRICS.pruned.more([what.name()], usize::try_from(count).unwrap_or(usize::MAX));
                 if count == 0 { clock.sleep(every).await } else { pause(YIELD_DELAY).await }
             }
             Err(Error::ClockUncertain) => {

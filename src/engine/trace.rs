@@ -41,6 +41,11 @@ impl TraceParent {
         Self(format!("00-{trace:032x}-{:016x}-{flags:02x}", mint_span_id()).into())
     }
 
+    /// The id of the trace.
+    pub fn trace_id(&self) -> &str {
+        self.0.split('-').nth(1).unwrap_or_default()
+    }
+
     /// As written in a header.
     pub fn as_str(&self) -> &str {
         &self.0

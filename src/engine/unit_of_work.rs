@@ -137,11 +137,6 @@ impl UnitOfWork {
         }
     }
 
-    /// The orders that are loaded, or new.
-    pub(super) fn orders(&self) -> impl Iterator<Item = &OrderId> {
-        self.aggregates.keys()
-    }
-
     /// The time of the last event, if something has happened.
     pub(super) fn last_event(&self) -> Option<Timestamp> {
         self.events.last().map(|(recorded, _)| recorded.time)

@@ -21,7 +21,14 @@ pub(super) async fn run(call: &Call<'_>, command: IdempotentCommand) -> Result<O
     let Call { shared, caller, .. } = call;
     let (command, once) = command;
     shared.rates.admit_texts(caller, command.text_bytes())?;
+    let span = tracing::Span::current();
+    match command.subject() {
+        Subject::Order(order) => span.record("order", order.as_str()),
+        Subject::Dispute(dispute) => span.record("dispute", tracing::field::display(dispute.0)),
+    };
     let view = shared.committer.dispute(caller.clone(), command, once, transport::trace()).await?;
+    span.record("order", view.dispute.order.as_str());
+    span.record("dispute", tracing::field::display(view.dispute.id.0));
     Ok(Some(responses::dispute_for(&view, caller)))
 }
 

@@ -26,6 +26,7 @@ pub struct Quota {
 
 #[derive(Debug, Default)]
 struct Open {
+    streams: usize,
     places: usize,
     by_caller: HashMap<Caller, usize>,
 }
@@ -44,6 +45,11 @@ impl Quota {
         Self { per_process, per_caller, open: Mutex::default() }
     }
 
+    /// How many streams are open.
+    pub fn open(&self) -> usize {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).streams
+    }
+
     /// A stream more for a caller, which filters by so many ids, if there can be one. Beyond a few, a caller can have no
     /// more than what is free beside a part that is kept: so those who open as many as they can leave room for others.
     pub(super) fn acquire(self: &Arc<Self>, caller: &Caller, ids: usize) -> Option<StreamPermit> {
@@ -59,6 +65,7 @@ impl Quota {
         if places > free || own > self.per_caller || !(are_few || leave_room) {
             return None;
         }
+        open.streams = open.streams.saturating_add(1);
         open.places = open.places.saturating_add(places);
         open.by_caller.insert(caller.clone(), own);
         Some(StreamPermit { quota: self.clone(), caller: caller.clone(), places })
@@ -68,6 +75,7 @@ impl Quota {
 impl Drop for StreamPermit {
     fn drop(&mut self) {
         let mut open = self.quota.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.streams = open.streams.saturating_sub(1);
         open.places = open.places.saturating_sub(self.places);
         if let Some(own) = open.by_caller.get_mut(&self.caller) {
             *own = own.saturating_sub(self.places);

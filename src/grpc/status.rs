@@ -1,5 +1,7 @@
 //! Every error that a client can get, and the only place that names a gRPC code.
 
+mod outcome;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -12,6 +14,17 @@ use crate::chance::{jittered, mint_id};
 use crate::domain::{Refusal, Scope, Subject};
 use crate::engine::{Error, FeedError, ResumeToken};
 use crate::proto::v1::{DisputeKind, DisputeStatus, ErrorReason, OrderStatus, SettlementStatus};
+
+pub(super) use self::outcome::{
+    CANCELLED, OK, Outcome, is_error, outcome_of, with_details_of_health, with_error_details,
+};
+
+/// What the names of all reasons begin with in the protos, and nowhere else.
+const PREFIX: &str = "ERROR_REASON_";
+
+fn name_of(reason: ErrorReason) -> &'static str {
+    reason.as_str_name().trim_start_matches(PREFIX)
+}
 
 /// The `domain` of every ErrorInfo.
 const DOMAIN: &str = "disputes.v1";
@@ -421,7 +434,7 @@ impl From<FeedError> for Failure {
 
 impl From<Failure> for Status {
     fn from(failure: Failure) -> Self {
-        let reason = failure.reason.as_str_name().trim_start_matches("ERROR_REASON_");
+        let reason = name_of(failure.reason);
         let metadata: HashMap<String, String> =
             failure.metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
         let mut details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
@@ -446,18 +459,6 @@ impl From<Failure> for Status {
         }
         status
     }
-}
-
-/// Whether the call failed.
-pub(super) fn is_error(status: &Status) -> bool {
-    status.code() != Code::Ok
-}
-
-/// Gives an error that the transport made the details that all our errors have. Those that have details are ours; those
-/// of health have a meaning of their own.
-pub(super) fn with_error_details(status: Status) -> Status {
-    let failure = if status.details().is_empty() { Failure::of_transport(&status) } else { None };
-    failure.map_or(status, Status::from)
 }
 
 /// Why a question of reflection has no answer.

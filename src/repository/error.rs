@@ -6,6 +6,8 @@ use sea_orm::sqlx::postgres::PgDatabaseError;
 use sea_orm::sqlx::sqlite::SqliteError;
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
 
+use crate::metrics::METRICS;
+
 /// A database error. The texts never contain a stored or requested value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StorageError {
@@ -48,6 +50,27 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// The name of its class.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "unavailable",
+            Self::Busy => "busy",
+            Self::TimedOut => "timed_out",
+            Self::LockTimeout => "lock_timeout",
+            Self::ReadOnly => "read_only",
+            Self::Stale => "stale",
+            Self::Conflict => "conflict",
+            Self::Corrupt { .. } => "corrupt",
+            Self::Failed(_) => "failed",
+        }
+    }
+
+    /// Counts it, where the database's error has become ours.
+    fn counted(self) -> Self {
+        METRICS.database_errors.one([self.class()]);
+        self
+    }
+
     /// Whether the error is about the database rather than the request: any other request would meet it too.
     pub fn is_of_database(&self) -> bool {
         match self {
@@ -62,18 +85,14 @@ impl StorageError {
 impl From<DbErr> for StorageError {
     fn from(error: DbErr) -> Self {
         match &error {
-            DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) => Self::Busy,
+            DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) => Self::Busy.counted(),
             DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed) => {
-                Self::Unavailable("the connections are closed".to_owned())
+                Self::Unavailable("the connections are closed".to_owned()).counted()
             }
-            // While connecting, every error is about the database, for example a changed password.
-            DbErr::Conn(RuntimeErr::SqlxError(error)) => match of_sqlx(error) {
-                Self::Failed(what) => Self::Unavailable(what),
-                error => error,
-            },
+            DbErr::Conn(RuntimeErr::SqlxError(error)) => of_connecting(error),
             DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) => of_sqlx(error),
-            DbErr::Conn(_) => Self::Unavailable(error.to_string()),
-            _ => Self::Failed(error.to_string()),
+            DbErr::Conn(_) => Self::Unavailable(error.to_string()).counted(),
+            _ => Self::Failed(error.to_string()).counted(),
         }
     }
 }
@@ -90,6 +109,19 @@ pub(super) fn is_denied(error: &DbErr) -> bool {
 }
 
 pub(super) fn of_sqlx(error: &SqlxError) -> StorageError {
+    sorted(error).counted()
+}
+
+/// While connecting, every error is about the database, for example a changed password.
+pub(super) fn of_connecting(error: &SqlxError) -> StorageError {
+    let error = match sorted(error) {
+        StorageError::Failed(what) => StorageError::Unavailable(what),
+        error => error,
+    };
+    error.counted()
+}
+
+fn sorted(error: &SqlxError) -> StorageError {
     match error {
         SqlxError::Database(error) => of_database(error.as_ref()),
         SqlxError::PoolTimedOut => StorageError::Busy,
@@ -104,14 +136,15 @@ pub(super) fn of_sqlx(error: &SqlxError) -> StorageError {
 
 /// The same for SQLite without sqlx.
 pub(super) fn of_rusqlite(error: &rusqlite::Error) -> StorageError {
-    let Some(code) = error.sqlite_error().map(|error| error.extended_code) else {
-        return StorageError::Failed("a statement does not fit the tables".to_owned());
+    let error = match error.sqlite_error().map(|error| error.extended_code) {
+        None => StorageError::Failed("a statement does not fit the tables".to_owned()),
+        // A primary key, or another unique index.
+        Some(1_555 | 2_067) => StorageError::Conflict,
+        Some(code) => {
+            of_sqlite(code, format!("{} (error {code}, constraint none)", meaning_of_sqlite(&code.to_string())))
+        }
     };
-    // A primary key, or another unique index.
-    if [1_555, 2_067].contains(&code) {
-        return StorageError::Conflict;
-    }
-    of_sqlite(code, format!("{} (error {code}, constraint none)", meaning_of_sqlite(&code.to_string())))
+    error.counted()
 }
 
 /// Leaves out the database's own message: it can quote values.

@@ -18,6 +18,7 @@ mod backup;
 mod batch;
 mod changes;
 mod columns;
+mod condition;
 mod connection;
 mod corrupt;
 mod dialect;
@@ -55,6 +56,7 @@ use crate::domain::{
 
 pub use audit::{AuditReader, AuditRecord};
 pub use backup::{BackupError, backup};
+pub use condition::{Pending, PoolSize};
 pub(crate) use connection::in_time;
 pub use connection::{ConnectError, LEAST_CONNECTIONS, ReadClass};
 use connection::{Pool, ReaderPermits};
@@ -209,6 +211,15 @@ pub struct Changes {
     pub idempotency: Vec<IdempotencyRecord>,
     /// Events, in order.
     pub events: Vec<NewEvent>,
+}
+
+impl Changes {
+    /// The orders that are changed, or of which a dispute is.
+    pub fn orders(&self) -> impl Iterator<Item = &OrderId> {
+        let orders = self.new_orders.iter().chain(&self.changed_orders).map(|order| &order.id);
+        let disputes = self.new_disputes.iter().chain(&self.changed_disputes).map(|dispute| &dispute.order);
+        orders.chain(disputes)
+    }
 }
 
 /// An instant at which a pending dispute expires or its responder is reminded.

@@ -23,7 +23,7 @@ use super::accept::Accepting;
 use super::calls::{CallExecutor, Calls, Counted};
 use super::conduct::Conduct;
 use super::frames::{HEAD_BYTES, PREFACE};
-use super::registry::{ConnectionBounds, ConnectionPermit, Registry};
+use super::registry::{ConnectionPermit, Registry};
 use super::socket::Socket;
 use super::tls::Tls;
 use super::turns::{Begun, InTurns, Turn};
@@ -55,8 +55,6 @@ const IDLE_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// The limits of each connection, and of their number.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
-    /// The maximum number of connections.
-    pub(super) connections: ConnectionBounds,
     /// How long a client may take to start HTTP/2, including its TLS handshake; zero for no limit.
     pub(super) preface_timeout: Duration,
     /// How long a connection may be idle before it is pinged, and how long the reply may take.
@@ -80,12 +78,12 @@ pub(super) async fn serve<S>(
     tls: Option<Tls>,
     service: S,
     bounds: Bounds,
+    registry: Registry,
     drain: CancellationToken,
 ) where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Unpin + Send,
 {
-    let registry = Registry::new(bounds.connections);
     let answers = AnswerBudget::new(bounds.answer_bytes);
     let ending = Arc::new(Semaphore::new(ENDING_AT_ONCE));
     let server = Arc::new(Server { service, tls, bounds, answers, ending, drain: drain.clone() });

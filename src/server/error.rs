@@ -49,6 +49,14 @@ pub enum ServeError {
         /// Why.
         source: std::io::Error,
     },
+    /// The address for Prometheus is not available.
+    #[error("cannot listen on {address} (--metrics-listen, DISPUTES_METRICS_LISTEN): {}", in_words(source))]
+    ListenForMetrics {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
     /// Threads or signals could not be set up.
     #[error(transparent)]
     Io(#[from] std::io::Error),

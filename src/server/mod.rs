@@ -9,6 +9,7 @@ mod connections;
 mod error;
 mod frames;
 mod health;
+mod metrics;
 mod process;
 mod registry;
 mod socket;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tower::Layer as _;
@@ -30,8 +32,9 @@ use tower::Layer as _;
 use self::background::{Background, Retentions};
 use self::connections::Bounds;
 use self::health::HealthReport;
+use self::metrics::Sources;
 use self::process::{warn_of_few_descriptors, warn_of_plain_tokens};
-use self::registry::ConnectionBounds;
+use self::registry::{ConnectionBounds, Registry};
 use self::tls::{Certificates, Tls};
 use crate::clock::Clock;
 use crate::config::{Config, PolicyFile, Span, SupportUrl, TokenFlags};
@@ -39,7 +42,7 @@ use crate::engine::{Feed, Reads};
 use crate::grpc::{
     self, Authenticator, Described, Quota, RateBounds, Rates, RpcBounds, RpcLayer, Shared, Translations,
 };
-use crate::repository::{self, Notifier, Repository};
+use crate::repository::{self, Notifier, Repository, StorageError};
 use crate::stderr;
 
 pub use audit::print_audit;
@@ -60,6 +63,13 @@ const RPCS_PER_CONNECTION: usize = 1_024;
 pub async fn listen(config: &Config) -> Result<TcpListener, ServeError> {
     let address = config.listen;
     TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })
+}
+
+/// Binds the address for Prometheus, if there is one.
+async fn listen_for_metrics(config: &Config) -> Result<Option<TcpListener>, ServeError> {
+    let Some(address) = config.metrics_listen else { return Ok(None) };
+    let listener = TcpListener::bind(address).await;
+    listener.map(Some).map_err(|source| ServeError::ListenForMetrics { address, source })
 }
 
 /// Applies the database schema.
@@ -83,11 +93,15 @@ pub fn print_token(flags: &TokenFlags) -> Result<(), ServeError> {
 
 /// The inputs that are read before the database is opened.
 struct Settings {
+    /// How callers authenticate.
+    auth: &'static str,
     authenticator: Arc<Authenticator>,
     reflection: bool,
-    policy: PolicyFile,
+    /// With the digest of the file.
+    policy: Option<(PolicyFile, String)>,
     translations: Translations,
     certificates: Option<Arc<Certificates>>,
+    metrics: Option<TcpListener>,
 }
 
 /// Runs the service on `listener` until `shutdown` completes, then drains: health turns NOT_SERVING, streams end,
@@ -100,11 +114,13 @@ pub async fn run(
 ) -> Result<(), ServeError> {
     let authentication = config.authentication()?;
     let settings = Settings {
+        auth: authentication.name(),
         reflection: config.auth.has_reflection(&authentication),
         authenticator: Arc::new(Authenticator::new(authentication, clock.clone())?),
-        policy: config.policy.as_deref().map_or_else(|| Ok(PolicyFile::default()), PolicyFile::load)?,
+        policy: config.policy.as_deref().map(PolicyFile::load).transpose()?,
         translations: Translations::load()?,
         certificates: Certificates::load(&config.tls, &clock)?,
+        metrics: listen_for_metrics(config).await?,
     };
     let mut shutdown = pin!(shutdown);
     let repository = tokio::select! {
@@ -145,17 +161,19 @@ async fn serve(
         // Another process may be migrating for a long time.
         () = &mut shutdown => return Ok(()),
     };
-    let Settings { authenticator, reflection, policy, translations, certificates } = settings;
+    let Settings { auth, authenticator, reflection, policy, translations, certificates, metrics } = settings;
+    let (policy, digest) = policy.unzip();
+    tell_of_start(config, auth, &repository, digest.as_deref()).await?;
     let PolicyFile {
         rules,
         event_retention: Span(events),
         audit_retention: Span(audit),
         support_url: SupportUrl(support_url),
-    } = policy;
+    } = policy.unwrap_or_default();
     let retentions = Retentions { events, audit };
     let policy = Arc::new(rules);
     let mut background = Background::start(&repository, &clock, &policy, retentions, &feed, notifier).await?;
-    let tls = certificates.map(|certificates| {
+    let tls = certificates.clone().map(|certificates| {
         background.run(certificates.clone().watch());
         Tls::new(certificates, config.tls.mtls_scope.clone(), clock.clone())
     });
@@ -165,6 +183,29 @@ async fn serve(
     let committer = background.committer();
     let rates = Arc::new(Rates::new(rate_bounds(config)));
     background.run(authenticator.clone().follow_keys());
+    let connections = &config.connections;
+    let registry = Registry::new(ConnectionBounds {
+        all: connections.max_connections,
+        per_address: connections.max_connections_per_address,
+    });
+    let quota = Arc::new(Quota::new(config.max_streams.get(), config.max_streams_per_caller.get()));
+    if let Some(listener) = metrics {
+        let sources = Sources {
+            repository: repository.clone(),
+            database: repository.kind_and_version().await?.0,
+            committer: committer.clone(),
+            feed: feed.clone(),
+            quota: quota.clone(),
+            connections: registry.clone(),
+            clock: clock.clone(),
+            is_serving: background.is_serving(),
+            certificates,
+            started: clock.now(),
+            counted: Mutex::default(),
+        };
+        tracing::info!(address = %listener.local_addr()?, "metrics are served");
+        background.run(metrics::serve(listener, sources));
+    }
     let shared = Arc::new(Shared {
         committer,
         reads: Reads::new(repository, clock.clone(), policy.clone()),
@@ -173,7 +214,7 @@ async fn serve(
         policy,
         support_url,
         translations,
-        quota: Arc::new(Quota::new(config.max_streams.get(), config.max_streams_per_caller.get())),
+        quota,
         rates: rates.clone(),
         max_stream_age: config.max_stream_age.0,
         drain: drain.clone(),
@@ -184,7 +225,7 @@ async fn serve(
     warn_of_plain_tokens(config);
     let address = listener.local_addr()?;
     let bounds = connection_bounds(config);
-    let mut connections = pin!(connections::serve(listener, tls, service, bounds, drain.clone()));
+    let mut connections = pin!(connections::serve(listener, tls, service, bounds, registry, drain.clone()));
     // Plainly, whatever the log settings: scripts wait for it.
     stderr::say(&format!("listening on {address}"));
     let ended = tokio::select! {
@@ -203,6 +244,31 @@ async fn serve(
     }
     background.stop().await;
     ended
+}
+
+/// Logs what runs here, in one line.
+async fn tell_of_start(
+    config: &Config,
+    auth: &str,
+    repository: &Repository,
+    policy_sha256: Option<&str>,
+) -> Result<(), StorageError> {
+    let (kind, version) = repository.kind_and_version().await?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        database = format_args!("{kind} {version}"),
+        auth,
+        tls = config.tls.tls_cert.is_some(),
+        policy = %config.policy.as_deref().map_or_else(|| "defaults".into(), Path::to_string_lossy),
+        policy_sha256,
+        replicas = match (repository.is_remote(), repository.notifier().is_some()) {
+            (false, _) => "one",
+            (true, true) => "notified",
+            (true, false) => "polling",
+        },
+        "starting"
+    );
+    Ok(())
 }
 
 /// All services on the port.
@@ -228,7 +294,6 @@ fn connection_bounds(config: &Config) -> Bounds {
     let flags = &config.connections;
     let calls = RPCS_PER_CONNECTION.saturating_add(config.max_streams_per_caller.get());
     Bounds {
-        connections: ConnectionBounds { all: flags.max_connections, per_address: flags.max_connections_per_address },
         error_resets: flags.max_error_resets,
         answer_bytes: flags.max_answer_bytes,
         answer_timeout: flags.answer_timeout.0,

@@ -129,6 +129,11 @@ impl Registry {
         self.table().make_room(real_now());
     }
 
+    /// How many are open.
+    pub(super) fn open(&self) -> usize {
+        self.table().members.len()
+    }
+
     /// How many connections were refused, and how many were replaced.
     pub(super) fn refused_and_replaced(&self) -> (u64, u64) {
         let table = self.table();

@@ -13,6 +13,7 @@ use super::conduct::{Conduct, Misconduct};
 use super::frames::{ENHANCE_YOUR_CALM, Frame, Frames, HEADERS, PREFACE, RST_STREAM, SETTINGS, goaway};
 use super::turns::Turn;
 use crate::clock::pause;
+use crate::metrics::METRICS;
 
 /// The cost of a call within what a turn may read. It takes far longer to judge and answer than to read.
 const CALL_COST: usize = 32;
@@ -131,6 +132,7 @@ impl<T: AsyncWrite + Unpin> Socket<T> {
 
     /// Sends GOAWAY, if that is possible at once, and returns the error that ends the connection.
     fn end(&mut self, why: Misconduct, context: &mut Context<'_>) -> Error {
+        METRICS.connections_closed.one(["misconduct"]);
         tracing::debug!(why = why.in_words(), "closing a connection");
         if self.sent.is_between() {
             self.held_back.extend_from_slice(&goaway(self.last_stream, ENHANCE_YOUR_CALM));
@@ -145,6 +147,7 @@ impl<T: AsyncWrite + Unpin> Socket<T> {
         let timeout = self.stall_timeout;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(pause(timeout)));
         ready!(stalled.as_mut().poll(context));
+        METRICS.connections_closed.one(["not_read"]);
         tracing::debug!("a client no longer reads: closing its connection");
         Poll::Ready(ErrorKind::TimedOut.into())
     }

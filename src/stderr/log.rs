@@ -4,14 +4,17 @@ use std::borrow::Cow;
 use std::io::Write;
 use std::panic::PanicHookInfo;
 
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 
 use super::line::{Format, safe};
 use super::{ROOM, STDERR};
 
-/// Silences a line per attempt to connect to an unavailable database; its consequences are logged once, where they
-/// matter.
-const QUIET: &str = "sqlx_core::pool=off";
+/// Silences a line per attempt to connect to an unavailable database, whose consequences are logged once, where they matter;
+/// and, unless `RUST_LOG` names them, what the crates below us say in passing.
+const QUIET: &str =
+    "sqlx_core::pool=off,sqlx=warn,sea_orm=warn,h2=warn,hyper=warn,hyper_util=warn,tower=warn,tonic=warn,rustls=warn";
 
 /// Starts the log, in this format: what the filter in `RUST_LOG` lets through, or everything of level `info` and above.
 /// A panic becomes a line of it, too.
@@ -23,7 +26,7 @@ pub fn start_log(format: Format) {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(format == Format::Coloured)
-        .with_writer(move || LogLines(format))
+        .with_writer(Lines(format))
         .log_internal_errors(false);
     match format {
         Format::Plain | Format::Coloured => lines.init(),
@@ -44,17 +47,37 @@ fn log_panics() {
     }));
 }
 
-/// A writer for the log in this format: each write is one line, including its end. Never fails, never blocks.
+/// Makes writers for the log in this format. What is only told in passing leaves half of the room to warnings and errors.
 #[derive(Clone, Copy, Debug)]
-struct LogLines(Format);
+struct Lines(Format);
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = LogLines;
+
+    fn make_writer(&'a self) -> LogLines {
+        LogLines { format: self.0, room: ROOM }
+    }
+
+    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> LogLines {
+        let room = if *metadata.level() <= Level::WARN { ROOM } else { ROOM / 2 };
+        LogLines { format: self.0, room }
+    }
+}
+
+/// A writer of lines: each write is one, including its end. Never fails, never blocks.
+#[derive(Clone, Copy, Debug)]
+struct LogLines {
+    format: Format,
+    room: usize,
+}
 
 impl Write for LogLines {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
         if let Some(output) = STDERR.get() {
             let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(line));
-            match safe(&text, self.0) {
-                Cow::Borrowed(_) => output.push(line, ROOM),
-                Cow::Owned(safe) => output.push(format!("{safe}\n").as_bytes(), ROOM),
+            match safe(&text, self.format) {
+                Cow::Borrowed(_) => output.push(line, self.room),
+                Cow::Owned(safe) => output.push(format!("{safe}\n").as_bytes(), self.room),
             }
         }
         Ok(line.len())

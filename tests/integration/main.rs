@@ -15,6 +15,7 @@ mod commands;
 mod deadlines;
 mod faults;
 mod lists;
+mod observed;
 mod storage;
 mod support;
 mod tls;

@@ -101,12 +101,14 @@ impl Subscription {
                 }
             };
             let Some(page) = read else {
+                self.registration.reads_after(Some(self.cursor.position.seq));
                 self.cursor_state = self.reading_log();
                 continue;
             };
             if !page.more {
                 self.cursor_state = CursorState::Waiting;
             }
+            self.registration.reads_after(page.more.then_some(page.position.seq));
             if !page.events.is_empty() {
                 return Ok(page);
             }

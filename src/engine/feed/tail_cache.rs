@@ -62,6 +62,11 @@ impl TailCache {
         Self { base: position, events: VecDeque::new(), bytes: 0, end }
     }
 
+    /// How many events it holds, and how many bytes.
+    pub(super) fn size(&self) -> (usize, usize) {
+        (self.events.len(), self.bytes)
+    }
+
     pub(super) fn end(&self) -> Cursor {
         self.end
     }

@@ -22,10 +22,20 @@ const SILENT: i64 = i64::MAX;
 struct Signal {
     /// The number of the first event since the signal was last read.
     first: AtomicI64,
+    /// The number up to which the subscriber was given everything while there is more for it; [`SILENT`] otherwise.
+    reading_after: AtomicI64,
     news: Notify,
 }
 
 impl Signal {
+    /// The number up to which the subscriber was given everything; `None` if nothing more is for it.
+    fn behind(&self) -> Option<i64> {
+        let reading = self.reading_after.load(Ordering::Relaxed);
+        let waiting = self.first.load(Ordering::Relaxed).saturating_sub(1);
+        // Before number 1: everybody was told to check its place, whatever that is.
+        Some(reading.min(waiting)).filter(|after| (0..SILENT - 1).contains(after))
+    }
+
     fn notify(&self, seq: i64) {
         if self.first.fetch_min(seq, Ordering::AcqRel) == SILENT {
             self.news.notify_one();
@@ -60,7 +70,11 @@ pub(super) struct Registration {
 impl WatcherRegistry {
     /// Registers under the keys that a filter asks for, for every event from now on.
     pub(super) fn register(self: &Arc<Self>, filter: &EventFilter) -> Registration {
-        let signal = Arc::new(Signal { first: AtomicI64::new(SILENT), news: Notify::new() });
+        let signal = Arc::new(Signal {
+            first: AtomicI64::new(SILENT),
+            reading_after: AtomicI64::new(SILENT),
+            news: Notify::new(),
+        });
         let scan = filter.scan();
         let mut shard = self.shard();
         let number = shard.next;
@@ -96,6 +110,18 @@ impl WatcherRegistry {
         for signal in few.chain([&shard.everything]).flat_map(Registrations::values) {
             signal.notify(0);
         }
+    }
+
+    /// How many subscribers have not been given everything up to this number yet, and by how much the slowest is behind.
+    pub(super) fn lag(&self, last_seq: i64) -> (usize, i64) {
+        let shard = self.shard();
+        let few = shard.parties.values().chain(shard.orders.values()).chain(shard.disputes.values());
+        // One that asks for several orders is registered several times.
+        let mut behind: HashMap<u64, i64> = HashMap::new();
+        for (number, signal) in few.chain([&shard.everything]).flatten() {
+            behind.extend(signal.behind().map(|after| (*number, last_seq.saturating_sub(after).max(0))));
+        }
+        (behind.len(), behind.into_values().max().unwrap_or_default())
     }
 
     fn shard(&self) -> MutexGuard<'_, Shard> {
@@ -138,6 +164,11 @@ impl Registration {
             }
             self.signal.news.notified().await;
         }
+    }
+
+    /// Says that the subscriber was given everything up to a number, and that there is more; `None`: that there is no more.
+    pub(super) fn reads_after(&self, seq: Option<i64>) {
+        self.signal.reading_after.store(seq.unwrap_or(SILENT), Ordering::Relaxed);
     }
 
     /// Whether there was an event since the signal was last read.

@@ -20,7 +20,7 @@ pub(in crate::engine) struct Waiting {
 }
 
 impl Waiting {
-    pub(super) fn new(submission: Submission) -> Self {
+    pub(in crate::engine) fn new(submission: Submission) -> Self {
         let load = submission.load();
         Self { submission, load, busy_since: None, arrival: 0 }
     }

@@ -60,6 +60,16 @@ impl Submission {
         }
     }
 
+    /// The name of its kind.
+    pub(in crate::engine) fn kind(&self) -> &'static str {
+        match self {
+            Self::Dispute { .. } => "command",
+            Self::Orders { .. } => "import",
+            Self::Disclosure { .. } => "disclosure",
+            Self::PassTime { .. } => "time",
+        }
+    }
+
     /// Whether nobody waits for the reply any more: the call was cancelled, or its connection is gone.
     pub(super) fn is_abandoned(&self) -> bool {
         match self {

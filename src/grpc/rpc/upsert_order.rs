@@ -24,6 +24,7 @@ pub(super) fn parse(
 pub(super) async fn run(call: Call<'_>, request: v1::UpsertOrderRequest) -> Result<v1::UpsertOrderResponse, Failure> {
     let currencies = order_reports::currencies(&call, request.order.iter()).await?;
     let report = parse(Violations::with_currencies(currencies), &call.caller, &request)?;
+    tracing::Span::current().record("order", report.id.as_str());
     let orders = call.shared.committer.orders(call.caller, vec![report], transport::trace()).await?;
     Ok(v1::UpsertOrderResponse { order: orders.first().map(responses::order) })
 }

@@ -14,7 +14,7 @@ use tonic::Status;
 use super::{Call, Class, Rpc, Shape};
 use crate::chance::jittered;
 use crate::domain::{Caller, Operation};
-use crate::engine::{EventFilter, News, Watch, WatchRequest};
+use crate::engine::{self, EventFilter, News, Watch, WatchRequest};
 use crate::grpc::Shared;
 use crate::grpc::encoded::WatchDisputesResponse;
 use crate::grpc::event_filter::{self, EVENT_FILTER};
@@ -23,6 +23,7 @@ use crate::grpc::quota::StreamPermit;
 use crate::grpc::responses::timestamp;
 use crate::grpc::status::Failure;
 use crate::grpc::violations::Violations;
+use crate::metrics::METRICS;
 use crate::proto::v1;
 use crate::proto::v1::watch_disputes_request::Start;
 
@@ -70,6 +71,12 @@ pub(super) async fn run(call: Call<'_>, request: v1::WatchDisputesRequest) -> Re
     let audience = event_filter::audience(&filter);
     let asked = WatchRequest { filter, audience, start, include_snapshot: request.include_snapshot };
     let watch = shared.feed.watch(asked, shared.clock.clone(), SNAPSHOT_CODEC).await?;
+    METRICS.streams_started.one([match start {
+        engine::Start::After(_) => "token",
+        engine::Start::Beginning => "beginning",
+        engine::Start::Now if request.include_snapshot => "snapshot",
+        engine::Start::Now => "now",
+    }]);
     let never = || std::future::pending().boxed();
     let rotation = match shared.max_stream_age {
         Duration::ZERO => never(),
@@ -134,8 +141,12 @@ impl Subscriber {
             State::Ending(failure) => Err(failure),
             State::Ended => return None,
         };
-        if message.is_err() {
-            self.state = State::Ended;
+        match &message {
+            Ok(message) => {
+                METRICS.stream_messages.one([]);
+                METRICS.events_sent.more([], message.events.len());
+            }
+            Err(_) => self.state = State::Ended,
         }
         let clock = self.shared.clock.clone();
         let heartbeat = self.heartbeat;

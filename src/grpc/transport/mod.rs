@@ -9,6 +9,7 @@ mod frames;
 mod held;
 mod identity;
 mod inflate;
+mod observed;
 mod questions;
 mod response;
 mod shares;
@@ -23,8 +24,8 @@ use http::{HeaderMap, Request, Response};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tower::{Layer, Service};
-use tracing::Instrument as _;
 use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use self::body::Patience;
 pub(super) use self::deadline::Deadline;
@@ -34,6 +35,7 @@ pub(super) use self::elements::count as count_elements;
 pub(super) use self::elements::{Bound, Field, Holds};
 pub use self::held::ConnectionId;
 use self::held::Held;
+use self::observed::Observed;
 use self::questions::Questions;
 use self::response::{handled, refused, shown};
 use self::shares::Shares;
@@ -180,15 +182,30 @@ where
         }
         let rpc = match self.rules.known(&request) {
             Ok(rpc) => rpc,
-            Err(failure) => return ready(Ok(refused(failure))).boxed(),
+            Err(failure) => {
+                let rpc = rpc::find(request.uri().path());
+                return ready(Ok(Observed::begin(rpc, Span::none()).answered(refused(failure)))).boxed();
+            }
         };
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone);
         let rules = self.rules.clone();
-        // The path of an RPC that is known is ours: nothing that a caller made up gets into the log.
-        let span =
-            tracing::info_span!("rpc", method = rpc.path, user = Empty, trace_parent = Empty, asked_within = Empty);
-        async move { Ok(rules.judge(rpc, inner, request).await.unwrap_or_else(refused)) }.instrument(span).boxed()
+        // The path of an RPC that is known is ours: nothing that a caller made up gets into the log. With the lines of any level.
+        let span = tracing::error_span!(
+            "rpc",
+            method = rpc.path,
+            user = Empty,
+            order = Empty,
+            dispute = Empty,
+            trace_parent = Empty,
+            asked_within = Empty
+        );
+        let mut observed = Observed::begin(Some(rpc), span.clone());
+        let call = async move {
+            let response = rules.judge(rpc, inner, request, &mut observed).await.unwrap_or_else(refused);
+            Ok(observed.answered(response))
+        };
+        call.instrument(span).boxed()
     }
 }
 
@@ -220,7 +237,13 @@ impl Rules {
     }
 
     /// Judges a call, step by step.
-    async fn judge<S>(&self, rpc: &'static Rpc, inner: S, mut request: Request<Body>) -> Result<Response<Body>, Failure>
+    async fn judge<S>(
+        &self,
+        rpc: &'static Rpc,
+        inner: S,
+        mut request: Request<Body>,
+        observed: &mut Observed,
+    ) -> Result<Response<Body>, Failure>
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     {
@@ -230,7 +253,7 @@ impl Rules {
             identity.map_err(|failure| self.rates.refuse_login(request.extensions().get().copied(), failure))?;
         let (caller, validity) = identity.map(|Identity { caller, validity }| (caller, validity)).unzip();
         if let Some(caller) = &caller {
-            tracing::Span::current().record("user", caller.user.as_str());
+            Span::current().record("user", caller.user.as_str());
             // How often it asks.
             self.rates.admit(caller, rpc)?;
         }
@@ -244,6 +267,7 @@ impl Rules {
         // The decoder gets messages that are not compressed.
         request.headers_mut().remove(ENCODING);
         let trace = caller.as_ref().and_then(|caller| span_for(request.headers(), caller));
+        observed.set_trace(trace.clone());
         let connection = request.extensions().get().copied().unwrap_or_else(ConnectionId::mint);
         forget_headers(&mut request, rpc.path);
         // What handlers know of a call.
@@ -290,7 +314,7 @@ impl Rules {
 fn span_for(headers: &HeaderMap, caller: &Caller) -> Option<TraceParent> {
     let theirs = TraceParent::parse(headers.get("traceparent")?.to_str().ok()?)?;
     let ours = theirs.span_for(caller);
-    let span = tracing::Span::current();
+    let span = Span::current();
     span.record("trace_parent", ours.as_str());
     span.record("asked_within", theirs.as_str());
     Some(ours)

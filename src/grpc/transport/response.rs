@@ -16,7 +16,7 @@ use crate::engine::TraceParent;
 use crate::grpc::draining::Ending;
 use crate::grpc::metered::Metered;
 use crate::grpc::rpc::{Class, Rpc};
-use crate::grpc::status::{Failure, is_error, with_error_details};
+use crate::grpc::status::{Failure, is_error, with_details_of_health, with_error_details};
 
 /// What the handler makes of a request, unless the deadline passes first.
 pub(super) async fn handled<S>(
@@ -52,7 +52,7 @@ pub(super) fn shown(
     drain: &CancellationToken,
     stream: Option<Share<ConnectionId>>,
 ) -> Response<Body> {
-    ensure_error_details(response).map(|body| match rpc.class {
+    ensure_error_details(rpc, response).map(|body| match rpc.class {
         Class::Stream => Body::new(Metered::new(body)),
         Class::Command | Class::Read | Class::List => body,
         Class::Open => Body::new(Metered::new(Body::new(Ending::new(body, drain.clone(), stream)))),
@@ -61,19 +61,21 @@ pub(super) fn shown(
 
 /// The response to a call that is refused before its handler sees it.
 pub(super) fn refused(failure: Failure) -> Response<Body> {
-    tracing::debug!(reason = failure.reason.as_str_name(), "refused");
     Status::from(failure).into_http()
 }
 
-/// Gives the errors that the transport made the details that all our errors have, and logs what an RPC
-/// came to. Nothing that a party wrote is ever in a status.
-fn ensure_error_details(response: Response<Body>) -> Response<Body> {
+/// Gives the errors that the transport made the details that all our errors have. Nothing that a party wrote is ever in a
+/// status.
+fn ensure_error_details(rpc: &Rpc, response: Response<Body>) -> Response<Body> {
     let Some(status) = Status::from_header_map(response.headers()) else {
         return response;
     };
     if !is_error(&status) {
         return response;
     }
-    tracing::debug!(code = ?status.code(), "refused");
-    if status.details().is_empty() { with_error_details(status).into_http() } else { response }
+    if !status.details().is_empty() {
+        return response;
+    }
+    let status = with_error_details(status);
+    if rpc.class == Class::Open { with_details_of_health(status).into_http() } else { status.into_http() }
 }

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::repository::batch::Insertion;
 use crate::repository::entity::event;
-use crate::repository::error::{StorageError, of_sqlx};
+use crate::repository::error::{StorageError, of_connecting, of_sqlx};
 use crate::repository::log;
 use crate::repository::stored::{Cell, Stored};
 
@@ -29,11 +29,7 @@ impl ServerTransaction {
     /// Begins a transaction.
     pub(in crate::repository) async fn begin(connections: &DatabaseConnection) -> Result<Self, StorageError> {
         let begun = connections.get_postgres_connection_pool().begin().await;
-        begun.map(Mutex::new).map(Self).map_err(|error| match of_sqlx(&error) {
-            // While connecting, every error is about the database, for example a changed password.
-            StorageError::Failed(what) => StorageError::Unavailable(what),
-            error => error,
-        })
+        begun.map(Mutex::new).map(Self).map_err(|error| of_connecting(&error))
     }
 
     pub(in crate::repository) async fn commit(self) -> Result<(), StorageError> {

@@ -172,7 +172,7 @@ async fn a_program_without_stderr_works_and_ends() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lost_lines_are_counted_and_told_once_there_is_room_again() {
     let (mut reader, writer) = std::io::pipe().unwrap();
-    let mut program = Unread::start(writer.into(), "trace");
+    let mut program = Unread::start(writer.into(), "trace,h2=trace");
     let channel = program.connect().await;
     // Far more than there is room for.
     let mut ann = Party::new(channel.clone(), "ann", None);

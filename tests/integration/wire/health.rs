@@ -47,7 +47,8 @@ async fn a_watch_of_a_service_that_is_not_here_says_so_and_goes_on() {
     let mut service = Service::on_sqlite().await;
     let mut health = HealthClient::new(service.channel());
     let request = HealthCheckRequest { service: "disputes.v1.Nonsense".to_owned() };
-    assert_eq!(health.check(request.clone()).await.unwrap_err().code(), Code::NotFound);
+    let unknown = health.check(request.clone()).await.unwrap_err();
+    assert_eq!(facts(&unknown), refusal(Code::NotFound, "SERVICE_UNKNOWN", &[]));
     let mut said = health.watch(request).await.unwrap().into_inner();
     assert_eq!(said.message().await.unwrap().unwrap().status(), ServingStatus::ServiceUnknown);
     let next = tokio::time::timeout(Duration::from_millis(50), said.message()).await;

@@ -55,7 +55,7 @@ async fn whatever_strangers_send_the_log_can_be_read() {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}?mode=rwc", folder.path().join("disputes.db").display());
         let flags = ["--listen", "127.0.0.1:0", "--database-url", &url, "--log-format", format].map(str::to_owned);
-        let server = Binary::launch(PROGRAM, &flags, "trace").unwrap();
+        let server = Binary::launch(PROGRAM, &flags, "trace,h2=trace,hyper=trace").unwrap();
         send_nonsense(&server.address).await;
         let (succeeded, log) = server.terminate();
         assert!(succeeded && log.lines().count() > 100, "{log}");

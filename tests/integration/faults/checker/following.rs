@@ -270,7 +270,9 @@ impl Follower {
             let is_again = all.len() > 1 && self.start == Start::Beginning && rng.u8(..6) > 0;
             return (if is_again { Start::Now } else { self.start }, String::new());
         };
-        let is_older = self.habit == Habit::Forgetful && rng.u8(..3) == 0;
+        // In the end it only goes on: after a long run it would hardly ever arrive.
+        let is_settling = self.shared.is_settling.load(Ordering::Relaxed);
+        let is_older = self.habit == Habit::Forgetful && !is_settling && rng.u8(..3) == 0;
         let session = if is_older { rng.usize(..=last) } else { last };
         let messages = &notes.sessions[session].messages;
         let message = if is_older { rng.usize(..messages.len()) } else { messages.len() - 1 };

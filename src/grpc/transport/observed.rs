@@ -1,0 +1,120 @@
+//! What became of a call: how long it took and how it ended, for the metrics and the log. Nothing that a caller has made up
+//! is in either.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::Response;
+use http_body::{Frame, SizeHint};
+use tonic::Status;
+use tonic::body::Body;
+use tracing::Span;
+
+use crate::clock::{RealInstant, real_now};
+use crate::engine::TraceParent;
+use crate::grpc::rpc::{Class, Rpc, Shape};
+use crate::grpc::status::{CANCELLED, OK, Outcome, outcome_of};
+use crate::metrics::METRICS;
+
+/// The name of all methods that there are not.
+const OTHER: &str = "_OTHER";
+
+/// A call that has not ended. Dropped before that, it was cancelled: by its client, or with its connection.
+#[derive(Debug)]
+pub(super) struct Observed {
+    method: &'static str,
+    is_command: bool,
+    is_stream: bool,
+    began: RealInstant,
+    span: Span,
+    trace: Option<TraceParent>,
+    has_ended: bool,
+}
+
+impl Observed {
+    /// A call that begins; of an RPC, if there is one of that name.
+    pub(super) fn begin(rpc: Option<&'static Rpc>, span: Span) -> Self {
+        Self {
+            method: rpc.and_then(|rpc| rpc.path.strip_prefix('/')).unwrap_or(OTHER),
+            is_command: rpc.is_some_and(|rpc| rpc.class == Class::Command),
+            is_stream: rpc.is_some_and(|rpc| rpc.shape != Shape::Unary),
+            began: real_now(),
+            span,
+            trace: None,
+            has_ended: false,
+        }
+    }
+
+    /// It belongs to this trace.
+    pub(super) fn set_trace(&mut self, trace: Option<TraceParent>) {
+        self.trace = trace;
+    }
+
+    /// It has this response; a stream ends later.
+    pub(super) fn answered(mut self, response: Response<Body>) -> Response<Body> {
+        match Status::from_header_map(response.headers()) {
+            Some(status) => self.end(outcome_of(&status)),
+            None if self.is_stream => return response.map(|body| Body::new(ObservedBody { body, call: self })),
+            None => self.end(OK),
+        }
+        response
+    }
+
+    fn end(&mut self, Outcome { code, reason }: Outcome) {
+        self.has_ended = true;
+        let took = self.began.elapsed();
+        let trace_id = self.trace.as_ref().map(TraceParent::trace_id);
+        METRICS.rpc.took(["grpc", self.method, code, reason], took, trace_id);
+        if !reason.is_empty() && code != CANCELLED.code {
+            METRICS.refusals.one([reason]);
+        }
+        let (method, micros) = (self.method, u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        self.span.in_scope(|| match (code, reason) {
+            ("OK", _) if self.is_command => tracing::info!(micros, "accepted"),
+            ("OK", _) => tracing::debug!(micros, "answered"),
+            ("INTERNAL", _) => tracing::warn!(method, code, reason, micros, "failed"),
+            _ => tracing::debug!(method, code, reason, micros, "refused"),
+        });
+    }
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.end(CANCELLED);
+        }
+    }
+}
+
+/// The body of a stream, whose trailers say how it ended.
+struct ObservedBody {
+    body: Body,
+    call: Observed,
+}
+
+impl http_body::Body for ObservedBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let status = match &frame {
+            Some(Ok(frame)) => frame.trailers_ref().and_then(Status::from_header_map),
+            Some(Err(status)) => Some(status.clone()),
+            None => None,
+        };
+        if let Some(status) = status.filter(|_| !self.call.has_ended) {
+            self.call.end(outcome_of(&status));
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
