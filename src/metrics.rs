@@ -3,7 +3,7 @@
 //!
 //! What happens often is counted where it happens ([`METRICS`]), for the whole process, which runs one service. What can be
 //! looked up is sampled when somebody asks ([`Samples`]). No label holds what a caller has made up: its values are words of
-//! ours.
+//! ours. Only exemplars hold trace ids of callers with a scope.
 
 mod catalogue;
 mod exposition;

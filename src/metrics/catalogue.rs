@@ -95,7 +95,7 @@ const NONE: Declaration = Declaration { name: "", kind: Kind::Gauge, labels: &[]
 counted! {
     rpc: RpcSeconds = "rpc_server_call_duration_seconds"
         ["rpc_system_name", "rpc_method", "rpc_status_code", "error_type"]
-        "How long calls took, from their headers to the answer or the end of the stream; rpc_method is _OTHER for one that does not exist, and error_type the ErrorReason",
+        "How long calls took, from their headers to the answer or the end of the stream; rpc_method is _OTHER for a method that does not exist, and error_type the ErrorReason, or the code without one",
         alert: "the 99th percentile of commands above 1 s for 10 minutes";
     refusals: Count = "disputes_refusals_total" ["reason"]
         "Errors that clients were given, by ErrorReason: refused tokens, exceeded quotas and rates, and broken rules among them",
@@ -104,25 +104,25 @@ counted! {
         "What was judged and committed: command (refused ones too), import, disclosure, time (a page of expiries and reminders)",
         alert: "";
     batch_submissions: Sizes = "disputes_batch_submissions" []
-        "How many submissions a transaction carried", alert: "";
+        "How many submissions a committed transaction carried, with those that it put off", alert: "";
     batch_seconds: Seconds = "disputes_batch_duration_seconds" ["phase"]
         "How long a batch took to be loaded and judged (judge), and to be written and committed (write)",
         alert: "the 99th percentile of write above 1 s for 10 minutes: the disk or the database is slow";
     batches_failed: Count = "disputes_batches_failed_total" ["error"]
-        "Transactions that were not committed, by the class of the database's error",
+        "Failed attempts to commit a batch, reruns too, by the class of the error; after unavailable it may have been committed",
         alert: "rate of unavailable, read_only or failed above 0 for 5 minutes";
     queue_refused: Count = "disputes_queue_refused_total" ["kind"]
         "Submissions that found the queue full or gave way to another caller: their callers were told OVERLOADED",
         alert: "rate above 0 for 5 minutes";
     database_errors: Count = "disputes_database_errors_total" ["error"]
-        "Errors that the database or its driver gave, by class; conflict, stale and lock_timeout are tried again",
+        "Errors that the database or its driver gave, by class; conflict and stale are tried again, lock_timeout only where a new order waits for another transaction",
         alert: "rate of failed above 0; of unavailable for 5 minutes";
     deadlines_passed: Count = "disputes_deadlines_passed_total" ["outcome"]
         "What came of due deadlines and reminders: done (expiries and reminders recorded); orders that were busy (locked by another transaction), left (a newer release is needed) or failed, both tried again after a minute",
         alert: "rate of failed above 0";
     streams_started: Count = "disputes_streams_started_total" ["start"]
-        "Event streams by where they began: now, snapshot, beginning, or token, which is a client that came back",
-        alert: "rate of token far above the usual: streams break";
+        "Event streams by where they began: now, snapshot, beginning, or token: a client that came back, or that has listed before",
+        alert: "rate of token far above the usual: streams break, or clients start over";
     stream_messages: Count = "disputes_stream_messages_total" []
         "Messages sent to subscribers, heartbeats among them", alert: "";
     events_sent: Count = "disputes_events_sent_total" []
@@ -133,7 +133,7 @@ counted! {
     pruned: Count = "disputes_pruned_total" ["what"]
         "Rows that retention removed: events, requests or audit", alert: "";
     connections_closed: Count = "disputes_connections_closed_total" ["why"]
-        "Connections that the service ended, by misconduct or because the client no longer read",
+        "Connections that the service closed for misconduct (misconduct) or because the client no longer read (not_read)",
         alert: "";
 }
 
@@ -144,7 +144,7 @@ sampled! {
         "Whether health says SERVING: the database can be read and written, and the clock is certain",
         alert: "0 for 1 minute";
     CLOCK_CERTAIN: Gauge = "disputes_clock_certain" []
-        "Whether the clock can be judged by", alert: "0 for 1 minute";
+        "Whether the clock is certain enough to judge by", alert: "0 for 1 minute";
     QUEUE_ORDERS: Gauge = "disputes_queue_orders" ["kind"]
         "How many orders the submissions in the queue concern: command, import, time, busy (locked by another transaction), alone (an order that another transaction has inserted)",
         alert: "busy above 0 for 5 minutes: a session holds locks";
@@ -153,9 +153,9 @@ sampled! {
     DISPUTES_PENDING: Gauge = "disputes_pending" []
         "Disputes that wait for an answer, up to 100,000; counted at most every 30 seconds", alert: "";
     DISPUTES_OVERDUE: Gauge = "disputes_overdue" []
-        "Disputes of which the deadline has passed and was not recorded yet, up to 100,000; counted at most every 30 seconds", alert: "";
+        "Disputes whose deadline has passed and that have not expired yet, up to 100,000; counted at most every 30 seconds", alert: "";
     DEADLINE_LAG: Gauge = "disputes_deadline_lag_seconds" []
-        "For how long the earliest due deadline or reminder has been due; looked up at most every 30 seconds", alert: "above 60 for 5 minutes";
+        "For how long the earliest due deadline or reminder has been due, also of a dispute that cannot be expired; looked up at most every 30 seconds", alert: "above 60 for 5 minutes";
     FIRST_SEQ: Gauge = "disputes_log_first_seq" []
         "The number of the oldest event that is kept", alert: "";
     LAST_SEQ: Gauge = "disputes_log_last_seq" []
@@ -170,14 +170,14 @@ sampled! {
     SUBSCRIBERS: Gauge = "disputes_subscribers" []
         "Open event streams", alert: "";
     SUBSCRIBER_LAG: Gauge = "disputes_subscriber_lag_events" []
-        "How far the slowest subscriber is behind, in numbers of the log",
+        "How far the slowest subscriber is behind, in sequence numbers of the log",
         alert: "growing for an hour: a subscriber does not read";
     SUBSCRIBERS_BEHIND: Gauge = "disputes_subscribers_behind" []
         "Subscribers that have not been sent everything yet", alert: "";
     DATABASE_CONNECTIONS: Gauge = "disputes_database_connections" ["pool"]
-        "Connections to the database, by what they are for", alert: "";
+        "Connections in the pools, by what they are for; not those of NOTIFY, nor those for batches and single reads on SQLite", alert: "";
     DATABASE_CONNECTIONS_IN_USE: Gauge = "disputes_database_connections_in_use" ["pool"]
-        "… of which so many are in use", alert: "";
+        "Connections in the pools that are in use", alert: "";
     CONNECTIONS: Gauge = "disputes_connections" []
         "Open connections of clients", alert: "above 90 % of --max-connections";
     CONNECTIONS_REFUSED: Counter = "disputes_connections_refused_total" []
@@ -185,7 +185,7 @@ sampled! {
     CONNECTIONS_REPLACED: Counter = "disputes_connections_replaced_total" []
         "Connections closed to make room for new ones", alert: "";
     CORRUPT_ROWS: Counter = "disputes_corrupt_rows_total" []
-        "Distinct rows found that make no sense, up to 10,000", alert: "any increase";
+        "Distinct corrupt rows found since the start, up to 10,000", alert: "any increase";
     LOG_LINES_LOST: Counter = "disputes_log_lines_lost_total" []
         "Lines of the log that stderr did not accept", alert: "any increase";
     CERTIFICATE_EXPIRY: Gauge = "disputes_certificate_expiry_timestamp_seconds" []
@@ -209,7 +209,7 @@ sampled! {
     RUNTIME_TASKS: Gauge = "tokio_alive_tasks" []
         "Tasks of the runtime", alert: "";
     RUNTIME_QUEUE: Gauge = "tokio_global_queue_depth" []
-        "Tasks that wait for a thread of the runtime", alert: "above 1000 for 5 minutes: the processor is saturated";
+        "Tasks in the global queue of the runtime; those in the queue of one thread are not counted", alert: "above 1000 for 5 minutes: the processor is saturated";
     RUNTIME_BUSY: Counter = "tokio_busy_seconds_total" ["worker"]
         "Time for which a thread of the runtime had work", alert: "";
 }

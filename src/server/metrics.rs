@@ -135,10 +135,12 @@ mod tests {
         let mut expected = String::from(
             "# Metrics\n\n\
              With `--metrics-listen ADDR` the service answers `GET /metrics` on a port of its own: Prometheus text 0.0.4 with classic\n\
-             buckets, OpenMetrics with exemplars (the trace id of a call), or protobuf with native buckets, as the scraper's `accept`\n\
-             header prefers. It knows no identities: keep the port inside. Rules are in `deploy/prometheus/rules.yml`.\n\n\
-             What is sampled is looked up at each scrape; the rest is counted where it happens. This file is made by a test\n\
-             (`server::metrics`) of what the code declares.\n\n\
+             buckets, OpenMetrics with exemplars (the trace id of a call), or protobuf with native and classic buckets, as the scraper's\n\
+             `accept` header prefers. The port authenticates nobody: keep it inside. Rules and dashboard query the classic buckets: with\n\
+             native histograms, set `always_scrape_classic_histograms` in Prometheus. `deploy/prometheus/rules.yml` has rules for the\n\
+             most urgent alerts of this table.\n\n\
+             Sampled values are looked up at each scrape, some of them less often; the rest is counted where it happens. A test\n\
+             (`server::metrics`) generates this file from what the code declares.\n\n\
              | metric | kind | labels | meaning | alert |\n|---|---|---|---|---|\n",
         );
         for Declaration { name, kind, labels, help, alert } in all() {

@@ -143,6 +143,11 @@ impl History {
                 // What followed is lost, and nobody has noticed yet.
                 return Err(Error::Unavailable.into());
             }
+            // What was read may be of a past that was lost since, as at a failover: it is read again, and not kept.
+            self.chunks.remove(&key);
+            if following(&Self::load(reader, first, last).await?, after).is_some() {
+                return Err(Error::Unavailable.into());
+            }
             return Err(Error::Internal(format!("the log has a hole after event {}", after.seq)).into());
         }
         Ok(Page::of(events, after, end.seq, filter, bounds))

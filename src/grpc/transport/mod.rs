@@ -190,7 +190,7 @@ where
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone);
         let rules = self.rules.clone();
-        // The path of an RPC that is known is ours: nothing that a caller made up gets into the log. With the lines of any level.
+        // The path of an RPC that is known is ours: nothing that a caller made up gets into the log. It is on lines of every level.
         let span = tracing::error_span!(
             "rpc",
             method = rpc.path,

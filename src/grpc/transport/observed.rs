@@ -1,5 +1,5 @@
-//! What became of a call: how long it took and how it ended, for the metrics and the log. Nothing that a caller has made up
-//! is in either.
+//! What became of a call: how long it took and how it ended, for the metrics and the log. Of what a caller has made up, only
+//! ids are in them: of its user, order, dispute and trace.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

@@ -1,5 +1,5 @@
-//! A canary in every text that a caller can send: it is in no line of the log, whatever is logged, in no metric, and in no
-//! error.
+//! A canary in the texts that callers send: it is in no line that the service itself logs, at any level, in no metric, and in
+//! no error.
 
 use dispute_service::proto::v1;
 use tonic::Request;
@@ -31,9 +31,9 @@ async fn what_callers_write_is_in_no_log_no_metric_and_no_error() {
     // Each command with its texts; and what is refused.
     let asked = ann.ask(v1::RequestOrderUpdateRequest { message: canary(), ..update("o1") }).await.unwrap();
     let reply = v1::AnswerOrderUpdateRequest { message: canary(), ..answer(&asked.dispute_id) };
-    errors += &format!("{:?}", eve.reply(reply.clone()).await.unwrap_err());
+    errors += &format!("{:?}", eve.disputes.answer_order_update(reply.clone()).await.unwrap_err());
     bob.reply(reply.clone()).await.unwrap();
-    errors += &format!("{:?}", bob.reply(reply).await.unwrap_err());
+    errors += &format!("{:?}", bob.disputes.answer_order_update(reply).await.unwrap_err());
     let offer = v1::OfferPartialRefundRequest {
         message: canary(),
         reason: v1::Reason::Other.into(),
@@ -41,7 +41,7 @@ async fn what_callers_write_is_in_no_log_no_metric_and_no_error() {
         ..offer("o2", 100)
     };
     let offered = bob.offer(offer.clone()).await.unwrap();
-    errors += &format!("{:?}", bob.offer(offer).await.unwrap_err());
+    errors += &format!("{:?}", bob.disputes.offer_partial_refund(offer).await.unwrap_err());
     let decline = v1::DeclineDisputeRequest { message: canary(), ..decline(&offered.dispute_id) };
     ann.decline(decline).await.unwrap();
     ann.escalate(v1::EscalateDisputeRequest { message: canary(), ..escalate(&offered.dispute_id) }).await.unwrap();
@@ -60,9 +60,9 @@ async fn what_callers_write_is_in_no_log_no_metric_and_no_error() {
         ann.disputes.watch_disputes(v1::WatchDisputesRequest { start, ..Default::default() }).await.unwrap_err()
     );
     let etag = v1::WithdrawDisputeRequest { etag: canary(), ..withdraw(&asked.dispute_id) };
-    errors += &format!("{:?}", ann.withdraw(etag).await.unwrap_err());
+    errors += &format!("{:?}", ann.disputes.withdraw_dispute(etag).await.unwrap_err());
     let once = v1::RequestOrderUpdateRequest { request_id: canary(), ..update("o4") };
-    errors += &format!("{:?}", ann.ask(once).await);
+    errors += &format!("{:?}", ann.disputes.request_order_update(once).await.unwrap_err());
     let mut headers = Request::new(v1::ListReasonsRequest::default());
     for name in ["traceparent", "tracestate", "x-request-id", "user-agent-of-mine", "authorization"] {
         headers.metadata_mut().insert(name, CANARY.parse().unwrap());

@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 
 use dispute_service::metrics::{Metrics, SAMPLED};
 use dispute_service::proto::v1;
+use prometheus_client::encoding::prometheus_protobuf::prometheus_data_model::{LabelPair, MetricFamily};
+use prost::Message as _;
 use tonic::Request;
 
 use super::{ask, connect, scrape, serve, serve_on};
@@ -65,7 +67,7 @@ async fn require_metrics_of_a_busy_service(url: &str) {
     assert!(head.to_lowercase().contains("content-type: text/plain; version=0.0.4"), "{head}");
     let named: BTreeSet<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
     let declared = Metrics::DECLARATIONS.iter().chain(SAMPLED.iter().copied());
-    // What did not happen has no series yet, and there is no certificate.
+    // There is no certificate without TLS.
     let absent = ["disputes_certificate_expiry_timestamp_seconds"];
     let expected: BTreeSet<_> = declared
         .filter(|declaration| !absent.contains(&declaration.name))
@@ -134,8 +136,16 @@ async fn each_format_has_what_it_alone_can_carry() {
     let protobuf = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
     let (head, body) = ask(&address, "GET /metrics", protobuf).await;
     assert!(head.to_lowercase().contains("content-type: application/vnd.google.protobuf"), "{head}");
-    let has = |name: &str| body.windows(name.len()).any(|part| part == name.as_bytes());
-    assert!(has("rpc_server_call_duration_seconds") && has("disputes_log_last_seq") && has(TRACE));
+    let (mut rest, mut families) = (body.as_slice(), Vec::new());
+    while !rest.is_empty() {
+        families.push(MetricFamily::decode_length_delimited(&mut rest).unwrap());
+    }
+    let calls = families.iter().find(|family| family.name == "rpc_server_call_duration_seconds").unwrap();
+    let histograms: Vec<_> = calls.metric.iter().filter_map(|metric| metric.histogram.as_ref()).collect();
+    assert!(!histograms.is_empty() && histograms.iter().all(|histogram| !histogram.positive_delta.is_empty()));
+    let is_ours = |pair: &LabelPair| pair.value == TRACE;
+    let mut buckets = histograms.iter().flat_map(|histogram| &histogram.bucket);
+    assert!(buckets.any(|bucket| bucket.exemplar.iter().any(|exemplar| exemplar.label.iter().any(is_ours))));
 }
 
 #[tokio::test]
