@@ -21,14 +21,17 @@ pub(super) async fn run(call: &Call<'_>, command: IdempotentCommand) -> Result<O
     let Call { shared, caller, .. } = call;
     let (command, once) = command;
     shared.rates.admit_texts(caller, command.text_bytes())?;
-    let span = tracing::Span::current();
-    match command.subject() {
+    // What it names at once: it may be refused or fail. Each once: the log would show it twice.
+    let (span, subject) = (tracing::Span::current(), command.subject());
+    match &subject {
         Subject::Order(order) => span.record("order", order.as_str()),
         Subject::Dispute(dispute) => span.record("dispute", tracing::field::display(dispute.0)),
     };
     let view = shared.committer.dispute(caller.clone(), command, once, transport::trace()).await?;
-    span.record("order", view.dispute.order.as_str());
-    span.record("dispute", tracing::field::display(view.dispute.id.0));
+    match &subject {
+        Subject::Order(_) => span.record("dispute", tracing::field::display(view.dispute.id.0)),
+        Subject::Dispute(_) => span.record("order", view.dispute.order.as_str()),
+    };
     Ok(Some(responses::dispute_for(&view, caller)))
 }
 
