@@ -174,31 +174,8 @@ pub(super) fn is_disclosure(waiting: &Waiting) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::oneshot;
-
     use super::*;
-    use crate::domain::{Caller, Currency, Money, OrderReport, OrderStatus, Parties, Scope, UserId};
-
-    fn import(source_version: i64) -> Waiting {
-        let user = |name| UserId::parse(name).unwrap();
-        let price = Money::new(1, Currency::from_code("USD").unwrap());
-        let report = OrderReport {
-            id: OrderId::parse("o1").unwrap(),
-            parties: Parties { buyer: user("ann"), seller: user("bob") },
-            title: "A logo".to_owned(),
-            price,
-            paid: price,
-            refunded_elsewhere: price,
-            status: OrderStatus::InProgress,
-            create_time: None,
-            due_time: None,
-            end_time: None,
-            cancellation_counts: true,
-            source_version,
-        };
-        let caller = Caller { user: user("shop"), scope: Some(Scope::Platform) };
-        Waiting::new(Submission::Orders { caller, reports: vec![report], trace: None, answer: oneshot::channel().0 })
-    }
+    use crate::engine::queue::tests::import;
 
     #[tokio::test]
     async fn what_a_batch_only_leaves_to_the_next_one_keeps_nothing_from_that() {
@@ -211,20 +188,22 @@ mod tests {
         let judge = Judge { repository: repository.clone(), clock, policy, encode: |_, _, _| Vec::new() };
 
         let first = repository.begin().await.unwrap();
-        let Ok(Ok(judged)) = judge.judge(&first, &[import(1)], &Unseen::default()).await else { panic!() };
-        let order = OrderId::parse("o1").unwrap();
+        let Ok(Ok(judged)) = judge.judge(&first, &[Waiting::new(import(1, 1))], &Unseen::default()).await else {
+            panic!()
+        };
+        let order = OrderId::parse("o0").unwrap();
         assert!(judged.unseen.orders.contains(&order), "it has changed the order");
         first.commit(judged.changes).await.unwrap();
 
         // The next batch was judged before that, and has to leave the order to the one after it.
         let second = repository.begin_ahead().await.unwrap();
-        let Ok(Ok(left)) = judge.judge(&second, &[import(2)], &judged.unseen).await else { panic!() };
+        let Ok(Ok(left)) = judge.judge(&second, &[Waiting::new(import(1, 1))], &judged.unseen).await else { panic!() };
         assert!(matches!(left.judgements[..], [Judgement::Ahead]));
         assert!(left.unseen.orders.is_empty(), "which must not leave it to yet another one");
 
         drop(second);
         let third = repository.begin_ahead().await.unwrap();
-        let Ok(Ok(done)) = judge.judge(&third, &[import(2)], &left.unseen).await else { panic!() };
+        let Ok(Ok(done)) = judge.judge(&third, &[Waiting::new(import(1, 1))], &left.unseen).await else { panic!() };
         assert!(matches!(done.judgements[..], [Judgement::Judged(_)]));
     }
 }

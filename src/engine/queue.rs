@@ -11,7 +11,7 @@ mod batch_size;
 mod line;
 mod submission;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

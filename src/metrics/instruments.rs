@@ -96,52 +96,66 @@ impl<const N: usize> Count<N> {
     }
 }
 
-/// Measures times, by so many labels.
+/// Histograms, by so many labels.
 #[derive(Debug)]
-pub struct Seconds<const N: usize> {
+struct Histograms<const N: usize> {
     declaration: Declaration,
     series: Family<Labels<N>, Histogram, Make<Histogram>>,
 }
+
+impl<const N: usize> Histograms<N> {
+    fn new(declaration: Declaration, make: Make<Histogram>) -> Self {
+        Self { declaration, series: Family::new_with_constructor(make) }
+    }
+
+    fn observe(&self, labels: [&'static str; N], value: f64) {
+        self.series.get_or_create(&labelled(&self.declaration, labels)).observe(value);
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        registry.register(self.declaration.stem(), self.declaration.help, self.series.clone());
+    }
+}
+
+/// Measures times, by so many labels.
+#[derive(Debug)]
+pub struct Seconds<const N: usize>(Histograms<N>);
 
 impl<const N: usize> Seconds<N> {
     pub(super) const KIND: Kind = Kind::Histogram;
 
     pub(super) fn new(declaration: Declaration) -> Self {
-        Self { declaration, series: Family::new_with_constructor(seconds) }
+        Self(Histograms::new(declaration, seconds))
     }
 
     /// Something took so long.
     pub fn took(&self, labels: [&'static str; N], time: Duration) {
-        self.series.get_or_create(&labelled(&self.declaration, labels)).observe(time.as_secs_f64());
+        self.0.observe(labels, time.as_secs_f64());
     }
 
     pub(super) fn register(&self, registry: &mut Registry, _: Format) {
-        registry.register(self.declaration.stem(), self.declaration.help, self.series.clone());
+        self.0.register(registry);
     }
 }
 
 /// Measures how many there are of something, by so many labels.
 #[derive(Debug)]
-pub struct Sizes<const N: usize> {
-    declaration: Declaration,
-    series: Family<Labels<N>, Histogram, Make<Histogram>>,
-}
+pub struct Sizes<const N: usize>(Histograms<N>);
 
 impl<const N: usize> Sizes<N> {
     pub(super) const KIND: Kind = Kind::Histogram;
 
     pub(super) fn new(declaration: Declaration) -> Self {
-        Self { declaration, series: Family::new_with_constructor(numbers) }
+        Self(Histograms::new(declaration, numbers))
     }
 
     /// There were so many.
     pub fn were(&self, labels: [&'static str; N], count: usize) {
-        let count = f64::from(u32::try_from(count).unwrap_or(u32::MAX));
-        self.series.get_or_create(&labelled(&self.declaration, labels)).observe(count);
+        self.0.observe(labels, f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
     }
 
     pub(super) fn register(&self, registry: &mut Registry, _: Format) {
-        registry.register(self.declaration.stem(), self.declaration.help, self.series.clone());
+        self.0.register(registry);
     }
 }
 
@@ -149,9 +163,8 @@ impl<const N: usize> Sizes<N> {
 /// library has both, but not in one histogram, so each format gets the one that it can carry.
 #[derive(Debug)]
 pub struct RpcSeconds<const N: usize> {
-    declaration: Declaration,
     classic: Family<Labels<N>, HistogramWithExemplars<TraceLabel>, Make<HistogramWithExemplars<TraceLabel>>>,
-    native: Family<Labels<N>, Histogram, Make<Histogram>>,
+    native: Histograms<N>,
 }
 
 /// The label of an exemplar.
@@ -162,25 +175,26 @@ impl<const N: usize> RpcSeconds<N> {
 
     pub(super) fn new(declaration: Declaration) -> Self {
         Self {
-            declaration,
             classic: Family::new_with_constructor(seconds_with_exemplars),
-            native: Family::new_with_constructor(seconds),
+            native: Histograms::new(declaration, seconds),
         }
     }
 
     /// A call took so long; `trace_id` is that of its trace, if it has one.
     pub fn took(&self, labels: [&'static str; N], time: Duration, trace_id: Option<&str>) {
-        let labels = labelled(&self.declaration, labels);
         let exemplar = trace_id.map(|id| [("trace_id", id.to_owned())]);
-        self.classic.get_or_create(&labels).observe(time.as_secs_f64(), exemplar, None);
-        self.native.get_or_create(&labels).observe(time.as_secs_f64());
+        let classic = self.classic.get_or_create(&labelled(&self.native.declaration, labels));
+        classic.observe(time.as_secs_f64(), exemplar, None);
+        self.native.observe(labels, time.as_secs_f64());
     }
 
     pub(super) fn register(&self, registry: &mut Registry, format: Format) {
-        let (name, help) = (self.declaration.stem(), self.declaration.help);
+        let Declaration { help, .. } = self.native.declaration;
         match format {
-            Format::Text | Format::OpenMetrics => registry.register(name, help, self.classic.clone()),
-            Format::Protobuf => registry.register(name, help, self.native.clone()),
+            Format::Text | Format::OpenMetrics => {
+                registry.register(self.native.declaration.stem(), help, self.classic.clone());
+            }
+            Format::Protobuf => self.native.register(registry),
         }
     }
 }

@@ -163,7 +163,7 @@ async fn serve(
     };
     let Settings { auth, authenticator, reflection, policy, translations, certificates, metrics } = settings;
     let (policy, digest) = policy.unzip();
-    tell_of_start(config, auth, &repository, digest.as_deref()).await?;
+    let database = tell_of_start(config, auth, &repository, digest.as_deref()).await?;
     let PolicyFile {
         rules,
         event_retention: Span(events),
@@ -192,7 +192,7 @@ async fn serve(
     if let Some(listener) = metrics {
         let sources = Sources {
             repository: repository.clone(),
-            database: repository.kind_and_version().await?.0,
+            database,
             committer: committer.clone(),
             feed: feed.clone(),
             quota: quota.clone(),
@@ -246,13 +246,13 @@ async fn serve(
     ended
 }
 
-/// Logs what runs here, in one line.
+/// Logs what runs here, in one line. Returns the kind of the database.
 async fn tell_of_start(
     config: &Config,
     auth: &str,
     repository: &Repository,
     policy_sha256: Option<&str>,
-) -> Result<(), StorageError> {
+) -> Result<&'static str, StorageError> {
     let (kind, version) = repository.kind_and_version().await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -268,7 +268,7 @@ async fn tell_of_start(
         },
         "starting"
     );
-    Ok(())
+    Ok(kind)
 }
 
 /// All services on the port.

@@ -56,7 +56,8 @@ fn import_by(user: &str, orders: usize, title: usize) -> Submission {
     Submission::Orders { caller, reports, trace: None, answer: answer() }
 }
 
-fn import(orders: usize, title: usize) -> Submission {
+/// An import of so many orders, `o0` the first, with titles of so many characters.
+pub(in crate::engine) fn import(orders: usize, title: usize) -> Submission {
     import_by("shop", orders, title)
 }
 
