@@ -83,7 +83,7 @@ impl Statement {
     async fn run(mut self) {
         loop {
             // What waits is taken as late as possible.
-            let permit = self.gathered.permits.acquire_for_gathered().await;
+            let permit = self.gathered.pool.permitted(self.gathered.permits.acquire_for_gathered()).await;
             let wanted = self.next();
             if wanted.is_empty() {
                 return;

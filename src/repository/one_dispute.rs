@@ -74,11 +74,12 @@ impl Repository {
     pub async fn dispute(&self, caller: &Caller, id: DisputeId) -> Result<Option<Found>, StorageError> {
         let rows = match &self.dispute_reads {
             DisputeReads::InPlace(in_place) => {
-                let permit = self.permits.acquire(ReadClass::Single, caller).await?;
+                let permit = self.readers.permitted(self.permits.acquire(ReadClass::Single, caller)).await?;
                 in_place.read(permit, move |file| on_sqlite(file, id.0)).await?
             }
             DisputeReads::Gathered(gathered) => {
-                gathered.read(self.permits.acquire_gathered(caller).await?, id.0).await?
+                let permit = self.readers.permitted(self.permits.acquire_gathered(caller)).await?;
+                gathered.read(permit, id.0).await?
             }
         };
         rows.found()

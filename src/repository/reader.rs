@@ -45,9 +45,9 @@ fn snapshot(backend: DbBackend) -> TransactionOptions {
 
 impl Repository {
     /// Waits for a permit to read something of this class; [`StorageError::Busy`] if too many wait, or if it takes too
-    /// long. Waiting while holding a permit of the same class can deadlock.
+    /// long while the database can be reached. Waiting while holding a permit of the same class can deadlock.
     pub async fn reader(&self, class: ReadClass, caller: &Caller) -> Result<Reader, StorageError> {
-        let permit = Arc::new(self.permits.acquire(class, caller).await?);
+        let permit = Arc::new(self.readers.permitted(self.permits.acquire(class, caller)).await?);
         Ok(Reader { pool: self.readers.clone(), permit, in_place: self.dispute_reads.in_place().cloned() })
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct QueueBounds {
 
 /// Why there is no permit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum NoPermit {
+pub(in crate::repository) enum NoPermit {
     /// The maximum number of requests is waiting.
     QueueFull,
     /// The request was not granted in time.

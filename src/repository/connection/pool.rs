@@ -7,6 +7,7 @@ use std::time::Duration;
 use sea_orm::{DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode, TransactionTrait as _};
 use tokio::time::Instant;
 
+use super::fair::NoPermit;
 use super::postgres::{Condition, Server};
 use super::{DATABASE_TIMEOUT, TURN_TIMEOUT};
 use crate::clock::{pause, real_now};
@@ -143,13 +144,23 @@ impl Pool {
     ) -> Result<T, StorageError> {
         let result = match tokio::time::timeout(DATABASE_TIMEOUT, work).await {
             Ok(result) => result,
-            Err(_) => Err(match self.condition().await {
-                Condition::Works | Condition::IsFull => StorageError::TimedOut,
-                Condition::IsAway(why) => StorageError::Unavailable(why),
-            }),
+            Err(_) => Err(self.condition().await.or(StorageError::TimedOut)),
         };
         self.seek_after(result.as_ref().err());
         result
+    }
+
+    /// Waits for the permit to use a connection. Behind reads that a lost database does not answer, a caller waits in vain
+    /// too: it is told that the database is away, not that too many wait.
+    pub(in crate::repository) async fn permitted<T>(
+        &self,
+        permit: impl Future<Output = Result<T, NoPermit>>,
+    ) -> Result<T, StorageError> {
+        match permit.await {
+            Ok(permit) => Ok(permit),
+            Err(NoPermit::QueueFull) => Err(StorageError::Busy),
+            Err(NoPermit::TimedOut) => Err(self.condition().await.or(StorageError::Busy)),
+        }
     }
 
     /// Retries for as long as a caller waits, while no connection is free but the database is reachable.
@@ -169,8 +180,7 @@ impl Pool {
             match attempted {
                 Err(StorageError::Busy) => match self.condition().await {
                     Condition::Works | Condition::IsFull if began.elapsed() < TURN_TIMEOUT => {}
-                    Condition::Works | Condition::IsFull => return Err(StorageError::Busy),
-                    Condition::IsAway(why) => return Err(StorageError::Unavailable(why)),
+                    condition => return Err(condition.or(StorageError::Busy)),
                 },
                 result => return result,
             }

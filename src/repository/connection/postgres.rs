@@ -16,6 +16,7 @@ use super::pool::{Pool, Renewal};
 use super::session::{Unfit, prepare};
 use super::{ACQUIRE_TIMEOUT, ConnectError, Connections, common, pooler};
 use crate::clock::{pause, real_now};
+use crate::repository::error::StorageError;
 
 /// A connection that was idle for less than this is assumed to work …
 const PING_AFTER_IDLE: Duration = Duration::from_secs(1);
@@ -55,6 +56,16 @@ pub(super) enum Condition {
     IsFull,
     /// It cannot be used, for this reason.
     IsAway(String),
+}
+
+impl Condition {
+    /// Why something could not be done in time: because the server cannot be used, or otherwise for this reason.
+    pub(super) fn or(self, otherwise: StorageError) -> StorageError {
+        match self {
+            Self::Works | Self::IsFull => otherwise,
+            Self::IsAway(why) => StorageError::Unavailable(why),
+        }
+    }
 }
 
 /// The pools of a server.

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::fair::{FairSemaphore, NoPermit, Permit, QueueBounds};
 use crate::domain::Caller;
-use crate::repository::error::StorageError;
 
 /// The class of a read. However much is read in one class, the other classes do not wait for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,24 +100,20 @@ impl ReaderPermits {
     }
 
     /// Waits until it is a caller's turn to have a single read gathered.
-    pub(in crate::repository) async fn acquire_gathered(&self, caller: &Caller) -> Result<Permit, StorageError> {
+    pub(in crate::repository) async fn acquire_gathered(&self, caller: &Caller) -> Result<Permit, NoPermit> {
         let caller = self.callers.hash_one(caller);
         let permit = self.gathered.acquire(0, caller, SINGLES, self.patience).await;
-        permit.map_err(|why| refused(ReadClass::Single, why))
+        permit.inspect_err(|why| tell(ReadClass::Single, *why))
     }
 
     /// Waits until it is the turn of the statements with gathered reads, which take turns with all other reads.
-    pub(in crate::repository) async fn acquire_for_gathered(&self) -> Result<Permit, StorageError> {
+    pub(in crate::repository) async fn acquire_for_gathered(&self) -> Result<Permit, NoPermit> {
         let permit = self.singles.acquire(4, 0, STATEMENTS, self.patience).await;
-        permit.map_err(|why| refused(ReadClass::Single, why))
+        permit.inspect_err(|why| tell(ReadClass::Single, *why))
     }
 
     /// Waits until it is a caller's turn to read. The database has not been used by then.
-    pub(in crate::repository) async fn acquire(
-        &self,
-        class: ReadClass,
-        caller: &Caller,
-    ) -> Result<Permit, StorageError> {
+    pub(in crate::repository) async fn acquire(&self, class: ReadClass, caller: &Caller) -> Result<Permit, NoPermit> {
         let (semaphore, lane, bounds, patience) = match class {
             ReadClass::Single => (&self.singles, 0, SINGLES, self.patience),
             ReadClass::List => (&self.lists, 1, LISTS, self.patience),
@@ -127,14 +122,13 @@ impl ReaderPermits {
         };
         let caller = self.callers.hash_one(caller);
         let permit = semaphore.acquire(lane, caller, bounds, patience).await;
-        permit.map_err(|why| refused(class, why))
+        permit.inspect_err(|why| tell(class, *why))
     }
 }
 
 /// Called for every read that is refused because too many wait.
-fn refused(class: ReadClass, why: NoPermit) -> StorageError {
+fn tell(class: ReadClass, why: NoPermit) {
     tracing::debug!(?class, ?why, "a read is refused: too many wait");
-    StorageError::Busy
 }
 
 #[cfg(test)]
