@@ -7,7 +7,7 @@ mod guard;
 mod machine;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 
@@ -153,6 +153,13 @@ pub fn real_instant_after(span: Duration) -> Option<RealInstant> {
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn real_now() -> tokio::time::Instant {
     tokio::time::Instant::now()
+}
+
+/// The time that the machine's clock shows for an instant, as if it had not been set since: for spans of traces.
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+pub fn wall_time(instant: RealInstant) -> SystemTime {
+    let now = SystemTime::now();
+    now.checked_sub(instant.elapsed()).unwrap_or(now)
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]

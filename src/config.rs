@@ -11,6 +11,7 @@ mod requests;
 mod small_file;
 mod tls;
 mod token;
+mod traces;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -31,6 +32,7 @@ pub use requests::RequestFlags;
 pub use small_file::{in_words, read_small};
 pub use tls::{InvalidMtlsScope, MtlsScope, TlsFlags};
 pub use token::{SigningKeyFile, TokenFlags};
+pub use traces::TraceFlags;
 
 /// The fewest connections to PostgreSQL that the service works with, and the most that make sense.
 const LEAST_CONNECTIONS: u32 = crate::repository::LEAST_CONNECTIONS;
@@ -114,6 +116,9 @@ pub struct Config {
     /// Where Prometheus finds the metrics, without any authentication; off by default.
     #[arg(long, global = true, env = "DISPUTES_METRICS_LISTEN", value_name = "ADDR")]
     pub metrics_listen: Option<SocketAddr>,
+    /// Traces for a collector.
+    #[command(flatten)]
+    pub traces: TraceFlags,
     /// A TOML file that overrides the default policy.
     #[arg(long, global = true, env = "DISPUTES_POLICY", value_name = "FILE")]
     pub policy: Option<PathBuf>,

@@ -8,8 +8,8 @@
 //! - [`grpc`]: the API that clients see.
 //! - [`server`]: wiring and lifecycle.
 //!
-//! Beside them: [`config`] (flags and policy file), [`clock`] (the time), [`chance`] (ids), [`stderr`] (log output) and
-//! [`proto`] (generated code). `domain` is always compiled; `proto` requires either of the two features, the rest requires
+//! Beside them: [`config`] (flags and policy file), [`clock`] (the time), [`chance`] (ids), [`stderr`] (log output),
+//! [`metrics`] and [`traces`] (what operators see), and [`proto`] (generated code). `domain` is always compiled; `proto` requires either of the two features, the rest requires
 //! `server`.
 //!
 //! For callers of the service: [`client`], with the feature of that name, which knows none of the layers.
@@ -46,3 +46,5 @@ pub mod repository;
 pub mod server;
 #[cfg(feature = "server")]
 pub mod stderr;
+#[cfg(feature = "server")]
+pub mod traces;

@@ -18,26 +18,27 @@ use syn::visit::{self, Visit};
 use syn::{ItemExternCrate, ItemMod, ItemUse, UseTree};
 
 /// Each module at the top of the crate, with the others that it may name. The layers come first, from the lowest up.
-const MAY_NAME: [(&str, &[&str]); 15] = [
+const MAY_NAME: [(&str, &[&str]); 16] = [
     ("domain", &[]),
     ("repository", &["domain", "chance", "clock", "metrics"]),
-    ("engine", &["repository", "domain", "chance", "clock", "metrics"]),
-    ("grpc", &["engine", "domain", "chance", "clock", "config", "metrics", "proto", "fuzzing"]),
-    ("server", &["grpc", "engine", "repository", "domain", "clock", "config", "metrics", "stderr"]),
+    ("engine", &["repository", "domain", "chance", "clock", "metrics", "traces"]),
+    ("grpc", &["engine", "domain", "chance", "clock", "config", "metrics", "proto", "traces", "fuzzing"]),
+    ("server", &["grpc", "engine", "repository", "domain", "clock", "config", "metrics", "stderr", "traces"]),
     ("main", &["server", "clock", "config", "stderr"]),
     ("chance", &[]),
     ("clock", &["domain"]),
-    ("config", &["repository", "domain"]),
+    ("config", &["repository", "domain", "traces"]),
     ("metrics", &[]),
     ("stderr", &[]),
+    ("traces", &["domain", "chance", "clock", "metrics"]),
     ("proto", &[]),
     ("client", &["proto"]),
-    ("fuzzing", &["config", "grpc", "engine", "repository", "domain"]),
+    ("fuzzing", &["config", "grpc", "engine", "repository", "domain", "traces"]),
     ("lib", &[]),
 ];
 
 /// What only some of the code may name: the names, and the top modules, folders and files that may.
-const RESERVED: [(&[&str], &[&str]); 7] = [
+const RESERVED: [(&[&str], &[&str]); 8] = [
     // SQL.
     (&["sea_orm", "sea_orm_migration", "sea_query_sqlx", "sqlx", "rusqlite", "libsqlite3_sys"], &["repository"]),
     // gRPC.
@@ -48,6 +49,8 @@ const RESERVED: [(&[&str], &[&str]); 7] = [
     ),
     // The codes of gRPC: what a failure is for a client is decided in one place.
     (&["tonic::Code"], &["src/grpc/status.rs", "src/grpc/status", "src/grpc/fuzzing.rs", "client"]),
+    // The collector of traces.
+    (&["opentelemetry", "opentelemetry_otlp", "opentelemetry_sdk"], &["traces"]),
     // Tokens.
     (&["jsonwebtoken"], &["src/grpc/auth"]),
     // The time. Methods that ask for it are denied by clippy.toml too, under whatever name.
@@ -67,7 +70,19 @@ const RESERVED: [(&[&str], &[&str]); 7] = [
             "std::process",
             "std::thread",
         ],
-        &["repository", "engine", "grpc", "server", "main", "clock", "config", "stderr", "client", "src/domain/tests"],
+        &[
+            "repository",
+            "engine",
+            "grpc",
+            "server",
+            "main",
+            "clock",
+            "config",
+            "stderr",
+            "traces",
+            "client",
+            "src/domain/tests",
+        ],
     ),
 ];
 

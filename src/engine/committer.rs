@@ -17,7 +17,6 @@ use super::feed::Feed;
 use super::judge::{Ahead, Judge, Judged, Judgement, Next, Unseen, is_disclosure};
 use super::outage::Outage;
 use super::queue::{Backlog, Queue, ReplySender, RequestKey, Submission, Waiting};
-use super::trace::TraceParent;
 use super::unit_of_work::TimePassed;
 use crate::clock::{Clock, RealInstant, Uncertain, real_now};
 use crate::domain::{
@@ -26,6 +25,7 @@ use crate::domain::{
 };
 use crate::metrics::METRICS;
 use crate::repository::{Repository, StorageError, Transaction, Written, in_time};
+use crate::traces::{Part, TraceParent, Tracer};
 
 /// How often a batch that conflicted with another replica is rerun.
 const RERUNS: usize = 3;
@@ -35,7 +35,7 @@ const AHEAD_FOR: Duration = Duration::from_secs(2);
 
 /// Encodes the public payload of an event. Passed in by a higher layer, because the engine does not know the payload's
 /// format.
-pub type EncodeEvent = fn(EventId, &RecordedEvent, Option<&TraceParent>) -> Vec<u8>;
+pub type EncodeEvent = fn(EventId, &RecordedEvent, Option<TraceParent>) -> Vec<u8>;
 
 /// Sends commands to the committer's task. Clones share it.
 #[derive(Clone, Debug)]
@@ -75,8 +75,9 @@ impl Committer {
         encode: EncodeEvent,
         feed: Arc<Feed>,
         deadlines: Arc<Deadlines>,
+        tracer: Tracer,
     ) -> (Self, Arc<Totals>, impl Future<Output = ()> + Send) {
-        let queue = Arc::new(Queue::new(repository.is_remote()));
+        let queue = Arc::new(Queue::new(repository.is_remote(), tracer.clone()));
         let totals = Arc::<Totals>::default();
         let task = Task {
             queue: queue.clone(),
@@ -85,6 +86,7 @@ impl Committer {
             feed,
             deadlines,
             totals: totals.clone(),
+            tracer,
             outage: Outage::default(),
         };
         (Self(Arc::new(Entrance(queue))), totals, task.run())
@@ -170,6 +172,7 @@ struct Task {
     feed: Arc<Feed>,
     deadlines: Arc<Deadlines>,
     totals: Arc<Totals>,
+    tracer: Tracer,
     /// Whether the last batch could not reach the database.
     outage: Outage,
 }
@@ -194,6 +197,8 @@ struct Committed {
     judgements: Vec<Judgement>,
     last_seq: Option<i64>,
     earliest_deadline: Option<Timestamp>,
+    /// Its span, if one of its submissions has one that is recorded.
+    trace: Option<TraceParent>,
 }
 
 /// The result of running a batch.
@@ -207,7 +212,8 @@ enum BatchResult {
 
 /// Tells every caller of a batch that its command was not done.
 fn refuse(batch: Vec<Waiting>, error: &Error) {
-    for Waiting { submission, .. } in batch {
+    for Waiting { submission, mut span, .. } in batch {
+        span.fail();
         submission.answer(Err(error.clone()));
     }
 }
@@ -342,9 +348,25 @@ impl Task {
         let judged_at = real_now();
         METRICS.batch_seconds.took(["judge"], judged_at.saturating_duration_since(since));
         let Written { last_seq, at } = transaction.commit(changes).await?;
-        METRICS.batch_seconds.took(["write"], judged_at.elapsed());
+        let written_at = real_now();
+        METRICS.batch_seconds.took(["write"], written_at.saturating_duration_since(judged_at));
         self.queue.has_written(batch, at.saturating_duration_since(since));
-        Ok(BatchResult::Committed(Committed { judgements, last_seq, earliest_deadline }))
+        let trace = self.record(batch, [since, judged_at, written_at]);
+        Ok(BatchResult::Committed(Committed { judgements, last_seq, earliest_deadline, trace }))
+    }
+
+    /// Records the span of a batch, if one of its submissions has one that is recorded: in the trace of the first of these,
+    /// and linked with the others.
+    fn record(&self, batch: &[Waiting], [began, judged, written]: [RealInstant; 3]) -> Option<TraceParent> {
+        let mut recorded = batch.iter().filter(|waiting| waiting.span.is_recorded());
+        let first = recorded.next()?;
+        let mut span = self.tracer.part(Part::Batch, first.span.context());
+        span.lasts(began, written);
+        span.set("disputes.batch.submissions", i64::try_from(batch.len()).unwrap_or(i64::MAX));
+        recorded.filter_map(|waiting| waiting.span.context()).for_each(|other| span.link(other));
+        self.tracer.part(Part::Judge, span.context()).lasts(began, judged);
+        self.tracer.part(Part::Write, span.context()).lasts(judged, written);
+        span.context()
     }
 
     /// Begins to write. What was judged ahead counts if nobody else has written since. Also returns when work on the batch
@@ -407,10 +429,11 @@ impl Task {
     fn answer(&mut self, batch: Vec<Waiting>, committed: Committed) {
         let mut commands = 0_usize;
         METRICS.batch_submissions.were([], batch.len());
-        for (waiting, judgement) in batch.into_iter().zip(committed.judgements) {
+        for (mut waiting, judgement) in batch.into_iter().zip(committed.judgements) {
             match judgement {
                 Judgement::Judged(reply) => {
                     commands = commands.saturating_add(1);
+                    committed.trace.into_iter().for_each(|batch| waiting.span.link(batch));
                     METRICS.submissions.one([waiting.submission.kind()]);
                     waiting.submission.answer(Ok(reply));
                 }

@@ -136,11 +136,11 @@ impl Judge {
         }
         Judgement::Judged(match submission {
             Submission::Dispute { caller, command, request, trace, .. } => {
-                work.set_trace(trace.clone());
+                work.set_trace(*trace);
                 Reply::Dispute(Box::new(work.judge(caller, command, *request, &self.policy)))
             }
             Submission::Orders { caller, reports, trace, .. } => {
-                work.set_trace(trace.clone());
+                work.set_trace(*trace);
                 Reply::Orders(work.judge_orders(caller, reports, &self.policy))
             }
             Submission::Disclosure { caller, reasons, .. } => {

@@ -22,7 +22,6 @@ mod reads;
 mod replicas;
 mod retention;
 mod time;
-mod trace;
 mod unit_of_work;
 
 pub use backfill::backfill_order_times;
@@ -42,7 +41,6 @@ pub use reads::{DisputePage, OptionsFound, Reads};
 pub use replicas::run_listener;
 pub use retention::{prune_audit, prune_events, prune_requests};
 pub use time::compare_with_log;
-pub use trace::TraceParent;
 
 /// What is looked for, and what is found.
 pub use crate::repository::{DisputeQuery, Found, LogId, LoggedEvent, OrderQuery, Row, Side, Sort};

@@ -24,7 +24,9 @@ use self::line::{Batch, Line};
 use self::submission::Load;
 use super::error::Error;
 use crate::clock::real_now;
+use crate::domain::Subject;
 use crate::metrics::METRICS;
+use crate::traces::{Part, Span, Tracer};
 
 pub(super) use self::line::Waiting;
 pub use self::submission::RequestKey;
@@ -184,6 +186,7 @@ pub struct Backlog {
 pub(super) struct Queue {
     lines: Mutex<Lines>,
     news: Notify,
+    tracer: Tracer,
 }
 
 impl std::fmt::Debug for Queue {
@@ -194,13 +197,14 @@ impl std::fmt::Debug for Queue {
 
 impl Queue {
     /// An empty queue for a database in this process, or for a remote one.
-    pub(super) fn new(is_remote: bool) -> Self {
-        Self { lines: Mutex::new(Lines::new(BatchSize::new(is_remote))), news: Notify::new() }
+    pub(super) fn new(is_remote: bool, tracer: Tracer) -> Self {
+        Self { lines: Mutex::new(Lines::new(BatchSize::new(is_remote))), news: Notify::new(), tracer }
     }
 
     /// Enqueues a submission, if there is room for it or another caller has to give way.
     pub(super) fn push(&self, submission: Submission) -> Result<(), Error> {
-        let waiting = Waiting::new(submission);
+        let mut waiting = Waiting::new(submission);
+        waiting.span = self.span(&waiting.submission);
         let mut lines = self.lines();
         if lines.is_closed {
             return Err(Error::Draining);
@@ -224,6 +228,20 @@ impl Queue {
         }
         self.news.notify_one();
         Ok(())
+    }
+
+    /// The span of a submission, if the call that it came by has one that is recorded.
+    fn span(&self, submission: &Submission) -> Span {
+        let mut span = self.tracer.part(Part::Commit, submission.trace());
+        if span.is_recorded()
+            && let Submission::Dispute { command, .. } = submission
+        {
+            match command.subject() {
+                Subject::Order(order) => span.set("disputes.order.id", order.to_string()),
+                Subject::Dispute(dispute) => span.set("disputes.dispute.id", dispute.to_string()),
+            }
+        }
+        span
     }
 
     /// Postpones a submission whose order another transaction has locked: it is retried with later batches until

@@ -7,7 +7,6 @@ use uuid::Uuid;
 
 use super::error::Error;
 use super::queue::{RequestKey, Submission, Waiting};
-use super::trace::TraceParent;
 use crate::domain::{
     Actor, AuditEntry, Caller, Command, ConfidentialReason, DisputeId, DisputeKind, DisputeView, Event, EventId,
     OrderAggregate, OrderId, OrderReport, OrderView, Policy, RecordedEvent, Refusal, ShownDispute, Subject, Timestamp,
@@ -16,6 +15,7 @@ use crate::domain::{
 use crate::repository::{
     Changes, IdempotencyRecord, LockedAggregates, NewEvent, Records, StorageError, Times, Transaction,
 };
+use crate::traces::TraceParent;
 
 /// What comes of a submission, if its batch is committed.
 pub(super) enum Reply {
@@ -343,7 +343,7 @@ impl UnitOfWork {
         for recorded in record(&mut aggregate, events, actor, self.event_time.max(self.now)) {
             self.event_time = recorded.time;
             // What passes by time was done by nobody's command.
-            let trace = self.trace.clone().filter(|_| *actor != Actor::System);
+            let trace = self.trace.filter(|_| *actor != Actor::System);
             self.events.push((recorded, trace));
         }
         if before.as_ref() != aggregate.as_ref().map(|aggregate| &aggregate.order) {
@@ -382,11 +382,11 @@ impl UnitOfWork {
     /// What is to be written.
     pub(super) fn into_changes(
         mut self,
-        encode: impl Fn(&RecordedEvent, Option<&TraceParent>) -> (EventId, Vec<u8>),
+        encode: impl Fn(&RecordedEvent, Option<TraceParent>) -> (EventId, Vec<u8>),
     ) -> Changes {
         let mut changes = Changes { audit: self.audit, idempotency: self.new_records, ..Changes::default() };
         for (recorded, trace) in &self.events {
-            let (id, payload) = encode(recorded, trace.as_ref());
+            let (id, payload) = encode(recorded, *trace);
             changes.events.push(NewEvent::new(id, recorded, payload));
         }
         for dispute in self.changed_disputes {

@@ -47,6 +47,7 @@ use crate::domain::Policy;
 use crate::engine::{Committer, Feed, Reads};
 use crate::proto::server::dispute_service_server::DisputeServiceServer;
 use crate::proto::server::order_service_server::OrderServiceServer;
+use crate::traces::Tracer;
 
 pub use answers::{Answer, AnswerBudget, Answers, Untaken};
 pub use auth::{Authenticator, KeyFileError, MintError, mint_token};
@@ -82,6 +83,8 @@ pub struct Shared {
     pub rates: Arc<Rates>,
     /// After how long about a stream ends; zero for never.
     pub max_stream_age: Duration,
+    /// The deliveries of events are recorded in their traces.
+    pub tracer: Tracer,
     /// Cancelled when the service shuts down: streams end.
     pub drain: CancellationToken,
 }

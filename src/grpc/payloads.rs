@@ -6,11 +6,12 @@ use prost::Message as _;
 use super::responses::{newer_with, public_dispute, timestamp};
 use super::violations::known_instant;
 use crate::domain::{Actor, EventId, RecordedEvent, StoredDispute, Timestamp};
-use crate::engine::{Found, SnapshotCodec, TraceParent};
+use crate::engine::{Found, SnapshotCodec};
 use crate::proto::v1;
+use crate::traces::TraceParent;
 
 /// The public payload of an event, as it is kept in the log and sent to every subscriber.
-pub fn encode_event(id: EventId, recorded: &RecordedEvent, trace: Option<&TraceParent>) -> Vec<u8> {
+pub fn encode_event(id: EventId, recorded: &RecordedEvent, trace: Option<TraceParent>) -> Vec<u8> {
     let actor = match &recorded.actor {
         Actor::Party(_, user) | Actor::Platform(user) => user.to_string(),
         // Which agent it was is for support only, who reads it in the dispute.
@@ -25,9 +26,23 @@ pub fn encode_event(id: EventId, recorded: &RecordedEvent, trace: Option<&TraceP
         event_time: Some(timestamp(recorded.time)),
         actor: Some(v1::Actor { role: v1::ActorRole::from(recorded.actor.role()).into(), id: actor }),
         revision: recorded.dispute.revision,
-        trace_parent: trace.map(|trace| trace.as_str().to_owned()).unwrap_or_default(),
+        trace_parent: trace.map(|trace| trace.to_string()).unwrap_or_default(),
     }
     .encode_to_vec()
+}
+
+/// Of `disputes.v1.DisputeEvent`, what the span of its delivery is made of.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct TracedEvent {
+    /// Its id.
+    #[prost(string, tag = "1")]
+    pub(super) event_id: String,
+    /// When it happened.
+    #[prost(message, optional, tag = "5")]
+    pub(super) event_time: Option<prost_types::Timestamp>,
+    /// The span of the call that it came of.
+    #[prost(string, tag = "8")]
+    pub(super) trace_parent: String,
 }
 
 /// How open disputes are sent to a subscriber that asked for a snapshot.

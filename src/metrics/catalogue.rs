@@ -33,6 +33,7 @@ impl Metrics {
         self.log_rollbacks.begin([[]]);
         self.pruned.begin([["events"], ["requests"], ["audit"]]);
         self.connections_closed.begin([["misconduct"], ["not_read"]]);
+        self.spans.begin([["ended"], ["exported"], ["failed"]]);
     }
 }
 
@@ -134,6 +135,9 @@ counted! {
         "Rows that retention removed: events, requests or audit", alert: "";
     connections_closed: Count = "disputes_connections_closed_total" ["why"]
         "Connections that the service closed for misconduct (misconduct) or because the client no longer read (not_read)",
+        alert: "";
+    spans: Count = "disputes_trace_spans_total" ["outcome"]
+        "Spans that were recorded (ended), that the collector took (exported), and that it did not take (failed); the difference waits, or was lost because too many waited",
         alert: "";
 }
 

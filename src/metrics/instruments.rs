@@ -181,8 +181,8 @@ impl<const N: usize> RpcSeconds<N> {
     }
 
     /// A call took so long; `trace_id` is that of its trace, if it has one.
-    pub fn took(&self, labels: [&'static str; N], time: Duration, trace_id: Option<&str>) {
-        let exemplar = trace_id.map(|id| [("trace_id", id.to_owned())]);
+    pub fn took(&self, labels: [&'static str; N], time: Duration, trace_id: Option<String>) {
+        let exemplar = trace_id.map(|id| [("trace_id", id)]);
         let classic = self.classic.get_or_create(&labelled(&self.native.declaration, labels));
         classic.observe(time.as_secs_f64(), exemplar, None);
         self.native.observe(labels, time.as_secs_f64());

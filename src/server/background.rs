@@ -16,6 +16,7 @@ use crate::engine::{
 };
 use crate::grpc;
 use crate::repository::{Notifier, Repository, StorageError, corrupt_rows};
+use crate::traces::Tracer;
 
 /// How long the committer may take for its remaining queue.
 const COMMIT_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -44,6 +45,7 @@ impl Background {
         retentions: Retentions,
         feed: &Arc<Feed>,
         notifier: Option<Notifier>,
+        tracer: Tracer,
     ) -> Result<Self, StorageError> {
         let (health, keep_healthy) = Health::start(repository.clone(), clock.clone(), feed.reachable()).await;
         compare_with_log(repository, clock).await?;
@@ -55,6 +57,7 @@ impl Background {
             grpc::encode_event,
             feed.clone(),
             deadlines.clone(),
+            tracer,
         );
         let mut others = JoinSet::new();
         others.spawn(feed.clone().run());

@@ -7,6 +7,7 @@ use super::tls::TlsFileError;
 use crate::config::{ConfigError, PolicyFileError};
 use crate::grpc::{KeyFileError, MintError};
 use crate::repository::{BackupError, ConnectError, SchemaError, StorageError};
+use crate::traces::TracesError;
 
 /// Why the service cannot start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,9 @@ pub enum ServeError {
     /// The reflection service cannot read the API's descriptor set.
     #[error("the API's descriptor set is invalid: {0}")]
     Reflection(#[from] prost::DecodeError),
+    /// Traces cannot be sent where they should be.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// The address to listen on is not available.
     #[error("cannot listen on {address} (--listen, DISPUTES_LISTEN): {}", in_words(source))]
     Listen {

@@ -44,6 +44,7 @@ use crate::grpc::{
 };
 use crate::repository::{self, Notifier, Repository, StorageError};
 use crate::stderr;
+use crate::traces::Tracer;
 
 pub use audit::print_audit;
 pub use error::ServeError;
@@ -102,6 +103,7 @@ struct Settings {
     translations: Translations,
     certificates: Option<Arc<Certificates>>,
     metrics: Option<TcpListener>,
+    tracer: Tracer,
 }
 
 /// Runs the service on `listener` until `shutdown` completes, then drains: health turns NOT_SERVING, streams end,
@@ -121,14 +123,16 @@ pub async fn run(
         translations: Translations::load()?,
         certificates: Certificates::load(&config.tls, &clock)?,
         metrics: listen_for_metrics(config).await?,
+        tracer: config.traces.settings().map(Tracer::to_collector).transpose()?.unwrap_or_default(),
     };
+    let tracer = settings.tracer.clone();
     let mut shutdown = pin!(shutdown);
     let repository = tokio::select! {
         opened = open(config) => Arc::new(opened?),
         () = &mut shutdown => return Ok(()),
     };
     let served = serve(config, listener, clock, shutdown, settings, repository.clone()).await;
-    close(&repository).await;
+    tokio::join!(close(&repository), tracer.finish());
     served
 }
 
@@ -161,7 +165,7 @@ async fn serve(
         // Another process may be migrating for a long time.
         () = &mut shutdown => return Ok(()),
     };
-    let Settings { auth, authenticator, reflection, policy, translations, certificates, metrics } = settings;
+    let Settings { auth, authenticator, reflection, policy, translations, certificates, metrics, tracer } = settings;
     let (policy, digest) = policy.unzip();
     let database = tell_of_start(config, auth, &repository, digest.as_deref()).await?;
     let PolicyFile {
@@ -172,7 +176,8 @@ async fn serve(
     } = policy.unwrap_or_default();
     let retentions = Retentions { events, audit };
     let policy = Arc::new(rules);
-    let mut background = Background::start(&repository, &clock, &policy, retentions, &feed, notifier).await?;
+    let mut background =
+        Background::start(&repository, &clock, &policy, retentions, &feed, notifier, tracer.clone()).await?;
     let tls = certificates.clone().map(|certificates| {
         background.run(certificates.clone().watch());
         Tls::new(certificates, config.tls.mtls_scope.clone(), clock.clone())
@@ -217,10 +222,11 @@ async fn serve(
         quota,
         rates: rates.clone(),
         max_stream_age: config.max_stream_age.0,
+        tracer: tracer.clone(),
         drain: drain.clone(),
     });
     let bounds = rpc_bounds(config, reflection);
-    let service = RpcLayer::new(authenticator, bounds, rates, drain.clone()).layer(routes(shared, &health)?);
+    let service = RpcLayer::new(authenticator, bounds, rates, drain.clone(), tracer).layer(routes(shared, &health)?);
     warn_of_few_descriptors(config);
     warn_of_plain_tokens(config);
     let address = listener.local_addr()?;

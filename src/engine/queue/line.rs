@@ -8,11 +8,14 @@ use tokio::time::Instant;
 
 use super::submission::{Load, Submission};
 use crate::domain::Caller;
+use crate::traces::Span;
 
 /// A submission in the queue.
 pub(in crate::engine) struct Waiting {
     pub(in crate::engine) submission: Submission,
     load: Load,
+    /// From its arrival in the queue to its reply.
+    pub(in crate::engine) span: Span,
     /// Since when it has waited for a locked order.
     pub(super) busy_since: Option<Instant>,
     /// Its arrival in the line.
@@ -22,7 +25,7 @@ pub(in crate::engine) struct Waiting {
 impl Waiting {
     pub(in crate::engine) fn new(submission: Submission) -> Self {
         let load = submission.load();
-        Self { submission, load, busy_since: None, arrival: 0 }
+        Self { submission, load, span: Span::default(), busy_since: None, arrival: 0 }
     }
 }
 

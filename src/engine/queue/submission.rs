@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use crate::domain::{Caller, Command, ConfidentialReason, DisputeView, OrderId, OrderReport, OrderView};
 use crate::engine::error::Error;
-use crate::engine::trace::TraceParent;
 use crate::engine::unit_of_work::{Reply, TimePassed};
+use crate::traces::TraceParent;
 
 /// The memory of a submission per order, besides its texts: rounded up from measurements.
 const BYTES_PER_ORDER: usize = 768;
@@ -57,6 +57,14 @@ impl Submission {
                 Some(caller)
             }
             Self::PassTime { .. } => None,
+        }
+    }
+
+    /// The span of the call that it came by, if that has one.
+    pub(super) fn trace(&self) -> Option<TraceParent> {
+        match self {
+            Self::Dispute { trace, .. } | Self::Orders { trace, .. } => *trace,
+            Self::Disclosure { .. } | Self::PassTime { .. } => None,
         }
     }
 

@@ -12,7 +12,7 @@ use crate::domain::{
 
 /// A queue whose batches have grown to their maximum.
 fn grown() -> Queue {
-    let queue = Queue::new(false);
+    let queue = Queue::new(false, Tracer::default());
     queue.lines().batch_size = BatchSize::grown();
     queue
 }
@@ -87,18 +87,18 @@ fn senders(batch: &[Waiting]) -> Vec<(String, usize)> {
 
 #[test]
 fn the_queue_is_bounded_by_orders_and_by_bytes_and_imports_leave_room_for_commands() {
-    let queue = Queue::new(false);
+    let queue = Queue::new(false, Tracer::default());
     assert_eq!(how_many(&queue, || import(500, 6)), 51, "fifty of the largest are innocent");
     assert_eq!(how_many(&queue, || command("ann", 100)), 4_096);
     assert_eq!(queue.push(command("ann", 0)), Err(Error::Overloaded));
-    let queue = Queue::new(false);
+    let queue = Queue::new(false, Tracer::default());
     assert_eq!(how_many(&queue, || import(500, 800)), 32, "24 MiB");
     assert_eq!(how_many(&queue, || command("ann", 10_000)), 3_116, "32 MiB");
 }
 
 #[test]
 fn whoever_has_most_waiting_gives_way_and_fifty_commands_of_a_caller_are_innocent() {
-    let queue = Queue::new(false);
+    let queue = Queue::new(false, Tracer::default());
     let (answer, mut of_the_last) = oneshot::channel();
     (0..4_095).for_each(|_| queue.push(command("eve", 0)).unwrap());
     queue.push(of("eve", answer, 0)).unwrap();
@@ -174,7 +174,7 @@ async fn imports_take_turns_by_what_they_carry() {
 
 #[tokio::test]
 async fn what_nobody_waits_for_is_dropped() {
-    let queue = Queue::new(false);
+    let queue = Queue::new(false, Tracer::default());
     let gone = || of("eve", oneshot::channel().0, 0);
     (0..4_000).for_each(|_| queue.push(gone()).unwrap());
     queue.push(command("eve", 1)).unwrap();
@@ -206,7 +206,7 @@ async fn each_batch_takes_something_of_each_kind_and_commands_first() {
 
 #[tokio::test]
 async fn what_is_put_off_comes_again_and_the_last_handle_ends_the_queue() {
-    let queue = Queue::new(false);
+    let queue = Queue::new(false, Tracer::default());
     queue.push(command("ann", 0)).unwrap();
     for round in 0..3 {
         let mut batch = queue.next().await.unwrap();
@@ -278,7 +278,7 @@ fn time_takes_whole_batches_when_there_are_no_callers_and_a_small_share_when_the
 
 #[test]
 fn a_batch_is_full_when_it_could_not_take_more() {
-    let queue = Queue::new(false);
+    let queue = Queue::new(false, Tracer::default());
     for _ in 0..7 {
         queue.push(command("ann", 1)).unwrap();
     }
@@ -292,7 +292,7 @@ fn a_batch_is_full_when_it_could_not_take_more() {
 
 #[test]
 fn what_was_put_back_is_in_the_next_batch_even_while_the_queue_is_being_emptied() {
-    let queue = Queue::new(false);
+    let queue = Queue::new(false, Tracer::default());
     queue.push(command("ann", 1)).unwrap();
     let taken = queue.take();
     queue.push(command("bob", 2)).unwrap();

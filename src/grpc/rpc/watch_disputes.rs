@@ -7,8 +7,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use futures_util::stream::{self, Stream};
+use prost::Message as _;
 use tonic::Status;
 
 use super::{Call, Class, Rpc, Shape};
@@ -18,19 +20,23 @@ use crate::engine::{self, EventFilter, News, Watch, WatchRequest};
 use crate::grpc::Shared;
 use crate::grpc::encoded::WatchDisputesResponse;
 use crate::grpc::event_filter::{self, EVENT_FILTER};
-use crate::grpc::payloads::SNAPSHOT_CODEC;
+use crate::grpc::payloads::{SNAPSHOT_CODEC, TracedEvent};
 use crate::grpc::quota::StreamPermit;
 use crate::grpc::responses::timestamp;
 use crate::grpc::status::Failure;
-use crate::grpc::violations::Violations;
+use crate::grpc::violations::{Violations, known_instant};
 use crate::metrics::METRICS;
 use crate::proto::v1;
 use crate::proto::v1::watch_disputes_request::Start;
+use crate::traces::TraceParent;
 
 pub(super) const RPC: Rpc =
     Rpc::new("/disputes.v1.DisputeService/WatchDisputes", Class::Stream, Operation::WatchDisputes)
         .shape(Shape::ServerStreaming)
         .lists(EVENT_FILTER);
+
+/// How late a delivery is recorded in the trace of its event.
+const DELIVERED_WITHIN: Duration = Duration::from_secs(60);
 
 /// The stream of one subscriber.
 pub(super) type Events = Pin<Box<dyn Stream<Item = Result<WatchDisputesResponse, Status>> + Send>>;
@@ -91,6 +97,7 @@ pub(super) async fn run(call: Call<'_>, request: v1::WatchDisputesRequest) -> Re
     };
     let subscriber = Subscriber {
         shared: shared.clone(),
+        caller,
         heartbeat,
         watch,
         next_heartbeat: never(),
@@ -105,6 +112,7 @@ pub(super) async fn run(call: Call<'_>, request: v1::WatchDisputesRequest) -> Re
 
 struct Subscriber {
     shared: Arc<Shared>,
+    caller: Caller,
     heartbeat: Duration,
     watch: Watch,
     next_heartbeat: BoxFuture<'static, ()>,
@@ -145,6 +153,7 @@ impl Subscriber {
             Ok(message) => {
                 METRICS.stream_messages.one([]);
                 METRICS.events_sent.more([], message.events.len());
+                self.record(&message.events);
             }
             Err(_) => self.state = State::Ended,
         }
@@ -171,6 +180,22 @@ impl Subscriber {
             () = &mut self.next_heartbeat => {
                 self.watch.advance();
                 Ok(self.checkpoint(Stage::Going))
+            }
+        }
+    }
+
+    /// Records the delivery of what has just happened, in the traces of the calls that it came of. What is sent again later
+    /// belongs to no trace: collectors do not keep them open.
+    fn record(&self, events: &[Bytes]) {
+        if !self.shared.tracer.is_on() {
+            return;
+        }
+        let now = self.shared.clock.now();
+        for event in events.iter().filter_map(|event| TracedEvent::decode(event.clone()).ok()) {
+            let is_new =
+                event.event_time.as_ref().and_then(known_instant).is_some_and(|time| now < time.plus(DELIVERED_WITHIN));
+            if let Some(trace) = TraceParent::parse(&event.trace_parent).filter(|_| is_new) {
+                self.shared.tracer.delivery(trace, &self.caller).set("disputes.event.id", event.event_id);
             }
         }
     }

@@ -20,6 +20,14 @@ pub(in crate::grpc) struct Outcome {
     pub(in crate::grpc) reason: &'static str,
 }
 
+impl Outcome {
+    /// Whether the service failed, and not its caller: so say the conventions of traces.
+    pub(in crate::grpc) fn is_of_server(self) -> bool {
+        let codes = ["UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"];
+        codes.contains(&self.code)
+    }
+}
+
 /// It went well.
 pub(in crate::grpc) const OK: Outcome = Outcome { code: "OK", reason: "" };
 

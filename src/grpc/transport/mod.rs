@@ -24,8 +24,8 @@ use http::{HeaderMap, Request, Response};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tower::{Layer, Service};
+use tracing::Instrument as _;
 use tracing::field::Empty;
-use tracing::{Instrument as _, Span};
 
 use self::body::Patience;
 pub(super) use self::deadline::Deadline;
@@ -47,19 +47,19 @@ use super::rates::Rates;
 use super::rpc::{self, Class, Rpc, Shape, Size};
 use super::status::Failure;
 use crate::domain::Caller;
-use crate::engine::TraceParent;
+use crate::traces::{Span, TraceParent, Tracer};
 
 /// The longest header list that the transport has to read, as HTTP/2 counts it.
 pub const HEADER_BYTES_READ: u32 = 64 * 1024 + 1;
 
 tokio::task_local! {
-    /// The span of the RPC, if it belongs to a trace, while its handler runs.
+    /// The span of the RPC, if it has one, while its handler runs.
     static TRACE: Option<TraceParent>;
 }
 
-/// Our span for the RPC at hand, if it said to which trace it belongs.
+/// Our span for the RPC at hand, if it has one.
 pub(super) fn trace() -> Option<TraceParent> {
-    TRACE.try_with(Clone::clone).unwrap_or_default()
+    TRACE.try_with(|trace| *trace).unwrap_or_default()
 }
 
 /// The largest message that the decoder takes.
@@ -108,6 +108,7 @@ struct Rules {
     bounds: RpcBounds,
     rates: Arc<Rates>,
     drain: CancellationToken,
+    tracer: Tracer,
     /// The bytes of requests in flight, by caller.
     in_flight: Arc<Shares<Option<Caller>>>,
     /// The questions to health that are waited for, by connection.
@@ -125,6 +126,7 @@ impl RpcLayer {
         bounds: RpcBounds,
         rates: Arc<Rates>,
         drain: CancellationToken,
+        tracer: Tracer,
     ) -> Self {
         let RpcBounds { bytes_in_flight, open_streams, .. } = bounds;
         // Each rounded up: no bound turns into none.
@@ -134,6 +136,7 @@ impl RpcLayer {
             bounds,
             rates,
             drain,
+            tracer,
             in_flight: Shares::new(bytes_in_flight, bytes_in_flight.div_ceil(PART_OF_ONE), 0),
             // A connection has as many of health as it leaves free, and one in any case: its balancer must get through.
             waiting: Shares::new(open_streams, open_streams, 1),
@@ -184,7 +187,7 @@ where
             Ok(rpc) => rpc,
             Err(failure) => {
                 let rpc = rpc::find(request.uri().path());
-                return ready(Ok(Observed::begin(rpc, Span::none()).answered(refused(failure)))).boxed();
+                return ready(Ok(Observed::begin(rpc, tracing::Span::none()).answered(refused(failure)))).boxed();
             }
         };
         let clone = self.inner.clone();
@@ -226,6 +229,21 @@ impl Rules {
         Some(self.bounds.call_timeout).filter(|timeout| !timeout.is_zero() && rpc.shape == Shape::Unary)
     }
 
+    /// Our span of a call, which our log shows. What a party says of its trace goes no further than to our log and our
+    /// collector: the span of its request is found by it there.
+    fn span(&self, rpc: &'static Rpc, headers: &HeaderMap, caller: &Caller) -> Span {
+        let theirs = headers.get("traceparent").and_then(|header| TraceParent::parse(header.to_str().ok()?));
+        let span = self.tracer.call(rpc.path.trim_start_matches('/'), caller, theirs);
+        let log = tracing::Span::current();
+        if let Some(ours) = span.context() {
+            log.record("trace_parent", ours.to_string());
+        }
+        if let Some(theirs) = theirs {
+            log.record("asked_within", theirs.to_string());
+        }
+        span
+    }
+
     /// The largest message that this RPC takes.
     fn message_bytes(&self, rpc: &Rpc) -> usize {
         let bytes = match rpc.size {
@@ -253,7 +271,7 @@ impl Rules {
             identity.map_err(|failure| self.rates.refuse_login(request.extensions().get().copied(), failure))?;
         let (caller, validity) = identity.map(|Identity { caller, validity }| (caller, validity)).unzip();
         if let Some(caller) = &caller {
-            Span::current().record("user", caller.user.as_str());
+            tracing::Span::current().record("user", caller.user.as_str());
             // How often it asks.
             self.rates.admit(caller, rpc)?;
         }
@@ -266,8 +284,9 @@ impl Rules {
         let wanted = Wanted::by(request.headers(), encoding).filter(|_| rpc.shape == Shape::Unary);
         // The decoder gets messages that are not compressed.
         request.headers_mut().remove(ENCODING);
-        let trace = caller.as_ref().and_then(|caller| span_for(request.headers(), caller));
-        observed.set_trace(trace.clone());
+        let span = caller.as_ref().map(|caller| self.span(rpc, request.headers(), caller)).unwrap_or_default();
+        let trace = span.context();
+        observed.set_span(span);
         let connection = request.extensions().get().copied().unwrap_or_else(ConnectionId::mint);
         forget_headers(&mut request, rpc.path);
         // What handlers know of a call.
@@ -307,15 +326,4 @@ impl Rules {
         }
         Ok(shown(rpc, response, &self.drain, stream))
     }
-}
-
-/// Our span for a request that says to which trace it belongs. What it says goes no further than to our log: the span of
-/// a party's request is found by it there.
-fn span_for(headers: &HeaderMap, caller: &Caller) -> Option<TraceParent> {
-    let theirs = TraceParent::parse(headers.get("traceparent")?.to_str().ok()?)?;
-    let ours = theirs.span_for(caller);
-    let span = Span::current();
-    span.record("trace_parent", ours.as_str());
-    span.record("asked_within", theirs.as_str());
-    Some(ours)
 }

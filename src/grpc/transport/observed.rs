@@ -9,13 +9,12 @@ use http::Response;
 use http_body::{Frame, SizeHint};
 use tonic::Status;
 use tonic::body::Body;
-use tracing::Span;
 
 use crate::clock::{RealInstant, real_now};
-use crate::engine::TraceParent;
 use crate::grpc::rpc::{Class, Rpc, Shape};
 use crate::grpc::status::{CANCELLED, OK, Outcome, outcome_of};
 use crate::metrics::METRICS;
+use crate::traces::{Span, TraceParent};
 
 /// The name of all methods that there are not.
 const OTHER: &str = "_OTHER";
@@ -27,28 +26,30 @@ pub(super) struct Observed {
     is_command: bool,
     is_stream: bool,
     began: RealInstant,
+    /// For the lines of the log.
+    log: tracing::Span,
+    /// For the collector of traces.
     span: Span,
-    trace: Option<TraceParent>,
     has_ended: bool,
 }
 
 impl Observed {
     /// A call that begins; of an RPC, if there is one of that name.
-    pub(super) fn begin(rpc: Option<&'static Rpc>, span: Span) -> Self {
+    pub(super) fn begin(rpc: Option<&'static Rpc>, log: tracing::Span) -> Self {
         Self {
             method: rpc.and_then(|rpc| rpc.path.strip_prefix('/')).unwrap_or(OTHER),
             is_command: rpc.is_some_and(|rpc| rpc.class == Class::Command),
             is_stream: rpc.is_some_and(|rpc| rpc.shape != Shape::Unary),
             began: real_now(),
-            span,
-            trace: None,
+            log,
+            span: Span::default(),
             has_ended: false,
         }
     }
 
-    /// It belongs to this trace.
-    pub(super) fn set_trace(&mut self, trace: Option<TraceParent>) {
-        self.trace = trace;
+    /// It has this span in a trace.
+    pub(super) fn set_span(&mut self, span: Span) {
+        self.span = span;
     }
 
     /// It has this response; a stream ends later.
@@ -61,16 +62,25 @@ impl Observed {
         response
     }
 
-    fn end(&mut self, Outcome { code, reason }: Outcome) {
+    fn end(&mut self, outcome: Outcome) {
+        let Outcome { code, reason } = outcome;
         self.has_ended = true;
         let took = self.began.elapsed();
-        let trace_id = self.trace.as_ref().map(TraceParent::trace_id);
+        let mut span = std::mem::take(&mut self.span);
+        let trace_id = span.context().as_ref().map(TraceParent::trace_id);
         METRICS.rpc.took(["grpc", self.method, code, reason], took, trace_id);
+        span.set("rpc.response.status_code", code);
+        if !reason.is_empty() {
+            span.set("error.type", reason);
+        }
+        if outcome.is_of_server() {
+            span.fail();
+        }
         if !reason.is_empty() && code != CANCELLED.code {
             METRICS.refusals.one([reason]);
         }
         let (method, micros) = (self.method, u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-        self.span.in_scope(|| match (code, reason) {
+        self.log.in_scope(|| match (code, reason) {
             ("OK", _) if self.is_command => tracing::info!(micros, "accepted"),
             ("OK", _) => tracing::debug!(micros, "answered"),
             ("INTERNAL", _) => tracing::warn!(method, code, reason, micros, "failed"),

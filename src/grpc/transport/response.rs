@@ -12,11 +12,11 @@ use tower::Service;
 
 use super::shares::Share;
 use super::{ConnectionId, Deadline, TRACE};
-use crate::engine::TraceParent;
 use crate::grpc::draining::Ending;
 use crate::grpc::metered::Metered;
 use crate::grpc::rpc::{Class, Rpc};
 use crate::grpc::status::{Failure, is_error, with_details_of_health, with_error_details};
+use crate::traces::TraceParent;
 
 /// What the handler makes of a request, unless the deadline passes first.
 pub(super) async fn handled<S>(

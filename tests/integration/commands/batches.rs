@@ -14,6 +14,7 @@ use dispute_service::engine::{Committer, Deadlines, Error, Feed, RequestKey};
 use dispute_service::grpc::encode_event;
 use dispute_service::proto::v1;
 use dispute_service::repository::Repository;
+use dispute_service::traces::Tracer;
 use futures_util::future::{join, join_all};
 use tonic::Code;
 use tonic_types::StatusExt as _;
@@ -41,8 +42,15 @@ async fn in_one_batch(service: &Service, sent: Vec<Sent>) -> (Vec<Result<Dispute
     let repository = Arc::new(Repository::connect(&service.url).await.unwrap());
     let (clock, _hand) = Clock::manual(Timestamp::from_micros(BEGINNING * 1_000_000).unwrap());
     let feed = Arc::new(Feed::new(repository.clone()).await.unwrap());
-    let (committer, totals, task) =
-        Committer::new(repository, clock, Arc::new(Policy::default()), encode_event, feed, Arc::<Deadlines>::default());
+    let (committer, totals, task) = Committer::new(
+        repository,
+        clock,
+        Arc::new(Policy::default()),
+        encode_event,
+        feed,
+        Arc::<Deadlines>::default(),
+        Tracer::default(),
+    );
     let all = async {
         let answers =
             sent.into_iter().map(|(caller, command, request)| committer.dispute(caller, command, request, None));
@@ -176,7 +184,7 @@ async fn imports_fill_a_part_of_the_queue_and_commands_come_before_them(service:
     let feed = Arc::new(Feed::new(repository.clone()).await.unwrap());
     let policy = Arc::new(Policy::default());
     let (committer, totals, task) =
-        Committer::new(repository, clock, policy, encode_event, feed, Arc::<Deadlines>::default());
+        Committer::new(repository, clock, policy, encode_event, feed, Arc::<Deadlines>::default(), Tracer::default());
     let shop = Caller { user: UserId::parse("shop").unwrap(), scope: Some(Scope::Platform) };
     let report = |import: usize, number: usize| {
         let price = Money::new(10_000, dispute_service::domain::Currency::from_code("USD").unwrap());

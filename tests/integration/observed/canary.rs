@@ -1,11 +1,12 @@
-//! A canary in the texts that callers send: it is in no line that the service itself logs, at any level, in no metric, and in
-//! no error.
+//! A canary in the texts that callers send: it is in no line that the service itself logs, at any level, in no metric, in no
+//! trace, and in no error.
 
 use dispute_service::proto::v1;
 use tonic::Request;
 
 use super::{connect, scrape, serve};
 use crate::support::callers::Party;
+use crate::support::collector::Collector;
 use crate::support::messages::*;
 
 const CANARY: &str = "c4n4ry-of-a-text";
@@ -15,9 +16,11 @@ fn canary() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_callers_write_is_in_no_log_no_metric_and_no_error() {
+async fn what_callers_write_is_in_no_log_no_metric_no_trace_and_no_error() {
     let folder = tempfile::tempdir().unwrap();
-    let (server, address) = serve(folder.path(), &[], "trace").await;
+    let collector = Collector::start().await;
+    let flags = ["--otlp-endpoint", &collector.endpoint(), "--trace-sample-ratio", "1", "--trace-user-ids"];
+    let (server, address) = serve(folder.path(), &flags, "trace").await;
     let channel = connect(&server).await;
     let party = |user: &str, scope| Party::new(channel.clone(), user, scope);
     let (mut shop, mut agent) = (party("shop", Some("platform")), party("agent", Some("support")));
@@ -81,7 +84,11 @@ async fn what_callers_write_is_in_no_log_no_metric_and_no_error() {
     }
     let (is_well, log) = server.terminate();
     assert!(is_well && log.contains("accepted") && log.contains("refused"), "{log}");
-    for (place, text) in [("the log", &log), ("the metrics", &metrics), ("the errors", &errors)] {
+    let traces = collector.text();
+    assert!(traces.contains("DecideDispute") && traces.contains("deliver") && traces.contains("\"eve\""), "{traces}");
+    for (place, text) in
+        [("the log", &log), ("the metrics", &metrics), ("the traces", &traces), ("the errors", &errors)]
+    {
         for canary in [CANARY, "c4n4ry of a text"] {
             let found = text.lines().find(|line| line.contains(canary));
             assert_eq!(found, None, "{canary:?} is in {place}");

@@ -1,8 +1,9 @@
-//! What operators see: metrics and the log of the real program.
+//! What operators see: metrics, traces and the log of the real program.
 
 mod canary;
 mod logs;
 mod metrics;
+mod traces;
 
 use std::path::Path;
 use std::time::Duration;
@@ -24,7 +25,13 @@ async fn serve(folder: &Path, flags: &[&str], rust_log: &str) -> (Binary, String
 async fn serve_on(database: &str, flags: &[&str], rust_log: &str) -> (Binary, String) {
     let base = ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--database-url", database];
     let arguments: Vec<_> = base.iter().chain(flags).map(|argument| (*argument).to_owned()).collect();
-    let server = Binary::launch(&program(), &arguments, rust_log).unwrap();
+    // Spans are sent twenty times a second, and a few of them wait.
+    let environment = [
+        ("RUST_LOG", rust_log),
+        ("OTEL_BSP_SCHEDULE_DELAY", "50"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test"),
+    ];
+    let server = Binary::launch_with(&program(), &arguments, &environment).unwrap();
     for _ in 0..200 {
         let log = server.log();
         let line = log.lines().find(|line| line.contains("metrics are served"));

@@ -5,6 +5,7 @@ pub mod authority;
 pub mod binary;
 pub mod callers;
 pub mod cluster;
+pub mod collector;
 pub mod database;
 pub mod disk;
 pub mod forwarder;
