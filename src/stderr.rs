@@ -20,6 +20,10 @@ const ROOM: usize = 1024 * 1024;
 /// How long the last lines may take when the program ends.
 const LAST_LINES: Duration = Duration::from_millis(500);
 
+/// How long lines gather after others were written. A lone line is written at once; of many, each would wake the thread, and
+/// whoever reads them.
+const GATHER: Duration = Duration::from_millis(5);
+
 /// How long to wait before retrying a non-blocking stderr.
 const NOT_NOW: Duration = Duration::from_millis(10);
 
@@ -128,6 +132,7 @@ impl Output {
                     lines_told = lines_lost;
                 }
             }
+            std::thread::sleep(GATHER);
         }
     }
 }

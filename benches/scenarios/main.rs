@@ -26,6 +26,9 @@ mod batching;
 #[allow(dead_code, unreachable_pub, reason = "shared with the tests, which use more of it")]
 mod binary;
 mod broadcast;
+#[path = "../../tests/integration/support/collector.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with the tests, which use more of it")]
+mod collector;
 mod cpu;
 mod curve;
 mod drive;
@@ -58,6 +61,7 @@ mod rows;
 mod scale;
 mod secure;
 mod seed;
+mod seen;
 mod server;
 mod stalled;
 mod startup;
@@ -82,9 +86,10 @@ struct Scenario {
     run: for<'a> fn(&'a mut Table) -> LocalBoxFuture<'a, ()>,
 }
 
-const SCENARIOS: [Scenario; 27] = [
+const SCENARIOS: [Scenario; 28] = [
     Scenario { id: "A1", about: writes::ABOUT_MANY, run: |table| writes::many(table).boxed_local() },
     Scenario { id: "A1-jwt-tls", about: secure::ABOUT, run: |table| secure::run(table).boxed_local() },
+    Scenario { id: "A1-seen", about: seen::ABOUT, run: |table| seen::run(table).boxed_local() },
     Scenario { id: "A2", about: writes::ABOUT_ONE, run: |table| writes::one(table).boxed_local() },
     Scenario { id: "batching", about: batching::ABOUT, run: |table| batching::run(table).boxed_local() },
     Scenario { id: "curve", about: curve::ABOUT, run: |table| curve::run(table).boxed_local() },

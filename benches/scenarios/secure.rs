@@ -7,47 +7,23 @@ use dispute_service::clock::Clock;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 use super::authority::Authority;
-use super::cpu;
 use super::issuer::{AUDIENCE, ISSUER, Issuer, claims, with};
 use super::load::{Callers, Load, buyers, party};
-use super::scale::{rounds, scaled};
 use super::server::{Server, sqlite_url};
 use super::table::{Table, Target};
-use super::writes::require_rows;
+use super::writes::in_turns;
 
 pub(crate) const ABOUT: &str =
     "A1 with tokens and TLS : with headers that are believed, without TLS; 5,000 callers on 8 connections";
 
 pub(crate) async fn run(table: &mut Table) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let commands = scaled(20_000, 1_000);
     let files = ["secure.db", "plain.db"].map(|name| folder.path().join(name));
     let secure = secured(folder.path(), &files[0]).await;
     let plain = Server::on_file(&files[1]);
     let plain_load = Load::on(&[plain.address()], 8, 256).await;
-    let mut sides = [secure, (plain, plain_load)];
-    let (mut per_second, mut usages) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
-    // In the first round each token is verified; later ones know it.
-    for round in 0..=rounds() {
-        for (index, (server, load)) in sides.iter_mut().enumerate() {
-            load.prepare(commands).await;
-            let before = server.usage();
-            let took = load.round(commands).await;
-            if round > 0 {
-                per_second[index].push(took.per_second());
-                usages[index].push(server.usage().per(took.calls, &before));
-            }
-        }
-    }
-    for ((server, load), file) in sides.into_iter().zip(&files) {
-        let acknowledged = load.log().await.len();
-        server.stop();
-        require_rows(file, acknowledged);
-        println!("{acknowledged} commands acknowledged, each once in the log and in the tables");
-    }
-    let [ours, plain] = usages;
-    table.compare("A1-jwt-tls", "commands/s", &per_second[0], &per_second[1], Target::AtLeast(0.85));
-    cpu::report(table, "A1-jwt-tls", "command", &ours, Some(&cpu::totals(&plain)));
+    // In the first round, which does not count, each token is verified; later ones know it.
+    in_turns(table, "A1-jwt-tls", [secure, (plain, plain_load)], &files, Target::AtLeast(0.85)).await;
 }
 
 /// A service that takes tokens of one issuer over TLS, and everybody who has one.

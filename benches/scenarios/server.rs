@@ -25,6 +25,19 @@ impl Server {
         Self { binary: binary.unwrap_or_else(|log| panic!("the program ended without listening:\n{log}")) }
     }
 
+    /// Without a line of the log that is not a warning.
+    pub(crate) fn that_is_silent(database_url: &str) -> Self {
+        Self { binary: Binary::start(&program().to_string_lossy(), database_url, "warn") }
+    }
+
+    /// Where the metrics are, as its log says.
+    pub(crate) fn metrics(&self) -> String {
+        let log = self.binary.log();
+        let line = log.lines().find(|line| line.contains("metrics are served")).expect("it says where they are");
+        let (_, address) = line.rsplit_once("address=").expect("there is the address");
+        address.to_owned()
+    }
+
     /// On a SQLite file of this name.
     pub(crate) fn on_sqlite(folder: &Path, name: &str) -> Self {
         Self::on_file(&folder.join(name))

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use dispute_service::proto::v1;
@@ -24,6 +24,9 @@ pub(crate) const ABOUT_ONE: &str = "open a dispute on SQLite, 1 in flight : echo
 
 /// Rounds before the first that counts: in them the batches find their size.
 const WARM_UP: usize = 1;
+
+/// How many turns of two services are as long as a round.
+const TURNS: usize = 8;
 
 pub(crate) async fn many(table: &mut Table) {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -63,6 +66,40 @@ pub(crate) async fn many(table: &mut Table) {
     for of_100 in [50.0, 99.0] {
         table.single("A1", &format!("p{of_100} ms"), &[latencies.percentile(of_100)], Target::None);
     }
+}
+
+/// Two services of which each has its file, in turns: how near the first comes to the second. The turns are short, and who
+/// begins alternates: the machine becomes faster and slower meanwhile.
+pub(crate) async fn in_turns(
+    table: &mut Table,
+    id: &'static str,
+    mut sides: [(Server, Load); 2],
+    files: &[PathBuf; 2],
+    target: Target,
+) {
+    let commands = scaled(20_000, 1_000) / TURNS;
+    let (mut per_second, mut usages) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+    for round in 0..(WARM_UP + rounds()) * TURNS {
+        for index in if round % 2 == 0 { [0, 1] } else { [1, 0] } {
+            let (server, load) = &mut sides[index];
+            load.prepare(commands).await;
+            let before = server.usage();
+            let took = load.round(commands).await;
+            if round >= WARM_UP * TURNS {
+                per_second[index].push(took.per_second());
+                usages[index].push(server.usage().per(took.calls, &before));
+            }
+        }
+    }
+    for ((server, load), file) in sides.into_iter().zip(files) {
+        let acknowledged = load.log().await.len();
+        server.stop();
+        require_rows(file, acknowledged);
+        println!("{acknowledged} commands acknowledged, each once in the log and in the tables");
+    }
+    let [ours, plain] = usages;
+    table.compare(id, "commands/s", &per_second[0], &per_second[1], target);
+    cpu::report(table, id, "command", &ours, Some(&cpu::totals(&plain)));
 }
 
 /// How many commands the service puts into a transaction under this load.
