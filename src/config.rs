@@ -32,7 +32,7 @@ pub use requests::RequestFlags;
 pub use small_file::{in_words, read_small};
 pub use tls::{InvalidMtlsScope, MtlsScope, TlsFlags};
 pub use token::{SigningKeyFile, TokenFlags};
-pub use traces::TraceFlags;
+pub use traces::{InvalidEndpoint, TraceFlags};
 
 /// The fewest connections to PostgreSQL that the service works with, and the most that make sense.
 const LEAST_CONNECTIONS: u32 = crate::repository::LEAST_CONNECTIONS;
@@ -213,6 +213,9 @@ pub enum ConfigError {
     /// The flags of authentication are incomplete or contradict each other.
     #[error(transparent)]
     Auth(#[from] AuthFlagsError),
+    /// Traces cannot be sent there.
+    #[error(transparent)]
+    Traces(#[from] InvalidEndpoint),
     /// The file does not contain a database URL.
     #[error(transparent)]
     DatabaseUrlFile(#[from] UrlFileError),

@@ -44,8 +44,8 @@ const RESERVED: [(&[&str], &[&str]); 8] = [
     // gRPC.
     (
         &["tonic", "tonic_health", "tonic_prost", "tonic_reflection", "tonic_types", "prost", "prost_types"],
-        // … and of Prometheus, one of whose formats is protobuf.
-        &["grpc", "server", "client", "metrics"],
+        // … and of Prometheus, one of whose formats is protobuf, and of the collector of traces.
+        &["grpc", "server", "client", "metrics", "traces"],
     ),
     // The codes of gRPC: what a failure is for a client is decided in one place.
     (&["tonic::Code"], &["src/grpc/status.rs", "src/grpc/status", "src/grpc/fuzzing.rs", "client"]),

@@ -8,7 +8,7 @@ use crate::traces::TracesSettings;
 #[derive(Args, Clone, Debug)]
 pub struct TraceFlags {
     /// The collector that traces are sent to by OTLP over gRPC, `http://HOST:PORT`; off by default.
-    #[arg(long, global = true, env = "DISPUTES_OTLP_ENDPOINT", value_name = "URL", value_parser = endpoint)]
+    #[arg(long, global = true, env = "DISPUTES_OTLP_ENDPOINT", hide_env_values = true, value_name = "URL")]
     otlp_endpoint: Option<String>,
     /// Which part of the traces that begin here is recorded, from 0 to 1; one that a caller with a scope has begun is recorded if it says so.
     #[arg(
@@ -37,23 +37,30 @@ pub struct TraceFlags {
 
 impl TraceFlags {
     /// Where traces go; `None` if nowhere.
-    pub fn settings(&self) -> Option<TracesSettings> {
-        let endpoint = self.otlp_endpoint.clone()?;
-        Some(TracesSettings { endpoint, sample_ratio: self.trace_sample_ratio, user_ids: self.trace_user_ids })
+    pub fn settings(&self) -> Result<Option<TracesSettings>, InvalidEndpoint> {
+        let Some(endpoint) = &self.otlp_endpoint else { return Ok(None) };
+        let endpoint = address(endpoint)?;
+        Ok(Some(TracesSettings { endpoint, sample_ratio: self.trace_sample_ratio, user_ids: self.trace_user_ids }))
     }
 }
 
-/// Parses an address without a path, since the methods of OTLP are fixed, and without TLS: the collector runs beside the
-/// service.
-fn endpoint(text: &str) -> Result<String, String> {
-    let expected = "expected http://HOST:PORT of a collector beside the service, which forwards the traces by TLS";
-    let uri: http::Uri = text.parse().map_err(|_| expected.to_owned())?;
+/// The endpoint is no address of a collector. It is not repeated: it may contain a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "--otlp-endpoint (DISPUTES_OTLP_ENDPOINT) must be http://HOST:PORT, of a collector beside the service, which forwards the \
+     traces by TLS"
+)]
+pub struct InvalidEndpoint;
+
+/// An address without a path, since the methods of OTLP are fixed, and without TLS: the collector runs beside the service.
+fn address(text: &str) -> Result<String, InvalidEndpoint> {
+    let uri: http::Uri = text.parse().map_err(|_| InvalidEndpoint)?;
     let has_only_an_address = uri.scheme_str() == Some("http")
         && uri.port().is_some()
         && uri.path() == "/"
         && uri.query().is_none()
         && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
-    if has_only_an_address { Ok(text.to_owned()) } else { Err(expected.to_owned()) }
+    if has_only_an_address { Ok(text.to_owned()) } else { Err(InvalidEndpoint) }
 }
 
 /// Parses a part of all.
@@ -69,7 +76,7 @@ mod tests {
     #[test]
     fn an_endpoint_is_an_address_and_nothing_else() {
         for good in ["http://127.0.0.1:4317", "http://collector.local:4317/", "http://[::1]:4317"] {
-            assert_eq!(endpoint(good).as_deref(), Ok(good));
+            assert_eq!(address(good).as_deref(), Ok(good));
         }
         for bad in [
             "",
@@ -81,7 +88,7 @@ mod tests {
             "http://user:secret@collector:4317",
             "http://collector:port",
         ] {
-            assert!(endpoint(bad).unwrap_err().contains("http://HOST:PORT"), "{bad}");
+            assert_eq!(address(bad), Err(InvalidEndpoint), "{bad}");
         }
     }
 

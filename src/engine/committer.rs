@@ -25,7 +25,7 @@ use crate::domain::{
 };
 use crate::metrics::METRICS;
 use crate::repository::{Repository, StorageError, Transaction, Written, in_time};
-use crate::traces::{Part, TraceParent, Tracer};
+use crate::traces::{Part, Span, TraceParent, Tracer};
 
 /// How often a batch that conflicted with another replica is rerun.
 const RERUNS: usize = 3;
@@ -212,9 +212,8 @@ enum BatchResult {
 
 /// Tells every caller of a batch that its command was not done.
 fn refuse(batch: Vec<Waiting>, error: &Error) {
-    for Waiting { submission, mut span, .. } in batch {
-        span.fail();
-        submission.answer(Err(error.clone()));
+    for waiting in batch {
+        waiting.fail(error.clone());
     }
 }
 
@@ -351,19 +350,26 @@ impl Task {
         let written_at = real_now();
         METRICS.batch_seconds.took(["write"], written_at.saturating_duration_since(judged_at));
         self.queue.has_written(batch, at.saturating_duration_since(since));
-        let trace = self.record(batch, [since, judged_at, written_at]);
+        let trace = self.record(batch, &judgements, [since, judged_at, written_at]);
         Ok(BatchResult::Committed(Committed { judgements, last_seq, earliest_deadline, trace }))
     }
 
-    /// Records the span of a batch, if one of its submissions has one that is recorded: in the trace of the first of these,
-    /// and linked with the others.
-    fn record(&self, batch: &[Waiting], [began, judged, written]: [RealInstant; 3]) -> Option<TraceParent> {
-        let mut recorded = batch.iter().filter(|waiting| waiting.span.is_recorded());
+    /// Records the span of a batch, if one of the submissions that it committed has one that is recorded: in the trace of the
+    /// first of these, and linked with the others. What was put off has no part in it.
+    fn record(
+        &self,
+        batch: &[Waiting],
+        judgements: &[Judgement],
+        [began, judged, written]: [RealInstant; 3],
+    ) -> Option<TraceParent> {
+        let is_judged = |judgement: &Judgement| matches!(judgement, Judgement::Judged(_));
+        let committed = || batch.iter().zip(judgements).filter(|(_, judgement)| is_judged(judgement));
+        let mut recorded = committed().map(|(waiting, _)| &waiting.span).filter(|span| span.is_recorded());
         let first = recorded.next()?;
-        let mut span = self.tracer.part(Part::Batch, first.span.context());
+        let mut span = self.tracer.part(Part::Batch, first.context());
         span.lasts(began, written);
-        span.set("disputes.batch.submissions", i64::try_from(batch.len()).unwrap_or(i64::MAX));
-        recorded.filter_map(|waiting| waiting.span.context()).for_each(|other| span.link(other));
+        span.set("disputes.batch.submissions", i64::try_from(committed().count()).unwrap_or(i64::MAX));
+        recorded.filter_map(Span::context).for_each(|other| span.link(other));
         self.tracer.part(Part::Judge, span.context()).lasts(began, judged);
         self.tracer.part(Part::Write, span.context()).lasts(judged, written);
         span.context()

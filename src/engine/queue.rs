@@ -167,9 +167,9 @@ impl Lines {
 
 /// Replies OVERLOADED to the displaced submissions.
 fn refuse(displaced: Vec<Waiting>) {
-    for Waiting { submission, .. } in displaced {
-        METRICS.queue_refused.one([submission.kind()]);
-        submission.fail(Error::Overloaded);
+    for waiting in displaced {
+        METRICS.queue_refused.one([waiting.submission.kind()]);
+        waiting.fail(Error::Overloaded);
     }
 }
 
@@ -262,7 +262,7 @@ impl Queue {
         let mut lines = self.lines();
         if waited >= BUSY_TIMEOUT || lines.is_closed {
             drop(lines);
-            return waiting.submission.fail(Error::Unavailable);
+            return waiting.fail(Error::Unavailable);
         }
         let (line, Retry { part, soonest, latest }) =
             if is_alone { (&mut lines.alone, ALONE_RETRY) } else { (&mut lines.busy, BUSY_RETRY) };

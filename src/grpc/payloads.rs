@@ -31,18 +31,19 @@ pub fn encode_event(id: EventId, recorded: &RecordedEvent, trace: Option<TracePa
     .encode_to_vec()
 }
 
-/// Of `disputes.v1.DisputeEvent`, what the span of its delivery is made of.
+/// Of `disputes.v1.DisputeEvent`, what the span of its delivery is made of: texts as they stand in the payload, which are not
+/// copied for each subscriber.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct TracedEvent {
     /// Its id.
-    #[prost(string, tag = "1")]
-    pub(super) event_id: String,
+    #[prost(bytes = "bytes", tag = "1")]
+    pub(super) event_id: Bytes,
     /// When it happened.
     #[prost(message, optional, tag = "5")]
     pub(super) event_time: Option<prost_types::Timestamp>,
     /// The span of the call that it came of.
-    #[prost(string, tag = "8")]
-    pub(super) trace_parent: String,
+    #[prost(bytes = "bytes", tag = "8")]
+    pub(super) trace_parent: Bytes,
 }
 
 /// How open disputes are sent to a subscriber that asked for a snapshot.

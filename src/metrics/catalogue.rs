@@ -137,7 +137,7 @@ counted! {
         "Connections that the service closed for misconduct (misconduct) or because the client no longer read (not_read)",
         alert: "";
     spans: Count = "disputes_trace_spans_total" ["outcome"]
-        "Spans that were recorded (ended), that the collector took (exported), and that it did not take (failed); the difference waits, or was lost because too many waited",
+        "Spans that were recorded (ended), that the collector took (exported), and that it did not take (failed); the difference waits, or was lost because too many waited or the process ended",
         alert: "";
 }
 

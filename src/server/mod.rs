@@ -37,7 +37,7 @@ use self::process::{warn_of_few_descriptors, warn_of_plain_tokens};
 use self::registry::{ConnectionBounds, Registry};
 use self::tls::{Certificates, Tls};
 use crate::clock::Clock;
-use crate::config::{Config, PolicyFile, Span, SupportUrl, TokenFlags};
+use crate::config::{Config, ConfigError, PolicyFile, Span, SupportUrl, TokenFlags};
 use crate::engine::{Feed, Reads};
 use crate::grpc::{
     self, Authenticator, Described, Quota, RateBounds, Rates, RpcBounds, RpcLayer, Shared, Translations,
@@ -123,7 +123,7 @@ pub async fn run(
         translations: Translations::load()?,
         certificates: Certificates::load(&config.tls, &clock)?,
         metrics: listen_for_metrics(config).await?,
-        tracer: config.traces.settings().map(Tracer::to_collector).transpose()?.unwrap_or_default(),
+        tracer: tracer(config)?,
     };
     let tracer = settings.tracer.clone();
     let mut shutdown = pin!(shutdown);
@@ -134,6 +134,12 @@ pub async fn run(
     let served = serve(config, listener, clock, shutdown, settings, repository.clone()).await;
     tokio::join!(close(&repository), tracer.finish());
     served
+}
+
+/// Makes spans for the collector, if there is one.
+fn tracer(config: &Config) -> Result<Tracer, ServeError> {
+    let settings = config.traces.settings().map_err(ConfigError::from)?;
+    Ok(settings.map(Tracer::to_collector).transpose()?.unwrap_or_default())
 }
 
 /// Opens the database for serving.

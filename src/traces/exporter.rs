@@ -1,5 +1,6 @@
 //! How spans get to the collector: a queue, from which a thread of its own sends them. What does not fit into it is lost.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,17 +13,19 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::resource::EnvResourceDetector;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SpanData, SpanExporter, SpanProcessor as _};
 
+use tonic::transport::Endpoint;
+
 use crate::chance::mint_id;
 use crate::metrics::METRICS;
 
-/// How long the collector may take to accept some hundred spans.
+/// How long the collector may take to accept a connection, and then some hundred spans.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long the last spans may take when the process ends.
 const LAST_SPANS: Duration = Duration::from_secs(1);
 
 /// How many deliveries are recorded per second, on average and at once.
-const DELIVERIES: u32 = 100;
+const DELIVERIES: NonZeroU32 = NonZeroU32::new(100).unwrap();
 
 /// Where traces go, and what is in them.
 #[derive(Clone, PartialEq, Debug)]
@@ -37,8 +40,14 @@ pub struct TracesSettings {
 
 /// Traces cannot be exported to this endpoint.
 #[derive(Debug, thiserror::Error)]
-#[error("traces cannot be exported to --otlp-endpoint: {0}")]
-pub struct TracesError(#[from] ExporterBuildError);
+pub enum TracesError {
+    /// It is no address.
+    #[error("traces cannot be exported to --otlp-endpoint: {0}")]
+    Endpoint(#[from] tonic::transport::Error),
+    /// The exporter cannot be made as the environment wants it.
+    #[error("traces cannot be exported: {0}")]
+    Exporter(#[from] ExporterBuildError),
+}
 
 #[derive(Debug)]
 pub(super) struct Recorder {
@@ -56,9 +65,10 @@ impl Recorder {
     /// Starts the thread. Queue and batches have the sizes of the standard, or those of its environment variables.
     pub(super) fn start(settings: TracesSettings) -> Result<Self, TracesError> {
         let TracesSettings { endpoint, sample_ratio, user_ids } = settings;
+        let endpoint = Endpoint::from_shared(endpoint)?;
         let exporter = opentelemetry_otlp::SpanExporter::builder()
             .with_tonic()
-            .with_endpoint(endpoint)
+            .with_channel(endpoint.connect_timeout(EXPORT_TIMEOUT).timeout(EXPORT_TIMEOUT).connect_lazy())
             .with_timeout(EXPORT_TIMEOUT)
             // While the thread waits to try again it would not empty the queue.
             .with_retry_policy(RetryPolicy::disabled())
@@ -66,7 +76,6 @@ impl Recorder {
         let exporter = Observed { exporter, is_failing: AtomicBool::new(false) };
         let mut processor = BatchSpanProcessor::new(exporter, BatchConfigBuilder::default().build());
         opentelemetry_sdk::trace::SpanProcessor::set_resource(&mut processor, &resource());
-        let limit = std::num::NonZeroU32::new(DELIVERIES).unwrap_or(std::num::NonZeroU32::MIN);
         Ok(Self {
             processor: Arc::new(processor),
             scope: InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
@@ -75,7 +84,7 @@ impl Recorder {
             sampled_below: part_of_ids(sample_ratio),
             samples_all: sample_ratio >= 1.0,
             names_users: user_ids,
-            deliveries: DefaultDirectRateLimiter::direct(Quota::per_second(limit)),
+            deliveries: DefaultDirectRateLimiter::direct(Quota::per_second(DELIVERIES)),
         })
     }
 

@@ -22,7 +22,8 @@ pub enum Part {
     Commit,
     /// The batch that it was in.
     Batch,
-    /// Reading what the batch is about, and judging it.
+    /// Reading what the batch is about, and judging it. What was judged ahead is shown as if it had been judged just before it
+    /// was written.
     Judge,
     /// Writing and committing the batch.
     Write,
@@ -142,7 +143,7 @@ impl Span {
         }
     }
 
-    /// What it is of has failed, by our fault.
+    /// What it is of has failed, and not by its caller's fault.
     pub fn fail(&mut self) {
         if let Some(recorded) = &mut self.recorded {
             recorded.data.status = Status::error("");

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::submission::{Load, Submission};
 use crate::domain::Caller;
+use crate::engine::error::Error;
 use crate::traces::Span;
 
 /// A submission in the queue.
@@ -26,6 +27,12 @@ impl Waiting {
     pub(in crate::engine) fn new(submission: Submission) -> Self {
         let load = submission.load();
         Self { submission, load, span: Span::default(), busy_since: None, arrival: 0 }
+    }
+
+    /// Tells its caller that it was not done.
+    pub(in crate::engine) fn fail(mut self, error: Error) {
+        self.span.fail();
+        self.submission.fail(error);
     }
 }
 

@@ -192,10 +192,12 @@ impl Subscriber {
         }
         let now = self.shared.clock.now();
         for event in events.iter().filter_map(|event| TracedEvent::decode(event.clone()).ok()) {
-            let is_new =
-                event.event_time.as_ref().and_then(known_instant).is_some_and(|time| now < time.plus(DELIVERED_WITHIN));
-            if let Some(trace) = TraceParent::parse(&event.trace_parent).filter(|_| is_new) {
-                self.shared.tracer.delivery(trace, &self.caller).set("disputes.event.id", event.event_id);
+            let text = str::from_utf8(&event.trace_parent).unwrap_or_default();
+            let Some(trace) = TraceParent::parse(text).filter(TraceParent::is_sampled) else { continue };
+            let time = event.event_time.as_ref().and_then(known_instant);
+            if time.is_some_and(|time| now < time.plus(DELIVERED_WITHIN)) {
+                let mut span = self.shared.tracer.delivery(trace, &self.caller);
+                span.set("disputes.event.id", String::from_utf8_lossy(&event.event_id).into_owned());
             }
         }
     }

@@ -21,10 +21,10 @@ pub(in crate::grpc) struct Outcome {
 }
 
 impl Outcome {
-    /// Whether the service failed, and not its caller: so say the conventions of traces.
+    /// Whether the service failed, and not its caller, by the conventions of traces. A stream whose end was planned did not.
     pub(in crate::grpc) fn is_of_server(self) -> bool {
         let codes = ["UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"];
-        codes.contains(&self.code)
+        codes.contains(&self.code) && self.reason != name_of(ErrorReason::ServerDraining)
     }
 }
 

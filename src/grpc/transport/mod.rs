@@ -272,6 +272,7 @@ impl Rules {
         let (caller, validity) = identity.map(|Identity { caller, validity }| (caller, validity)).unzip();
         if let Some(caller) = &caller {
             tracing::Span::current().record("user", caller.user.as_str());
+            observed.set_span(self.span(rpc, request.headers(), caller));
             // How often it asks.
             self.rates.admit(caller, rpc)?;
         }
@@ -284,9 +285,7 @@ impl Rules {
         let wanted = Wanted::by(request.headers(), encoding).filter(|_| rpc.shape == Shape::Unary);
         // The decoder gets messages that are not compressed.
         request.headers_mut().remove(ENCODING);
-        let span = caller.as_ref().map(|caller| self.span(rpc, request.headers(), caller)).unwrap_or_default();
-        let trace = span.context();
-        observed.set_span(span);
+        let trace = observed.trace();
         let connection = request.extensions().get().copied().unwrap_or_else(ConnectionId::mint);
         forget_headers(&mut request, rpc.path);
         // What handlers know of a call.

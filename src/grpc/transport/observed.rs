@@ -52,6 +52,11 @@ impl Observed {
         self.span = span;
     }
 
+    /// The span that it has in a trace.
+    pub(super) fn trace(&self) -> Option<TraceParent> {
+        self.span.context()
+    }
+
     /// It has this response; a stream ends later.
     pub(super) fn answered(mut self, response: Response<Body>) -> Response<Body> {
         match Status::from_header_map(response.headers()) {
@@ -69,6 +74,7 @@ impl Observed {
         let mut span = std::mem::take(&mut self.span);
         let trace_id = span.context().as_ref().map(TraceParent::trace_id);
         METRICS.rpc.took(["grpc", self.method, code, reason], took, trace_id);
+        span.lasts(self.began, real_now());
         span.set("rpc.response.status_code", code);
         if !reason.is_empty() {
             span.set("error.type", reason);

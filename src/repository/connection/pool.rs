@@ -156,11 +156,13 @@ impl Pool {
         &self,
         permit: impl Future<Output = Result<T, NoPermit>>,
     ) -> Result<T, StorageError> {
-        match permit.await {
-            Ok(permit) => Ok(permit),
-            Err(NoPermit::QueueFull) => Err(StorageError::Busy),
-            Err(NoPermit::TimedOut) => Err(self.condition().await.or(StorageError::Busy)),
-        }
+        let error = match permit.await {
+            Ok(permit) => return Ok(permit),
+            Err(NoPermit::QueueFull) => StorageError::Busy,
+            Err(NoPermit::TimedOut) => self.condition().await.or(StorageError::Busy),
+        };
+        self.seek_after(Some(&error));
+        Err(error)
     }
 
     /// Retries for as long as a caller waits, while no connection is free but the database is reachable.

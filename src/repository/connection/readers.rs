@@ -126,9 +126,9 @@ impl ReaderPermits {
     }
 }
 
-/// Called for every read that is refused because too many wait.
+/// Called for every read that did not get its turn.
 fn tell(class: ReadClass, why: NoPermit) {
-    tracing::debug!(?class, ?why, "a read is refused: too many wait");
+    tracing::debug!(?class, ?why, "a read did not get its turn");
 }
 
 #[cfg(test)]

@@ -252,11 +252,12 @@ fn an_error_about_the_environment_names_the_flag_and_the_variable() {
         ("--preface-timeout", "DISPUTES_PREFACE_TIMEOUT", "soon", 2),
         ("--log-format", "DISPUTES_LOG_FORMAT", "xml", 2),
         ("--policy", "DISPUTES_POLICY", "/nonexistent", 1),
+        ("--otlp-endpoint", "DISPUTES_OTLP_ENDPOINT", "http://me:a-secret@collector:4317", 1),
     ] {
         let elsewhere = if flag == "--listen" { &[][..] } else { &["--listen", "127.0.0.1:0"] };
         let (found, text) = run(elsewhere, &[(variable, value)]);
         assert_eq!(found, Some(code), "{text}");
-        assert!(text.contains(flag) && text.contains(variable), "{text}");
+        assert!(text.contains(flag) && text.contains(variable) && !text.contains("a-secret"), "{text}");
         // The flag goes first, so the variable is not to blame.
         if code == 2 {
             let (found, text) = run(&[flag, value], &[]);

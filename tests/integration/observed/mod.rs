@@ -25,7 +25,7 @@ async fn serve(folder: &Path, flags: &[&str], rust_log: &str) -> (Binary, String
 async fn serve_on(database: &str, flags: &[&str], rust_log: &str) -> (Binary, String) {
     let base = ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--database-url", database];
     let arguments: Vec<_> = base.iter().chain(flags).map(|argument| (*argument).to_owned()).collect();
-    // Spans are sent twenty times a second, and a few of them wait.
+    // Spans are sent twenty times a second.
     let environment = [
         ("RUST_LOG", rust_log),
         ("OTEL_BSP_SCHEDULE_DELAY", "50"),
