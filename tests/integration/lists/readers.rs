@@ -190,7 +190,7 @@ async fn lists_that_are_cancelled_wait_no_longer(service: Service) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lists_that_stand_still_hold_up_nobody_else_and_only_so_many_wait_behind_them() {
     let Some(mut service) = Service::on_postgres().await else { return };
-    service.restart_with(&["--max-answer-bytes", "0"]).await;
+    service.restart_with(&READS_ALONE).await;
     orders(&service).await;
     let database = service.database().await;
     let locked = database.begin().await.unwrap();
