@@ -168,10 +168,11 @@ async fn many_who_ask_for_everything_read_it_once() {
     let Some((mut service, _)) = long_log().await else { return };
     let count = i64::try_from(OTHERS + 5).unwrap();
     let ids = std::sync::Arc::new(service.event_ids(1, count).await);
-    service.stop().await;
-    let before = rows_read(&service).await;
     // However slow the machine is, nobody is refused for waiting.
     service.restart_with(&["--read-wait", "60s"]).await;
+    service.stop().await;
+    let before = rows_read(&service).await;
+    service.start().await;
     let service_now = std::sync::Arc::new(service);
     let readers: Vec<_> = (0..50)
         .map(|_| {
