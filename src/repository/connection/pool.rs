@@ -205,7 +205,8 @@ impl Pool {
 
     async fn condition(&self) -> Condition {
         match &self.server {
-            Some(server) => server.condition().await,
+            // In a box: opening a connection is large, and whoever waits for a turn would hold the room for it.
+            Some(server) => Box::pin(server.condition()).await,
             None => Condition::Works,
         }
     }
