@@ -24,8 +24,8 @@ pub(crate) async fn run(table: &mut Table) {
     let seen = Server::with_flags(&sqlite_url(&files[0]), &flags);
     let scraping = AbortOnDropHandle::new(tokio::spawn(scrape(seen.metrics())));
     let unseen = Server::that_is_silent(&sqlite_url(&files[1]));
-    let loads = [Load::on(&[seen.address()], 8, 256).await, Load::on(&[unseen.address()], 8, 256).await];
-    let [seen_load, unseen_load] = loads;
+    let seen_load = Load::on(&[seen.address()], 8, 256).await;
+    let unseen_load = Load::on(&[unseen.address()], 8, 256).await;
     in_turns(table, "A1-seen", [(seen, seen_load), (unseen, unseen_load)], &files, Target::AtLeast(0.95)).await;
     drop(scraping);
     let received = collector.spans().len();

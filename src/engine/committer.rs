@@ -441,7 +441,7 @@ impl Task {
                     commands = commands.saturating_add(1);
                     committed.trace.into_iter().for_each(|batch| waiting.span.link(batch));
                     METRICS.submissions.one([waiting.submission.kind()]);
-                    waiting.submission.answer(Ok(reply));
+                    waiting.submission.answer(reply);
                 }
                 Judgement::Locked => self.queue.put_off(waiting),
                 Judgement::Ahead => self.queue.put_back(waiting),

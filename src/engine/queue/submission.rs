@@ -100,18 +100,17 @@ impl Submission {
     }
 
     /// Sends the reply to the waiting caller; a caller that has gone away is ignored.
-    pub(in crate::engine) fn answer(self, reply: Result<Reply, Error>) {
+    pub(in crate::engine) fn answer(self, reply: Reply) {
         match (self, reply) {
-            (Self::Dispute { answer, .. }, Ok(Reply::Dispute(reply))) => {
+            (Self::Dispute { answer, .. }, Reply::Dispute(reply)) => {
                 drop(answer.send(*reply));
             }
-            (Self::Orders { answer, .. }, Ok(Reply::Orders(reply))) => {
+            (Self::Orders { answer, .. }, Reply::Orders(reply)) => {
                 drop(answer.send(reply));
             }
-            (Self::Disclosure { answer, .. }, Ok(Reply::Recorded)) => drop(answer.send(Ok(()))),
-            (Self::PassTime { answer, .. }, Ok(Reply::TimePassed(passed))) => drop(answer.send(Ok(passed))),
-            (submission, Ok(_)) => submission.fail(Error::Internal("a reply of another kind".to_owned())),
-            (submission, Err(error)) => submission.fail(error),
+            (Self::Disclosure { answer, .. }, Reply::Recorded) => drop(answer.send(Ok(()))),
+            (Self::PassTime { answer, .. }, Reply::TimePassed(passed)) => drop(answer.send(Ok(passed))),
+            (submission, _) => submission.fail(Error::Internal("a reply of another kind".to_owned())),
         }
     }
 
