@@ -181,15 +181,14 @@ impl<C: Future> Future for InTurns<C> {
         let waker = Waker::from(wakings.clone());
         let during = &mut Context::from_waker(&waker);
         let mut rounds = 1..ROUNDS;
-        let mut is_over;
-        loop {
+        let is_over = loop {
             wakings.begin(context.waker());
             this.turn.hold_back(true);
             if let Poll::Ready(output) = this.connection.as_mut().poll(during) {
                 return Poll::Ready(Some(output));
             }
-            is_over = this.turn.left() == 0 || !this.turn.may_read();
-            while !is_over && !this.turn.is_last() {
+            // Also when it has read all that it may: a client that sends without a pause would otherwise pile up its calls.
+            while this.turn.left() > 0 && !this.turn.is_last() {
                 for future in this.begun.take() {
                     this.running.push(Served { future, turn: this.turn.clone() });
                 }
@@ -202,10 +201,11 @@ impl<C: Future> Future for InTurns<C> {
                     Poll::Pending => break,
                 }
             }
+            let is_over = this.turn.left() == 0 || !this.turn.may_read();
             if is_over || this.turn.is_last() || !wakings.has_woken() || rounds.next().is_none() {
-                break;
+                break is_over;
             }
-        }
+        };
         // The transport sends what it has written.
         this.turn.hold_back(false);
         if this.turn.has_unsent()
@@ -386,6 +386,29 @@ mod tests {
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
         turn.begin();
         assert!(turn.poll_may_read(&context).is_ready());
+    }
+
+    #[test]
+    fn a_connection_that_reads_all_that_it_may_serves_its_calls_in_the_same_turn() {
+        let (begun, turn, served) = (Begun::default(), Turn::default(), Arc::<AtomicUsize>::default());
+        let connection = poll_fn({
+            let (begun, turn, served) = (begun.clone(), turn.clone(), served.clone());
+            move |context| {
+                while turn.poll_may_read(context).is_ready() {
+                    turn.has_read(READ / SERVED);
+                    let served = served.clone();
+                    begun.push(async move {
+                        served.fetch_add(1, Ordering::Relaxed);
+                    });
+                }
+                Poll::<()>::Pending
+            }
+        });
+        let mut connection = Box::pin(InTurns::new(connection, begun, turn));
+        for turns in 1..4 {
+            assert_eq!(connection.as_mut().now_or_never(), None);
+            assert_eq!(served.load(Ordering::Relaxed), turns * SERVED);
+        }
     }
 
     #[test]
