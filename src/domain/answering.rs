@@ -59,7 +59,8 @@ pub(super) fn may_accept(
     target: &DisputeRef,
     now: Timestamp,
 ) -> Result<Outcome, Refusal> {
-    let dispute = may_respond(aggregate, caller, target, Operation::AcceptDispute, AnsweredWith::YesOrNo, now)?;
+    let dispute = may_respond(aggregate, caller, target, Operation::AcceptDispute, AnsweredWith::YesOrNo)?;
+    dispute.require_acceptable(now)?;
     outcome_if_accepted(aggregate, dispute)
 }
 
@@ -70,7 +71,7 @@ pub(super) fn may_decline(
     target: &DisputeRef,
     now: Timestamp,
 ) -> Result<(), Refusal> {
-    may_respond(aggregate, caller, target, Operation::DeclineDispute, AnsweredWith::YesOrNo, now).map(drop)
+    may_respond(aggregate, caller, target, Operation::DeclineDispute, AnsweredWith::YesOrNo)?.require_in_time(now)
 }
 
 /// The guards of answering with a message.
@@ -80,7 +81,7 @@ pub(super) fn may_answer(
     target: &DisputeRef,
     now: Timestamp,
 ) -> Result<(), Refusal> {
-    may_respond(aggregate, caller, target, Operation::AnswerOrderUpdate, AnsweredWith::Message, now).map(drop)
+    may_respond(aggregate, caller, target, Operation::AnswerOrderUpdate, AnsweredWith::Message)?.require_in_time(now)
 }
 
 /// The guards of withdrawing: the opener a pending dispute, who escalated it an escalated one. Returns which of them it is.
@@ -102,22 +103,21 @@ pub(super) fn may_withdraw(
     }
 }
 
-/// The guards that all answers of the responder share, in their order.
+/// The guards that all answers of the party that has to answer share, in their order, before those of the deadline and the
+/// status.
 fn may_respond<'a>(
     aggregate: &'a OrderAggregate,
     caller: &Caller,
     target: &DisputeRef,
     operation: Operation,
     with: AnsweredWith,
-    now: Timestamp,
 ) -> Result<&'a Dispute, Refusal> {
     let (dispute, role) = aggregate.authorize(operation, caller, target.dispute)?;
-    require_party(role, dispute.opener.other())?;
+    require_party(role, dispute.responder())?;
     if with != dispute.kind().rules().answered_with {
         return Err(Refusal::WrongKind { kind: dispute.kind() });
     }
     dispute.require_unchanged(target)?;
-    dispute.require_in_time(now)?;
     Ok(dispute)
 }
 
@@ -142,6 +142,14 @@ impl Dispute {
         match &target.etag {
             Some(etag) if *etag != self.etag() => Err(Refusal::EtagMismatch { etag: self.etag() }),
             Some(_) | None => Ok(()),
+        }
+    }
+
+    /// An acceptance counts in time, and as long as support has not decided: the parties can still agree.
+    fn require_acceptable(&self, now: Timestamp) -> Result<(), Refusal> {
+        match self.status() {
+            DisputeStatus::Escalated => Ok(()),
+            _ => self.require_in_time(now),
         }
     }
 

@@ -236,6 +236,17 @@ impl Dispute {
         self.resolution.is_none()
     }
 
+    /// The party that was asked, and has to answer.
+    pub fn responder(&self) -> PartyRole {
+        self.opener.other()
+    }
+
+    /// The party that has to answer, or can still accept what it did not answer before support has it; `None` once the
+    /// dispute is resolved.
+    pub fn awaiting(&self) -> Option<PartyRole> {
+        self.is_open().then(|| self.responder())
+    }
+
     /// Whether the responder has still to answer.
     pub fn is_pending(&self) -> bool {
         self.status() == DisputeStatus::Pending

@@ -87,6 +87,8 @@ impl Dispute {
             | Event::Withdrawn { .. }
             | Event::Expired { .. }
             | Event::Superseded { .. } => {}
+            // Who agrees while support has it leaves what was said before.
+            Event::Accepted { message, .. } if message.is_empty() => {}
             Event::Accepted { message, .. } | Event::Declined { message, .. } | Event::Answered { message, .. } => {
                 self.answer_message.clone_from(message);
             }

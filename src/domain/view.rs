@@ -35,7 +35,7 @@ codes! {
     }
 }
 
-/// What would come of a pending dispute, as its order stands.
+/// What would come of an open dispute, as its order stands.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Consequences {
     /// What accepting would do; `None` if it cannot be accepted.
@@ -96,14 +96,14 @@ pub struct OrderView {
 impl OrderAggregate {
     /// What would come of a dispute of which nothing is overdue, as the order stands.
     pub fn consequences(&self, dispute: &Dispute) -> Consequences {
-        if !dispute.is_pending() || !self.is_ours() {
+        if !dispute.is_open() || !self.is_ours() {
             return Consequences::default();
         }
         let if_accepted = match dispute.kind().rules().answered_with {
             AnsweredWith::Message => None,
             AnsweredWith::YesOrNo => outcome_if_accepted(self, dispute).ok(),
         };
-        Consequences { if_accepted, if_silent: Some(outcome_of_silence(self, dispute)) }
+        Consequences { if_accepted, if_silent: dispute.is_pending().then(|| outcome_of_silence(self, dispute)) }
     }
 
     /// What will come of a dispute, once the clock has done what it has to do at `now`: what is overdue can no

@@ -102,6 +102,7 @@ fn dispute_with(dispute: &Dispute, consequences: Consequences, reason: Option<&R
         revision: dispute.revision,
         etag: dispute.etag(),
         allowed_actions: Vec::new(),
+        awaiting: dispute.awaiting().map_or(0, |party| v1::PartyRole::from(party).into()),
     }
 }
 
@@ -165,6 +166,8 @@ pub(super) fn newer_with(dispute: &NewerDispute, reason: Option<&Reason>) -> v1:
         revision: dispute.revision,
         etag: dispute.etag(),
         allowed_actions: Vec::new(),
+        // Whose turn it is, only a newer release knows.
+        awaiting: 0,
     }
 }
 

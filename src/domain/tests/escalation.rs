@@ -20,7 +20,8 @@ fn an_escalation_opens_the_dispute_again_and_keeps_what_was_said() {
     let last = story.events.last().unwrap();
     assert_eq!(last.previous_status, Some(DisputeStatus::Declined));
     assert_eq!(last.event_type, EventType::Escalated);
-    assert_eq!(last.consequences, Consequences::default(), "neither acceptance nor silence matters any more");
+    let expected = Consequences { if_accepted: Some(Outcome::Refund(usd(2_500))), if_silent: None };
+    assert_eq!(last.consequences, expected, "it can still be accepted, and silence no longer matters");
 }
 
 #[test]
@@ -254,12 +255,64 @@ fn only_who_escalated_takes_it_back() {
 }
 
 #[test]
-fn nobody_answers_what_is_with_support() {
+fn the_parties_can_agree_while_support_has_it() {
+    let cases = [
+        ("a refund", seller(), offer(1, 2_500), buyer(), Outcome::Refund(usd(2_500))),
+        ("a seller's cancellation", seller(), cancellation(1, Seller), buyer(), cancelled(10_000)),
+        ("a buyer's cancellation", buyer(), cancellation(1, Buyer), seller(), cancelled(10_000)),
+        ("an extension", seller(), extension(1, 9 * DAY), buyer(), Outcome::NewDueTime(at(9 * DAY))),
+    ];
+    for (name, opener, opening, responder, outcome) in cases {
+        let pending = given(OrderStatus::InProgress).named(name).with(opener.clone(), opening);
+        let declined = pending.clone().with(responder.clone(), decline(1));
+        // Whoever asked support, before the answer or after it; and long after the window.
+        let ways = [
+            pending.with(support(), escalate(1)),
+            declined.clone().with(opener.clone(), escalate(1)),
+            declined.with(responder.clone(), escalate(1)),
+        ];
+        for escalated in ways.map(|way| way.at(30 * DAY)) {
+            escalated.clone().when(opener.clone(), accept(1)).then_refused(Refusal::WrongRole);
+            escalated.clone().when(support(), accept(1)).then_refused(Refusal::WrongRole);
+            let story = escalated.when(responder.clone(), accept(1)).then([fact::accepted(1, 30 * DAY, outcome)]);
+            assert_eq!(story.ending(1), (DisputeStatus::Accepted, ResolvedBy::Responder, outcome), "{name}");
+            assert_eq!(story.events.last().unwrap().previous_status, Some(DisputeStatus::Escalated), "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_was_said_before_stays_when_the_parties_agree() {
+    let story = given(escalated()).when(buyer(), accept(1)).then([fact::accepted(1, 3_600, Outcome::Refund(usd(2_500)))]);
+    let dispute = story.dispute(1);
+    assert_eq!(dispute.answer_message, "Answer.", "the decline's text");
+    assert_eq!(dispute.escalation.as_ref().map(|escalation| escalation.message.as_str()), Some("Answer."));
+    assert_eq!(dispute.awaiting(), None);
+}
+
+#[test]
+fn agreeing_re_checks_what_accepting_does() {
+    let mut story = escalated();
+    assert_eq!(story.dispute(1).awaiting(), Some(Buyer));
+    story.status(OrderStatus::Completed);
+    let completed = Refusal::OrderStatusNotAllowed { status: OrderStatus::Completed };
+    assert_eq!(story.refused(&buyer(), &accept(1)), completed);
+    assert_eq!(story.view(&buyer(), 1).consequences, Consequences::default(), "nothing is promised that is refused");
+    assert!(!story.actions(&buyer(), 1).contains(&DisputeAction::Accept));
+    given(OrderStatus::InProgress)
+        .with(buyer(), update(1))
+        .with(support(), escalate(1))
+        .when(seller(), accept(1))
+        .then_refused(Refusal::WrongKind { kind: DisputeKind::OrderUpdate });
+}
+
+#[test]
+fn nobody_else_answers_what_is_with_support() {
     let story = given(OrderStatus::InProgress).with(seller(), offer(1, 100)).with(support(), escalate(1));
     let with_support = Refusal::StatusNotAllowed { status: DisputeStatus::Escalated };
     let in_the_way = Refusal::OpenDisputeExists { dispute: dispute_id(1) };
     let cases = [
-        ("accepting", buyer(), accept(1), with_support.clone()),
+        ("accepting the own offer", seller(), accept(1), Refusal::WrongRole),
         ("declining", buyer(), decline(1), with_support),
         ("withdrawing", seller(), withdraw(1), Refusal::WrongRole),
         ("only a pending offer is declined", buyer(), cancellation(2, Buyer), in_the_way),

@@ -141,7 +141,7 @@ fn everybody_is_told_what_they_can_do_with_a_dispute_now() {
     closed.now = at(15 * 86_400);
     expect(&closed, [&[]; 5], "the window to escalate is over");
     story.done(&seller(), &escalate(1));
-    expect(&story, [&[], &[Withdraw], &[Decide], &[], &[]], "escalated");
+    expect(&story, [&[Accept], &[Withdraw], &[Decide], &[], &[]], "escalated: the parties can still agree");
     story.done(&support(), &rule(1, Ruling::Refund(usd(100))));
     expect(&story, [&[], &[], &[], &[ReportSettlement], &[]], "a refund is due");
     story.done(&platform(), &failed(1, "no"));

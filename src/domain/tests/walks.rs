@@ -175,7 +175,9 @@ impl Walk {
                 }
                 prop_assert!(is_allowed, "{:?} was done, and not offered to {:?}", action, caller);
                 prop_assert!(outcome.refund().map_or(0, |refund| refund.minor) <= left, "no more than is left");
-                if matches!(action, DisputeAction::Accept | DisputeAction::Decline | DisputeAction::Answer) {
+                let is_answer =
+                    matches!(action, DisputeAction::Accept | DisputeAction::Decline | DisputeAction::Answer);
+                if is_answer && view.dispute.is_pending() {
                     prop_assert!(self.story.now < view.dispute.respond_by, "an answer counts only before the deadline");
                 }
             }

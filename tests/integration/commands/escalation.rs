@@ -14,10 +14,39 @@ on_both_databases!(
     a_quarrel_is_escalated_decided_and_paid,
     support_cancels_a_completed_order_without_it_counting,
     who_escalated_takes_it_back,
+    the_parties_agree_while_support_has_it,
     an_extension_is_agreed_on_and_superseded_by_the_delivery,
     silence_grants_the_first_extension_only,
     the_same_report_again_is_no_event,
 );
+
+async fn the_parties_agree_while_support_has_it(service: Service) {
+    let declined = declined(&service, "o1").await;
+    let id = declined.dispute_id.as_str();
+    let (mut ann, mut bob, mut support) = (service.user("ann"), service.user("bob"), service.support());
+    let mut watch = support.watch(v1::WatchDisputesRequest::default()).await;
+    let escalated = ann.escalate(escalate(id)).await.unwrap();
+    let refund = v1::DisputeOutcome { refund: Some(usd(1_000)), ..Default::default() };
+    assert_eq!(escalated.awaiting(), v1::PartyRole::Buyer);
+    assert_eq!((escalated.if_accepted, escalated.if_silent), (Some(refund.clone()), None));
+    // Long after the window of the offer.
+    service.clock.advance(Duration::from_secs(10 * 86_400));
+    assert_eq!(bob.accept(accept(id)).await.unwrap_err(), refusal(Code::PermissionDenied, "WRONG_ROLE", &[]));
+    let with_support =
+        refusal(Code::FailedPrecondition, "STATUS_NOT_ALLOWED", &[("status", "ESCALATED")]);
+    assert_eq!(ann.decline(decline(id)).await.unwrap_err(), with_support);
+    let agreed = ann.accept(accept(id)).await.unwrap();
+    assert_eq!((agreed.status(), agreed.resolved_by()), (v1::DisputeStatus::Accepted, v1::ResolvedBy::Responder));
+    assert_eq!((agreed.outcome, agreed.awaiting), (Some(refund), v1::PartyRole::Unspecified.into()));
+    assert_eq!((agreed.answer_message.as_str(), agreed.revision), ("Too little.", 4));
+
+    let heard = watch.take(2).await;
+    assert_eq!((heard[1].r#type(), heard[1].previous_status()), (v1::EventType::Accepted, v1::DisputeStatus::Escalated));
+    assert_eq!(heard[1].actor.as_ref().unwrap().role(), v1::ActorRole::Buyer);
+    let over = refusal(Code::FailedPrecondition, "STATUS_NOT_ALLOWED", &[("status", "ACCEPTED")]);
+    assert_eq!(support.decide(no_action(id)).await.unwrap_err(), over);
+    assert!(!bob.order("o1").await.completion_hold);
+}
 
 /// An offer of bob's that ann has declined.
 async fn declined(service: &Service, id: &str) -> v1::Dispute {
@@ -39,7 +68,8 @@ async fn a_quarrel_is_escalated_decided_and_paid(service: Service) {
     assert_eq!(escalated.escalation_message, "We cannot agree.");
     assert_eq!(escalated.answer_message, "Too little.", "what was said stays");
     assert_eq!((escalated.resolve_time, escalated.outcome), (None, None));
-    assert_eq!(escalated.allowed_actions, [v1::DisputeAction::Withdraw as i32]);
+    let actions = [v1::DisputeAction::Accept, v1::DisputeAction::Withdraw].map(i32::from);
+    assert_eq!(escalated.allowed_actions, actions);
     let order = bob.order("o1").await;
     assert!(order.completion_hold);
     assert_eq!(order.open_dispute_ids, [id]);

@@ -122,12 +122,12 @@ fn judge_log(log: &[Arc<Event>]) -> Vec<String> {
 
 /// Whether the rules know this event of a dispute with this status.
 fn may_follow(status: DisputeStatus, event: EventType) -> bool {
-    use EventType::{Decided, Escalated, Opened, Superseded, Withdrawn};
+    use EventType::{Accepted, Decided, Escalated, Opened, Superseded, Withdrawn};
     use EventType::{Settled, SettlementFailed, SettlementReturned, SettlementVoided};
     let is_of_the_money = matches!(event, Settled | SettlementFailed | SettlementReturned | SettlementVoided);
     match status {
         DisputeStatus::Pending => !is_of_the_money && !matches!(event, Opened | Decided),
-        DisputeStatus::Escalated => matches!(event, Decided | Superseded | Withdrawn),
+        DisputeStatus::Escalated => matches!(event, Accepted | Decided | Superseded | Withdrawn),
         _ => is_of_the_money || event == Escalated,
     }
 }
