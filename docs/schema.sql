@@ -27,13 +27,16 @@ CREATE TABLE orders (
     source_version BIGINT NOT NULL, -- the order system's version: an older report changes nothing
     revision BIGINT NOT NULL, -- grows by 1 with each change
     agreed_due_time BIGINT, -- the due time agreed in an extension
-    extension_requests BIGINT NOT NULL DEFAULT 0 -- how many extensions were requested
+    extension_requests BIGINT NOT NULL DEFAULT 0, -- how many extensions were requested
+    cancelled_no_fault BOOLEAN NOT NULL DEFAULT FALSE -- whether the parties agreed that it is nobody's fault
 );
 CREATE INDEX orders_by_end ON orders (seller_id, end_time, status, cancellation_counts)
     WHERE end_time IS NOT NULL;
 CREATE INDEX orders_by_buyer ON orders (buyer_id, create_time, order_id, status);
 CREATE INDEX orders_by_seller ON orders (seller_id, create_time, order_id, status);
 CREATE INDEX orders_by_status ON orders (status, create_time, order_id);
+CREATE INDEX orders_no_fault ON orders (seller_id, end_time)
+    WHERE cancelled_no_fault;
 
 -- The current state of each dispute. The only table with confidential reasons.
 CREATE TABLE disputes (
@@ -50,9 +53,9 @@ CREATE TABLE disputes (
     reason_detail TEXT NOT NULL, -- with OTHER; as confidential as the reason
     currency TEXT,
     exponent SMALLINT, -- decimals of the currency
-    amount_minor BIGINT, -- the refund offered
+    amount_minor BIGINT, -- the refund offered: the last one
     respond_by BIGINT NOT NULL, -- an answer counts before this instant
-    silence_rule SMALLINT NOT NULL, -- SilenceRule, fixed at the opening
+    silence_rule SMALLINT NOT NULL, -- SilenceRule, fixed at the opening; NO_EFFECT from the first counter-offer on
     silence_rule_after_delivery SMALLINT NOT NULL, -- the same, if work is delivered when the window closes
     create_time BIGINT NOT NULL,
     update_time BIGINT NOT NULL,
@@ -78,7 +81,11 @@ CREATE TABLE disputes (
     settlement_attempt BIGINT, -- the attempt that is due, or the last one reported
     settlement_attempts TEXT NOT NULL DEFAULT '', -- the results reported for each attempt, one hexadecimal digit each
     least_release SMALLINT NOT NULL DEFAULT 1, -- the oldest release whose rules may judge it
-    order_create_time BIGINT -- when its order was created; NULL until it is filled in, if an earlier release opened it
+    order_create_time BIGINT, -- when its order was created; NULL until it is filled in, if an earlier release opened it
+    no_fault BOOLEAN NOT NULL DEFAULT FALSE, -- a cancellation that shall not count, or as agreed does not
+    max_counter_offers SMALLINT NOT NULL DEFAULT 0, -- of both parties together, fixed at the opening
+    opened_with_minor BIGINT, -- the refund first offered, once there is a counter-offer
+    counter_offers TEXT NOT NULL DEFAULT '' -- JSON, in order: amount (minor units), message and time of each
 );
 CREATE INDEX disputes_by_order ON disputes (order_id, create_time, dispute_id);
 CREATE UNIQUE INDEX disputes_open ON disputes (order_id, exclusion_group)
@@ -101,6 +108,13 @@ CREATE INDEX disputes_open_by_order_time ON disputes (order_create_time, order_i
     WHERE resolve_time IS NULL;
 CREATE INDEX disputes_by_reminder ON disputes (remind_at, dispute_id)
     WHERE remind_at IS NOT NULL;
+CREATE INDEX disputes_no_fault ON disputes (seller_id)
+    WHERE no_fault AND resolve_time IS NULL AND escalated_by IS NULL;
+
+-- A row to lock for each seller who was asked for a no-fault cancellation, or asked for one.
+CREATE TABLE no_fault_quotas (
+    seller_id TEXT NOT NULL PRIMARY KEY
+);
 
 -- The log: dense numbers in commit order. Rows are never changed; old ones are pruned.
 CREATE TABLE events (

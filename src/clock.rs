@@ -25,7 +25,11 @@ pub struct Clock(Source);
 #[derive(Clone, Debug)]
 enum Source {
     System(Arc<Machine>),
-    Manual(Arc<watch::Sender<Timestamp>>),
+    Manual {
+        time: Arc<watch::Sender<Timestamp>>,
+        /// Whether spans too pass by hand alone.
+        spans_too: bool,
+    },
 }
 
 /// Advances a manual [`Clock`].
@@ -54,12 +58,25 @@ impl Clock {
     /// A clock that stands at `start` until it is advanced. The database's clock is not used.
     pub fn manual(start: Timestamp) -> (Self, ManualClock) {
         let time = Arc::new(watch::Sender::new(start));
-        (Self(Source::Manual(time.clone())), ManualClock(time))
+        (Self(Source::Manual { time: time.clone(), spans_too: true }), ManualClock(time))
+    }
+
+    /// The same, but for spans, such as those between heartbeats: they pass in real time.
+    pub fn by_hand(start: Timestamp) -> Self {
+        Self(Source::Manual { time: Arc::new(watch::Sender::new(start)), spans_too: false })
+    }
+
+    /// What moves this clock, if it only advances by hand.
+    pub fn hands(&self) -> Option<ManualClock> {
+        match &self.0 {
+            Source::System(_) => None,
+            Source::Manual { time, .. } => Some(ManualClock(time.clone())),
+        }
     }
 
     /// Whether this clock only advances by hand.
     pub fn is_manual(&self) -> bool {
-        matches!(self.0, Source::Manual(_))
+        matches!(self.0, Source::Manual { .. })
     }
 
     /// Returns the current time, as close to the database's as known, for display only. While the clock is uncertain it
@@ -67,7 +84,7 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Source::System(machine) => machine.now(),
-            Source::Manual(time) => *time.borrow(),
+            Source::Manual { time, .. } => *time.borrow(),
         }
     }
 
@@ -75,7 +92,7 @@ impl Clock {
     pub fn ask(&self) -> Asked {
         Asked(match &self.0 {
             Source::System(machine) => machine.up(),
-            Source::Manual(_) => 0,
+            Source::Manual { .. } => 0,
         })
     }
 
@@ -88,7 +105,7 @@ impl Clock {
                 Some(told) => machine.certain_by_database(asked.0, told),
                 None => machine.certain(),
             },
-            Source::Manual(time) => Ok(*time.borrow()),
+            Source::Manual { time, .. } => Ok(*time.borrow()),
         }
     }
 
@@ -97,7 +114,7 @@ impl Clock {
         match &self.0 {
             Source::System(machine) => machine.certainty(),
             // Its sender is gone: it never changes.
-            Source::Manual(_) => watch::channel(true).1,
+            Source::Manual { .. } => watch::channel(true).1,
         }
     }
 
@@ -111,7 +128,7 @@ impl Clock {
                 }
                 nap(left.min(LONGEST_NAP)).await;
             },
-            Source::Manual(time) => {
+            Source::Manual { time, .. } => {
                 // The sender lives as long as this clock: waiting cannot fail.
                 let _ = time.subscribe().wait_for(|now| *now >= instant).await;
             }
@@ -121,8 +138,8 @@ impl Clock {
     /// Returns after `span`, whatever happens to the machine's clock meanwhile; a manual clock has to be advanced.
     pub async fn sleep(&self, span: Duration) {
         match &self.0 {
-            Source::System(_) => nap(span).await,
-            Source::Manual(_) => self.sleep_until(self.now().plus(span)).await,
+            Source::System(_) | Source::Manual { spans_too: false, .. } => nap(span).await,
+            Source::Manual { .. } => self.sleep_until(self.now().plus(span)).await,
         }
     }
 }
@@ -131,6 +148,15 @@ impl ManualClock {
     /// Moves the clock to `instant`.
     pub fn set(&self, instant: Timestamp) {
         self.0.send_replace(instant);
+    }
+
+    /// Moves the clock to `instant`, unless it is there already.
+    pub fn advance_to(&self, instant: Timestamp) {
+        self.0.send_if_modified(|now| {
+            let is_earlier = *now < instant;
+            *now = (*now).max(instant);
+            is_earlier
+        });
     }
 
     /// Advances the clock by `span`.

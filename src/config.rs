@@ -2,6 +2,7 @@
 
 mod audit;
 mod auth;
+mod clock;
 mod connections;
 mod database_url;
 mod environment;
@@ -24,6 +25,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use crate::domain::{InvalidSpan, Span};
 pub use audit::AuditFlags;
 pub use auth::{AuthFlags, AuthFlagsError, AuthMode, Authentication, JwtSettings, KeySource};
+pub use clock::{ClockFlags, ClockFlagsError, ClockMode};
 pub use connections::ConnectionFlags;
 pub use database_url::UrlFileError;
 pub use policy_file::{PolicyFile, PolicyFileError, SupportUrl};
@@ -172,6 +174,9 @@ pub struct Config {
     /// Limits on request messages.
     #[command(flatten)]
     pub requests: RequestFlags,
+    /// The clock.
+    #[command(flatten)]
+    pub clock: ClockFlags,
     /// The format of log lines; `RUST_LOG` filters them.
     #[arg(long, global = true, env = "DISPUTES_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
@@ -213,6 +218,9 @@ pub enum ConfigError {
     /// The flags of authentication are incomplete or contradict each other.
     #[error(transparent)]
     Auth(#[from] AuthFlagsError),
+    /// The clock does not suit other flags.
+    #[error(transparent)]
+    Clock(#[from] ClockFlagsError),
     /// Traces cannot be sent there.
     #[error(transparent)]
     Traces(#[from] InvalidEndpoint),
@@ -232,7 +240,9 @@ impl Config {
 
     /// Returns how callers authenticate, given the address to listen on.
     pub fn authentication(&self) -> Result<Authentication, ConfigError> {
-        Ok(self.auth.authentication(self.listen)?)
+        let authentication = self.auth.authentication(self.listen)?;
+        self.clock.require_suited(authentication == Authentication::Dev)?;
+        Ok(authentication)
     }
 }
 

@@ -4,7 +4,6 @@
 
 use std::process::ExitCode;
 
-use dispute_service::clock::Clock;
 use dispute_service::config::{Action, CommandLine, LogFormat};
 use dispute_service::server::{self, ServeError};
 use dispute_service::stderr::{self, Format};
@@ -46,7 +45,7 @@ fn run(CommandLine { action, config }: CommandLine) -> Result<(), ServeError> {
             Action::Serve => {
                 // Before the first line is printed: whatever reads it may send a signal.
                 let stopped = server::told_to_stop()?;
-                server::run(&config, server::listen(&config).await?, Clock::system(), stopped).await
+                server::run(&config, server::listen(&config).await?, server::clock(&config), stopped).await
             }
             Action::Migrate => server::migrate(&config).await,
             Action::Audit(flags) => server::print_audit(&config, &flags, std::io::stdout().lock()).await,

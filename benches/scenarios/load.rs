@@ -223,6 +223,7 @@ pub(crate) fn offer(order: usize, message: &str) -> Request<v1::OfferPartialRefu
         reason: v1::Reason::DelayCompensation.into(),
         reason_detail: String::new(),
         request_id: uuid::Uuid::from_u128(order as u128 + 1).to_string(),
+        validate_only: false,
     };
     by(&party(order % buyers() * 2 + 1), offer)
 }

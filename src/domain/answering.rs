@@ -5,8 +5,9 @@ use super::command::DisputeRef;
 use super::dispute::{Dispute, DisputeStatus, Outcome, ResolvedBy};
 use super::escalation;
 use super::event::Event;
-use super::kinds::AnsweredWith;
+use super::kinds::{AnsweredWith, KindRules, Terms};
 use super::order_aggregate::OrderAggregate;
+use super::policy::Policy;
 use super::refusal::Refusal;
 use super::rights::Operation;
 use super::time::Timestamp;
@@ -15,11 +16,11 @@ pub(super) fn accept(
     aggregate: &OrderAggregate,
     caller: &Caller,
     target: &DisputeRef,
+    policy: &Policy,
     now: Timestamp,
 ) -> Result<Vec<Event>, Refusal> {
-    let outcome = may_accept(aggregate, caller, target, now)?;
-    let (by, message) = (ResolvedBy::Responder, target.message.clone());
-    Ok(vec![Event::Accepted { dispute: target.dispute, time: now, by, outcome, message }])
+    let (outcome, by) = may_accept(aggregate, caller, target, policy, now)?;
+    Ok(vec![Event::Accepted { dispute: target.dispute, time: now, by, outcome, message: target.message.clone() }])
 }
 
 pub(super) fn decline(
@@ -28,8 +29,8 @@ pub(super) fn decline(
     target: &DisputeRef,
     now: Timestamp,
 ) -> Result<Vec<Event>, Refusal> {
-    may_decline(aggregate, caller, target, now)?;
-    Ok(vec![Event::Declined { dispute: target.dispute, time: now, message: target.message.clone() }])
+    let by = may_decline(aggregate, caller, target, now)?;
+    Ok(vec![Event::Declined { dispute: target.dispute, time: now, by, message: target.message.clone() }])
 }
 
 pub(super) fn answer(
@@ -52,26 +53,34 @@ pub(super) fn withdraw(
     Ok(vec![Event::Withdrawn { dispute: target.dispute, time: now, by }])
 }
 
-/// The guards of accepting. Returns what it will do.
+/// The guards of accepting. Returns what it will do, and which side accepts.
 pub(super) fn may_accept(
     aggregate: &OrderAggregate,
     caller: &Caller,
     target: &DisputeRef,
+    policy: &Policy,
     now: Timestamp,
-) -> Result<Outcome, Refusal> {
-    let dispute = may_respond(aggregate, caller, target, Operation::AcceptDispute, AnsweredWith::YesOrNo)?;
+) -> Result<(Outcome, ResolvedBy), Refusal> {
+    let (dispute, side) = may_respond(aggregate, caller, target, Operation::AcceptDispute, is_yes_or_no)?;
     dispute.require_acceptable(now)?;
-    outcome_if_accepted(aggregate, dispute)
+    let outcome = outcome_if_accepted(aggregate, dispute)?;
+    // What is still pending has its place in the quota since it was asked for.
+    if dispute.terms.is_no_fault() && !dispute.is_pending() {
+        aggregate.require_no_fault_quota(dispute.answering_party(), policy)?;
+    }
+    Ok((outcome, side))
 }
 
-/// The guards of declining.
+/// The guards of declining. Returns which side declines.
 pub(super) fn may_decline(
     aggregate: &OrderAggregate,
     caller: &Caller,
     target: &DisputeRef,
     now: Timestamp,
-) -> Result<(), Refusal> {
-    may_respond(aggregate, caller, target, Operation::DeclineDispute, AnsweredWith::YesOrNo)?.require_in_time(now)
+) -> Result<ResolvedBy, Refusal> {
+    let (dispute, side) = may_respond(aggregate, caller, target, Operation::DeclineDispute, is_yes_or_no)?;
+    dispute.require_in_time(now)?;
+    Ok(side)
 }
 
 /// The guards of answering with a message.
@@ -81,7 +90,8 @@ pub(super) fn may_answer(
     target: &DisputeRef,
     now: Timestamp,
 ) -> Result<(), Refusal> {
-    may_respond(aggregate, caller, target, Operation::AnswerOrderUpdate, AnsweredWith::Message)?.require_in_time(now)
+    let with_message = |rules: &KindRules| rules.answered_with == AnsweredWith::Message;
+    may_respond(aggregate, caller, target, Operation::AnswerOrderUpdate, with_message)?.0.require_in_time(now)
 }
 
 /// The guards of withdrawing: the opener a pending dispute, who escalated it an escalated one. Returns which of them it is.
@@ -104,21 +114,26 @@ pub(super) fn may_withdraw(
 }
 
 /// The guards that all answers of the party that has to answer share, in their order, before those of the deadline and the
-/// status.
-fn may_respond<'a>(
+/// status. `is_answered_so`: whether a kind can be answered this way. Also returns which side answers.
+pub(super) fn may_respond<'a>(
     aggregate: &'a OrderAggregate,
     caller: &Caller,
     target: &DisputeRef,
     operation: Operation,
-    with: AnsweredWith,
-) -> Result<&'a Dispute, Refusal> {
+    is_answered_so: impl FnOnce(&KindRules) -> bool,
+) -> Result<(&'a Dispute, ResolvedBy), Refusal> {
     let (dispute, role) = aggregate.authorize(operation, caller, target.dispute)?;
-    require_party(role, dispute.responder())?;
-    if with != dispute.kind().rules().answered_with {
+    let answering = dispute.answering_party();
+    require_party(role, answering)?;
+    if !is_answered_so(dispute.kind().rules()) {
         return Err(Refusal::WrongKind { kind: dispute.kind() });
     }
     dispute.require_unchanged(target)?;
-    Ok(dispute)
+    Ok((dispute, if answering == dispute.opener { ResolvedBy::Opener } else { ResolvedBy::Responder }))
+}
+
+fn is_yes_or_no(rules: &KindRules) -> bool {
+    rules.answered_with == AnsweredWith::YesOrNo
 }
 
 /// This party alone may do it.
@@ -126,14 +141,19 @@ fn require_party(role: ActorRole, party: PartyRole) -> Result<(), Refusal> {
     if role.party() == Some(party) { Ok(()) } else { Err(Refusal::WrongRole) }
 }
 
-/// What accepting a dispute does to the order now, or what keeps it from being accepted: the guards of
-/// opening that can have changed since. Silence re-checks the same.
+/// What accepting a dispute does to the order now, or what keeps it from being accepted.
 pub(super) fn outcome_if_accepted(aggregate: &OrderAggregate, dispute: &Dispute) -> Result<Outcome, Refusal> {
+    outcome_of_agreeing(aggregate, dispute.terms)
+}
+
+/// What agreeing on these terms does to the order now, or what keeps them from being agreed on: the guards of opening that
+/// can have changed since. Silence re-checks the same.
+pub(super) fn outcome_of_agreeing(aggregate: &OrderAggregate, terms: Terms) -> Result<Outcome, Refusal> {
     let order = &aggregate.order;
-    if let Some(status) = order.status.known().filter(|status| !status.allows(dispute.kind())) {
+    if let Some(status) = order.status.known().filter(|status| !status.allows(terms.kind())) {
         return Err(Refusal::OrderStatusNotAllowed { status });
     }
-    dispute.terms.outcome_if_accepted(order)
+    terms.outcome_if_accepted(order)
 }
 
 impl Dispute {

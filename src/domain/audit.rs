@@ -54,7 +54,11 @@ impl AuditAction {
             Command::Escalate(_) => (Scope::Support, Self::DisputeEscalated),
             Command::Decide(..) => (Scope::Support, Self::DisputeDecided),
             Command::Withdraw(_) => (Scope::Support, Self::DisputeWithdrawn),
-            Command::Open(_) | Command::Accept(_) | Command::Decline(_) | Command::AnswerOrderUpdate(_) => return None,
+            Command::Open(_)
+            | Command::Accept(_)
+            | Command::Decline(_)
+            | Command::Counter(..)
+            | Command::AnswerOrderUpdate(_) => return None,
         };
         (caller.scope == Some(scope)).then_some(action)
     }

@@ -87,6 +87,24 @@ impl<'de> Deserialize<'de> for CurrencyCode {
     }
 }
 
+/// How many counter-offers there can be on a dispute: 0 to 20.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rounds(pub(super) u32);
+
+impl Rounds {
+    /// How many there are.
+    pub fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Rounds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let rounds = u32::deserialize(deserializer)?;
+        if rounds <= 20 { Ok(Self(rounds)) } else { Err(D::Error::custom("expected 0 to 20 counter-offers")) }
+    }
+}
+
 /// A count of minor units, at least 0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MinorUnits(pub(super) i64);

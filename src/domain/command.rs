@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::actor::PartyRole;
 use super::ids::{DisputeId, OrderId};
 use super::kinds::Terms;
 use super::money::{Currency, Money};
@@ -17,10 +18,12 @@ pub enum Command {
     UpsertOrder(Box<OrderReport>),
     /// A party raises a dispute.
     Open(Box<Opening>),
-    /// The responder accepts.
+    /// Who has to answer accepts.
     Accept(DisputeRef),
-    /// The responder declines; the message may be empty.
+    /// Who has to answer declines; the message may be empty.
     Decline(DisputeRef),
+    /// Who has to answer puts another amount on the table; the message may be empty.
+    Counter(DisputeRef, Money),
     /// The responder answers a request for an update; the message is there.
     AnswerOrderUpdate(DisputeRef),
     /// The opener withdraws a pending dispute, or who escalated it an escalated one.
@@ -63,6 +66,8 @@ pub struct Opening {
     pub order: OrderId,
     /// The id that it will have.
     pub dispute: DisputeId,
+    /// The party that can ask for it this way; `None` if either can.
+    pub by: Option<PartyRole>,
     /// What is asked for.
     pub terms: Terms,
     /// The opener's text, normalised.
@@ -114,6 +119,11 @@ impl Command {
         {
             return Cow::Owned(Self::Decide(target.clone(), Ruling::Refund(of_order(*amount))));
         }
+        if let Self::Counter(target, amount) = self
+            && amount.currency != currency
+        {
+            return Cow::Owned(Self::Counter(target.clone(), of_order(*amount)));
+        }
         Cow::Borrowed(self)
     }
 
@@ -124,6 +134,7 @@ impl Command {
             Self::Open(opening) => Subject::Order(opening.order.clone()),
             Self::Accept(target)
             | Self::Decline(target)
+            | Self::Counter(target, _)
             | Self::AnswerOrderUpdate(target)
             | Self::Withdraw(target)
             | Self::Escalate(target)
@@ -143,6 +154,7 @@ impl Command {
             }
             Self::Accept(target)
             | Self::Decline(target)
+            | Self::Counter(target, _)
             | Self::AnswerOrderUpdate(target)
             | Self::Withdraw(target)
             | Self::Escalate(target)

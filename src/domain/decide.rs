@@ -11,7 +11,7 @@ use super::order_aggregate::OrderAggregate;
 use super::policy::Policy;
 use super::refusal::Refusal;
 use super::time::Timestamp;
-use super::{answering, escalation, opening, order, postponing, settlement};
+use super::{answering, bargain, escalation, opening, order, postponing, settlement};
 
 /// Judges `command` on `aggregate` at `now`. Every rule of the resolution centre is reachable from here.
 ///
@@ -48,8 +48,11 @@ fn by_command(
     match (command, aggregate) {
         (Command::UpsertOrder(report), aggregate) => order::report(aggregate, report, now),
         (Command::Open(opening), Some(aggregate)) => opening::open(aggregate, caller, opening, policy, now),
-        (Command::Accept(target), Some(aggregate)) => answering::accept(aggregate, caller, target, now),
+        (Command::Accept(target), Some(aggregate)) => answering::accept(aggregate, caller, target, policy, now),
         (Command::Decline(target), Some(aggregate)) => answering::decline(aggregate, caller, target, now),
+        (Command::Counter(target, amount), Some(aggregate)) => {
+            bargain::counter(aggregate, caller, target, *amount, policy, now)
+        }
         (Command::AnswerOrderUpdate(target), Some(aggregate)) => answering::answer(aggregate, caller, target, now),
         (Command::Withdraw(target), Some(aggregate)) => answering::withdraw(aggregate, caller, target, now),
         (Command::Escalate(target), Some(aggregate)) => escalation::escalate(aggregate, caller, target, policy, now),

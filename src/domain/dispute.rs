@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
 use super::actor::{ActorRole, Caller, Parties, PartyRole};
+use super::bargain::Bargain;
 use super::carried::Carried;
 use super::code::codes;
 use super::ids::{DisputeId, OrderId, UserId};
@@ -81,7 +82,7 @@ codes! {
     pub enum ResolvedBy {
         /// The responder's answer.
         Responder = 1,
-        /// The opener withdrew.
+        /// The opener withdrew, or answered a counter-offer.
         Opener = 2,
         /// Both parties asked to cancel.
         Crossed = 3,
@@ -186,8 +187,11 @@ pub struct Dispute {
     pub parties: Parties,
     /// Who raised it; the other party is the responder.
     pub opener: PartyRole,
-    /// What is asked for.
+    /// What is asked for now: of a partial refund the amount on the table, of a cancellation what was agreed once it has
+    /// ended.
     pub terms: Terms,
+    /// What the parties have offered each other since the opening.
+    pub bargain: Bargain,
     /// The opener's text, shared with the responder. Empty only where it is optional.
     pub message: String,
     /// Why; never shown to others where [`reason::is_confidential`]. `None` for kinds without reasons.
@@ -236,15 +240,15 @@ impl Dispute {
         self.resolution.is_none()
     }
 
-    /// The party that was asked, and has to answer.
-    pub fn responder(&self) -> PartyRole {
-        self.opener.other()
+    /// The party that has to answer, or had to when the dispute left the parties: nobody answers the own offer.
+    pub fn answering_party(&self) -> PartyRole {
+        if self.bargain.counter_offers.len().is_multiple_of(2) { self.opener.other() } else { self.opener }
     }
 
     /// The party that has to answer, or can still accept what it did not answer before support has it; `None` once the
     /// dispute is resolved.
     pub fn awaiting(&self) -> Option<PartyRole> {
-        self.is_open().then(|| self.responder())
+        self.is_open().then(|| self.answering_party())
     }
 
     /// Whether the responder has still to answer.

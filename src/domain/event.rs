@@ -4,6 +4,7 @@ use super::actor::ActorRole;
 use super::code::codes;
 use super::dispute::{Dispute, Outcome, ResolvedBy};
 use super::ids::{DisputeId, UserId};
+use super::money::Money;
 use super::order::Order;
 use super::time::Timestamp;
 
@@ -21,21 +22,38 @@ pub enum Event {
         dispute: DisputeId,
         /// When.
         time: Timestamp,
-        /// The responder, a cancellation that crossed it, or the opening itself.
+        /// Who was asked, the opener of what was countered, a cancellation that crossed it, or the opening itself.
         by: ResolvedBy,
         /// What it does to the order.
         outcome: Outcome,
         /// The text of the cancellation that crossed it; else empty.
         message: String,
     },
-    /// The responder said no.
+    /// Who had to answer said no.
     Declined {
         /// The dispute.
         dispute: DisputeId,
         /// When.
         time: Timestamp,
-        /// The responder's words; may be empty.
+        /// The responder, or the opener of what was countered.
+        by: ResolvedBy,
+        /// Its words; may be empty.
         message: String,
+    },
+    /// Who had to answer put another amount on the table: now the other party has to answer.
+    Countered {
+        /// The dispute.
+        dispute: DisputeId,
+        /// When.
+        time: Timestamp,
+        /// The amount.
+        amount: Money,
+        /// Its words; may be empty.
+        message: String,
+        /// When the new window closes.
+        respond_by: Timestamp,
+        /// When the party whose turn it is now is reminded; `None` if never.
+        remind_at: Option<Timestamp>,
     },
     /// The responder gave the update that was asked for.
     Answered {
@@ -178,6 +196,7 @@ codes! {
         SettlementFailed = 13,
         SettlementReturned = 15,
         SettlementVoided = 16,
+        Countered = 17,
         /// How an open dispute stands, for a subscriber who begins. Never in the log.
         Snapshot = 14,
     }
@@ -191,6 +210,7 @@ impl Event {
             Self::Opened(_) => EventType::Opened,
             Self::Accepted { .. } => EventType::Accepted,
             Self::Declined { .. } => EventType::Declined,
+            Self::Countered { .. } => EventType::Countered,
             Self::Answered { .. } => EventType::Answered,
             Self::Withdrawn { .. } => EventType::Withdrawn,
             Self::ReminderSent { .. } => EventType::DeadlineApproaching,
@@ -213,6 +233,7 @@ impl Event {
             Self::Opened(dispute) => Some(dispute.id),
             Self::Accepted { dispute, .. }
             | Self::Declined { dispute, .. }
+            | Self::Countered { dispute, .. }
             | Self::Answered { dispute, .. }
             | Self::Withdrawn { dispute, .. }
             | Self::ReminderSent { dispute, .. }

@@ -1,9 +1,13 @@
 //! How each event changes an order and its disputes. Applying an event cannot fail: whatever could speak against it was
 //! judged before it was decided.
 
-use super::dispute::{Dispute, DisputeStatus, Escalation, Outcome, Resolution, ResolvedBy, Ruled};
+use super::bargain::CounterOffer;
+use super::dispute::{
+    Dispute, DisputeStatus, Escalation, Outcome, Resolution, ResolvedBy, Ruled, Silence, SilenceRule,
+};
 use super::event::Event;
 use super::ids::DisputeId;
+use super::kinds::Terms;
 use super::order::{Order, OrderStatus};
 use super::order_aggregate::OrderAggregate;
 use super::settlement::SettlementReport;
@@ -54,7 +58,7 @@ impl Event {
         use ResolvedBy::{Deadline, Responder, Support};
         let (status, time, by, outcome) = match self {
             Self::Accepted { time, by, outcome, .. } => (Accepted, time, *by, *outcome),
-            Self::Declined { time, .. } => (Declined, time, Responder, Outcome::Nothing),
+            Self::Declined { time, by, .. } => (Declined, time, *by, Outcome::Nothing),
             Self::Answered { time, .. } => (Answered, time, Responder, Outcome::Nothing),
             Self::Withdrawn { time, by, .. } => (Withdrawn, time, *by, Outcome::Nothing),
             Self::Expired { time, outcome, .. } => (Expired, time, Deadline, *outcome),
@@ -62,6 +66,7 @@ impl Event {
             Self::Decided { time, outcome, .. } => (Decided, time, Support, *outcome),
             Self::OrderReported(_)
             | Self::Opened(_)
+            | Self::Countered { .. }
             | Self::ReminderSent { .. }
             | Self::ReminderMoved { .. }
             | Self::DeadlineMoved { .. }
@@ -78,6 +83,7 @@ impl Event {
 impl Dispute {
     fn evolve(&mut self, event: &Event) {
         if let Some(resolution) = event.resolution() {
+            self.terms = self.terms.once_ended(self.opener, &resolution);
             self.resolution = Some(resolution);
             self.remind_at = None;
         }
@@ -91,6 +97,16 @@ impl Dispute {
             Event::Accepted { message, .. } if message.is_empty() => {}
             Event::Accepted { message, .. } | Event::Declined { message, .. } | Event::Answered { message, .. } => {
                 self.answer_message.clone_from(message);
+            }
+            Event::Countered { time, amount, message, respond_by, remind_at, .. } => {
+                let counter = CounterOffer { amount: *amount, message: message.clone(), time: *time };
+                self.bargain.opened_with = self.bargain.opened_with.or(self.terms.amount());
+                self.bargain.counter_offers.push(counter);
+                self.terms = Terms::PartialRefund { amount: *amount };
+                // Whatever the rule was at the opening.
+                self.silence = Silence::always(SilenceRule::NoEffect);
+                self.respond_by = *respond_by;
+                self.remind_at = *remind_at;
             }
             Event::ReminderSent { remind_at, .. } => {
                 self.remind_at = *remind_at;
@@ -147,6 +163,8 @@ impl Order {
                 self.end_time = Some(resolution.time);
                 self.cancelled_by = Some(dispute);
                 self.cancellation_counts = counts;
+                // What support decides is no agreement.
+                self.cancelled_no_fault = !counts && resolution.status != DisputeStatus::Decided;
             }
             Outcome::NewDueTime(time) => self.agreed_due_time = Some(time),
         }

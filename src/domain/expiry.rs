@@ -1,6 +1,6 @@
 //! First the clock: what the passing of a deadline does.
 
-use super::answering::outcome_if_accepted;
+use super::answering::outcome_of_agreeing;
 use super::cascade::Cascade;
 use super::dispute::{Dispute, Outcome, SilenceRule};
 use super::event::Event;
@@ -46,6 +46,8 @@ pub(super) fn outcome_of_silence(aggregate: &OrderAggregate, dispute: &Dispute) 
     let rule = if delivered { dispute.silence.after_delivery } else { dispute.silence.rule };
     match rule {
         SilenceRule::NoEffect => Outcome::Nothing,
-        SilenceRule::Accept => outcome_if_accepted(aggregate, dispute).unwrap_or(Outcome::Nothing),
+        SilenceRule::Accept => {
+            outcome_of_agreeing(aggregate, dispute.terms.if_silent(dispute.opener)).unwrap_or(Outcome::Nothing)
+        }
     }
 }

@@ -34,6 +34,7 @@
 mod actor;
 mod answering;
 mod audit;
+mod bargain;
 mod bounds;
 mod carried;
 mod cascade;
@@ -48,6 +49,7 @@ mod expiry;
 mod ids;
 mod kinds;
 mod money;
+mod no_fault;
 mod opening;
 mod options;
 mod order;
@@ -72,7 +74,8 @@ mod tests;
 
 pub use actor::{Actor, ActorRole, Caller, Parties, PartyRole, Scope};
 pub use audit::{AuditAction, AuditEntry, ConfidentialReason};
-pub use bounds::{BasisPoints, CurrencyCode, MinorUnits, Window};
+pub use bargain::{Bargain, CounterOffer, Offer};
+pub use bounds::{BasisPoints, CurrencyCode, MinorUnits, Rounds, Window};
 pub use carried::Carried;
 pub use code::Code;
 #[cfg(all(test, feature = "server"))]

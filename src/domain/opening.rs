@@ -2,6 +2,7 @@
 
 use super::actor::{Caller, PartyRole};
 use super::answering;
+use super::bargain::Bargain;
 use super::command::Opening;
 use super::dispute::{Dispute, DisputeStatus, ResolvedBy};
 use super::event::Event;
@@ -26,7 +27,7 @@ pub(super) fn open(
     let kind = opening.terms.kind();
     let not_found = || Refusal::OrderNotFound { order: opening.order.clone() };
     let role = kind.rules().opened_with.authorize_party(caller, &aggregate.order.parties, not_found)?;
-    if !policy.for_kind(kind).enabled || !kind.may_be_opened_by(role) {
+    if opening.by.is_some_and(|by| by != role) || !kind.is_open_to(role, policy) {
         return Err(Refusal::WrongRole);
     }
     if let Some(first) = obstacles(aggregate, kind, role, policy, now).into_iter().next() {
@@ -38,16 +39,22 @@ pub(super) fn open(
         return Err(first);
     }
 
+    let conflict = conflict(aggregate, kind, role);
+    let has_its_place = matches!(conflict, Conflict::AcceptsCancellation(first) if first.terms.is_no_fault());
+    if opening.terms.is_no_fault() && !has_its_place {
+        aggregate.require_no_fault_quota(role, policy)?;
+    }
+
     let mut events = Vec::new();
-    match conflict(aggregate, kind, role) {
+    match conflict {
         Conflict::AcceptsCancellation(first) => {
-            let outcome = answering::outcome_if_accepted(aggregate, first)?;
+            // The buyer's word decides whether it is nobody's fault, whoever came first.
+            let agreed = if role == PartyRole::Buyer { opening.terms } else { first.terms };
+            let outcome = answering::outcome_of_agreeing(aggregate, agreed)?;
             let (by, message) = (ResolvedBy::Crossed, opening.message.clone());
             return Ok(vec![Event::Accepted { dispute: first.id, time: now, by, outcome, message }]);
         }
-        Conflict::DeclinesOffer(offer) => {
-            events.push(Event::Declined { dispute: offer, time: now, message: String::new() });
-        }
+        Conflict::EndsRefund(refund) => events.push(end_of_refund(refund, now)),
         Conflict::None | Conflict::Blocked(_) => {}
     }
     events.push(Event::Opened(Box::new(opened(&aggregate.order, opening, role, policy, now))));
@@ -59,10 +66,21 @@ pub(super) fn open(
     Ok(events)
 }
 
+/// How a partial refund ends that a buyer's cancellation takes the place of, whoever's turn it is: what the seller has offered
+/// is declined, what the buyer has asked for is taken back.
+fn end_of_refund(refund: &Dispute, now: Timestamp) -> Event {
+    let dispute = refund.id;
+    match refund.opener {
+        PartyRole::Seller => Event::Declined { dispute, time: now, by: ResolvedBy::Responder, message: String::new() },
+        PartyRole::Buyer => Event::Withdrawn { dispute, time: now, by: ResolvedBy::Opener },
+    }
+}
+
 /// The dispute that an opening makes.
 fn opened(order: &Order, opening: &Opening, opener: PartyRole, policy: &Policy, now: Timestamp) -> Dispute {
     let kind = opening.terms.kind();
     let respond_by = now.plus(policy.response_window(kind));
+    let max_counter_offers = if kind.rules().is_bargained { policy.partial_refund.max_counter_offers.get() } else { 0 };
     Dispute {
         id: opening.dispute,
         order: order.id.clone(),
@@ -70,13 +88,14 @@ fn opened(order: &Order, opening: &Opening, opener: PartyRole, policy: &Policy, 
         parties: order.parties.clone(),
         opener,
         terms: opening.terms,
+        bargain: Bargain { max_counter_offers, ..Bargain::default() },
         message: opening.message.clone(),
         reason: opening.reason.clone(),
         respond_by,
         remind_at: next_reminder(respond_by, policy, now),
         reminders_sent: 0,
         postpone_message: String::new(),
-        silence: policy.silence(kind, order),
+        silence: policy.silence(kind, opener, order),
         create_time: now,
         update_time: now,
         revision: 1,
@@ -169,8 +188,8 @@ pub(super) enum Conflict<'a> {
     Blocked(DisputeId),
     /// Crossed cancellations merge: the second accepts the first.
     AcceptsCancellation(&'a Dispute),
-    /// An offer cannot block the buyer's cancellation: it is declined.
-    DeclinesOffer(DisputeId),
+    /// A partial refund cannot block the buyer's cancellation: it ends.
+    EndsRefund(&'a Dispute),
 }
 
 pub(super) fn conflict(aggregate: &OrderAggregate, kind: DisputeKind, role: PartyRole) -> Conflict<'_> {

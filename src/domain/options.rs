@@ -25,6 +25,10 @@ pub struct DisputeOption {
     pub blockers: Vec<Refusal>,
     /// The other party's pending cancellation, if choosing this accepts it.
     pub accepts: Option<DisputeId>,
+    /// The pending partial refund that stands in the way, if this party can counter it instead.
+    pub counters: Option<DisputeId>,
+    /// Whether it can be asked for as nobody's fault: the seller's quota has a place.
+    pub no_fault_available: bool,
     /// The least and the most that can be offered; only for a refund.
     pub amounts: Option<(Money, Money)>,
     /// How long the other party will have, and what its silence will do; `None` if choosing this takes effect
@@ -65,7 +69,7 @@ pub fn options(
     policy: &Policy,
     now: Timestamp,
 ) -> Vec<DisputeOption> {
-    let is_offered = |kind: &DisputeKind| policy.for_kind(*kind).enabled && kind.may_be_opened_by(role);
+    let is_offered = |kind: &DisputeKind| kind.is_open_to(role, policy);
     DisputeKind::ALL
         .into_iter()
         .filter(is_offered)
@@ -84,10 +88,15 @@ fn option(
     let rules = kind.rules();
     let blockers = opening::blockers(aggregate, kind, role, policy, now);
     let is_available = blockers.is_empty();
-    let accepts = match opening::conflict(aggregate, kind, role) {
-        Conflict::AcceptsCancellation(first) if is_available => Some(first.id),
-        Conflict::AcceptsCancellation(_) | Conflict::None | Conflict::Blocked(_) | Conflict::DeclinesOffer(_) => None,
+    let crossed = match opening::conflict(aggregate, kind, role) {
+        Conflict::AcceptsCancellation(first) => Some(first),
+        Conflict::None | Conflict::Blocked(_) | Conflict::EndsRefund(_) => None,
     };
+    let accepts = crossed.filter(|_| is_available).map(|first| first.id);
+    // A crossed one that was asked for so has its place.
+    let has_its_place = crossed.is_some_and(|first| first.terms.is_no_fault());
+    let can_be_no_fault =
+        kind == DisputeKind::Cancellation && (has_its_place || aggregate.require_no_fault_quota(role, policy).is_ok());
     let is_at_once =
         is_available && (accepts.is_some() || opening::is_immediate(&aggregate.order, kind, role, policy, now));
     let if_accepted = (rules.outcome_without_terms)(&aggregate.order).filter(|_| is_available);
@@ -95,12 +104,29 @@ fn option(
         kind,
         blockers,
         accepts,
+        counters: countered(aggregate, kind, role, policy, now),
+        no_fault_available: can_be_no_fault,
         amounts: (rules.amounts)(&aggregate.order, policy),
-        waits: (!is_at_once).then(|| (policy.response_window(kind), policy.silence(kind, &aggregate.order).rule)),
+        waits: (!is_at_once).then(|| (policy.response_window(kind), policy.silence(kind, role, &aggregate.order).rule)),
         if_accepted,
         effects: rules.effects.to_vec(),
         rate_before_bps: standing.and_then(SellerStanding::completion_rate_bps),
         rate_after_bps: standing
             .and_then(|standing| standing.completion_rate_bps_after(if_accepted.unwrap_or(Outcome::Nothing))),
     }
+}
+
+/// The pending partial refund on this order that this party may counter now, if one of this kind is bargained over.
+fn countered(
+    aggregate: &OrderAggregate,
+    kind: DisputeKind,
+    role: PartyRole,
+    policy: &Policy,
+    now: Timestamp,
+) -> Option<DisputeId> {
+    let is_bargained = kind.rules().is_bargained && aggregate.is_ours();
+    let pending =
+        aggregate.disputes.iter().filter(|dispute| dispute.kind() == kind && dispute.awaiting() == Some(role));
+    let mut counterable = pending.filter(|dispute| dispute.require_counterable(&aggregate.order, policy, now).is_ok());
+    counterable.next().filter(|_| is_bargained).map(|dispute| dispute.id)
 }

@@ -115,6 +115,8 @@ pub struct Order {
     pub end_time: Option<Timestamp>,
     /// Whether its cancellation counts against the seller's completion rate.
     pub cancellation_counts: bool,
+    /// Whether the parties have cancelled it as nobody's fault: that has used a place in the seller's quota.
+    pub cancelled_no_fault: bool,
     /// The dispute that cancelled it. Such an order stays cancelled, whatever arrives.
     pub cancelled_by: Option<DisputeId>,
     /// The offer that was accepted on it: there is at most one.
@@ -201,6 +203,7 @@ impl Order {
             extension_requests: 0,
             end_time: report.status.is_ended().then(|| report.end_time.unwrap_or(now)),
             cancellation_counts: report.cancellation_counts,
+            cancelled_no_fault: false,
             cancelled_by: None,
             refund_accepted: None,
             source_version: report.source_version,

@@ -18,12 +18,15 @@ pub struct OrderAggregate {
     pub newer: Vec<NewerDispute>,
     /// Whether it has open disputes that make no sense: nothing can be opened beside what is not known.
     pub has_unreadable: bool,
+    /// How many no-fault cancellations its seller has, see [`OrderAggregate::no_fault_places`]: on all orders, known where
+    /// one is asked for or can be agreed on.
+    pub no_fault_used: u32,
 }
 
 impl OrderAggregate {
     /// An order with disputes that this release may all judge.
     pub fn new(order: Order, disputes: Vec<Dispute>) -> Self {
-        Self { order, disputes, newer: Vec::new(), has_unreadable: false }
+        Self { order, disputes, newer: Vec::new(), has_unreadable: false, no_fault_used: 0 }
     }
 
     /// Adds a dispute of this order, unless the aggregate holds it.

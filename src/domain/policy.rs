@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::actor::PartyRole;
 use super::bounds::Window;
 use super::dispute::Silence;
 use super::kinds::{CancellationPolicy, DeliveryExtensionPolicy, DisputeKind, PartialRefundPolicy};
@@ -22,7 +23,7 @@ settings! {
         standing_window: Window = Window::days(60),
     }
     tables {
-        /// About offers of a partial refund.
+        /// About partial refunds.
         partial_refund: PartialRefundPolicy,
         /// About cancellations.
         cancellation: CancellationPolicy,
@@ -80,8 +81,8 @@ impl Policy {
         DisputeKind::ALL.into_iter().filter(|kind| self.for_kind(*kind).attempts.are_limited()).collect()
     }
 
-    /// What silence will do to a dispute of this kind that is opened on this order now.
-    pub fn silence(&self, kind: DisputeKind, order: &Order) -> Silence {
-        (kind.rules().silence)(self, order)
+    /// What silence will do to a dispute of this kind that this party opens on this order now.
+    pub fn silence(&self, kind: DisputeKind, opener: PartyRole, order: &Order) -> Silence {
+        (kind.rules().silence)(self, opener, order)
     }
 }

@@ -113,6 +113,18 @@ pub enum Refusal {
         /// How often it can be tried.
         max: u32,
     },
+    /// There were as many counter-offers as there can be.
+    TooManyRounds {
+        /// How many there can be, of both parties together.
+        max: u32,
+    },
+    /// The seller has as many no-fault cancellations as it can have.
+    NoFaultNotAvailable {
+        /// How many it has, if it is the seller who is told.
+        used: Option<u32>,
+        /// How many it can have.
+        max: u32,
+    },
     /// It is too late to escalate the dispute.
     EscalationWindowClosed {
         /// Since when.

@@ -2,6 +2,7 @@
 //! judge is shown as it is stored, and left to it.
 
 use super::actor::{ActorRole, Caller, Parties, PartyRole};
+use super::bargain::Bargain;
 use super::carried::Carried;
 use super::command::{Command, Subject};
 use super::dispute::{Dispute, DisputeStatus, ResolvedBy, SilenceRule};
@@ -16,7 +17,7 @@ use super::settlement::SettlementStatus;
 use super::time::Timestamp;
 
 /// The number of this release: one more with each release that changes the rules or the schema.
-pub const RELEASE: i16 = 1;
+pub const RELEASE: i16 = 2;
 
 /// A dispute that only a newer release may judge: its row says so, or has a value on which the rules depend and which
 /// this release does not know. It is shown as it is stored.
@@ -32,6 +33,8 @@ pub struct NewerDispute {
     pub message: String,
     pub reason: Option<Reason>,
     pub amount: Option<Money>,
+    pub no_fault: bool,
+    pub bargain: Bargain,
     pub new_due_time: Option<Timestamp>,
     pub respond_by: Timestamp,
     pub reminders_sent: i64,
@@ -115,7 +118,9 @@ impl Dispute {
     /// The oldest release whose rules may judge this dispute. A release that gives a dispute what the one before would
     /// misjudge says so here: older replicas then show it, and leave it and its order to others.
     pub fn least_release(&self) -> i16 {
-        1
+        let is_bargained = !self.bargain.counter_offers.is_empty();
+        let is_asked_for = self.kind() == DisputeKind::PartialRefund && self.opener == PartyRole::Buyer;
+        if is_bargained || is_asked_for || self.terms.is_no_fault() { 2 } else { 1 }
     }
 }
 
@@ -194,6 +199,7 @@ impl OrderAggregate {
             Command::Open(opening) => self.beyond_us_to_open(opening.terms.kind(), policy),
             Command::Accept(_)
             | Command::Decline(_)
+            | Command::Counter(..)
             | Command::AnswerOrderUpdate(_)
             | Command::Withdraw(_)
             | Command::Escalate(_)

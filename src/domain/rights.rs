@@ -72,12 +72,16 @@ rights! {
     ReportSettlement: Platform,
     ListDisputes: Viewers,
     ListDisputeEvents: Viewers,
+    RequestPartialRefund: Parties,
+    CounterOffer: Parties,
     WatchDisputes: Viewers,
     UpsertOrder: Platform,
     BatchUpsertOrders: Platform,
     GetOrder: Viewers,
     ListOrders: Viewers,
     GetSellerStanding: Oneself,
+    GetClock: Platform,
+    AdvanceClock: Platform,
 }
 
 impl Right {

@@ -4,6 +4,7 @@
 
 use super::actor::Caller;
 use super::answering::{self, outcome_if_accepted};
+use super::bargain;
 use super::code::codes;
 use super::command::DisputeRef;
 use super::dispute::{Dispute, DisputeStatus, Outcome};
@@ -11,6 +12,7 @@ use super::escalation;
 use super::expiry::{after_the_clock, outcome_of_silence};
 use super::ids::DisputeId;
 use super::kinds::AnsweredWith;
+use super::money::Money;
 use super::order::Order;
 use super::order_aggregate::OrderAggregate;
 use super::policy::Policy;
@@ -26,6 +28,7 @@ codes! {
     pub enum DisputeAction {
         Accept = 1,
         Decline = 2,
+        Counter = 9,
         Answer = 3,
         Withdraw = 4,
         Escalate = 5,
@@ -53,12 +56,14 @@ pub struct DisputeView {
     pub consequences: Consequences,
     /// What this caller can do with it now.
     pub allowed_actions: Vec<DisputeAction>,
+    /// The least and the most that this caller can offer instead; `None` if it cannot counter.
+    pub counter_range: Option<(Money, Money)>,
 }
 
 impl DisputeView {
     /// A dispute of which this release cannot say what comes of it, nor what can be done with it.
     fn alone(dispute: Dispute) -> Self {
-        Self { dispute, consequences: Consequences::default(), allowed_actions: Vec::new() }
+        Self { dispute, consequences: Consequences::default(), allowed_actions: Vec::new(), counter_range: None }
     }
 }
 
@@ -132,10 +137,12 @@ impl OrderAggregate {
         }
         let after_the_clock = after_the_clock(self, now);
         let aggregate = after_the_clock.as_ref().unwrap_or(self);
+        let target = DisputeRef { dispute: dispute.id, message: String::new(), etag: None };
         DisputeView {
             dispute: dispute.clone(),
             consequences: aggregate.consequences_of_stored(dispute),
-            allowed_actions: allowed_actions(aggregate, dispute.id, caller, policy, now),
+            allowed_actions: allowed_actions(aggregate, &target, caller, policy, now),
+            counter_range: bargain::may_counter(aggregate, caller, &target, policy, now).ok(),
         }
     }
 
@@ -175,21 +182,21 @@ impl OrderAggregate {
 /// What the caller can do with a dispute now, in the order of the commands.
 fn allowed_actions(
     aggregate: &OrderAggregate,
-    dispute: DisputeId,
+    target: &DisputeRef,
     caller: &Caller,
     policy: &Policy,
     now: Timestamp,
 ) -> Vec<DisputeAction> {
-    let target = DisputeRef { dispute, message: String::new(), etag: None };
     let judged = [
-        (DisputeAction::Accept, answering::may_accept(aggregate, caller, &target, now).is_ok()),
-        (DisputeAction::Decline, answering::may_decline(aggregate, caller, &target, now).is_ok()),
-        (DisputeAction::Answer, answering::may_answer(aggregate, caller, &target, now).is_ok()),
-        (DisputeAction::Withdraw, answering::may_withdraw(aggregate, caller, &target, now).is_ok()),
-        (DisputeAction::Escalate, escalation::may_escalate(aggregate, caller, &target, policy, now).is_ok()),
-        (DisputeAction::Decide, escalation::may_rule(aggregate, caller, &target).is_ok()),
-        (DisputeAction::Postpone, postponing::may_postpone(aggregate, caller, &target, now).is_ok()),
-        (DisputeAction::ReportSettlement, settlement::may_report(aggregate, caller, dispute).is_ok()),
+        (DisputeAction::Accept, answering::may_accept(aggregate, caller, target, policy, now).is_ok()),
+        (DisputeAction::Decline, answering::may_decline(aggregate, caller, target, now).is_ok()),
+        (DisputeAction::Counter, bargain::may_counter(aggregate, caller, target, policy, now).is_ok()),
+        (DisputeAction::Answer, answering::may_answer(aggregate, caller, target, now).is_ok()),
+        (DisputeAction::Withdraw, answering::may_withdraw(aggregate, caller, target, now).is_ok()),
+        (DisputeAction::Escalate, escalation::may_escalate(aggregate, caller, target, policy, now).is_ok()),
+        (DisputeAction::Decide, escalation::may_rule(aggregate, caller, target).is_ok()),
+        (DisputeAction::Postpone, postponing::may_postpone(aggregate, caller, target, now).is_ok()),
+        (DisputeAction::ReportSettlement, settlement::may_report(aggregate, caller, target.dispute).is_ok()),
     ];
     judged.into_iter().filter_map(|(action, is_allowed)| is_allowed.then_some(action)).collect()
 }

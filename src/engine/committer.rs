@@ -43,11 +43,15 @@ pub struct Committer(Arc<Entrance>);
 
 /// Closes the queue when the last handle is dropped.
 #[derive(Debug)]
-struct Entrance(Arc<Queue>);
+struct Entrance {
+    queue: Arc<Queue>,
+    /// For commands that are only tried out.
+    judge: Arc<Judge>,
+}
 
 impl Drop for Entrance {
     fn drop(&mut self) {
-        self.0.close();
+        self.queue.close();
     }
 }
 
@@ -79,9 +83,10 @@ impl Committer {
     ) -> (Self, Arc<Totals>, impl Future<Output = ()> + Send) {
         let queue = Arc::new(Queue::new(repository.is_remote(), tracer.clone()));
         let totals = Arc::<Totals>::default();
+        let judge = Arc::new(Judge { repository, clock, policy, encode });
         let task = Task {
             queue: queue.clone(),
-            judge: Arc::new(Judge { repository, clock, policy, encode }),
+            judge: judge.clone(),
             preparing: None,
             feed,
             deadlines,
@@ -89,17 +94,17 @@ impl Committer {
             tracer,
             outage: Outage::default(),
         };
-        (Self(Arc::new(Entrance(queue))), totals, task.run())
+        (Self(Arc::new(Entrance { queue, judge })), totals, task.run())
     }
 
     /// What waits in the queue.
     pub fn backlog(&self) -> Backlog {
-        self.0.0.backlog()
+        self.0.queue.backlog()
     }
 
     /// Stops accepting submissions: the task finishes what is waiting and ends.
     pub fn close(&self) {
-        self.0.0.close();
+        self.0.queue.close();
     }
 
     /// Judges a command and, if it is accepted, commits it. Returns the dispute after it. Cancel safe: if the future is
@@ -113,6 +118,19 @@ impl Committer {
     ) -> Result<DisputeView, Error> {
         let command = Box::new(command);
         self.submit(|answer| Submission::Dispute { caller, command, request, trace, answer }).await
+    }
+
+    /// Judges a command as [`Self::dispute`] does, on what is stored now, and does nothing: it locks nothing, and is a read like
+    /// others. Only that support was shown a confidential reason is recorded, as it is for every answer.
+    pub async fn validate(
+        &self,
+        caller: &Caller,
+        command: &Command,
+        request: Option<RequestKey>,
+    ) -> Result<DisputeView, Error> {
+        let (view, reason) = self.0.judge.try_out(caller, command, request).await?;
+        self.disclose(caller, reason.into_iter().collect()).await?;
+        Ok(view)
     }
 
     /// Upserts orders, all or nothing. Returns them as stored now, in the same order.
@@ -155,7 +173,7 @@ impl Committer {
         submission: S,
     ) -> impl Future<Output = Result<T, Error>> + Send + use<T, S> {
         let (answer, answered) = oneshot::channel();
-        let pushed = self.0.0.push(submission(answer));
+        let pushed = self.0.queue.push(submission(answer));
         async move {
             pushed?;
             // The task replies to everything it takes; if it is gone, the outcome is unknown.

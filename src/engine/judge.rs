@@ -12,10 +12,11 @@ use super::queue::{Submission, Waiting};
 use super::unit_of_work::{Reply, UnitOfWork};
 use crate::chance::mint_id;
 use crate::clock::{Asked, Clock, RealInstant, Uncertain, real_now};
-use crate::domain::{EventId, OrderId, Policy, Timestamp};
+use crate::domain::{EventId, OrderId, Policy, Timestamp, UserId};
 use crate::repository::{Changes, Repository, StorageError, Times, Transaction, Version, in_time};
 
 /// What batches are judged with.
+#[derive(Debug)]
 pub(super) struct Judge {
     pub(super) repository: Arc<Repository>,
     pub(super) clock: Clock,
@@ -51,6 +52,8 @@ pub(super) struct Unseen {
     /// The orders that it changes, or of which it changes a dispute. Others that it has only looked at can be judged: otherwise
     /// two commands on one order could keep each other waiting from batch to batch.
     orders: HashSet<OrderId>,
+    /// The sellers of whose quota it takes or frees a place.
+    sellers: HashSet<UserId>,
     /// The time of its last event.
     last_event: Option<Timestamp>,
 }
@@ -115,23 +118,26 @@ impl Judge {
             Err(uncertain) => return Ok(Err(uncertain)),
         };
         work.set_time(now, event_time);
+        work.load_quotas(transaction, batch, &self.policy).await?;
         let judged = batch.iter().map(|Waiting { submission, .. }| self.judge_one(&mut work, submission, unseen));
         let judgements = judged.collect();
         let earliest_deadline = work.earliest_deadline();
-        let last_event = work.last_event();
+        let (last_event, sellers) = (work.last_event(), work.quotas.changed().clone());
         let changes = work.into_changes(|recorded, trace| {
             let id = EventId(mint_id());
             (id, (self.encode)(id, recorded, trace))
         });
-        let unseen = Unseen { orders: changes.orders().cloned().collect(), last_event };
+        let unseen = Unseen { orders: changes.orders().cloned().collect(), sellers, last_event };
         Ok(Ok(Judged { judgements, changes, earliest_deadline, unseen }))
     }
 
     fn judge_one(&self, work: &mut UnitOfWork, submission: &Submission, unseen: &Unseen) -> Judgement {
-        if work.touches(submission, &unseen.orders) {
+        let is_unseen = |seller: &UserId| unseen.sellers.contains(seller);
+        if work.touches(submission, &unseen.orders) || work.waits_for_quota(submission, is_unseen) {
             return Judgement::Ahead;
         }
-        if work.is_busy(submission) {
+        let is_busy = |seller: &UserId| work.quotas.is_busy(seller);
+        if work.is_busy(submission) || work.waits_for_quota(submission, is_busy) {
             return Judgement::Locked;
         }
         Judgement::Judged(match submission {
@@ -159,7 +165,7 @@ impl Judge {
     /// after a listing is later than everything it showed. Only a manual clock can stand still; several events then
     /// have the same time. The clock must be certain at this very instant: it can jump between two checks of its
     /// watchers.
-    fn times(&self, asked: Asked, times: Times) -> Result<(Timestamp, Timestamp), Uncertain> {
+    pub(super) fn times(&self, asked: Asked, times: Times) -> Result<(Timestamp, Timestamp), Uncertain> {
         let now = self.clock.certain(asked, times.clock)?;
         let stands_still = self.clock.is_manual() && times.last_event == Some(now);
         let after_the_last = times.last_event.filter(|_| !stands_still).map(Timestamp::next);

@@ -18,11 +18,15 @@ mod health;
 mod judge;
 mod outage;
 mod queue;
+mod quotas;
 mod reads;
 mod replicas;
 mod retention;
+mod test_clock;
 mod time;
+mod trial;
 mod unit_of_work;
+mod wanted;
 
 pub use backfill::backfill_order_times;
 pub use committer::{Committer, EncodeEvent, Totals};
@@ -40,6 +44,7 @@ pub use queue::{Backlog, RequestKey};
 pub use reads::{DisputePage, OptionsFound, Reads};
 pub use replicas::run_listener;
 pub use retention::{prune_audit, prune_events, prune_requests};
+pub use test_clock::TestClock;
 pub use time::compare_with_log;
 
 /// What is looked for, and what is found.

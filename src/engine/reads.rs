@@ -12,7 +12,9 @@ use crate::domain::{
     Caller, Currency, DisputeId, Operation, OrderAggregate, OrderId, OrderView, PartyRole, Policy, Refusal,
     SellerStanding, Subject, Timestamp, UserId, after_the_clock,
 };
-use crate::repository::{DisputeQuery, Found, LogId, OrderQuery, ReadClass, Reader, Repository, Row, StorageError};
+use crate::repository::{
+    DisputeQuery, Found, LogId, OrderQuery, ReadClass, Reader, Repository, Row, StorageError, Taken,
+};
 
 /// Where plain reads go.
 #[derive(Debug)]
@@ -56,8 +58,9 @@ impl Reads {
     /// The dispute with this id, in its aggregate.
     pub async fn dispute(&self, caller: &Caller, id: DisputeId) -> Result<Found, Error> {
         let not_found = || Refusal::DisputeNotFound { dispute: id };
-        let found = self.repository.dispute(caller, id).await?.ok_or_else(not_found)?;
+        let mut found = self.repository.dispute(caller, id).await?.ok_or_else(not_found)?;
         Operation::GetDispute.authorize(caller, found.dispute().parties(), not_found)?;
+        self.add_quotas(caller, found.aggregate_mut().into_iter().collect()).await?;
         Ok(found)
     }
 
@@ -71,7 +74,10 @@ impl Reads {
         before: Option<Position>,
     ) -> Result<DisputePage, FeedError> {
         let seq = before.map_or(0, |before| before.seq);
-        let (rows, log, there) = self.repository.reader(ReadClass::List, caller).await?.disputes(query, seq).await?;
+        let (mut rows, log, there) =
+            self.repository.reader(ReadClass::List, caller).await?.disputes(query, seq).await?;
+        let found = rows.iter_mut().filter_map(|row| row.found.as_mut()?.aggregate_mut());
+        self.add_quotas(caller, found.collect()).await?;
         match before.map_or(Ok(()), |before| require_known(before, there, &log)) {
             Ok(()) | Err(FeedError::Expired { .. }) => Ok(DisputePage { rows, log: log.id, end: end_of(&log) }),
             Err(error) => Err(error),
@@ -101,13 +107,16 @@ impl Reads {
         let reader = self.repository.reader(ReadClass::Single, caller).await?;
         let aggregate = reader.aggregate(&id, &self.policy.kinds_with_limited_attempts()).await?;
         let not_found = || Refusal::OrderNotFound { order: id.clone() };
-        let aggregate = aggregate.ok_or_else(not_found)?;
+        let mut aggregate = aggregate.ok_or_else(not_found)?;
         let role = Operation::GetDisputeOptions.authorize_party(caller, &aggregate.order.parties, not_found)?;
         let now = self.clock.now();
         let standing = match role {
             PartyRole::Seller => Some(self.standing_at(&reader, &caller.user, now).await?),
             PartyRole::Buyer => None,
         };
+        if self.policy.cancellation.no_fault_per_window > 0 {
+            aggregate.no_fault_used = self.no_fault_taken(&reader, &aggregate.order.parties.seller, now).await?;
+        }
         drop(reader);
         let aggregate = after_the_clock(&aggregate, now).unwrap_or(aggregate);
         Ok(OptionsFound { aggregate, role, standing, now })
@@ -126,6 +135,21 @@ impl Reads {
         now: Timestamp,
     ) -> Result<SellerStanding, StorageError> {
         reader.seller_standing(seller, now.minus(self.policy.standing_window.get()), now).await
+    }
+
+    /// Adds what the sellers have taken of their quotas where it decides whether a party can accept.
+    async fn add_quotas(&self, caller: &Caller, aggregates: Vec<&mut OrderAggregate>) -> Result<(), StorageError> {
+        let depends = |aggregate: &&mut OrderAggregate| caller.scope.is_none() && aggregate.knows_no_fault();
+        for aggregate in aggregates.into_iter().filter(depends) {
+            let reader = self.repository.reader(ReadClass::Single, caller).await?;
+            let seller = &aggregate.order.parties.seller;
+            aggregate.no_fault_used = self.no_fault_taken(&reader, seller, self.clock.now()).await?;
+        }
+        Ok(())
+    }
+
+    async fn no_fault_taken(&self, reader: &Reader, seller: &UserId, now: Timestamp) -> Result<u32, StorageError> {
+        reader.no_fault_taken(seller, Taken { now, window_start: self.policy.no_fault_window_start(now) }).await
     }
 
     /// The currency of an order, or of a dispute's order, if the caller may see it: nobody else learns of it.

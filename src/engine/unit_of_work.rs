@@ -7,13 +7,15 @@ use uuid::Uuid;
 
 use super::error::Error;
 use super::queue::{RequestKey, Submission, Waiting};
+use super::quotas::Quotas;
+use super::wanted::Wanted;
 use crate::domain::{
-    Actor, AuditEntry, Caller, Command, ConfidentialReason, DisputeId, DisputeKind, DisputeView, Event, EventId,
-    OrderAggregate, OrderId, OrderReport, OrderView, Policy, RecordedEvent, Refusal, ShownDispute, Subject, Timestamp,
+    Actor, AuditEntry, Caller, Command, ConfidentialReason, DisputeId, DisputeView, Event, EventId, OrderAggregate,
+    OrderId, OrderReport, OrderView, Policy, RecordedEvent, Refusal, ShownDispute, Subject, Timestamp, UserId,
     answered_by, decide, expire_overdue, record, remind,
 };
 use crate::repository::{
-    Changes, IdempotencyRecord, LockedAggregates, NewEvent, Records, StorageError, Times, Transaction,
+    Changes, Disputes, IdempotencyRecord, LockedAggregates, NewEvent, Records, StorageError, Taken, Times, Transaction,
 };
 use crate::traces::TraceParent;
 
@@ -61,6 +63,8 @@ pub(super) struct UnitOfWork {
     now: Timestamp,
     /// The next event happens no earlier.
     event_time: Timestamp,
+    /// What the sellers have taken of their quotas.
+    pub(super) quotas: Quotas,
 }
 
 impl UnitOfWork {
@@ -72,30 +76,26 @@ impl UnitOfWork {
         batch: &[Waiting],
         policy: &Policy,
     ) -> Result<(Self, Vec<Uuid>, Option<(Times, Records)>), StorageError> {
-        let mut orders = BTreeSet::new();
-        let mut disputes = BTreeSet::new();
-        let mut keys = BTreeSet::new();
-        let mut attempted = BTreeSet::new();
+        let mut wanted = Wanted::default();
         for Waiting { submission, .. } in batch {
             match submission {
-                Submission::Dispute { command, request, .. } => {
-                    keys.extend(request.map(|request| request.key));
-                    attempted.extend(limited_attempt(command, policy));
-                    match command.subject() {
-                        Subject::Order(order) => drop(orders.insert(order)),
-                        Subject::Dispute(dispute) => drop(disputes.insert(dispute)),
-                    }
+                Submission::Dispute { command, request, .. } => wanted.add(command, *request, policy),
+                Submission::Orders { reports, .. } => {
+                    wanted.orders.extend(reports.iter().map(|report| report.id.clone()));
                 }
-                Submission::Orders { reports, .. } => orders.extend(reports.iter().map(|report| report.id.clone())),
                 Submission::Disclosure { .. } => {}
-                Submission::PassTime { orders: overdue, .. } => orders.extend(overdue.iter().cloned()),
+                Submission::PassTime { orders: overdue, .. } => wanted.orders.extend(overdue.iter().cloned()),
             }
         }
-        let disputes: Vec<_> = disputes.into_iter().collect();
-        let attempted: Vec<_> = attempted.into_iter().collect();
-        let keys: Vec<_> = keys.into_iter().collect();
-        let LockedAggregates { aggregates, busy, unreadable, order_of, times_and_records } =
-            transaction.lock_aggregates(&orders, &disputes, &attempted, &keys).await?;
+        let (disputes, attempted, keys) = wanted.lists();
+        let mut found = transaction.lock_aggregates(&wanted.orders, &disputes, &attempted, &keys).await?;
+        let times_and_records = found.times_and_records.take();
+        Ok((Self::of(found), keys, times_and_records))
+    }
+
+    /// Work on what was found.
+    pub(super) fn of(found: LockedAggregates) -> Self {
+        let LockedAggregates { aggregates, busy, unreadable, order_of, times_and_records: _ } = found;
         let mut work = Self {
             aggregates: HashMap::new(),
             busy,
@@ -113,9 +113,51 @@ impl UnitOfWork {
             trace: None,
             now: Timestamp::MIN,
             event_time: Timestamp::MIN,
+            quotas: Quotas::default(),
         };
         work.add(aggregates);
-        Ok((work, keys, times_and_records))
+        work
+    }
+
+    /// The seller on whose quota of no-fault cancellations it can depend what comes of a command, if it does.
+    pub(super) fn seller_of_quota(&self, command: &Command) -> Option<&UserId> {
+        let aggregate = match command.subject() {
+            Subject::Order(order) => self.aggregates.get(&order),
+            Subject::Dispute(dispute) => self.order_of.get(&dispute).and_then(|order| self.aggregates.get(order)),
+        };
+        let asks_for_it = matches!(command, Command::Open(opening) if opening.terms.is_no_fault());
+        let aggregate = aggregate.filter(|aggregate| asks_for_it || aggregate.knows_no_fault());
+        aggregate.map(|aggregate| &aggregate.order.parties.seller)
+    }
+
+    /// Whether a submission depends on a quota that `is_in_use`.
+    pub(super) fn waits_for_quota(&self, submission: &Submission, is_in_use: impl FnOnce(&UserId) -> bool) -> bool {
+        let Submission::Dispute { command, .. } = submission else { return false };
+        self.seller_of_quota(command).is_some_and(is_in_use)
+    }
+
+    /// Locks the quotas on which commands of the batch depend, as far as they are free, and reads them.
+    pub(super) async fn load_quotas(
+        &mut self,
+        transaction: &Transaction,
+        batch: &[Waiting],
+        policy: &Policy,
+    ) -> Result<(), StorageError> {
+        let command = |waiting: &Waiting| match &waiting.submission {
+            Submission::Dispute { command, .. } => self.seller_of_quota(command).cloned(),
+            Submission::Orders { .. } | Submission::Disclosure { .. } | Submission::PassTime { .. } => None,
+        };
+        let sellers: BTreeSet<UserId> = batch.iter().filter_map(command).collect();
+        if !sellers.is_empty() {
+            let found = transaction.no_fault_taken(&sellers, self.taken(policy)).await?;
+            self.quotas.add(found);
+        }
+        Ok(())
+    }
+
+    /// Which places of quotas are taken now.
+    pub(super) fn taken(&self, policy: &Policy) -> Taken {
+        Taken { now: self.now, window_start: policy.no_fault_window_start(self.now) }
     }
 
     /// Whether an order that a submission is about is locked by somebody else: then it is not judged now. What time
@@ -167,8 +209,7 @@ impl UnitOfWork {
         transaction: &Transaction,
         (records, unreadable): Records,
     ) -> Result<(), StorageError> {
-        self.records.extend(records.into_iter().map(|record| (record.key, record)));
-        self.unreadable_records = unreadable;
+        self.remembers((records, unreadable));
         let unknown: Vec<_> = self
             .records
             .values()
@@ -177,10 +218,20 @@ impl UnitOfWork {
             .collect::<BTreeSet<_>>()
             .into_iter()
             .collect();
-        if unknown.is_empty() {
-            return Ok(());
+        if !unknown.is_empty() {
+            self.add_disputes(transaction.disputes(&unknown).await?);
         }
-        let (disputes, unreadable) = transaction.disputes(&unknown).await?;
+        Ok(())
+    }
+
+    /// Adds what is remembered of the requests at hand.
+    pub(super) fn remembers(&mut self, (records, unreadable): Records) {
+        self.records.extend(records.into_iter().map(|record| (record.key, record)));
+        self.unreadable_records = unreadable;
+    }
+
+    /// Adds disputes that no aggregate holds yet.
+    pub(super) fn add_disputes(&mut self, (disputes, unreadable): Disputes) {
         let unreadable = unreadable.into_iter().map(|(id, error)| (Subject::Dispute(DisputeId(id)), error));
         self.unreadable.extend(unreadable);
         for dispute in disputes {
@@ -192,7 +243,6 @@ impl UnitOfWork {
                 aggregate.add(dispute);
             }
         }
-        Ok(())
     }
 
     /// What is judged from here on belongs to this trace.
@@ -226,7 +276,10 @@ impl UnitOfWork {
             Subject::Dispute(dispute) => self.order_of.get(&dispute).cloned(),
         };
         if let Some(order) = &order {
-            self.expire_overdue(order);
+            self.expire_overdue(order, policy);
+        }
+        if let Some(aggregate) = order.as_ref().and_then(|order| self.aggregates.get_mut(order)) {
+            aggregate.no_fault_used = self.quotas.used(&aggregate.order.parties.seller);
         }
         let dispute = if let Some(dispute) = done_before {
             self.require_readable(&Subject::Dispute(dispute))?;
@@ -239,7 +292,7 @@ impl UnitOfWork {
             let (OrderAggregate { order, .. }, dispute) =
                 answered.ok_or_else(|| Error::Internal("a command that no dispute answers".to_owned()))?;
             let (actor, order) = (Actor::for_caller(caller, &order.parties), order.id.clone());
-            self.apply(&order, &actor, &events);
+            self.apply(&order, &actor, &events, policy);
             self.record_command(caller, command, &order, &events);
             self.remember(request, dispute);
             dispute
@@ -276,14 +329,14 @@ impl UnitOfWork {
         let mut decided = Vec::with_capacity(reports.len());
         for report in reports {
             self.require_readable(&Subject::Order(report.id.clone()))?;
-            self.expire_overdue(&report.id);
+            self.expire_overdue(&report.id, policy);
             let command = Command::UpsertOrder(Box::new(report.clone()));
             let events = decide(self.aggregates.get(&report.id), caller, &command, policy, self.now)?;
             decided.push((command, events));
         }
         let actor = Actor::Platform(caller.user.clone());
         for (report, (command, events)) in reports.iter().zip(&decided) {
-            self.apply(&report.id, &actor, events);
+            self.apply(&report.id, &actor, events, policy);
             self.record_command(caller, command, &report.id, events);
         }
         Ok(reports
@@ -310,32 +363,36 @@ impl UnitOfWork {
             if let Some(why) = why_left(aggregate) {
                 passed.left.push((order.clone(), why));
             }
-            let events = self.expire_overdue(order);
+            let events = self.expire_overdue(order, policy);
             passed.events = passed.events.saturating_add(events);
             let reminders = self.aggregates.get(order).map(|aggregate| remind(aggregate, policy, self.now));
-            passed.events = passed.events.saturating_add(self.pass(order, &reminders.unwrap_or_default()));
+            passed.events = passed.events.saturating_add(self.pass(order, &reminders.unwrap_or_default(), policy));
         }
         passed
     }
 
-    fn expire_overdue(&mut self, order: &OrderId) -> usize {
+    fn expire_overdue(&mut self, order: &OrderId, policy: &Policy) -> usize {
         let expired = self.aggregates.get(order).map(|aggregate| expire_overdue(aggregate, self.now));
-        self.pass(order, &expired.unwrap_or_default())
+        self.pass(order, &expired.unwrap_or_default(), policy)
     }
 
     /// Applies what time has brought; returns how much that is.
-    fn pass(&mut self, order: &OrderId, events: &[Event]) -> usize {
-        self.apply(order, &Actor::System, events);
+    fn pass(&mut self, order: &OrderId, events: &[Event], policy: &Policy) -> usize {
+        self.apply(order, &Actor::System, events, policy);
         events.len()
     }
 
     /// Applies what happens on an order; notes what of it is to be written.
-    fn apply(&mut self, order: &OrderId, actor: &Actor, events: &[Event]) {
+    fn apply(&mut self, order: &OrderId, actor: &Actor, events: &[Event], policy: &Policy) {
         if events.is_empty() {
             return;
         }
-        let mut aggregate = self.aggregates.remove(order);
+        let (now, mut aggregate) = (self.now, self.aggregates.remove(order));
         let before = aggregate.as_ref().map(|aggregate| aggregate.order.clone());
+        let places = |aggregate: &Option<OrderAggregate>| {
+            aggregate.as_ref().map_or(0, |aggregate| aggregate.no_fault_places(policy, now))
+        };
+        let places_before = places(&aggregate);
         for dispute in events.iter().filter_map(Event::dispute) {
             self.order_of.insert(dispute, order.clone());
             self.changed_disputes.insert(dispute);
@@ -345,6 +402,11 @@ impl UnitOfWork {
             // What passes by time was done by nobody's command.
             let trace = self.trace.filter(|_| *actor != Actor::System);
             self.events.push((recorded, trace));
+        }
+        if let Some(aggregate) = &mut aggregate {
+            let seller = &aggregate.order.parties.seller;
+            self.quotas.moves(seller, places_before, aggregate.no_fault_places(policy, now));
+            aggregate.no_fault_used = self.quotas.used(seller);
         }
         if before.as_ref() != aggregate.as_ref().map(|aggregate| &aggregate.order) {
             self.changed_orders.insert(order.clone());
@@ -415,10 +477,4 @@ fn why_left(aggregate: &OrderAggregate) -> Option<&'static str> {
     } else {
         None
     }
-}
-
-/// The kind that a command attempts to open, if earlier attempts matter.
-fn limited_attempt(command: &Command, policy: &Policy) -> Option<DisputeKind> {
-    let Command::Open(opening) = command else { return None };
-    Some(opening.terms.kind()).filter(|kind| policy.for_kind(*kind).attempts.are_limited())
 }

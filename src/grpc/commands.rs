@@ -9,25 +9,42 @@ use super::status::Failure;
 use super::transport;
 use super::violations::{Violations, is_of_the_list};
 use crate::chance::mint_id;
-use crate::domain::{Caller, Command, Currency, DisputeId, Opening, OrderId, Reason, Scope, Subject, Terms};
+use crate::domain::{Caller, Command, Currency, DisputeId, Opening, OrderId, PartyRole, Reason, Scope, Subject, Terms};
 use crate::engine::RequestKey;
 use crate::proto::{Money as ProtoMoney, v1};
 
-/// A command, and what makes it happen once.
-pub(super) type IdempotentCommand = (Command, Option<RequestKey>);
+/// A command, and how it is to be done.
+pub(super) type AskedCommand = (Command, Manner);
 
-/// Has a command done. Returns the dispute as the caller may see it.
-pub(super) async fn run(call: &Call<'_>, command: IdempotentCommand) -> Result<Option<v1::Dispute>, Failure> {
+/// How a command is to be done.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    /// What makes it happen once.
+    once: Option<RequestKey>,
+    /// Whether it is judged alone.
+    validate_only: bool,
+}
+
+/// Has a command done, or only judged. Returns the dispute as the caller may see it.
+pub(super) async fn run(call: &Call<'_>, command: AskedCommand) -> Result<Option<v1::Dispute>, Failure> {
     let Call { shared, caller, .. } = call;
-    let (command, once) = command;
-    shared.rates.admit_texts(caller, command.text_bytes())?;
+    let (command, Manner { once, validate_only }) = command;
+    if validate_only {
+        shared.rates.only_asks(caller)?;
+    } else {
+        shared.rates.admit_texts(caller, command.text_bytes())?;
+    }
     // What it names at once: it may be refused or fail. Each once: the log would show it twice.
     let (span, subject) = (tracing::Span::current(), command.subject());
     match &subject {
         Subject::Order(order) => span.record("order", order.as_str()),
         Subject::Dispute(dispute) => span.record("dispute", tracing::field::display(dispute.0)),
     };
-    let view = shared.committer.dispute(caller.clone(), command, once, transport::trace()).await?;
+    let view = if validate_only {
+        shared.committer.validate(caller, &command, once).await?
+    } else {
+        shared.committer.dispute(caller.clone(), command, once, transport::trace()).await?
+    };
     match &subject {
         Subject::Order(_) => span.record("dispute", tracing::field::display(view.dispute.id.0)),
         Subject::Dispute(_) => span.record("order", view.dispute.order.as_str()),
@@ -45,29 +62,36 @@ pub(super) async fn currency(
     Ok(call.shared.reads.currency(&call.caller, subject).await?)
 }
 
-/// The command that opens a dispute.
-pub(super) fn open(order: OrderId, terms: Terms, message: String, reason: Option<Reason>) -> Command {
-    Command::Open(Box::new(Opening { order, dispute: DisputeId(mint_id()), terms, message, reason }))
+/// The command that opens a dispute; `by`: which party it is for.
+pub(super) fn open(
+    order: OrderId,
+    by: Option<PartyRole>,
+    terms: Terms,
+    message: String,
+    reason: Option<Reason>,
+) -> Command {
+    Command::Open(Box::new(Opening { order, dispute: DisputeId(mint_id()), by, terms, message, reason }))
 }
 
-/// What makes a command happen once: who sends it under which id, and what it says. The same id can be written in
-/// more than one way.
-#[expect(clippy::option_option, reason = "wrong, absent, there")]
+/// How a command is to be done: whether it is judged alone, and what makes it happen once: who sends it under which id, and
+/// what it says beside that. The same id can be written in more than one way.
 pub(super) fn once<M: Message + Clone>(
     violations: &mut Violations,
     caller: &Caller,
     rpc: &Rpc,
     request: &M,
-    request_id: fn(&mut M) -> &mut String,
-) -> Option<Option<RequestKey>> {
+    manner: fn(&mut M) -> (&mut String, &mut bool),
+) -> Option<Manner> {
     let mut rest = request.clone();
-    let request_id = std::mem::take(request_id(&mut rest));
+    let (request_id, validate_only) = manner(&mut rest);
+    let (request_id, validate_only) = (std::mem::take(request_id), std::mem::take(validate_only));
     let request_id = violations.request_id(&request_id)?;
-    Some(request_id.map(|request_id| {
+    let once = request_id.map(|request_id| {
         let scope = caller.scope.map_or("party", Scope::name);
         RequestKey {
             key: digest(&[scope.as_bytes(), caller.user.as_str().as_bytes(), request_id.as_bytes()]),
             fingerprint: digest(&[rpc.name().as_bytes(), &rest.encode_to_vec()]),
         }
-    }))
+    });
+    Some(Manner { once, validate_only })
 }

@@ -44,9 +44,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::domain::Policy;
-use crate::engine::{Committer, Feed, Reads};
+use crate::engine::{Committer, Feed, Reads, TestClock};
 use crate::proto::server::dispute_service_server::DisputeServiceServer;
 use crate::proto::server::order_service_server::OrderServiceServer;
+use crate::proto::testing_server::test_clock_service_server::TestClockServiceServer;
 use crate::traces::Tracer;
 
 pub use answers::{Answer, AnswerBudget, Answers, Untaken};
@@ -56,7 +57,7 @@ pub use peer::PeerIdentity;
 pub use quota::Quota;
 pub use rates::{PeerAddress, RateBounds, Rates};
 pub use reflection::{Described, reflection_v1, reflection_v1alpha};
-pub use rpc::{DisputeHandlers, OrderHandlers};
+pub use rpc::{DisputeHandlers, OrderHandlers, TestClockHandlers};
 pub use translations::Translations;
 pub use transport::{ConnectionId, HEADER_BYTES_READ, RpcBounds, RpcLayer};
 
@@ -81,6 +82,8 @@ pub struct Shared {
     pub quota: Arc<Quota>,
     /// How often somebody may ask.
     pub rates: Arc<Rates>,
+    /// What moves the clock, if it is moved by hand.
+    pub test_clock: Option<TestClock>,
     /// After how long about a stream ends; zero for never.
     pub max_stream_age: Duration,
     /// The deliveries of events are recorded in their traces.
@@ -92,6 +95,11 @@ pub struct Shared {
 /// `disputes.v1.OrderService`.
 pub fn order_service(shared: Arc<Shared>) -> OrderServiceServer<OrderHandlers> {
     OrderServiceServer::new(OrderHandlers::new(shared))
+}
+
+/// `disputes.testing.v1.TestClockService`.
+pub fn test_clock_service(shared: Arc<Shared>) -> TestClockServiceServer<TestClockHandlers> {
+    TestClockServiceServer::new(TestClockHandlers::new(shared))
 }
 
 /// `disputes.v1.DisputeService`.

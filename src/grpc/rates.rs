@@ -87,6 +87,17 @@ impl Rates {
         admitted.map_err(|wait| Failure::rate_limited("the caller sends too many requests", wait))
     }
 
+    /// A call of a command that only asks what would come of it: it counts as a read, not as a command, which it counted as
+    /// so far.
+    pub(super) fn only_asks(&self, caller: &Caller) -> Result<(), Failure> {
+        if caller.scope.is_some() {
+            return Ok(());
+        }
+        self.commands.give_back(&caller.user);
+        let admitted = self.reads.take(&caller.user, 1);
+        admitted.map_err(|wait| Failure::rate_limited("the caller sends too many requests", wait))
+    }
+
     /// Takes for the texts of a command what they cost beside the call.
     pub(super) fn admit_texts(&self, caller: &Caller, bytes: usize) -> Result<(), Failure> {
         if caller.scope.is_some() {
@@ -170,8 +181,11 @@ type Limiter<K, C> = RateLimiter<K, Buckets<K>, C, NoOpMiddleware<<C as Clock>::
 /// A bucket for each key, or none at all.
 struct Rate<K: Key, C: Clock = SinceStart> {
     limiter: Option<Limiter<K, C>>,
+    buckets: Buckets<K>,
     /// How many tokens a bucket holds.
     burst: u32,
+    /// How long it takes until a token is there.
+    interval: Nanos,
 }
 
 /// Whose bucket it is.
@@ -187,8 +201,20 @@ impl<K: Key, C: Clock> Rate<K, C> {
         let burst = per_second.saturating_mul(BURST_SECONDS);
         let quota = NonZeroU32::new(per_second).zip(NonZeroU32::new(burst));
         let quota = quota.map(|(per_second, burst)| Quota::per_second(per_second).allow_burst(burst));
-        let limiter = quota.map(|quota| RateLimiter::new(quota, Buckets(Cache::new(BUCKETS)), clock));
-        Self { limiter, burst }
+        let buckets = Buckets(Arc::new(Cache::new(BUCKETS)));
+        let interval = quota.map(|quota| quota.replenish_interval().into()).unwrap_or_default();
+        let limiter = quota.map(|quota| RateLimiter::new(quota, buckets.clone(), clock));
+        Self { limiter, buckets, burst, interval }
+    }
+
+    /// Gives back a token that was taken. A bucket that has been full meanwhile is no fuller.
+    fn give_back(&self, key: &K) {
+        let earlier =
+            |time: Option<Nanos>| Ok::<_, Infallible>(((), time.unwrap_or_default().saturating_sub(self.interval)));
+        match self.buckets.measure_and_replace(key, earlier) {
+            Ok(()) => {}
+            Err(impossible) => match impossible {},
+        }
     }
 
     /// Takes so many tokens, or all that a bucket holds if that is less; otherwise none, and returns how long it takes
@@ -212,7 +238,8 @@ impl<K: Key, C: Clock> fmt::Debug for Rate<K, C> {
 }
 
 /// The buckets that are not full, and some that are.
-struct Buckets<K: Key>(Cache<K, Arc<InMemoryState>>);
+#[derive(Clone)]
+struct Buckets<K: Key>(Arc<Cache<K, Arc<InMemoryState>>>);
 
 impl<K: Key> StateStore for Buckets<K> {
     type Key = K;

@@ -13,11 +13,12 @@ use tonic::{Request, Response, Status, Streaming};
 use tonic_reflection::{pb, server};
 
 use super::status::{ReflectionError, with_error_details};
-use crate::proto::DESCRIPTOR_SET;
+use crate::proto::{DESCRIPTOR_SET, TESTING_DESCRIPTOR_SET};
 
 /// The descriptions of everything on the port.
-pub(super) const DESCRIPTOR_SETS: [&[u8]; 4] = [
+pub(super) const DESCRIPTOR_SETS: [&[u8]; 5] = [
     DESCRIPTOR_SET,
+    TESTING_DESCRIPTOR_SET,
     tonic_health::pb::FILE_DESCRIPTOR_SET,
     pb::v1::FILE_DESCRIPTOR_SET,
     pb::v1alpha::FILE_DESCRIPTOR_SET,
@@ -34,10 +35,10 @@ pub struct Described {
 }
 
 impl Described {
-    /// The description of everything on the port.
-    pub fn new() -> Result<Arc<Self>, DecodeError> {
+    /// The description of everything on the port, with the clock for tests if that is served.
+    pub fn new(test_clock: bool) -> Result<Arc<Self>, DecodeError> {
         let mut described = Self::default();
-        for set in DESCRIPTOR_SETS {
+        for set in DESCRIPTOR_SETS.into_iter().filter(|set| test_clock || *set != TESTING_DESCRIPTOR_SET) {
             for file in FileDescriptorSet::decode(set)?.file {
                 described.add(&file);
             }
@@ -200,7 +201,7 @@ mod tests {
 
     #[test]
     fn our_files_are_described_with_their_comments_and_others_without() {
-        let described = Described::new().unwrap();
+        let described = Described::new(true).unwrap();
         let file = decoded(described.file_with("disputes.v1.DisputeService"));
         let locations = file.source_code_info.unwrap().location;
         // A path is of field numbers and indexes: the first service, and in it the first method.

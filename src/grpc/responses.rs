@@ -4,7 +4,7 @@ use prost_types::Timestamp as ProtoTimestamp;
 
 use super::codes::number;
 use crate::domain::{
-    Caller, Consequences, Dispute, DisputeView, Money, NewerDispute, OrderView, Outcome, Reason, Settlement,
+    Caller, Consequences, Dispute, DisputeView, Money, NewerDispute, Offer, OrderView, Outcome, Reason, Settlement,
     SettlementReport, ShownDispute, Timestamp,
 };
 use crate::proto::{Money as ProtoMoney, v1};
@@ -49,6 +49,8 @@ pub(super) fn dispute_for(view: &DisputeView, caller: &Caller) -> v1::Dispute {
     let mut message = dispute_with(dispute, view.consequences, dispute.reason_for(caller));
     message.allowed_actions =
         view.allowed_actions.iter().map(|action| v1::DisputeAction::from(*action).into()).collect();
+    message.counter_min = view.counter_range.map(|(min, _)| money(min));
+    message.counter_max = view.counter_range.map(|(_, max)| money(max));
     let ruling = dispute.escalation.as_ref().and_then(|escalation| escalation.ruling.as_ref());
     if let Some(ruling) = ruling.filter(|_| caller.sees_agents()) {
         message.decided_by = ruling.agent.to_string();
@@ -103,6 +105,11 @@ fn dispute_with(dispute: &Dispute, consequences: Consequences, reason: Option<&R
         etag: dispute.etag(),
         allowed_actions: Vec::new(),
         awaiting: dispute.awaiting().map_or(0, |party| v1::PartyRole::from(party).into()),
+        offers: offers(dispute),
+        rounds_left: rounds(dispute.bargain.rounds_left()),
+        no_fault: dispute.terms.is_no_fault(),
+        counter_min: None,
+        counter_max: None,
     }
 }
 
@@ -168,7 +175,29 @@ pub(super) fn newer_with(dispute: &NewerDispute, reason: Option<&Reason>) -> v1:
         allowed_actions: Vec::new(),
         // Whose turn it is, only a newer release knows.
         awaiting: 0,
+        offers: Vec::new(),
+        rounds_left: rounds(dispute.bargain.rounds_left()),
+        no_fault: dispute.no_fault,
+        counter_min: None,
+        counter_max: None,
     }
+}
+
+/// What was on the table, in order.
+fn offers(dispute: &Dispute) -> Vec<v1::Offer> {
+    let numbered = (1..).zip(dispute.offers());
+    let offer = |(number, Offer { by, amount, message, time }): (i32, Offer<'_>)| v1::Offer {
+        number,
+        by: v1::PartyRole::from(by).into(),
+        amount: Some(money(amount)),
+        message: message.to_owned(),
+        create_time: Some(timestamp(time)),
+    };
+    numbered.map(offer).collect()
+}
+
+fn rounds(left: u32) -> i32 {
+    i32::try_from(left).unwrap_or(i32::MAX)
 }
 
 /// How the money stands, without what is for support and the platform only.

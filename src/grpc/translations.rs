@@ -147,6 +147,8 @@ impl Texts {
             | Refusal::DeadlinePassed { .. }
             | Refusal::StatusNotAllowed { .. }
             | Refusal::DeadlineNotLater { .. }
+            | Refusal::TooManyRounds { .. }
+            | Refusal::NoFaultNotAvailable { .. }
             | Refusal::EscalationWindowClosed { .. }
             | Refusal::NothingToSettle
             | Refusal::AttemptUnknown { .. }

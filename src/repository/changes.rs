@@ -119,7 +119,8 @@ fn changes_of_orders() -> Vec<&'static str> {
         | Column::CancelledBy
         | Column::RefundAccepted
         | Column::SourceVersion
-        | Column::Revision => true,
+        | Column::Revision
+        | Column::CancelledNoFault => true,
     };
     Column::iter().filter(changes).map(|column| column.as_str()).collect()
 }
@@ -138,12 +139,10 @@ fn changes_of_disputes() -> Vec<&'static str> {
         | Column::Message
         | Column::Reason
         | Column::ReasonDetail
-        | Column::AmountMinor
         | Column::NewDueTime
-        | Column::SilenceRule
-        | Column::SilenceRuleAfterDelivery
         | Column::CreateTime
-        | Column::OrderCreateTime => false,
+        | Column::OrderCreateTime
+        | Column::MaxCounterOffers => false,
         Column::Status
         | Column::Currency
         | Column::Exponent
@@ -169,6 +168,12 @@ fn changes_of_disputes() -> Vec<&'static str> {
         | Column::SettlementDetail
         | Column::SettlementAttempt
         | Column::SettlementAttempts
+        | Column::AmountMinor
+        | Column::SilenceRule
+        | Column::SilenceRuleAfterDelivery
+        | Column::NoFault
+        | Column::OpenedWithMinor
+        | Column::CounterOffers
         | Column::LeastRelease => true,
     };
     Column::iter().filter(changes).map(|column| column.as_str()).collect()

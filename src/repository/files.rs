@@ -1,7 +1,7 @@
 //! The files of a SQLite database: created for their owner only, and watched. SQLite continues to write to a file that
 //! was removed or moved, or that somebody overwrote: commits acknowledged then are lost.
 
-use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -95,6 +95,14 @@ impl DatabaseFiles {
     pub(super) fn find(path: &Path, may_create: bool) -> Result<Self, FileError> {
         let file = open(path, may_create)?;
         Ok(Self { path: path.to_owned(), file, watched: OnceLock::new(), lost: watch::Sender::new(None) })
+    }
+
+    /// Claims the file for this process, alone or with others, for as long as it is held open. Returns whether that is
+    /// possible.
+    pub(super) fn claim(&self, alone: bool) -> bool {
+        let claimed = if alone { self.file.try_lock() } else { self.file.try_lock_shared() };
+        // Some file systems know no such locks.
+        !matches!(claimed, Err(TryLockError::WouldBlock))
     }
 
     /// Where the database is.

@@ -193,6 +193,11 @@ impl Found {
         Self { dispute, aggregate }
     }
 
+    /// Its order with its disputes, if that could be read, to be completed by what else they are judged by.
+    pub fn aggregate_mut(&mut self) -> Option<&mut OrderAggregate> {
+        self.aggregate.as_mut()
+    }
+
     /// The dispute.
     pub fn dispute(&self) -> &StoredDispute {
         &self.dispute

@@ -39,7 +39,7 @@ pub struct LockedAggregates {
 
 impl LockedAggregates {
     /// Sorts the orders and their disputes; of corrupt ones only the error is kept.
-    fn of(orders: Fetched<order::Model>, disputes: Fetched<dispute::Model>, named: &[DisputeId]) -> Self {
+    pub(super) fn of(orders: Fetched<order::Model>, disputes: Fetched<dispute::Model>, named: &[DisputeId]) -> Self {
         let mut found = Self::default();
         let named: HashSet<DisputeId> = named.iter().copied().collect();
         let is_named = |row: &&dispute::Model| named.contains(&DisputeId(row.dispute_id));

@@ -4,8 +4,9 @@
 //! - `migration`: the tables, `entity`: their rows, `rows`: rows to domain values and back.
 //! - `reader`: which caller reads when. `reads`: plain reads, `one_dispute`: the most frequent one (`gathered` on PostgreSQL, its rows: `columns`), `log`: reads of the event log, `token_key`: the key that
 //!   seals its tokens. `lists`: queries with filters and pages, and the index for each, `found`: their results.
-//!   `corrupt`: corrupt rows. `locks`: the locks of a batch, `transaction`: its writes. `retention`: pruning.
-//! - `writing`: whether the database can be written, and how it is closed. `files`: the files of a SQLite database,
+//!   `corrupt`: corrupt rows. `locks`: the locks of a batch, `no_fault`: those of quotas, `transaction`: its writes. `peek`:
+//!   what a command that is only tried out is judged by. `retention`: pruning.
+//! - `claim`: which processes may serve it. `writing`: whether the database can be written, and how it is closed. `files`: the files of a SQLite database,
 //!   `backup`: a copy of it.
 //! - `audit`: its entries page by page, beside the service.
 //! - `notifier`: how replicas on one PostgreSQL wake each other.
@@ -17,6 +18,7 @@ mod backfill;
 mod backup;
 mod batch;
 mod changes;
+mod claim;
 mod columns;
 mod condition;
 mod connection;
@@ -31,8 +33,10 @@ mod lists;
 mod locks;
 mod log;
 mod migration;
+mod no_fault;
 mod notify;
 mod one_dispute;
+mod peek;
 mod reader;
 mod reads;
 mod retention;
@@ -56,6 +60,7 @@ use crate::domain::{
 
 pub use audit::{AuditReader, AuditRecord};
 pub use backup::{BackupError, backup};
+pub use claim::{Alone, ClaimError};
 pub use condition::{Pending, PoolSize};
 pub(crate) use connection::in_time;
 pub use connection::{ConnectError, LEAST_CONNECTIONS, ReadClass};
@@ -68,8 +73,10 @@ pub use lists::{DisputeQuery, OrderQuery, Side, Sort};
 pub use locks::LockedAggregates;
 pub use log::{EventScan, FoundEvents};
 pub use migration::SchemaError;
+pub use no_fault::{QuotasTaken, Taken};
 pub use notify::{Listener, Notifier};
 use one_dispute::DisputeReads;
+pub use peek::{Disputes, Peeked};
 pub use reader::Reader;
 pub use retention::Pruned;
 pub use token_key::{LogId, TokenKey};

@@ -31,6 +31,23 @@ impl Repository {
         self.background.read(|connection| async move { times(&connection).await }).await
     }
 
+    /// The latest time at which something was stored, by the clock that commands are judged by: an event, an entry of the
+    /// audit, or a request; `None` if nothing was.
+    pub async fn last_stored_time(&self) -> Result<Option<Timestamp>, StorageError> {
+        let read = |connection: DatabaseConnection| async move {
+            let mut last = times(&connection).await?.last_event;
+            for (table, column) in [("audit", "time"), ("idempotency_keys", "create_time")] {
+                let ask = format!("SELECT max({column}) FROM {table}");
+                let row =
+                    connection.query_one_raw(Statement::from_string(connection.get_database_backend(), ask)).await?;
+                let micros: Option<i64> = row.map(|row| row.try_get_by_index(0)).transpose()?.flatten();
+                last = last.max(micros.and_then(Timestamp::from_micros));
+            }
+            Ok(last)
+        };
+        self.background.read(read).await
+    }
+
     /// The first deadlines and reminders after this instant and dispute, including overdue ones.
     pub async fn next_deadlines(
         &self,

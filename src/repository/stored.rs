@@ -92,7 +92,8 @@ stored!(
         cancelled_by,
         refund_accepted,
         source_version,
-        revision
+        revision,
+        cancelled_no_fault
     }
 );
 
@@ -140,7 +141,11 @@ stored!(
         settlement_attempt,
         settlement_attempts,
         least_release,
-        order_create_time
+        order_create_time,
+        no_fault,
+        max_counter_offers,
+        opened_with_minor,
+        counter_offers
     }
 );
 

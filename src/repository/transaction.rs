@@ -196,12 +196,7 @@ impl Transaction {
                 let (last_event, records) = file.lock().await.run(read).await?;
                 Ok((Times::of(None, last_event), records_of(records)))
             }
-            Session::Postgres(server) => {
-                let rows = server.query_all_raw(ask_for_times(DbBackend::Postgres, keys)).await?;
-                let is_there = |row: &&QueryResult| row.column::<Option<Uuid>>(2) != Some(None);
-                let records = rows.iter().filter(is_there).filter(|_| !keys.is_empty()).map(|row| row_at(row, 2));
-                Ok((times_of(rows.first())?, records_of(records.collect())))
-            }
+            Session::Postgres(server) => times_and_records(server, keys).await,
         }
     }
 
@@ -313,6 +308,17 @@ impl Maintenance {
     pub(super) async fn rollback(self) -> Result<(), StorageError> {
         Ok(self.inner.rollback().await?)
     }
+}
+
+/// PostgreSQL's times, and the records of the requests with these keys; for corrupt ones, by key, what is wrong.
+pub(super) async fn times_and_records(
+    connection: &impl ConnectionTrait,
+    keys: &[Uuid],
+) -> Result<(Times, Records), StorageError> {
+    let rows = connection.query_all_raw(ask_for_times(DbBackend::Postgres, keys)).await?;
+    let is_there = |row: &&QueryResult| row.column::<Option<Uuid>>(2) != Some(None);
+    let records = rows.iter().filter(is_there).filter(|_| !keys.is_empty()).map(|row| row_at(row, 2));
+    Ok((times_of(rows.first())?, records_of(records.collect())))
 }
 
 /// The database's time, if it decides, and that of the last event.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::tls::TlsFileError;
 use crate::config::{ConfigError, PolicyFileError};
 use crate::grpc::{KeyFileError, MintError};
-use crate::repository::{BackupError, ConnectError, SchemaError, StorageError};
+use crate::repository::{BackupError, ClaimError, ConnectError, SchemaError, StorageError};
 use crate::traces::TracesError;
 
 /// Why the service cannot start, or ended.
@@ -33,6 +33,9 @@ pub enum ServeError {
     /// The database cannot be used.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// Another process serves the database, and one of the two has a manual clock.
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
     /// This release cannot run on the schema.
     #[error(transparent)]
     Schema(#[from] SchemaError),

@@ -36,13 +36,14 @@ use self::metrics::Sources;
 use self::process::{warn_of_few_descriptors, warn_of_plain_tokens};
 use self::registry::{ConnectionBounds, Registry};
 use self::tls::{Certificates, Tls};
-use crate::clock::Clock;
+use crate::clock::{Clock, pause};
 use crate::config::{Config, ConfigError, PolicyFile, Span, SupportUrl, TokenFlags};
-use crate::engine::{Feed, Reads};
+use crate::domain::Timestamp;
+use crate::engine::{Feed, Reads, TestClock};
 use crate::grpc::{
     self, Authenticator, Described, Quota, RateBounds, Rates, RpcBounds, RpcLayer, Shared, Translations,
 };
-use crate::repository::{self, Notifier, Repository, StorageError};
+use crate::repository::{self, Alone, Notifier, Repository, StorageError};
 use crate::stderr;
 use crate::traces::Tracer;
 
@@ -54,6 +55,9 @@ pub use tls::TlsFileError;
 /// How long streams and commands in flight may take to end; with the following steps, the process exits within 10 s.
 const DRAIN: Duration = Duration::from_secs(6);
 
+/// How often a process that must be alone on its database looks whether it still is.
+const CLAIM_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How long closing the database may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -64,6 +68,15 @@ const RPCS_PER_CONNECTION: usize = 1_024;
 pub async fn listen(config: &Config) -> Result<TcpListener, ServeError> {
     let address = config.listen;
     TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })
+}
+
+/// The clock that the flags ask for.
+pub fn clock(config: &Config) -> Clock {
+    let system = Clock::system();
+    if !config.clock.is_manual() {
+        return system;
+    }
+    Clock::by_hand(config.clock.start().unwrap_or_else(|| system.now()))
 }
 
 /// Binds the address for Prometheus, if there is one.
@@ -127,11 +140,13 @@ pub async fn run(
     };
     let tracer = settings.tracer.clone();
     let mut shutdown = pin!(shutdown);
+    let alone =
+        if config.clock.is_manual() { Some(Alone::before_opening(&config.database_url()?).await?) } else { None };
     let repository = tokio::select! {
         opened = open(config) => Arc::new(opened?),
         () = &mut shutdown => return Ok(()),
     };
-    let served = serve(config, listener, clock, shutdown, settings, repository.clone()).await;
+    let served = serve(config, listener, clock, shutdown, settings, (repository.clone(), alone)).await;
     tokio::join!(close(&repository), tracer.finish());
     served
 }
@@ -164,13 +179,19 @@ async fn serve(
     clock: Clock,
     mut shutdown: Pin<&mut impl Future<Output = ()>>,
     settings: Settings,
-    repository: Arc<Repository>,
+    (repository, alone): (Arc<Repository>, Option<Alone>),
 ) -> Result<(), ServeError> {
+    repository.claim(alone.is_some()).await?;
     let (notifier, feed) = tokio::select! {
         prepared = prepare(repository.clone()) => prepared?,
         // Another process may be migrating for a long time.
         () = &mut shutdown => return Ok(()),
     };
+    let hands = clock.hands().filter(|_| alone.is_some());
+    if let Some(hands) = &hands {
+        // Time never runs back in what is stored.
+        hands.advance_to(repository.last_stored_time().await?.unwrap_or(Timestamp::MIN));
+    }
     let Settings { auth, authenticator, reflection, policy, translations, certificates, metrics, tracer } = settings;
     let (policy, digest) = policy.unzip();
     let database = tell_of_start(config, auth, &repository, digest.as_deref()).await?;
@@ -192,6 +213,10 @@ async fn serve(
     let health = HealthReport::start(background.is_serving()).await;
     let drain = CancellationToken::new();
     let committer = background.committer();
+    let test_clock = hands.map(|hands| TestClock::new(hands, repository.clone(), committer.clone()));
+    if let Some(alone) = alone {
+        background.run(hold(alone));
+    }
     let rates = Arc::new(Rates::new(rate_bounds(config)));
     background.run(authenticator.clone().follow_keys());
     let connections = &config.connections;
@@ -227,11 +252,12 @@ async fn serve(
         translations,
         quota,
         rates: rates.clone(),
+        test_clock,
         max_stream_age: config.max_stream_age.0,
         tracer: tracer.clone(),
         drain: drain.clone(),
     });
-    let bounds = rpc_bounds(config, reflection);
+    let bounds = RpcBounds { test_clock: shared.test_clock.is_some(), ..rpc_bounds(config, reflection) };
     let service = RpcLayer::new(authenticator, bounds, rates, drain.clone(), tracer).layer(routes(shared, &health)?);
     warn_of_few_descriptors(config);
     warn_of_plain_tokens(config);
@@ -283,10 +309,19 @@ async fn tell_of_start(
     Ok(kind)
 }
 
-/// All services on the port.
+/// Returns once this process has no claim to be alone any more.
+async fn hold(alone: Alone) {
+    while alone.stands().await {
+        pause(CLAIM_INTERVAL).await;
+    }
+    tracing::error!("the claim on the database was lost: with --clock manual no other process may use it");
+}
+
+/// All services on the port. The clock for tests is among them; whether it is there, the transport says.
 fn routes(shared: Arc<Shared>, health: &HealthReport) -> Result<Routes, ServeError> {
-    let described = Described::new()?;
+    let described = Described::new(shared.test_clock.is_some())?;
     let routes = Routes::new(grpc::order_service(shared.clone()))
+        .add_service(grpc::test_clock_service(shared.clone()))
         .add_service(grpc::dispute_service(shared))
         .add_service(health.service())
         .add_service(grpc::reflection_v1(described.clone()))
@@ -340,5 +375,6 @@ fn rpc_bounds(config: &Config, reflection: bool) -> RpcBounds {
         open_streams: requests.max_open_streams,
         reflection_idle: requests.reflection_idle.0,
         reflection,
+        test_clock: false,
     }
 }

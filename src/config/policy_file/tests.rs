@@ -202,6 +202,7 @@ fn other_value(value: &str) -> String {
         "\"\"" => "\"mailto:help@example.com\"".to_owned(),
         _ if value.starts_with('[') => "[]".to_owned(),
         _ if value.starts_with('"') => "\"59m\"".to_owned(),
+        "0" => "1".to_owned(),
         number => format!("{number}0").replace("60000", "600"),
     }
 }

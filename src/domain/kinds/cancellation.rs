@@ -6,7 +6,7 @@
 
 use super::{AnsweredWith, DisputeKind, Exclusion, KindRules};
 use crate::domain::actor::PartyRole;
-use crate::domain::dispute::{Dispute, Outcome, Silence, SilenceRule};
+use crate::domain::dispute::{Dispute, Silence, SilenceRule};
 use crate::domain::opening::Conflict;
 use crate::domain::options::Effect;
 use crate::domain::order::{Order, OrderStatus};
@@ -20,6 +20,7 @@ use crate::domain::time::Timestamp;
 pub(super) static RULES: KindRules = KindRules {
     opened_with: Operation::RequestCancellation,
     openers: &PartyRole::ALL,
+    is_open_to: |_, _| true,
     order_statuses: &[
         OrderStatus::RequirementsPending,
         OrderStatus::InProgress,
@@ -56,6 +57,7 @@ pub(super) static RULES: KindRules = KindRules {
     ],
     confidential_reason_of: &[PartyRole::Buyer],
     answered_with: AnsweredWith::YesOrNo,
+    is_bargained: false,
     policy: |policy| &policy.cancellation.kind,
     silence,
     obstacles: |_, _, _| Vec::new(),
@@ -63,13 +65,16 @@ pub(super) static RULES: KindRules = KindRules {
     on_opened: |_| {},
     holds_completion_of: &[PartyRole::Buyer],
     amounts: |_, _| None,
-    outcome_without_terms: |order| Some(outcome(order)),
+    // Whether it shall count, only the form will say.
+    outcome_without_terms: |order| Some(order.outcome_of_cancelling(true)),
     effects: &[Effect::Revenue, Effect::CompletionRate, Effect::SearchVisibility],
 };
 
 settings! {
     /// About cancellations.
     pub struct CancellationPolicy with kind: KindPolicy {
+        /// How many no-fault cancellations a seller can have within standing_window; 0 for none
+        no_fault_per_window: u32 = 0,
         /// What silence does before any work was delivered
         silence_rule: SilenceRule = SilenceRule::Accept,
         /// What silence does once work was delivered
@@ -81,14 +86,14 @@ settings! {
     }
 }
 
-/// Crossed cancellations merge: the second accepts the first. An offer cannot block the buyer's cancellation: it is
-/// declined. Everything else stands in the way.
+/// Crossed cancellations merge: the second accepts the first. A partial refund cannot block the buyer's cancellation: it
+/// ends. Everything else stands in the way.
 fn conflict(pending: &Dispute, opener: PartyRole) -> Conflict<'_> {
-    let is_offer = pending.kind() == DisputeKind::PartialRefund;
+    let is_refund = pending.kind() == DisputeKind::PartialRefund;
     if pending.kind() == DisputeKind::Cancellation && pending.opener != opener {
         Conflict::AcceptsCancellation(pending)
-    } else if is_offer && opener == PartyRole::Buyer {
-        Conflict::DeclinesOffer(pending.id)
+    } else if is_refund && opener == PartyRole::Buyer {
+        Conflict::EndsRefund(pending)
     } else {
         Conflict::Blocked(pending.id)
     }
@@ -96,7 +101,7 @@ fn conflict(pending: &Dispute, opener: PartyRole) -> Conflict<'_> {
 
 /// Two rules of the policy: one that holds until the work is delivered, and one from then on, whether that was before the
 /// opening or before the window closes.
-fn silence(policy: &Policy, order: &Order) -> Silence {
+fn silence(policy: &Policy, _: PartyRole, order: &Order) -> Silence {
     let (rule, after_delivery) = (policy.cancellation.silence_rule, policy.cancellation.silence_rule_after_delivery);
     Silence { rule: if order.status.is_delivered() { after_delivery } else { rule }, after_delivery }
 }
@@ -110,9 +115,4 @@ fn is_immediate(order: &Order, opener: PartyRole, policy: &Policy, now: Timestam
     opener == PartyRole::Buyer
         && ((rules.immediate_before_start && has_not_started)
             || (!rules.immediate_when_late.0.is_zero() && is_late && !order.status.is_delivered()))
-}
-
-/// The order is cancelled, what is left is paid back, and it counts against the seller's completion rate.
-pub(super) fn outcome(order: &Order) -> Outcome {
-    order.outcome_of_cancelling(true)
 }

@@ -19,6 +19,7 @@ use crate::domain::time::Timestamp;
 pub(super) static RULES: KindRules = KindRules {
     opened_with: Operation::RequestDeliveryExtension,
     openers: &[PartyRole::Seller],
+    is_open_to: |_, _| true,
     order_statuses: &[OrderStatus::InProgress, OrderStatus::InRevision],
     exclusion: Exclusion::SameKind,
     conflict: |pending, _| Conflict::Blocked(pending.id),
@@ -34,6 +35,7 @@ pub(super) static RULES: KindRules = KindRules {
     ],
     confidential_reason_of: &[],
     answered_with: AnsweredWith::YesOrNo,
+    is_bargained: false,
     policy: |policy| &policy.delivery_extension.kind,
     silence,
     obstacles,
@@ -59,7 +61,7 @@ settings! {
 }
 
 /// The rule of the policy applies to the first `silent_grants` extensions of an order; on later ones silence has no effect.
-fn silence(policy: &Policy, order: &Order) -> Silence {
+fn silence(policy: &Policy, _: PartyRole, order: &Order) -> Silence {
     let rules = &policy.delivery_extension;
     let is_among_first = order.extension_requests < rules.silent_grants;
     Silence::always(if is_among_first { rules.silence_rule } else { SilenceRule::NoEffect })

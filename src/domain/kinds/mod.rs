@@ -12,10 +12,11 @@ mod partial_refund;
 pub use self::cancellation::CancellationPolicy;
 pub use self::delivery_extension::DeliveryExtensionPolicy;
 pub use self::partial_refund::PartialRefundPolicy;
+pub(super) use self::partial_refund::range as refund_range;
 
 use super::actor::PartyRole;
 use super::code::codes;
-use super::dispute::{Dispute, Outcome, Silence};
+use super::dispute::{Dispute, DisputeStatus, Outcome, Resolution, Silence};
 use super::money::{Currency, Money};
 use super::opening::Conflict;
 use super::options::Effect;
@@ -30,7 +31,7 @@ codes! {
     /// What is asked for.
     #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
     pub enum DisputeKind {
-        /// A seller offers to pay a part of the price back.
+        /// A seller offers to pay a part of the price back, or a buyer asks for it.
         PartialRefund = 1,
         /// A party asks to cancel the order.
         Cancellation = 2,
@@ -50,7 +51,10 @@ pub enum Terms {
         amount: Money,
     },
     /// Cancel the order.
-    Cancellation,
+    Cancellation {
+        /// Whether it shall not count against the seller's completion rate; both parties see that.
+        no_fault: bool,
+    },
     /// Say how the work is going.
     OrderUpdate,
     /// Agree on a later due time.
@@ -66,6 +70,8 @@ pub(super) struct KindRules {
     pub(super) opened_with: Operation,
     /// Which of them may open it; the other party is the responder.
     pub(super) openers: &'static [PartyRole],
+    /// Whether this party may open it by this policy, if it is one of these.
+    pub(super) is_open_to: fn(&Policy, PartyRole) -> bool,
     /// The statuses of an order in which it may be open.
     pub(super) order_statuses: &'static [OrderStatus],
     /// The group of kinds of which an order has at most one open dispute.
@@ -82,10 +88,12 @@ pub(super) struct KindRules {
     pub(super) confidential_reason_of: &'static [PartyRole],
     /// How it is answered.
     pub(super) answered_with: AnsweredWith,
+    /// Whether the parties can put other amounts on the table.
+    pub(super) is_bargained: bool,
     /// What the operator has set.
     pub(super) policy: fn(&Policy) -> &KindPolicy,
-    /// What silence will do, if it is opened on this order now.
-    pub(super) silence: fn(&Policy, &Order) -> Silence,
+    /// What silence will do, if this party opens it on this order now.
+    pub(super) silence: fn(&Policy, PartyRole, &Order) -> Silence,
     /// What keeps it from being opened on this order now, whatever it would say; the first is judged first.
     pub(super) obstacles: fn(&Order, &Policy, Timestamp) -> Vec<Refusal>,
     /// Whether it takes effect as soon as this role opens it.
@@ -143,9 +151,15 @@ impl DisputeKind {
         self == other || (self.is_money() && other.is_money())
     }
 
-    /// Whether this role may open a dispute of this kind.
+    /// Whether this role may open a dispute of this kind, if the policy lets it.
     pub fn may_be_opened_by(self, role: PartyRole) -> bool {
         self.rules().openers.contains(&role)
+    }
+
+    /// Whether this role may open a dispute of this kind by this policy.
+    pub fn is_open_to(self, role: PartyRole, policy: &Policy) -> bool {
+        let is_enabled = policy.for_kind(self).enabled;
+        is_enabled && self.may_be_opened_by(role) && (self.rules().is_open_to)(policy, role)
     }
 
     /// Whether a text must come with a dispute of this kind.
@@ -160,14 +174,19 @@ impl DisputeKind {
 }
 
 impl Terms {
-    /// The terms of a dispute of this kind with this amount and this new due time; `None` if it is not a kind with
-    /// exactly these.
-    pub fn from_parts(kind: DisputeKind, amount: Option<Money>, new_due_time: Option<Timestamp>) -> Option<Self> {
-        match (kind, amount, new_due_time) {
-            (DisputeKind::PartialRefund, Some(amount), None) => Some(Self::PartialRefund { amount }),
-            (DisputeKind::Cancellation, None, None) => Some(Self::Cancellation),
-            (DisputeKind::OrderUpdate, None, None) => Some(Self::OrderUpdate),
-            (DisputeKind::DeliveryExtension, None, Some(new_due_time)) => {
+    /// The terms of a dispute of this kind with this amount, this new due time, and this being no fault; `None` if it is not
+    /// a kind with exactly these.
+    pub fn from_parts(
+        kind: DisputeKind,
+        amount: Option<Money>,
+        new_due_time: Option<Timestamp>,
+        no_fault: bool,
+    ) -> Option<Self> {
+        match (kind, amount, new_due_time, no_fault) {
+            (DisputeKind::PartialRefund, Some(amount), None, false) => Some(Self::PartialRefund { amount }),
+            (DisputeKind::Cancellation, None, None, no_fault) => Some(Self::Cancellation { no_fault }),
+            (DisputeKind::OrderUpdate, None, None, false) => Some(Self::OrderUpdate),
+            (DisputeKind::DeliveryExtension, None, Some(new_due_time), false) => {
                 Some(Self::DeliveryExtension { new_due_time })
             }
             (
@@ -177,6 +196,7 @@ impl Terms {
                 | DisputeKind::DeliveryExtension,
                 Some(_) | None,
                 Some(_) | None,
+                _,
             ) => None,
         }
     }
@@ -185,7 +205,7 @@ impl Terms {
     pub fn kind(self) -> DisputeKind {
         match self {
             Self::PartialRefund { .. } => DisputeKind::PartialRefund,
-            Self::Cancellation => DisputeKind::Cancellation,
+            Self::Cancellation { .. } => DisputeKind::Cancellation,
             Self::OrderUpdate => DisputeKind::OrderUpdate,
             Self::DeliveryExtension { .. } => DisputeKind::DeliveryExtension,
         }
@@ -195,7 +215,7 @@ impl Terms {
     pub fn amount(self) -> Option<Money> {
         match self {
             Self::PartialRefund { amount } => Some(amount),
-            Self::Cancellation | Self::OrderUpdate | Self::DeliveryExtension { .. } => None,
+            Self::Cancellation { .. } | Self::OrderUpdate | Self::DeliveryExtension { .. } => None,
         }
     }
 
@@ -203,7 +223,33 @@ impl Terms {
     pub fn new_due_time(self) -> Option<Timestamp> {
         match self {
             Self::DeliveryExtension { new_due_time } => Some(new_due_time),
-            Self::PartialRefund { .. } | Self::Cancellation | Self::OrderUpdate => None,
+            Self::PartialRefund { .. } | Self::Cancellation { .. } | Self::OrderUpdate => None,
+        }
+    }
+
+    /// Whether it is a cancellation that shall not count against the seller's completion rate.
+    pub fn is_no_fault(self) -> bool {
+        matches!(self, Self::Cancellation { no_fault: true })
+    }
+
+    /// What the other party's silence agrees on: a seller's cancellation is nobody's fault by the buyer's word alone.
+    pub(super) fn if_silent(self, opener: PartyRole) -> Self {
+        match self {
+            Self::Cancellation { no_fault } => Self::Cancellation { no_fault: no_fault && opener == PartyRole::Buyer },
+            Self::PartialRefund { .. } | Self::OrderUpdate | Self::DeliveryExtension { .. } => self,
+        }
+    }
+
+    /// The same as a dispute shows them that has ended: whether a cancellation was agreed on as nobody's fault, or else
+    /// asked for so.
+    pub(super) fn once_ended(self, opener: PartyRole, end: &Resolution) -> Self {
+        match (self, end.status) {
+            (Self::Cancellation { .. }, DisputeStatus::Accepted) => {
+                Self::Cancellation { no_fault: matches!(end.outcome, Outcome::Cancellation { counts: false, .. }) }
+            }
+            (Self::Cancellation { .. }, DisputeStatus::Decided) => Self::Cancellation { no_fault: false },
+            (terms, DisputeStatus::Expired) => terms.if_silent(opener),
+            (terms, _) => terms,
         }
     }
 
@@ -214,7 +260,7 @@ impl Terms {
             Self::DeliveryExtension { new_due_time } => {
                 delivery_extension::require_in_range(order, new_due_time, policy, now)
             }
-            Self::Cancellation | Self::OrderUpdate => Ok(()),
+            Self::Cancellation { .. } | Self::OrderUpdate => Ok(()),
         }
     }
 
@@ -223,7 +269,7 @@ impl Terms {
     pub(super) fn outcome_if_accepted(self, order: &Order) -> Result<Outcome, Refusal> {
         match self {
             Self::PartialRefund { amount } => partial_refund::outcome_if_accepted(order, amount),
-            Self::Cancellation => Ok(cancellation::outcome(order)),
+            Self::Cancellation { no_fault } => Ok(order.outcome_of_cancelling(!no_fault)),
             Self::OrderUpdate => Ok(Outcome::Nothing),
             Self::DeliveryExtension { new_due_time } => Ok(Outcome::NewDueTime(new_due_time)),
         }
@@ -235,7 +281,7 @@ impl Terms {
             Self::PartialRefund { amount } => {
                 Self::PartialRefund { amount: amount.of_order(currency).unwrap_or(amount) }
             }
-            Self::Cancellation | Self::OrderUpdate | Self::DeliveryExtension { .. } => self,
+            Self::Cancellation { .. } | Self::OrderUpdate | Self::DeliveryExtension { .. } => self,
         }
     }
 }

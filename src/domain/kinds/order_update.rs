@@ -13,6 +13,7 @@ use crate::domain::rights::Operation;
 pub(super) static RULES: KindRules = KindRules {
     opened_with: Operation::RequestOrderUpdate,
     openers: &[PartyRole::Buyer],
+    is_open_to: |_, _| true,
     order_statuses: &[
         OrderStatus::RequirementsPending,
         OrderStatus::InProgress,
@@ -26,8 +27,9 @@ pub(super) static RULES: KindRules = KindRules {
     reasons_of_seller: &[],
     confidential_reason_of: &[],
     answered_with: AnsweredWith::Message,
+    is_bargained: false,
     policy: |policy| &policy.order_update,
-    silence: |_, _| Silence::always(SilenceRule::NoEffect),
+    silence: |_, _, _| Silence::always(SilenceRule::NoEffect),
     obstacles: |_, _, _| Vec::new(),
     is_immediate: |_, _, _, _| false,
     on_opened: |_| {},

@@ -1,4 +1,4 @@
-//! A partial refund: the seller offers to pay a part of the price back, and the order goes on.
+//! A partial refund: the seller offers to pay a part of the price back, or the buyer asks for it, and the order goes on.
 //!
 //! When to use it: the scope has changed, a delay is to be made up for, or the buyer is not satisfied with a part of
 //! the work. At most one is accepted per order; declined, withdrawn and expired ones do not count.
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::{AnsweredWith, Exclusion, KindRules};
 use crate::domain::actor::PartyRole;
-use crate::domain::bounds::{BasisPoints, CurrencyCode, MinorUnits};
+use crate::domain::bounds::{BasisPoints, CurrencyCode, MinorUnits, Rounds};
 use crate::domain::dispute::{Outcome, Silence, SilenceRule};
 use crate::domain::money::{Currency, Money};
 use crate::domain::opening::Conflict;
@@ -21,12 +21,21 @@ use crate::domain::settings::settings;
 
 pub(super) static RULES: KindRules = KindRules {
     opened_with: Operation::OfferPartialRefund,
-    openers: &[PartyRole::Seller],
+    openers: &PartyRole::ALL,
+    // A buyer asks only where the operator lets it: the source gives this option to the seller alone.
+    is_open_to: |policy, role| role == PartyRole::Seller || policy.partial_refund.buyer_may_ask,
     order_statuses: &[OrderStatus::InProgress, OrderStatus::Delivered, OrderStatus::InRevision],
     exclusion: Exclusion::Money,
     conflict: |pending, _| Conflict::Blocked(pending.id),
     message_required_of: &PartyRole::ALL,
-    reasons_of_buyer: &[],
+    reasons_of_buyer: &[
+        ReasonCode::NotAsDescribed,
+        ReasonCode::LateDelivery,
+        ReasonCode::DeliveredPartially,
+        ReasonCode::QualityBelowAgreed,
+        ReasonCode::SellerUnresponsive,
+        ReasonCode::Other,
+    ],
     reasons_of_seller: &[
         ReasonCode::ScopeChanged,
         ReasonCode::DelayCompensation,
@@ -36,12 +45,11 @@ pub(super) static RULES: KindRules = KindRules {
         ReasonCode::Goodwill,
         ReasonCode::Other,
     ],
-    // Also a buyer's, should a newer release let buyers ask: what this release does not know it keeps to itself.
-    confidential_reason_of: &PartyRole::ALL,
+    confidential_reason_of: &[PartyRole::Seller],
     answered_with: AnsweredWith::YesOrNo,
+    is_bargained: true,
     policy: |policy| &policy.partial_refund.kind,
-    // Unless the operator says otherwise, silence moves no money.
-    silence: |policy, _| Silence::always(policy.partial_refund.silence_rule),
+    silence,
     obstacles: |order, policy, _| obstacles(order, policy),
     is_immediate: |_, _, _, _| false,
     on_opened: |_| {},
@@ -52,12 +60,16 @@ pub(super) static RULES: KindRules = KindRules {
 };
 
 settings! {
-    /// About offers of a partial refund.
+    /// About partial refunds.
     pub struct PartialRefundPolicy with kind: KindPolicy {
         /// The most that can be offered, in basis points of the original price: 1 to 10000
         cap_bps: BasisPoints = BasisPoints(6_000),
         /// What the buyer's silence does: "no_effect" or "accept"
         silence_rule: SilenceRule = SilenceRule::NoEffect,
+        /// Whether a buyer may ask for a partial refund
+        buyer_may_ask: bool = false,
+        /// How many counter-offers there can be, of both parties together: up to 20; 0 for none
+        max_counter_offers: Rounds = Rounds(0),
         /// The smallest refund in minor units by currency, e.g. { USD = 500 }
         smallest_refund: BTreeMap<CurrencyCode, MinorUnits> = BTreeMap::new(),
         /// The smallest price, likewise, of an order on which refunds can be offered
@@ -79,13 +91,21 @@ impl PartialRefundPolicy {
     }
 }
 
+/// Unless the operator says otherwise, silence moves no money; that of a seller who is asked never does.
+fn silence(policy: &Policy, opener: PartyRole, _: &Order) -> Silence {
+    Silence::always(match opener {
+        PartyRole::Seller => policy.partial_refund.silence_rule,
+        PartyRole::Buyer => SilenceRule::NoEffect,
+    })
+}
+
 /// The cap: 60 % of the original price with the default policy, rounded down to the minor unit.
 fn cap(order: &Order, policy: &Policy) -> Money {
     order.price.share(policy.partial_refund.cap_bps.get())
 }
 
 /// The least and the most that can be offered: up to the cap, and never more than what is left.
-fn range(order: &Order, policy: &Policy) -> (Money, Money) {
+pub(in crate::domain) fn range(order: &Order, policy: &Policy) -> (Money, Money) {
     let cap = cap(order, policy);
     let most = cap.minor.min(order.left().minor);
     (policy.partial_refund.smallest_refund(cap.currency), Money::new(most, cap.currency))

@@ -12,7 +12,7 @@ fn crossed_cancellations_merge_either_way() {
     for (first, second) in [(Buyer, Seller), (Seller, Buyer)] {
         let mut story = Story::new(OrderStatus::InProgress);
         story.done(&party(first), &cancellation(1, first));
-        let mut crossing = opening(2, Terms::Cancellation, second);
+        let mut crossing = opening(2, Terms::Cancellation { no_fault: false }, second);
         crossing.message = "Me too.".to_owned();
         let answered = story.done(&party(second), &open(crossing));
         assert_eq!(answered.id, dispute_id(1), "the answer is the first dispute");
@@ -31,10 +31,10 @@ fn crossed_cancellations_merge_either_way() {
 fn a_crossing_cancellation_is_validated_like_any_opening() {
     let mut story = Story::new(OrderStatus::InProgress);
     story.done(&seller(), &cancellation(1, Seller));
-    let mut wrong_reason = opening(2, Terms::Cancellation, Buyer);
+    let mut wrong_reason = opening(2, Terms::Cancellation { no_fault: false }, Buyer);
     wrong_reason.reason = Some(Reason { code: ReasonCode::UnableToComplete.into(), detail: String::new() });
     assert_eq!(story.refused(&buyer(), &open(wrong_reason)), Refusal::ReasonNotValid);
-    let mut silent = opening(2, Terms::Cancellation, Buyer);
+    let mut silent = opening(2, Terms::Cancellation { no_fault: false }, Buyer);
     silent.message = String::new();
     assert_eq!(story.refused(&buyer(), &open(silent)), Refusal::MessageRequired);
 }

@@ -283,7 +283,8 @@ fn the_parties_can_agree_while_support_has_it() {
 
 #[test]
 fn what_was_said_before_stays_when_the_parties_agree() {
-    let story = given(escalated()).when(buyer(), accept(1)).then([fact::accepted(1, 3_600, Outcome::Refund(usd(2_500)))]);
+    let story =
+        given(escalated()).when(buyer(), accept(1)).then([fact::accepted(1, 3_600, Outcome::Refund(usd(2_500)))]);
     let dispute = story.dispute(1);
     assert_eq!(dispute.answer_message, "Answer.", "the decline's text");
     assert_eq!(dispute.escalation.as_ref().map(|escalation| escalation.message.as_str()), Some("Answer."));

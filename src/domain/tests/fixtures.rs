@@ -52,8 +52,9 @@ pub(super) fn party(role: PartyRole) -> Caller {
 }
 
 /// What can be opened, by whom.
-pub(super) const OPENINGS: [(&str, DisputeKind, PartyRole); 5] = [
+pub(super) const OPENINGS: [(&str, DisputeKind, PartyRole); 6] = [
     ("PARTIAL_REFUND by the seller", DisputeKind::PartialRefund, PartyRole::Seller),
+    ("PARTIAL_REFUND by the buyer", DisputeKind::PartialRefund, PartyRole::Buyer),
     ("CANCELLATION by the seller", DisputeKind::Cancellation, PartyRole::Seller),
     ("CANCELLATION by the buyer", DisputeKind::Cancellation, PartyRole::Buyer),
     ("ORDER_UPDATE by the buyer", DisputeKind::OrderUpdate, PartyRole::Buyer),
@@ -87,7 +88,7 @@ pub(super) fn report(status: OrderStatus, source_version: i64) -> OrderReport {
 
 pub(super) fn opening(dispute: u128, terms: Terms, role: PartyRole) -> Opening {
     let reason = reasons(terms.kind(), role).first().map(|code| Reason { code: (*code).into(), detail: String::new() });
-    Opening { order: order_id(), dispute: dispute_id(dispute), terms, message: "Because.".to_owned(), reason }
+    Opening { order: order_id(), dispute: dispute_id(dispute), by: None, terms, message: "Because.".to_owned(), reason }
 }
 
 pub(super) fn open(opening: Opening) -> Command {
@@ -95,11 +96,30 @@ pub(super) fn open(opening: Opening) -> Command {
 }
 
 pub(super) fn offer(dispute: u128, minor: i64) -> Command {
-    open(opening(dispute, Terms::PartialRefund { amount: usd(minor) }, PartyRole::Seller))
+    refund_by(PartyRole::Seller, dispute, minor)
+}
+
+/// A partial refund that the buyer asks for.
+pub(super) fn ask(dispute: u128, minor: i64) -> Command {
+    refund_by(PartyRole::Buyer, dispute, minor)
+}
+
+fn refund_by(role: PartyRole, dispute: u128, minor: i64) -> Command {
+    let opening = opening(dispute, Terms::PartialRefund { amount: usd(minor) }, role);
+    open(Opening { by: Some(role), ..opening })
+}
+
+/// A cancellation that shall not count.
+pub(super) fn no_fault(dispute: u128, role: PartyRole) -> Command {
+    open(opening(dispute, Terms::Cancellation { no_fault: true }, role))
+}
+
+pub(super) fn counter(dispute: u128, minor: i64) -> Command {
+    Command::Counter(target(dispute), usd(minor))
 }
 
 pub(super) fn cancellation(dispute: u128, role: PartyRole) -> Command {
-    open(opening(dispute, Terms::Cancellation, role))
+    open(opening(dispute, Terms::Cancellation { no_fault: false }, role))
 }
 
 /// An extension until so many seconds after the beginning.
@@ -114,6 +134,7 @@ pub(super) fn update(dispute: u128) -> Command {
 /// A dispute of this kind, with terms that an order in progress allows.
 pub(super) fn asking(dispute: u128, kind: DisputeKind, role: PartyRole) -> Command {
     match kind {
+        DisputeKind::PartialRefund if role == PartyRole::Buyer => ask(dispute, 1_000),
         DisputeKind::PartialRefund => offer(dispute, 100),
         DisputeKind::Cancellation => cancellation(dispute, role),
         DisputeKind::OrderUpdate => update(dispute),
@@ -154,6 +175,7 @@ pub(super) fn seen(etag: &str, mut command: Command) -> Command {
     match &mut command {
         Command::Accept(target)
         | Command::Decline(target)
+        | Command::Counter(target, _)
         | Command::AnswerOrderUpdate(target)
         | Command::Withdraw(target)
         | Command::Escalate(target)
@@ -196,6 +218,8 @@ pub(super) struct Story {
     pub(super) events: Vec<RecordedEvent>,
     pub(super) policy: Policy,
     pub(super) now: Timestamp,
+    /// How many places of the seller's quota other orders take.
+    pub(super) no_fault_elsewhere: u32,
 }
 
 impl Story {
@@ -205,15 +229,22 @@ impl Story {
 
     pub(super) fn with_report(report: OrderReport) -> Self {
         let (facts, events) = (Vec::new(), Vec::new());
-        let mut story = Self { aggregate: None, facts, events, policy: Policy::default(), now: at(0) };
+        let mut story =
+            Self { aggregate: None, facts, events, policy: Policy::default(), now: at(0), no_fault_elsewhere: 0 };
         story.upsert(report).unwrap();
         story
+    }
+
+    /// The operator lets the buyer ask for a partial refund.
+    pub(super) fn asking(mut self) -> Self {
+        self.policy.partial_refund.buyer_may_ask = true;
+        self
     }
 
     /// Has a command judged; returns the dispute that it is answered with.
     pub(super) fn tell(&mut self, caller: &Caller, command: &Command) -> Result<Option<Dispute>, Refusal> {
         self.expire_overdue();
-        let events = decide(self.aggregate.as_ref(), caller, command, &self.policy, self.now)?;
+        let events = decide(self.judged().as_ref(), caller, command, &self.policy, self.now)?;
         let parties = self.aggregate.as_ref().map(|aggregate| aggregate.order.parties.clone());
         let actor = parties.map_or(Actor::System, |parties| Actor::for_caller(caller, &parties));
         let dispute = answered_by(command, &events);
@@ -262,7 +293,20 @@ impl Story {
     }
 
     pub(super) fn view(&self, caller: &Caller, number: u128) -> DisputeView {
-        self.aggregate().view(self.dispute(number), caller, &self.policy, self.now)
+        self.judged().unwrap().view(self.dispute(number), caller, &self.policy, self.now)
+    }
+
+    /// What this party can open now.
+    pub(super) fn option(&self, role: PartyRole, kind: DisputeKind) -> Option<DisputeOption> {
+        let options = options(&self.judged().unwrap(), role, None, &self.policy, self.now);
+        options.into_iter().find(|option| option.kind == kind)
+    }
+
+    /// The aggregate as it is judged: with the places of the seller's quota that are taken.
+    fn judged(&self) -> Option<OrderAggregate> {
+        let mut aggregate = self.aggregate.clone()?;
+        aggregate.no_fault_used = self.no_fault_elsewhere + aggregate.no_fault_places(&self.policy, self.now);
+        Some(aggregate)
     }
 
     fn apply(&mut self, actor: &Actor, events: Vec<Event>) {

@@ -64,6 +64,22 @@ impl Given {
         self
     }
 
+    /// Something else has changed.
+    pub(super) fn change(mut self, change: impl FnOnce(&mut Story)) -> Self {
+        change(&mut self.story);
+        self
+    }
+
+    /// Time has done what it does.
+    pub(super) fn swept(self) -> Self {
+        self.change(Story::sweep)
+    }
+
+    /// The story so far.
+    pub(super) fn story(&self) -> Story {
+        self.story.clone()
+    }
+
     /// Somebody asks for this.
     pub(super) fn when(mut self, caller: Caller, command: Command) -> When {
         let (before, given) = (self.story.facts.len(), self.story.clone());
@@ -120,7 +136,12 @@ pub(super) mod fact {
     }
 
     pub(in super::super) fn declined(number: u128, seconds: u64, message: &str) -> Event {
-        Event::Declined { dispute: dispute_id(number), time: at(seconds), message: message.to_owned() }
+        Event::Declined {
+            dispute: dispute_id(number),
+            time: at(seconds),
+            by: ResolvedBy::Responder,
+            message: message.to_owned(),
+        }
     }
 
     pub(in super::super) fn answered(number: u128, seconds: u64, message: &str) -> Event {

@@ -7,8 +7,14 @@ use super::fixtures::*;
 use crate::domain::*;
 
 pub(super) type OfDispute = fn(u128) -> Command;
-pub(super) const BY_A_PARTY: [(&str, OfDispute); 5] =
-    [("accept", accept), ("decline", decline), ("answer", reply), ("withdraw", withdraw), ("escalate", escalate)];
+pub(super) const BY_A_PARTY: [(&str, OfDispute); 6] = [
+    ("accept", accept),
+    ("decline", decline),
+    ("counter", |dispute| counter(dispute, 200)),
+    ("answer", reply),
+    ("withdraw", withdraw),
+    ("escalate", escalate),
+];
 pub(super) type Somebody = fn() -> Caller;
 pub(super) const BY_OTHERS: [(&str, Somebody, OfDispute); 5] = [
     ("escalate (support)", support, escalate),
@@ -30,6 +36,13 @@ pub(super) fn name(value: &impl std::fmt::Debug) -> String {
     name
 }
 
+/// An order on which everything can be asked for that a policy lets be asked for.
+fn permissive(status: OrderStatus) -> Story {
+    let mut story = Story::new(status).asking();
+    story.policy.partial_refund.max_counter_offers = Rounds(2);
+    story
+}
+
 /// A refusal's reason.
 fn reason(refusal: &Refusal) -> String {
     match refusal {
@@ -41,8 +54,9 @@ fn reason(refusal: &Refusal) -> String {
 
 /// Every way in which a dispute can stand, each with the way there; `None` if this kind knows no such way.
 pub(super) fn stories(kind: DisputeKind, opener: PartyRole) -> Vec<(&'static str, Story)> {
-    let mut pending = Story::new(OrderStatus::InProgress);
+    let mut pending = permissive(OrderStatus::InProgress);
     pending.done(&party(opener), &asking(1, kind, opener));
+    let countered = counter(1, if opener == PartyRole::Seller { 500 } else { 150 });
     let (opener, responder) = (party(opener), party(opener.other()));
     let after = |steps: &[(&Caller, Command)]| {
         let mut story = pending.clone();
@@ -61,6 +75,7 @@ pub(super) fn stories(kind: DisputeKind, opener: PartyRole) -> Vec<(&'static str
     let refunded = rule(1, Ruling::Refund(usd(100)));
     let stories = [
         ("PENDING", after(&[])),
+        ("PENDING, countered", after(&[(&responder, countered.clone())])),
         ("ACCEPTED", after(&[(&responder, accept(1))])),
         ("DECLINED", after(&[(&responder, decline(1))])),
         ("ANSWERED", after(&[(&responder, reply(1))])),
@@ -70,6 +85,7 @@ pub(super) fn stories(kind: DisputeKind, opener: PartyRole) -> Vec<(&'static str
         ("ESCALATED by its opener", after(&[(&responder, no.clone()), (&opener, escalate(1))])),
         ("ESCALATED by the responder", after(&[(&responder, no), (&responder, escalate(1))])),
         ("ESCALATED by support", after(&[(&support(), escalate(1))])),
+        ("ESCALATED by support, countered", after(&[(&responder, countered), (&support(), escalate(1))])),
         ("DECIDED, no action", after(&[(&support(), escalate(1)), (&support(), decided)])),
         ("DECIDED, a refund", after(&[(&support(), escalate(1)), (&support(), refunded)])),
     ];
@@ -129,7 +145,7 @@ fn opening_by_order_status(out: &mut String) {
     header(out, "order", &OPENINGS.map(|(title, ..)| title));
     for status in OrderStatus::ALL {
         let cells = OPENINGS.map(|(_, kind, role)| {
-            let mut story = Story::new(status);
+            let mut story = permissive(status);
             match story.tell(&party(role), &asking(1, kind, role)) {
                 Ok(_) => format!("opens, silence: {}", name(&story.dispute(1).silence.rule)),
                 Err(refusal) => reason(&refusal),
@@ -145,7 +161,7 @@ fn opening_by_open_dispute(out: &mut String) {
     for is_escalated in [false, true] {
         for (title, kind, opener) in OPENINGS {
             let cells = OPENINGS.map(|(_, second, role)| {
-                let mut story = Story::new(OrderStatus::InProgress);
+                let mut story = permissive(OrderStatus::InProgress);
                 story.done(&party(opener), &asking(1, kind, opener));
                 if is_escalated {
                     story.done(&support(), &escalate(1));
@@ -175,7 +191,7 @@ fn when_the_order_moves(out: &mut String) {
     for is_escalated in [false, true] {
         for (title, kind, opener) in OPENINGS {
             let cells = OrderStatus::ALL.map(|status| {
-                let mut story = Story::new(OrderStatus::InProgress);
+                let mut story = permissive(OrderStatus::InProgress);
                 story.done(&party(opener), &asking(1, kind, opener));
                 if is_escalated {
                     story.done(&support(), &escalate(1));
@@ -249,7 +265,10 @@ fn settling(out: &mut String) {
 fn the_matrix_is_the_one_that_is_documented() {
     let mut out = String::from("\nPrinted from the rules by a test.\n");
     diagram::print(&mut out);
-    out.push_str("\n## The whole matrix\n\nA cell is the new status, or why not; `done` leaves the status as it is.\n");
+    out.push_str(
+        "\n## The whole matrix\n\nA cell is the new status, or why not; `done` leaves the status as it \
+         is. The policy lets the parties counter twice, and the buyer ask for a partial refund.\n",
+    );
     by_a_party(&mut out);
     by_others(&mut out);
     settling(&mut out);

@@ -2,6 +2,7 @@
 
 mod answering;
 mod audit;
+mod bargaining;
 mod crossing;
 mod dating;
 mod deciding;
@@ -14,6 +15,7 @@ mod fixtures;
 mod given;
 mod guards;
 mod matrix;
+mod no_fault;
 mod opening;
 mod options;
 mod policy;

@@ -14,7 +14,7 @@ fn each_guard_of_opening_refuses_with_its_facts() {
     let exists = |dispute| Refusal::OpenDisputeExists { dispute: dispute_id(dispute) };
     let not_found = Refusal::OrderNotFound { order: order_id() };
     let other_reason = |code: ReasonCode| {
-        let mut opening = opening(2, Terms::Cancellation, Seller);
+        let mut opening = opening(2, Terms::Cancellation { no_fault: false }, Seller);
         opening.reason = Some(Reason { code: code.into(), detail: String::new() });
         open(opening)
     };
@@ -138,7 +138,7 @@ fn an_order_allows_the_kinds_of_its_status() {
 #[test]
 fn a_message_is_required_of_a_buyer_and_optional_for_a_sellers_cancellation() {
     let silent = |role| {
-        let mut opening = opening(1, Terms::Cancellation, role);
+        let mut opening = opening(1, Terms::Cancellation { no_fault: false }, role);
         opening.message = String::new();
         open(opening)
     };
@@ -229,7 +229,8 @@ fn a_new_dispute_is_what_was_asked_for() {
         order: order_id(),
         parties: report(OrderStatus::InProgress, 1).parties,
         opener: Buyer,
-        terms: Terms::Cancellation,
+        terms: Terms::Cancellation { no_fault: false },
+        bargain: Bargain::default(),
         message: "Because.".to_owned(),
         reason: Some(Reason { code: ReasonCode::RequirementsChanged.into(), detail: String::new() }),
         order_create_time: Some(at(0)),

@@ -230,13 +230,13 @@ fn who_cancels_alone_still_merges_with_the_sellers_cancellation_and_declines_the
 #[test]
 fn a_kind_that_is_off_is_for_nobody_and_what_is_pending_goes_on() {
     for (name, kind, opener) in OPENINGS {
-        let mut off = Story::new(OrderStatus::InProgress);
+        let mut off = Story::new(OrderStatus::InProgress).asking();
         of(&mut off.policy, kind).enabled = false;
         assert_eq!(off.refused(&party(opener), &asking(2, kind, opener)), Refusal::WrongRole, "{name}");
         let offered: Vec<_> = options(off.aggregate(), opener, None, &off.policy, off.now);
         assert!(!offered.is_empty() && offered.iter().all(|option| option.kind != kind), "{name}");
 
-        let mut pending = Story::new(OrderStatus::InProgress);
+        let mut pending = Story::new(OrderStatus::InProgress).asking();
         pending.done(&party(opener), &asking(1, kind, opener));
         let mut off = pending.clone();
         of(&mut off.policy, kind).enabled = false;
@@ -263,7 +263,7 @@ fn a_kind_that_is_off_is_for_nobody_and_what_is_pending_goes_on() {
 #[test]
 fn a_change_of_policy_never_alters_a_pending_dispute() {
     type ChangeOfPolicy = fn(&mut Policy);
-    let changes: [(&str, ChangeOfPolicy); 12] = [
+    let changes: [(&str, ChangeOfPolicy); 15] = [
         ("a lower cap", |policy| policy.partial_refund.cap_bps = BasisPoints(1)),
         ("a greater smallest refund", |policy| {
             policy.partial_refund.smallest_refund = [(CurrencyCode("USD".to_owned()), MinorUnits(999))].into();
@@ -278,18 +278,21 @@ fn a_change_of_policy_never_alters_a_pending_dispute() {
         ("silence about a cancellation", |policy| policy.cancellation.silence_rule = SilenceRule::NoEffect),
         ("silence after delivery", |policy| policy.cancellation.silence_rule_after_delivery = SilenceRule::Accept),
         ("silence about an extension", |policy| policy.delivery_extension.silence_rule = SilenceRule::NoEffect),
+        ("nothing that a buyer asks for", |policy| policy.partial_refund.buyer_may_ask = false),
+        ("counter-offers", |policy| policy.partial_refund.max_counter_offers = Rounds(20)),
+        ("a quota of no-fault cancellations", |policy| policy.cancellation.no_fault_per_window = 3),
         ("a shorter window", |policy| windows(policy, HOUR)),
         ("a longer window", |policy| windows(policy, WINDOW * 2)),
     ];
     let mut pending: Vec<(&str, Story)> = Vec::new();
     for (name, kind, opener) in OPENINGS {
-        let mut story = Story::new(OrderStatus::InProgress);
+        let mut story = Story::new(OrderStatus::InProgress).asking();
         story.done(&party(opener), &asking(1, kind, opener));
         let mut delivered = story.clone();
         delivered.status(OrderStatus::InRevision);
         pending.extend([(name, story), (name, delivered)]);
     }
-    let mut later_extension = Story::new(OrderStatus::InProgress);
+    let mut later_extension = Story::new(OrderStatus::InProgress).asking();
     later_extension.done(&seller(), &extension(2, 999_999));
     later_extension.done(&seller(), &withdraw(2));
     later_extension.done(&seller(), &extension(1, 999_999));

@@ -6,7 +6,12 @@ use crate::domain::ReasonCode::*;
 use crate::domain::*;
 
 /// The table of the rules. Each kind with a reason also has OTHER.
-const TABLE: [(DisputeKind, PartyRole, &[ReasonCode]); 5] = [
+const TABLE: [(DisputeKind, PartyRole, &[ReasonCode]); 6] = [
+    (
+        DisputeKind::PartialRefund,
+        Buyer,
+        &[NotAsDescribed, LateDelivery, DeliveredPartially, QualityBelowAgreed, SellerUnresponsive, Other],
+    ),
     (
         DisputeKind::PartialRefund,
         Seller,
@@ -79,6 +84,7 @@ fn every_reason_of_the_table_is_taken_and_nothing_else() {
             let Command::Open(opening) = asking(1, kind, role) else { panic!("no opening") };
             let reason = reason.map(|code| Reason { code: code.into(), detail: "So it is.".to_owned() });
             let opened = Story::new(OrderStatus::InProgress)
+                .asking()
                 .tell(&party(role), &open(Opening { reason: reason.clone(), ..*opening }))?;
             assert_eq!(opened.unwrap().reason, reason, "as it was given");
             Ok(())

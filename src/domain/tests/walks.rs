@@ -22,8 +22,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (0_u64..100_000).prop_map(Step::Wait),
         1 => (0_usize..8, 0_i64..5_000, 0_i64..12_000)
             .prop_map(|(status, more, elsewhere)| Step::Upsert(status, more, elsewhere)),
-        3 => (any::<bool>(), 0_u8..4, -10_i64..7_000).prop_map(|(buyer, kind, amount)| Step::Open(buyer, kind, amount)),
-        4 => (0_u8..8, 0_u8..4, 0_u8..4, -10_i64..12_000)
+        3 => (any::<bool>(), 0_u8..6, -10_i64..7_000).prop_map(|(buyer, kind, amount)| Step::Open(buyer, kind, amount)),
+        4 => (0_u8..10, 0_u8..4, 0_u8..4, -10_i64..12_000)
             .prop_map(|(what, who, back, number)| Step::Act(what, who, back, number)),
     ];
     prop::collection::vec(step, 1..80)
@@ -31,7 +31,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 /// Every policy that decides something else than the default.
 fn policies() -> impl Strategy<Value = Policy> {
-    (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(accepts, limits, immediate, disabled)| {
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    (flags, 0_u32..3).prop_map(|((accepts, limits, immediate, disabled, asks), quota)| {
         let mut policy = Policy::default();
         if accepts {
             policy.partial_refund.silence_rule = SilenceRule::Accept;
@@ -49,6 +50,9 @@ fn policies() -> impl Strategy<Value = Policy> {
             policy.cancellation.immediate_when_late = Span(Duration::from_secs(100_000));
         }
         policy.delivery_extension.kind.enabled = !disabled;
+        policy.partial_refund.buyer_may_ask = asks;
+        policy.partial_refund.max_counter_offers = Rounds(2 * quota);
+        policy.cancellation.no_fault_per_window = quota;
         policy
     })
 }
@@ -63,6 +67,14 @@ fn report_of(dispute: u128, number: i64) -> Command {
         _ => SettlementReport::Voided { detail: text },
     };
     reported(dispute, u32::try_from((number / 4).max(0) % 4).unwrap(), report)
+}
+
+/// The same end of an order, which counts or does not.
+fn counting(outcome: Outcome, counts: bool) -> Outcome {
+    match outcome {
+        Outcome::Cancellation { refund, .. } => Outcome::Cancellation { refund, counts },
+        other => other,
+    }
 }
 
 struct Walk {
@@ -97,6 +109,8 @@ impl Walk {
                     0 => offer(self.opened, *amount),
                     1 => cancellation(self.opened, role),
                     2 => update(self.opened),
+                    3 => ask(self.opened, *amount),
+                    4 => no_fault(self.opened, role),
                     _ => extension(self.opened, u64::try_from((*amount).max(0)).unwrap() * 700),
                 };
                 self.open(role, &command)?;
@@ -146,6 +160,7 @@ impl Walk {
                 (DisputeAction::Decide, rule(dispute, ruling))
             }
             6 => (DisputeAction::Postpone, postpone(dispute, later)),
+            7 | 8 => (DisputeAction::Counter, counter(dispute, number)),
             _ => (DisputeAction::ReportSettlement, report_of(dispute, number)),
         };
         self.story.expire_overdue();
@@ -171,19 +186,29 @@ impl Walk {
                         prop_assert!(is_allowed || same, "only the same report again is more than what is offered");
                         return Ok(());
                     }
+                    DisputeAction::Counter => {
+                        let (min, max) = view.counter_range.unwrap();
+                        prop_assert!((min.minor..=max.minor).contains(&number), "as counter_min and counter_max say");
+                        prop_assert_ne!(answered.awaiting(), view.dispute.awaiting(), "the turn passes");
+                    }
                     _ => {}
                 }
                 prop_assert!(is_allowed, "{:?} was done, and not offered to {:?}", action, caller);
                 prop_assert!(outcome.refund().map_or(0, |refund| refund.minor) <= left, "no more than is left");
-                let is_answer =
-                    matches!(action, DisputeAction::Accept | DisputeAction::Decline | DisputeAction::Answer);
+                let is_answer = matches!(
+                    action,
+                    DisputeAction::Accept | DisputeAction::Decline | DisputeAction::Answer | DisputeAction::Counter
+                );
                 if is_answer && view.dispute.is_pending() {
                     prop_assert!(self.story.now < view.dispute.respond_by, "an answer counts only before the deadline");
                 }
             }
             // What the form says can be wrong; everything else was known before.
             Err(Refusal::AmountOutOfRange { .. } | Refusal::DeadlineNotLater { .. }) if is_allowed => {
-                prop_assert!(matches!(action, DisputeAction::Decide | DisputeAction::Postpone));
+                prop_assert!(matches!(
+                    action,
+                    DisputeAction::Decide | DisputeAction::Postpone | DisputeAction::Counter
+                ));
             }
             Err(
                 Refusal::AttemptUnknown { .. }
@@ -199,9 +224,9 @@ impl Walk {
     fn open(&mut self, role: PartyRole, command: &Command) -> Result<(), TestCaseError> {
         self.story.expire_overdue();
         let Command::Open(opening) = command else { return Ok(()) };
-        let offered = options(self.story.aggregate(), role, None, &self.story.policy, self.story.now);
-        let option = offered.into_iter().find(|option| option.kind == opening.terms.kind());
+        let option = self.story.option(role, opening.terms.kind());
         let result = self.story.tell(&party(role), command);
+        let option = option.filter(|_| opening.by.is_none_or(|by| by == role));
         let Some(option) = option else {
             prop_assert_eq!(result, Err(Refusal::WrongRole), "what is not offered is not for this role");
             return Ok(());
@@ -214,6 +239,15 @@ impl Walk {
             prop_assert!(option.blockers[0] == refusal || is_of_the_form, "the first blocker is the refusal");
             return Ok(());
         }
+        if let Err(Refusal::NoFaultNotAvailable { used, max }) = result {
+            prop_assert!(opening.terms.is_no_fault() && !option.no_fault_available, "it was said before");
+            prop_assert_eq!(
+                (used.is_some(), max),
+                (role == PartyRole::Seller, self.story.policy.cancellation.no_fault_per_window)
+            );
+            return Ok(());
+        }
+        let crossed = option.accepts.map(|first| self.story.aggregate().dispute(first).unwrap().clone());
         let answered = match (result, option.amounts) {
             (Err(Refusal::NewDueTimeOutOfRange { after, latest }), None) => {
                 prop_assert!(after < latest, "some due time can be agreed on");
@@ -232,7 +266,11 @@ impl Walk {
             // Taken at once: crossed, or the buyer cancels alone.
             Some(resolution) => {
                 prop_assert!(option.waits.is_none());
-                prop_assert_eq!(Some(resolution.outcome), option.if_accepted);
+                let counts = match &crossed {
+                    Some(first) if role == PartyRole::Seller => !first.terms.is_no_fault(),
+                    _ => !opening.terms.is_no_fault(),
+                };
+                prop_assert_eq!(Some(resolution.outcome), option.if_accepted.map(|outcome| counting(outcome, counts)));
             }
             None => {
                 let (window, rule) = option.waits.unwrap();
@@ -240,7 +278,9 @@ impl Walk {
                 prop_assert_eq!(answered.silence.rule, rule);
                 if answered.kind() == DisputeKind::Cancellation {
                     let consequences = self.story.aggregate().consequences(&answered);
-                    prop_assert_eq!(consequences.if_accepted, option.if_accepted);
+                    let counts = !opening.terms.is_no_fault();
+                    let expected = option.if_accepted.map(|outcome| counting(outcome, counts));
+                    prop_assert_eq!(consequences.if_accepted, expected);
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use super::{Call, Class, Rpc};
 use crate::domain::{Caller, Command, Operation};
-use crate::grpc::commands::{self, IdempotentCommand};
+use crate::grpc::commands::{self, AskedCommand};
 use crate::grpc::status::Failure;
 use crate::grpc::violations::Violations;
 use crate::proto::v1;
@@ -14,9 +14,11 @@ pub(super) fn parse(
     mut violations: Violations,
     caller: &Caller,
     request: &v1::AcceptDisputeRequest,
-) -> Result<IdempotentCommand, Failure> {
+) -> Result<AskedCommand, Failure> {
     let target = violations.dispute_ref(&request.dispute_id, &request.etag, Some(String::new()));
-    let once = commands::once(&mut violations, caller, &RPC, request, |request| &mut request.request_id);
+    let once = commands::once(&mut violations, caller, &RPC, request, |request| {
+        (&mut request.request_id, &mut request.validate_only)
+    });
     violations.finish(target.map(Command::Accept).zip(once))
 }
 

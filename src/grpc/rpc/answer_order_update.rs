@@ -2,7 +2,7 @@
 
 use super::{Call, Class, Rpc};
 use crate::domain::{Caller, Command, Operation, text};
-use crate::grpc::commands::{self, IdempotentCommand};
+use crate::grpc::commands::{self, AskedCommand};
 use crate::grpc::status::Failure;
 use crate::grpc::violations::Violations;
 use crate::proto::v1;
@@ -14,10 +14,12 @@ pub(super) fn parse(
     mut violations: Violations,
     caller: &Caller,
     request: &v1::AnswerOrderUpdateRequest,
-) -> Result<IdempotentCommand, Failure> {
+) -> Result<AskedCommand, Failure> {
     let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
     let target = violations.dispute_ref(&request.dispute_id, &request.etag, message);
-    let once = commands::once(&mut violations, caller, &RPC, request, |request| &mut request.request_id);
+    let once = commands::once(&mut violations, caller, &RPC, request, |request| {
+        (&mut request.request_id, &mut request.validate_only)
+    });
     violations.finish(target.map(Command::AnswerOrderUpdate).zip(once))
 }
 

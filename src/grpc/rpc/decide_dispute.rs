@@ -2,7 +2,7 @@
 
 use super::{Call, Class, Rpc};
 use crate::domain::{Caller, Command, DisputeId, Operation, Ruling, Subject, text};
-use crate::grpc::commands::{self, IdempotentCommand};
+use crate::grpc::commands::{self, AskedCommand};
 use crate::grpc::status::Failure;
 use crate::grpc::violations::Violations;
 use crate::proto::v1;
@@ -15,7 +15,7 @@ pub(super) fn parse(
     mut violations: Violations,
     caller: &Caller,
     request: &v1::DecideDisputeRequest,
-) -> Result<IdempotentCommand, Failure> {
+) -> Result<AskedCommand, Failure> {
     let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
     let target = violations.dispute_ref(&request.dispute_id, &request.etag, message);
     let counts = request.counts_against_completion_rate;
@@ -31,7 +31,9 @@ pub(super) fn parse(
     if counts.is_some() && !matches!(request.decision, Some(Decision::CancelOrder(_))) {
         violations.add("counts_against_completion_rate", "must only be set with cancel_order");
     }
-    let once = commands::once(&mut violations, caller, &RPC, request, |request| &mut request.request_id);
+    let once = commands::once(&mut violations, caller, &RPC, request, |request| {
+        (&mut request.request_id, &mut request.validate_only)
+    });
     let command = target.zip(ruling).map(|(target, ruling)| Command::Decide(target, ruling));
     violations.finish(command.zip(once))
 }

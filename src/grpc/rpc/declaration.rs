@@ -83,6 +83,11 @@ impl Rpc {
         self.path.starts_with("/grpc.reflection.")
     }
 
+    /// Whether it is the clock of a service that is tried out.
+    pub(in crate::grpc) fn is_of_test_clock(&self) -> bool {
+        self.path.starts_with("/disputes.testing.")
+    }
+
     /// Its name within its service.
     pub(in crate::grpc) fn name(&self) -> &'static str {
         self.path.rsplit_once('/').map_or(self.path, |(_, name)| name)

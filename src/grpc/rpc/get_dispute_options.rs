@@ -76,6 +76,8 @@ fn encoded(option: &DisputeOption, role: PartyRole, texts: &Texts, policy: &Poli
         effects: option.effects.iter().map(|effect| v1::Effect::from(*effect).into()).collect(),
         rate_before_bps: rate(option.rate_before_bps),
         rate_after_bps: rate(option.rate_after_bps),
+        counters_dispute_id: option.counters.map(|dispute| dispute.to_string()).unwrap_or_default(),
+        no_fault_available: option.no_fault_available,
     }
 }
 

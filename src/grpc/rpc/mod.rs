@@ -9,12 +9,15 @@
 #![doc = include_str!("table.md")]
 
 mod accept_dispute;
+mod advance_clock;
 mod answer_order_update;
 mod batch_upsert_orders;
+mod counter_offer;
 mod decide_dispute;
 mod declaration;
 mod decline_dispute;
 mod escalate_dispute;
+mod get_clock;
 mod get_dispute;
 mod get_dispute_options;
 mod get_order;
@@ -29,6 +32,7 @@ mod report_settlement;
 mod request_cancellation;
 mod request_delivery_extension;
 mod request_order_update;
+mod request_partial_refund;
 mod upsert_order;
 mod watch_disputes;
 mod withdraw_dispute;
@@ -47,7 +51,8 @@ use super::{Shared, encoded};
 use crate::domain::Caller;
 use crate::proto::server::dispute_service_server::DisputeService;
 use crate::proto::server::order_service_server::OrderService;
-use crate::proto::v1;
+use crate::proto::testing_server::test_clock_service_server::TestClockService;
+use crate::proto::{testing, v1};
 
 pub(super) use self::declaration::{Class, Rpc, Shape, Size, numbers, texts};
 #[cfg(feature = "fuzzing")]
@@ -97,7 +102,7 @@ macro_rules! rpcs {
         )*];
 
         $(
-            #[doc = concat!("`disputes.v1.", stringify!($Service), "`.")]
+            #[doc = concat!("`", stringify!($Service), "`.")]
             #[derive(Debug)]
             pub struct $Handlers {
                 shared: Arc<Shared>,
@@ -154,6 +159,8 @@ rpcs! {
             report_settlement(v1::ReportSettlementRequest) -> v1::ReportSettlementResponse;
             list_disputes(v1::ListDisputesRequest) -> v1::ListDisputesResponse;
             list_dispute_events(v1::ListDisputeEventsRequest) -> encoded::ListDisputeEventsResponse;
+            request_partial_refund(v1::RequestPartialRefundRequest) -> v1::RequestPartialRefundResponse;
+            counter_offer(v1::CounterOfferRequest) -> v1::CounterOfferResponse;
         }
         stream {
             watch_disputes(v1::WatchDisputesRequest) -> WatchDisputesStream = watch_disputes::Events;
@@ -166,6 +173,13 @@ rpcs! {
             get_order(v1::GetOrderRequest) -> v1::GetOrderResponse;
             list_orders(v1::ListOrdersRequest) -> v1::ListOrdersResponse;
             get_seller_standing(v1::GetSellerStandingRequest) -> v1::GetSellerStandingResponse;
+        }
+        stream {}
+    }
+    TestClockService by TestClockHandlers {
+        unary {
+            get_clock(testing::GetClockRequest) -> testing::GetClockResponse;
+            advance_clock(testing::AdvanceClockRequest) -> testing::AdvanceClockResponse;
         }
         stream {}
     }

@@ -1,8 +1,8 @@
 //! `OfferPartialRefund`: the seller offers a part of the price back.
 
 use super::{Call, Class, Rpc};
-use crate::domain::{Caller, Operation, OrderId, Subject, Terms, text};
-use crate::grpc::commands::{self, IdempotentCommand};
+use crate::domain::{Caller, Operation, OrderId, PartyRole, Subject, Terms, text};
+use crate::grpc::commands::{self, AskedCommand};
 use crate::grpc::status::Failure;
 use crate::grpc::violations::Violations;
 use crate::proto::v1;
@@ -14,13 +14,23 @@ pub(super) fn parse(
     mut violations: Violations,
     caller: &Caller,
     request: &v1::OfferPartialRefundRequest,
-) -> Result<IdempotentCommand, Failure> {
+) -> Result<AskedCommand, Failure> {
     let order = violations.order_id("order_id", &request.order_id);
     let amount = violations.money("amount", request.amount.as_ref());
     let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
     let reason = violations.reason(request.reason, &request.reason_detail);
-    let once = commands::once(&mut violations, caller, &RPC, request, |request| &mut request.request_id);
-    let command = || Some(commands::open(order?, Terms::PartialRefund { amount: amount? }, message?, Some(reason?)));
+    let once = commands::once(&mut violations, caller, &RPC, request, |request| {
+        (&mut request.request_id, &mut request.validate_only)
+    });
+    let command = || {
+        Some(commands::open(
+            order?,
+            Some(PartyRole::Seller),
+            Terms::PartialRefund { amount: amount? },
+            message?,
+            Some(reason?),
+        ))
+    };
     violations.finish(command().zip(once))
 }
 

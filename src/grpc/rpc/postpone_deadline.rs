@@ -2,7 +2,7 @@
 
 use super::{Call, Class, Rpc};
 use crate::domain::{Caller, Command, Operation, text};
-use crate::grpc::commands::{self, IdempotentCommand};
+use crate::grpc::commands::{self, AskedCommand};
 use crate::grpc::status::Failure;
 use crate::grpc::violations::Violations;
 use crate::proto::v1;
@@ -14,11 +14,13 @@ pub(super) fn parse(
     mut violations: Violations,
     caller: &Caller,
     request: &v1::PostponeDeadlineRequest,
-) -> Result<IdempotentCommand, Failure> {
+) -> Result<AskedCommand, Failure> {
     let respond_by = violations.required_instant("respond_by", request.respond_by.as_ref());
     let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
     let target = violations.dispute_ref(&request.dispute_id, &request.etag, message);
-    let once = commands::once(&mut violations, caller, &RPC, request, |request| &mut request.request_id);
+    let once = commands::once(&mut violations, caller, &RPC, request, |request| {
+        (&mut request.request_id, &mut request.validate_only)
+    });
     let command = target.zip(respond_by).map(|(target, respond_by)| Command::Postpone(target, respond_by));
     violations.finish(command.zip(once))
 }

@@ -2,7 +2,7 @@
 
 use super::{Call, Class, Rpc};
 use crate::domain::{Caller, Command, Operation, SettlementReport, text};
-use crate::grpc::commands::{self, IdempotentCommand};
+use crate::grpc::commands::{self, AskedCommand};
 use crate::grpc::status::Failure;
 use crate::grpc::violations::Violations;
 use crate::proto::v1;
@@ -15,7 +15,7 @@ pub(super) fn parse(
     mut violations: Violations,
     caller: &Caller,
     request: &v1::ReportSettlementRequest,
-) -> Result<IdempotentCommand, Failure> {
+) -> Result<AskedCommand, Failure> {
     let dispute = violations.dispute_id("dispute_id", &request.dispute_id);
     let mut text = |field: &str, raw: &str| violations.text(field, raw, &text::SETTLEMENT_TEXT);
     let report = match &request.result {
@@ -37,7 +37,9 @@ pub(super) fn parse(
         }
     };
     let attempt = violations.check("attempt", u32::try_from(request.attempt).map_err(|_| "must not be negative"));
-    let once = commands::once(&mut violations, caller, &RPC, request, |request| &mut request.request_id);
+    let once = commands::once(&mut violations, caller, &RPC, request, |request| {
+        (&mut request.request_id, &mut request.validate_only)
+    });
     let command = || Some(Command::ReportSettlement { dispute: dispute?, attempt: attempt?, report: report? });
     violations.finish(command().zip(once))
 }

@@ -2,7 +2,7 @@
 
 use super::{Call, Class, Rpc};
 use crate::domain::{Caller, Operation, Terms, text};
-use crate::grpc::commands::{self, IdempotentCommand};
+use crate::grpc::commands::{self, AskedCommand};
 use crate::grpc::status::Failure;
 use crate::grpc::violations::Violations;
 use crate::proto::v1;
@@ -14,13 +14,17 @@ pub(super) fn parse(
     mut violations: Violations,
     caller: &Caller,
     request: &v1::RequestCancellationRequest,
-) -> Result<IdempotentCommand, Failure> {
+) -> Result<AskedCommand, Failure> {
     let order = violations.order_id("order_id", &request.order_id);
     // A buyer's is required, but who is the buyer only the order knows.
     let message = violations.text("message", &request.message, &text::OPTIONAL_TEXT);
     let reason = violations.reason(request.reason, &request.reason_detail);
-    let once = commands::once(&mut violations, caller, &RPC, request, |request| &mut request.request_id);
-    let command = || Some(commands::open(order?, Terms::Cancellation, message?, Some(reason?)));
+    let once = commands::once(&mut violations, caller, &RPC, request, |request| {
+        (&mut request.request_id, &mut request.validate_only)
+    });
+    let command = || {
+        Some(commands::open(order?, None, Terms::Cancellation { no_fault: request.no_fault }, message?, Some(reason?)))
+    };
     violations.finish(command().zip(once))
 }
 

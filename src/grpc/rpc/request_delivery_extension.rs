@@ -2,7 +2,7 @@
 
 use super::{Call, Class, Rpc};
 use crate::domain::{Caller, Operation, Terms, text};
-use crate::grpc::commands::{self, IdempotentCommand};
+use crate::grpc::commands::{self, AskedCommand};
 use crate::grpc::status::Failure;
 use crate::grpc::violations::Violations;
 use crate::proto::v1;
@@ -17,14 +17,22 @@ pub(super) fn parse(
     mut violations: Violations,
     caller: &Caller,
     request: &v1::RequestDeliveryExtensionRequest,
-) -> Result<IdempotentCommand, Failure> {
+) -> Result<AskedCommand, Failure> {
     let order = violations.order_id("order_id", &request.order_id);
     let new_due_time = violations.required_instant("new_due_time", request.new_due_time.as_ref());
     let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
     let reason = violations.reason(request.reason, &request.reason_detail);
-    let once = commands::once(&mut violations, caller, &RPC, request, |request| &mut request.request_id);
+    let once = commands::once(&mut violations, caller, &RPC, request, |request| {
+        (&mut request.request_id, &mut request.validate_only)
+    });
     let command = || {
-        Some(commands::open(order?, Terms::DeliveryExtension { new_due_time: new_due_time? }, message?, Some(reason?)))
+        Some(commands::open(
+            order?,
+            None,
+            Terms::DeliveryExtension { new_due_time: new_due_time? },
+            message?,
+            Some(reason?),
+        ))
     };
     violations.finish(command().zip(once))
 }

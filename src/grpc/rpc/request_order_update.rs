@@ -2,7 +2,7 @@
 
 use super::{Call, Class, Rpc};
 use crate::domain::{Caller, Operation, Terms, text};
-use crate::grpc::commands::{self, IdempotentCommand};
+use crate::grpc::commands::{self, AskedCommand};
 use crate::grpc::status::Failure;
 use crate::grpc::violations::Violations;
 use crate::proto::v1;
@@ -14,11 +14,13 @@ pub(super) fn parse(
     mut violations: Violations,
     caller: &Caller,
     request: &v1::RequestOrderUpdateRequest,
-) -> Result<IdempotentCommand, Failure> {
+) -> Result<AskedCommand, Failure> {
     let order = violations.order_id("order_id", &request.order_id);
     let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
-    let once = commands::once(&mut violations, caller, &RPC, request, |request| &mut request.request_id);
-    let command = || Some(commands::open(order?, Terms::OrderUpdate, message?, None));
+    let once = commands::once(&mut violations, caller, &RPC, request, |request| {
+        (&mut request.request_id, &mut request.validate_only)
+    });
+    let command = || Some(commands::open(order?, None, Terms::OrderUpdate, message?, None));
     violations.finish(command().zip(once))
 }
 

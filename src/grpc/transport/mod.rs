@@ -95,6 +95,8 @@ pub struct RpcBounds {
     pub reflection_idle: Duration,
     /// Whether there is reflection.
     pub reflection: bool,
+    /// Whether the clock is moved by hand.
+    pub test_clock: bool,
 }
 
 /// Wraps the services: see the module.
@@ -220,7 +222,9 @@ impl Rules {
             return Err(Failure::headers_too_large(bound));
         }
         self.authenticator.refuse_pages(request)?;
-        let rpc = rpc::find(request.uri().path()).filter(|rpc| self.bounds.reflection || !rpc.is_reflection());
+        let RpcBounds { reflection, test_clock, .. } = self.bounds;
+        let is_there = |rpc: &&Rpc| (reflection || !rpc.is_reflection()) && (test_clock || !rpc.is_of_test_clock());
+        let rpc = rpc::find(request.uri().path()).filter(is_there);
         rpc.ok_or_else(Failure::method_unknown)
     }
 

@@ -30,6 +30,7 @@ pub(super) use in_place::InPlace;
 pub(super) use pool::Pool;
 pub use readers::ReadClass;
 pub(super) use readers::ReaderPermits;
+pub(super) use session::APPLICATION;
 use sizes::Connections;
 pub(super) use sqlite::open_to_copy;
 

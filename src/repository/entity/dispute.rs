@@ -49,6 +49,10 @@ pub struct Model {
     pub settlement_attempts: String,
     pub least_release: i16,
     pub order_create_time: Option<i64>,
+    pub no_fault: bool,
+    pub max_counter_offers: i16,
+    pub opened_with_minor: Option<i64>,
+    pub counter_offers: String,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

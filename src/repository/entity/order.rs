@@ -28,6 +28,7 @@ pub struct Model {
     pub refund_accepted: Option<Uuid>,
     pub source_version: i64,
     pub revision: i64,
+    pub cancelled_no_fault: bool,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

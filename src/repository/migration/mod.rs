@@ -14,6 +14,7 @@ mod m0007_write_probe;
 mod m0008_token_key;
 mod m0009_audit;
 mod m0010_leaner_lists;
+mod m0011_deal;
 
 use std::collections::BTreeSet;
 
@@ -42,6 +43,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0008_token_key::Migration),
             Box::new(m0009_audit::Migration),
             Box::new(m0010_leaner_lists::Migration),
+            Box::new(m0011_deal::Migration),
         ]
     }
 }

@@ -1,5 +1,6 @@
 //! Disputes.
 
+use super::bargain::{bargain_columns, bargain_from};
 use super::newer::{is_newer, newer_from};
 use super::{Row, exponent};
 use crate::domain::{
@@ -60,6 +61,10 @@ fn judged_from(row: dispute::Model) -> Result<Dispute, StorageError> {
         settlement_attempts,
         least_release,
         order_create_time,
+        no_fault,
+        max_counter_offers,
+        opened_with_minor,
+        counter_offers,
     } = row;
     let row = Row { table: "disputes", id: dispute_id.to_string() };
     if least_release < 1 {
@@ -77,8 +82,13 @@ fn judged_from(row: dispute::Model) -> Result<Dispute, StorageError> {
     }
     let amount = money(amount_minor, "amount_minor")?;
     let new_due_time = row.optional_instant(new_due_time, "new_due_time")?;
-    let wrong = if new_due_time.is_none() { "amount_minor" } else { "new_due_time" };
-    let terms = Terms::from_parts(kind, amount, new_due_time).ok_or_else(|| row.corrupt(wrong))?;
+    let wrong = match (new_due_time, no_fault) {
+        (Some(_), _) => "new_due_time",
+        (None, true) if kind != DisputeKind::Cancellation => "no_fault",
+        (None, _) => "amount_minor",
+    };
+    let terms = Terms::from_parts(kind, amount, new_due_time, no_fault).ok_or_else(|| row.corrupt(wrong))?;
+    let bargain = bargain_from(&row, (max_counter_offers, opened_with_minor, counter_offers), currency)?;
     let refund = money(outcome_refund_minor, "outcome_refund_minor")?;
     let agreed = row.optional_instant(outcome_new_due_time, "outcome_new_due_time")?;
     let outcome = match (outcome_cancelled, refund, agreed) {
@@ -144,6 +154,7 @@ fn judged_from(row: dispute::Model) -> Result<Dispute, StorageError> {
         parties: row.parties(&buyer_id, &seller_id)?,
         opener: row.code(opener, "opener")?,
         terms,
+        bargain,
         message,
         reason: row.reason(reason, reason_detail)?,
         respond_by: row.instant(respond_by, "respond_by")?,
@@ -179,6 +190,8 @@ pub(in crate::repository) fn dispute_row(dispute: Dispute) -> dispute::Model {
     let currency = amount.or(outcome.refund()).map(|money| money.currency);
     let (kind, status, least_release) = (dispute.kind(), dispute.status(), dispute.least_release());
     let reason = dispute.reason;
+    let no_fault = dispute.terms.is_no_fault();
+    let (max_counter_offers, opened_with_minor, counter_offers) = bargain_columns(dispute.bargain);
     dispute::Model {
         dispute_id: dispute.id.0,
         order_id: dispute.order.to_string(),
@@ -222,6 +235,10 @@ pub(in crate::repository) fn dispute_row(dispute: Dispute) -> dispute::Model {
         settlement_attempts: settlement.map(|settlement| attempts_text(settlement.attempts())).unwrap_or_default(),
         least_release,
         order_create_time: dispute.order_create_time.map(Timestamp::micros),
+        no_fault,
+        max_counter_offers,
+        opened_with_minor,
+        counter_offers,
     }
 }
 

@@ -2,6 +2,7 @@
 //! compile. A row that makes no sense is an error that names it, never a panic.
 
 mod audit;
+mod bargain;
 mod dispute;
 mod event;
 mod newer;

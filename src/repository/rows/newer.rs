@@ -1,6 +1,7 @@
 //! Disputes that only a newer release may judge: read without the rules of this one.
 
 use super::Row;
+use super::bargain::bargain_from;
 use crate::domain::{
     Code as _, DisputeId, DisputeKind, DisputeStatus, Money, NewerDispute, NewerSettlement, PartyRole, RELEASE,
     SettlementStatus, SilenceRule, UserId,
@@ -63,6 +64,10 @@ pub(super) fn newer_from(row: dispute::Model) -> Result<NewerDispute, StorageErr
         settlement_attempts: _,
         least_release: _,
         order_create_time: _,
+        no_fault,
+        max_counter_offers,
+        opened_with_minor,
+        counter_offers,
     } = row;
     let row = Row { table: "disputes", id: dispute_id.to_string() };
     let currency = currency.zip(exponent).map(|(code, exponent)| row.currency(&code, exponent)).transpose()?;
@@ -88,6 +93,8 @@ pub(super) fn newer_from(row: dispute::Model) -> Result<NewerDispute, StorageErr
         message,
         reason: row.reason(reason, reason_detail)?,
         amount: money(amount_minor),
+        no_fault,
+        bargain: bargain_from(&row, (max_counter_offers, opened_with_minor, counter_offers), currency)?,
         new_due_time: row.optional_instant(new_due_time, "new_due_time")?,
         respond_by: row.instant(respond_by, "respond_by")?,
         reminders_sent,

@@ -28,6 +28,7 @@ pub(in crate::repository) fn order_from(row: order::Model) -> Result<Order, Stor
         refund_accepted,
         source_version,
         revision,
+        cancelled_no_fault,
     } = row;
     let row = Row { table: "orders", id: order_id };
     let currency = row.currency(&currency, exponent)?;
@@ -49,6 +50,7 @@ pub(in crate::repository) fn order_from(row: order::Model) -> Result<Order, Stor
         extension_requests: u32::try_from(extension_requests).map_err(|_| row.corrupt("extension_requests"))?,
         end_time: row.optional_instant(end_time, "end_time")?,
         cancellation_counts,
+        cancelled_no_fault,
         cancelled_by: cancelled_by.map(DisputeId),
         refund_accepted: refund_accepted.map(DisputeId),
         source_version,
@@ -80,5 +82,6 @@ pub(in crate::repository) fn order_row(order: Order) -> order::Model {
         refund_accepted: order.refund_accepted.map(uuid),
         source_version: order.source_version,
         revision: order.revision,
+        cancelled_no_fault: order.cancelled_no_fault,
     }
 }

@@ -9,9 +9,9 @@ use uuid::Uuid;
 
 use super::*;
 use crate::domain::{
-    Actor, ActorRole, AuditAction, Caller, Consequences, Currency, DisputeStatus, Escalation, EventType, Money,
-    OrderStatus, Outcome, PartyRole, Reason, ReasonCode, Resolution, ResolvedBy, Results, Ruled, Scope, Settlement,
-    SettlementReport, SettlementStatus, Silence, SilenceRule, StoredDispute, Terms, UserId,
+    Actor, ActorRole, AuditAction, Bargain, Caller, Consequences, CounterOffer, Currency, DisputeStatus, Escalation,
+    EventType, Money, OrderStatus, Outcome, PartyRole, Reason, ReasonCode, Resolution, ResolvedBy, Results, Ruled,
+    Scope, Settlement, SettlementReport, SettlementStatus, Silence, SilenceRule, StoredDispute, Terms, UserId,
 };
 
 mod ahead;
@@ -64,6 +64,7 @@ fn order(id: &str) -> Order {
         extension_requests: 0,
         end_time: None,
         cancellation_counts: true,
+        cancelled_no_fault: false,
         cancelled_by: None,
         refund_accepted: None,
         source_version: i64::MAX,
@@ -79,6 +80,7 @@ fn dispute(number: u128, order: &str) -> Dispute {
         parties: parties(),
         opener: PartyRole::Buyer,
         terms: Terms::OrderUpdate,
+        bargain: Bargain::default(),
         message: "How is it going?\n\t…".to_owned(),
         reason: None,
         respond_by: at(100),
@@ -111,6 +113,13 @@ fn disputes() -> Vec<Dispute> {
     let ruled = || Some(Ruled { agent: UserId::parse("agent").unwrap(), message: "We looked into it.".to_owned() });
     let extension = Terms::DeliveryExtension { new_due_time: at(1_000) };
     let offer = Terms::PartialRefund { amount: yen(5) };
+    let counter =
+        |amount, message: &str| CounterOffer { amount: yen(amount), message: message.to_owned(), time: at(3) };
+    let bargain = Bargain {
+        max_counter_offers: 20,
+        opened_with: Some(yen(1)),
+        counter_offers: vec![counter(i64::MAX, "Non – \"zu wenig\"\n"), counter(5, "")],
+    };
     let reason = Some(Reason { code: ReasonCode::Other.into(), detail: "A secret.".to_owned() });
     let silence = Silence { rule: SilenceRule::Accept, after_delivery: SilenceRule::NoEffect };
     let cancellation = |refund| Outcome::Cancellation { refund, counts: true };
@@ -118,16 +127,16 @@ fn disputes() -> Vec<Dispute> {
     vec![
         one(1),
         Dispute { resolution: resolved(Outcome::Nothing), answer_message: "Me too.".to_owned(), ..one(2) },
-        Dispute { terms: offer, opener: PartyRole::Seller, reason: reason.clone(), ..one(3) },
+        Dispute { terms: offer, bargain: bargain.clone(), opener: PartyRole::Seller, reason: reason.clone(), ..one(3) },
         Dispute { terms: offer, reason: reason.clone(), resolution: resolved(Outcome::Refund(yen(5))), ..one(4) },
         Dispute {
-            terms: Terms::Cancellation,
+            terms: Terms::Cancellation { no_fault: false },
             reason,
             silence,
             resolution: resolved(cancellation(Some(yen(9)))),
             ..one(5)
         },
-        Dispute { terms: Terms::Cancellation, resolution: resolved(cancellation(None)), ..one(6) },
+        Dispute { terms: Terms::Cancellation { no_fault: true }, resolution: resolved(cancellation(None)), ..one(6) },
         Dispute { terms: extension, remind_at: Some(at(50)), reminders_sent: 1, revision: 3, ..one(7) },
         Dispute { terms: extension, resolution: resolved(Outcome::NewDueTime(at(1_000))), ..one(8) },
         Dispute { order: OrderId::parse("o2").unwrap(), escalation: escalation(None), ..one(9) },

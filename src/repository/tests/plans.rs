@@ -169,6 +169,22 @@ async fn a_standing_is_read_from_an_index_alone() {
 }
 
 #[tokio::test]
+async fn what_a_seller_has_taken_of_its_quota_is_read_from_an_index_for_each_half() {
+    let (_folder, repository) = repository().await;
+    let ask = format!("EXPLAIN QUERY PLAN {}", no_fault::count_of_taken());
+    let values: [sea_orm::Value; 3] = ["bob".into(), 5_i64.into(), 6_i64.into()];
+    let ask = Statement::from_sql_and_values(repository.readers.backend(), ask, values);
+    let rows = repository.readers.connections().query_all_raw(ask).await.unwrap();
+    let steps: Vec<String> = rows.iter().map(|row| row.try_get("", "detail").unwrap()).collect();
+    assert!(steps.iter().any(|step| step.contains("disputes_no_fault (seller_id=?)")), "{steps:?}");
+    assert!(steps.iter().any(|step| step.contains("orders_no_fault (seller_id=? AND end_time>?)")), "{steps:?}");
+    assert!(
+        !steps.iter().any(|step| step.starts_with("SCAN disputes") || step.starts_with("SCAN orders")),
+        "{steps:?}"
+    );
+}
+
+#[tokio::test]
 async fn deadlines_and_reminders_are_read_in_the_order_of_their_indexes() {
     let (_folder, repository) = repository().await;
     for (select, index) in reads::next_deadlines((at(5), DisputeId(Uuid::nil())), 256)

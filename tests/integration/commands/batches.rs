@@ -72,7 +72,7 @@ fn open(user_id: &str, order: &str, terms: Terms) -> (DisputeId, Sent) {
     let reason = (terms != Terms::OrderUpdate)
         .then(|| Reason { code: ReasonCode::Other.into(), detail: "A reason of its own.".to_owned() });
     let order = OrderId::parse(order).unwrap();
-    let opening = Opening { order, dispute, terms, message: "Please.".to_owned(), reason };
+    let opening = Opening { order, dispute, by: None, terms, message: "Please.".to_owned(), reason };
     (dispute, (user(user_id), Command::Open(Box::new(opening)), None))
 }
 
@@ -87,8 +87,8 @@ async fn commands_of_one_batch_on_one_order_see_each_other(service: Service) {
     let (update, asks) = open("ann", "o1", Terms::OrderUpdate);
     let (offer, offers) = open("bob", "o1", refund);
     let (_, offers_again) = open("bob", "o1", refund);
-    let (cancellation, cancels) = open("ann", "o1", Terms::Cancellation);
-    let (_, crosses) = open("bob", "o1", Terms::Cancellation);
+    let (cancellation, cancels) = open("ann", "o1", Terms::Cancellation { no_fault: false });
+    let (_, crosses) = open("bob", "o1", Terms::Cancellation { no_fault: false });
     let (_, comes_late) = open("ann", "o1", Terms::OrderUpdate);
     let accepts = (user("ann"), Command::Accept(answer_to(offer)), None);
     let sent = vec![asks, offers, offers_again, cancels, accepts, crosses, comes_late];

@@ -51,6 +51,14 @@ async fn a_refund_is_offered_and_accepted(service: Service) {
         revision: 1,
         etag: opened.etag.clone(),
         allowed_actions: vec![v1::DisputeAction::Withdraw.into()],
+        awaiting: v1::PartyRole::Buyer.into(),
+        offers: vec![v1::Offer {
+            number: 1,
+            by: v1::PartyRole::Seller.into(),
+            amount: Some(usd(2_550)),
+            message: "Sorry for the delay.".to_owned(),
+            create_time: Some(at(0)),
+        }],
         ..v1::Dispute::default()
     };
     assert_eq!(opened, expected, "the opener sees the reason");
@@ -78,6 +86,7 @@ async fn a_refund_is_offered_and_accepted(service: Service) {
         outcome: hidden.if_accepted.clone(),
         if_accepted: None,
         if_silent: None,
+        awaiting: v1::PartyRole::Unspecified.into(),
         settlement: Some(v1::Settlement {
             status: v1::SettlementStatus::Due.into(),
             amount: Some(usd(2_550)),

@@ -151,6 +151,7 @@ async fn every_violation_of_a_command_is_named_at_once(service: Service) {
         reason: 99,
         reason_detail: String::new(),
         request_id: "no uuid".to_owned(),
+        validate_only: false,
     };
     let status = bob.disputes.offer_partial_refund(request).await.unwrap_err();
     assert_eq!(facts(&status), invalid(&["order_id", "amount", "message", "reason", "request_id"]));

@@ -32,8 +32,7 @@ async fn the_parties_agree_while_support_has_it(service: Service) {
     // Long after the window of the offer.
     service.clock.advance(Duration::from_secs(10 * 86_400));
     assert_eq!(bob.accept(accept(id)).await.unwrap_err(), refusal(Code::PermissionDenied, "WRONG_ROLE", &[]));
-    let with_support =
-        refusal(Code::FailedPrecondition, "STATUS_NOT_ALLOWED", &[("status", "ESCALATED")]);
+    let with_support = refusal(Code::FailedPrecondition, "STATUS_NOT_ALLOWED", &[("status", "ESCALATED")]);
     assert_eq!(ann.decline(decline(id)).await.unwrap_err(), with_support);
     let agreed = ann.accept(accept(id)).await.unwrap();
     assert_eq!((agreed.status(), agreed.resolved_by()), (v1::DisputeStatus::Accepted, v1::ResolvedBy::Responder));
@@ -41,7 +40,10 @@ async fn the_parties_agree_while_support_has_it(service: Service) {
     assert_eq!((agreed.answer_message.as_str(), agreed.revision), ("Too little.", 4));
 
     let heard = watch.take(2).await;
-    assert_eq!((heard[1].r#type(), heard[1].previous_status()), (v1::EventType::Accepted, v1::DisputeStatus::Escalated));
+    assert_eq!(
+        (heard[1].r#type(), heard[1].previous_status()),
+        (v1::EventType::Accepted, v1::DisputeStatus::Escalated)
+    );
     assert_eq!(heard[1].actor.as_ref().unwrap().role(), v1::ActorRole::Buyer);
     let over = refusal(Code::FailedPrecondition, "STATUS_NOT_ALLOWED", &[("status", "ACCEPTED")]);
     assert_eq!(support.decide(no_action(id)).await.unwrap_err(), over);

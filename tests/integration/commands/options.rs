@@ -50,6 +50,8 @@ async fn an_option_explains_itself_in_english_and_in_french(mut service: Service
         reasons: refund.reasons.clone(),
         blockers: Vec::new(),
         accepts_dispute_id: String::new(),
+        counters_dispute_id: String::new(),
+        no_fault_available: false,
     };
     assert_eq!(*refund, expected);
     assert!(refund.when_to_use.contains("scope"), "{}", refund.when_to_use);

@@ -3,3 +3,4 @@
 mod clock_jumps;
 mod clock_steps;
 mod expiry;
+mod test_clock;

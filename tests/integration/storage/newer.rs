@@ -89,7 +89,7 @@ async fn a_dispute_of_a_newer_release_is_shown_and_its_order_left_alone(mut serv
     let cancellation = service.user("ann").cancel(cancellation("o1")).await.unwrap();
     let asked = service.user("ann").ask(update("o1")).await.unwrap();
     let id = cancellation.dispute_id.clone();
-    service.execute("UPDATE disputes SET least_release = 2 WHERE kind = 2").await;
+    service.execute("UPDATE disputes SET least_release = 3 WHERE kind = 2").await;
     assert_eq!(watch.take(2).await.len(), 2);
     for restarted in [false, true] {
         if restarted {
@@ -135,7 +135,7 @@ async fn a_dispute_of_a_newer_release_is_shown_and_its_order_left_alone(mut serv
     }
     // The newer release has dealt with it: what has ended stands in nobody's way.
     let ended =
-        "UPDATE disputes SET status = 6, resolve_time = create_time + 1, resolved_by = 2 WHERE least_release = 2";
+        "UPDATE disputes SET status = 6, resolve_time = create_time + 1, resolved_by = 2 WHERE least_release = 3";
     service.execute(ended).await;
     service.user("bob").reply(answer(&asked.dispute_id)).await.unwrap();
     service.user("ann").ask(update("o1")).await.unwrap();
@@ -178,7 +178,7 @@ async fn deadlines_of_a_newer_release_are_left_to_it(service: Service) {
     for id in ["o1", "o2", "o3"] {
         service.order_with_update(id, "ann").await;
     }
-    service.execute("UPDATE disputes SET least_release = 2 WHERE order_id = 'o1'").await;
+    service.execute("UPDATE disputes SET least_release = 3 WHERE order_id = 'o1'").await;
     service.execute("UPDATE disputes SET kind = 77, exclusion_group = 77 WHERE order_id = 'o2'").await;
     let mut watch = service.platform().watch(v1::WatchDisputesRequest::default()).await;
     service.clock.advance(Duration::from_secs(48 * 60 * 60));
@@ -233,7 +233,7 @@ async fn events_that_are_not_known_are_passed_on(mut service: Service) {
 
 async fn a_confidential_reason_stays_so_in_a_dispute_of_a_newer_release(service: Service) {
     let offered = service.order_with_offer("o1", 1_000).await;
-    for change in ["least_release = 2", "least_release = 2, kind = 77", "least_release = 1, opener = 77"] {
+    for change in ["least_release = 3", "least_release = 3, kind = 77", "least_release = 1, opener = 77"] {
         service.execute(&format!("UPDATE disputes SET {change}")).await;
         for mut blind in [service.user("ann"), service.platform()] {
             assert_eq!(blind.dispute(&offered.dispute_id).await.reason, 0, "{change}");
@@ -241,6 +241,6 @@ async fn a_confidential_reason_stays_so_in_a_dispute_of_a_newer_release(service:
         assert_eq!(service.support().dispute(&offered.dispute_id).await.reason, offered.reason, "{change}");
         assert!(snapshot(&service).await.iter().all(|dispute| dispute.reason == 0), "{change}");
     }
-    service.execute("UPDATE disputes SET kind = 1, opener = 2, least_release = 2").await;
+    service.execute("UPDATE disputes SET kind = 1, opener = 2, least_release = 3").await;
     assert_eq!(service.user("bob").dispute(&offered.dispute_id).await.reason, offered.reason);
 }

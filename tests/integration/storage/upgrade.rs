@@ -54,7 +54,7 @@ async fn a_replica_goes_on_and_starts_beside_a_newer_release(mut service: Servic
 async fn a_release_that_is_too_old_says_so(mut service: Service) {
     works(&service, "before").await;
     service.execute(NEWER_SCHEMA).await;
-    service.execute("UPDATE schema_release SET oldest = 2").await;
+    service.execute("UPDATE schema_release SET oldest = 3").await;
     works(&service, "a-replica-that-runs-goes-on").await;
     service.stop().await;
     let arguments = ["--listen", "127.0.0.1:0", "--database-url", &service.url].map(str::to_owned);
@@ -62,7 +62,7 @@ async fn a_release_that_is_too_old_says_so(mut service: Service) {
         Err(said) => said,
         Ok(running) => panic!("it runs: {}", running.log()),
     };
-    assert!(said.contains("needs release 2 or later, and this is release 1"), "{said}");
+    assert!(said.contains("needs release 3 or later, and this is release 2"), "{said}");
 }
 
 /// What the release before the audit has left.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dispute_service::clock::ManualClock;
+use dispute_service::proto::testing::test_clock_service_client::TestClockServiceClient;
 use dispute_service::proto::v1;
 use dispute_service::proto::v1::dispute_service_client::DisputeServiceClient;
 use dispute_service::proto::v1::order_service_client::OrderServiceClient;
@@ -43,6 +44,8 @@ pub struct Party {
     pub orders: OrderServiceClient<Identified>,
     /// `disputes.v1.DisputeService`.
     pub disputes: DisputeServiceClient<Identified>,
+    /// `disputes.testing.v1.TestClockService`.
+    pub clock: TestClockServiceClient<Identified>,
 }
 
 impl Party {
@@ -62,7 +65,8 @@ impl Party {
         let identity = Identity::new(headers);
         Self {
             orders: OrderServiceClient::with_interceptor(channel.clone(), identity.clone()),
-            disputes: DisputeServiceClient::with_interceptor(channel, identity),
+            disputes: DisputeServiceClient::with_interceptor(channel.clone(), identity.clone()),
+            clock: TestClockServiceClient::with_interceptor(channel, identity),
         }
     }
 
@@ -169,6 +173,8 @@ commands!(
     offer = offer_partial_refund(OfferPartialRefundRequest),
     cancel = request_cancellation(RequestCancellationRequest),
     ask = request_order_update(RequestOrderUpdateRequest),
+    ask_refund = request_partial_refund(RequestPartialRefundRequest),
+    counter = counter_offer(CounterOfferRequest),
     extend = request_delivery_extension(RequestDeliveryExtensionRequest),
     accept = accept_dispute(AcceptDisputeRequest),
     decline = decline_dispute(DeclineDisputeRequest),

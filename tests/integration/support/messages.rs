@@ -48,6 +48,29 @@ pub fn cancellation(order: &str) -> v1::RequestCancellationRequest {
     }
 }
 
+/// A partial refund that the buyer asks for.
+pub fn refund_request(order: &str, cents: i64) -> v1::RequestPartialRefundRequest {
+    v1::RequestPartialRefundRequest {
+        order_id: order.to_owned(),
+        amount: Some(usd(cents)),
+        message: "Half of it is missing.".to_owned(),
+        reason: v1::Reason::DeliveredPartially.into(),
+        ..v1::RequestPartialRefundRequest::default()
+    }
+}
+
+pub fn counter(dispute: &str, cents: i64) -> v1::CounterOfferRequest {
+    v1::CounterOfferRequest {
+        dispute_id: dispute.to_owned(),
+        amount: Some(usd(cents)),
+        ..v1::CounterOfferRequest::default()
+    }
+}
+
+pub fn no_fault(order: &str) -> v1::RequestCancellationRequest {
+    v1::RequestCancellationRequest { no_fault: true, ..cancellation(order) }
+}
+
 pub fn update(order: &str) -> v1::RequestOrderUpdateRequest {
     v1::RequestOrderUpdateRequest {
         order_id: order.to_owned(),

@@ -32,19 +32,56 @@ fn steps() -> Vec<Step> {
     let bytes: Vec<u8> = seed.as_bytes().iter().copied().cycle().take(32).collect();
     let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let mut runner = TestRunner::new_with_rng(Config::default(), random);
-    let step = (0_u8..24, 0..ORDERS, 0_u8..4, 0_i64..7_000);
+    let step = (0_u8..28, 0..ORDERS, 0_u8..4, 0_i64..7_000);
     proptest::collection::vec(step, STEPS).new_tree(&mut runner).unwrap().current()
 }
 
 type Answer = Result<v1::Dispute, Facts>;
 
+/// Counter-offers, requests of buyers and no-fault cancellations are on.
+const POLICY: &str =
+    "[partial_refund]\nbuyer_may_ask = true\nmax_counter_offers = 3\n[cancellation]\nno_fault_per_window = 4";
+
+/// Tries a command out, then sends it: the answers are the same, but for the id of a dispute that is opened.
+macro_rules! tried {
+    ($caller:ident.$command:ident($request:expr)) => {{
+        let request = $request;
+        let mut trial = request.clone();
+        trial.validate_only = true;
+        let tried = $caller.$command(trial).await;
+        let done = $caller.$command(request).await;
+        let same = |answer: &Answer| {
+            answer.clone().map(|dispute| match dispute.revision {
+                1 => v1::Dispute { dispute_id: String::new(), ..dispute },
+                _ => dispute,
+            })
+        };
+        assert_eq!(same(&tried), same(&done), "tried out, and done");
+        done
+    }};
+}
+
+/// Whether a step opens something.
+fn is_opening(what: u8) -> bool {
+    matches!(what, 0..7 | 24 | 25)
+}
+
+/// Whether a step does something with a dispute.
+fn is_action(what: u8) -> bool {
+    matches!(what, 7..20 | 26 | 27)
+}
+
 /// What a party opens; `None` for what is no opening.
-async fn open(caller: &mut Party, what: u8, order: &str, number: i64) -> Option<(DisputeKind, Answer)> {
+async fn open(caller: &mut Party, is_buyer: bool, what: u8, order: &str, number: i64) -> Option<(DisputeKind, Answer)> {
     Some(match what {
-        0 | 1 => (DisputeKind::PartialRefund, caller.offer(offer(order, number)).await),
-        2 => (DisputeKind::Cancellation, caller.cancel(cancellation(order)).await),
-        3 | 4 => (DisputeKind::OrderUpdate, caller.ask(update(order)).await),
-        5 | 6 => (DisputeKind::DeliveryExtension, caller.extend(extension(order, number * 600)).await),
+        0 | 1 if is_buyer => (DisputeKind::PartialRefund, tried!(caller.ask_refund(refund_request(order, number)))),
+        0 | 1 => (DisputeKind::PartialRefund, tried!(caller.offer(offer(order, number)))),
+        2 => (DisputeKind::Cancellation, tried!(caller.cancel(cancellation(order)))),
+        3 | 4 => (DisputeKind::OrderUpdate, tried!(caller.ask(update(order)))),
+        5 | 6 => (DisputeKind::DeliveryExtension, tried!(caller.extend(extension(order, number * 600)))),
+        24 if is_buyer => (DisputeKind::PartialRefund, tried!(caller.ask_refund(refund_request(order, number)))),
+        24 => (DisputeKind::PartialRefund, tried!(caller.offer(offer(order, number)))),
+        25 => (DisputeKind::Cancellation, tried!(caller.cancel(no_fault(order)))),
         _ => return None,
     })
 }
@@ -52,16 +89,17 @@ async fn open(caller: &mut Party, what: u8, order: &str, number: i64) -> Option<
 /// What somebody does with a dispute; `None` for what is nothing of that.
 async fn act(caller: &mut Party, what: u8, id: &str, number: i64) -> Option<(DisputeAction, Answer)> {
     Some(match what {
-        7 => (DisputeAction::Accept, caller.accept(accept(id)).await),
-        8 | 9 => (DisputeAction::Decline, caller.decline(decline(id)).await),
-        10 | 11 => (DisputeAction::Answer, caller.reply(answer(id)).await),
-        12 => (DisputeAction::Withdraw, caller.withdraw(withdraw(id)).await),
-        13 | 14 => (DisputeAction::Escalate, caller.escalate(escalate(id)).await),
-        15 if number % 3 == 0 => (DisputeAction::Decide, caller.decide(cancel_order(id)).await),
-        15 | 16 if number % 3 == 1 => (DisputeAction::Decide, caller.decide(no_action(id)).await),
-        15 | 16 => (DisputeAction::Decide, caller.decide(refund(id, number)).await),
-        17 => (DisputeAction::Postpone, caller.postpone(postpone(id, number * 300)).await),
-        18 | 19 => (DisputeAction::ReportSettlement, caller.report(report(id, number)).await),
+        7 => (DisputeAction::Accept, tried!(caller.accept(accept(id)))),
+        8 | 9 => (DisputeAction::Decline, tried!(caller.decline(decline(id)))),
+        10 | 11 => (DisputeAction::Answer, tried!(caller.reply(answer(id)))),
+        12 => (DisputeAction::Withdraw, tried!(caller.withdraw(withdraw(id)))),
+        13 | 14 => (DisputeAction::Escalate, tried!(caller.escalate(escalate(id)))),
+        15 if number % 3 == 0 => (DisputeAction::Decide, tried!(caller.decide(cancel_order(id)))),
+        15 | 16 if number % 3 == 1 => (DisputeAction::Decide, tried!(caller.decide(no_action(id)))),
+        15 | 16 => (DisputeAction::Decide, tried!(caller.decide(refund(id, number)))),
+        17 => (DisputeAction::Postpone, tried!(caller.postpone(postpone(id, number * 300)))),
+        18 | 19 => (DisputeAction::ReportSettlement, tried!(caller.report(report(id, number)))),
+        26 | 27 => (DisputeAction::Counter, tried!(caller.counter(counter(id, number)))),
         _ => return None,
     })
 }
@@ -98,7 +136,7 @@ fn seconds(time: Option<&prost_types::Timestamp>) -> Option<i64> {
 }
 
 /// The form of an opening. `order` is as the opening left it: what was overdue on it is recorded.
-fn form_of_opening(option: &v1::DisputeOption, number: i64, order: &v1::Order, now: i64) -> Form {
+fn form_of_opening(option: &v1::DisputeOption, what: u8, number: i64, order: &v1::Order, now: i64) -> Form {
     match option.kind() {
         DisputeKind::PartialRefund => {
             let bounds = cents(option.min_amount.as_ref())..=cents(option.max_amount.as_ref());
@@ -109,6 +147,7 @@ fn form_of_opening(option: &v1::DisputeOption, number: i64, order: &v1::Order, n
             let until = at(number * 600).seconds;
             (due.max(now) < until && until <= due + 30 * 86_400, "INVALID_FIELD")
         }
+        DisputeKind::Cancellation if what == 25 => (option.no_fault_available, "NO_FAULT_NOT_AVAILABLE"),
         DisputeKind::Cancellation | DisputeKind::OrderUpdate | DisputeKind::Unspecified => NO_FORM,
     }
 }
@@ -119,6 +158,10 @@ fn form_of_action(what: u8, before: &v1::Dispute, number: i64, order: &v1::Order
         15 | 16 if number % 3 == 2 || (what == 16 && number % 3 == 0) => {
             let left = left(order) + if is_done { number } else { 0 };
             ((1..=left).contains(&number), "AMOUNT_OUT_OF_RANGE")
+        }
+        26 | 27 => {
+            let bounds = cents(before.counter_min.as_ref())..=cents(before.counter_max.as_ref());
+            (bounds.contains(&number), "AMOUNT_OUT_OF_RANGE")
         }
         17 => {
             (seconds(before.respond_by.as_ref()).is_some_and(|time| time < at(number * 300).seconds), "INVALID_FIELD")
@@ -144,9 +187,17 @@ fn compare(is_offered: bool, (is_in_bounds, reason): Form, answer: &Answer, what
 
 /// What was opened says of its acceptance what the option had said, with what the form added.
 fn compare_promises(option: &v1::DisputeOption, opened: &v1::Dispute, number: i64) {
+    // Whether a cancellation shall count, the form says, and in a crossed one the buyer's.
+    let counted = |outcome: Option<v1::DisputeOutcome>| {
+        outcome.map(|it| v1::DisputeOutcome { counts_against_completion_rate: false, ..it })
+    };
     if !option.accepts_dispute_id.is_empty() {
         assert_eq!(option.accepts_dispute_id, opened.dispute_id);
-        assert_eq!(opened.outcome, option.if_accepted, "choosing it accepts the other party's");
+        assert_eq!(
+            counted(opened.outcome.clone()),
+            counted(option.if_accepted.clone()),
+            "choosing it accepts the other's"
+        );
         return;
     }
     assert_eq!(opened.status(), v1::DisputeStatus::Pending);
@@ -156,6 +207,7 @@ fn compare_promises(option: &v1::DisputeOption, opened: &v1::Dispute, number: i6
         DisputeKind::DeliveryExtension => {
             promised.map(|it| v1::DisputeOutcome { new_due_time: Some(at(number * 600)), ..it })
         }
+        DisputeKind::Cancellation if opened.no_fault => counted(promised),
         DisputeKind::Cancellation | DisputeKind::OrderUpdate | DisputeKind::Unspecified => promised,
     };
     assert_eq!(opened.if_accepted, promised, "{:?}", option.kind());
@@ -210,10 +262,13 @@ async fn change(platform: &mut Party, id: &str, version: i64, number: i64) {
 /// Everything but what depends on the viewer, and on how the order stands at the moment.
 fn lasting(dispute: v1::Dispute) -> v1::Dispute {
     let settlement = dispute.settlement.map(|settlement| v1::Settlement { detail: String::new(), ..settlement });
-    v1::Dispute { allowed_actions: Vec::new(), if_accepted: None, if_silent: None, settlement, ..dispute }
+    let (counter_min, counter_max) = (None, None);
+    let dispute = v1::Dispute { counter_min, counter_max, settlement, ..dispute };
+    v1::Dispute { allowed_actions: Vec::new(), if_accepted: None, if_silent: None, ..dispute }
 }
 
-async fn on_a_random_walk_the_log_replays_to_what_is_stored(service: Service) {
+async fn on_a_random_walk_the_log_replays_to_what_is_stored(mut service: Service) {
+    service.restart_with_policy(POLICY).await;
     let mut platform = service.platform();
     let mut ids: Vec<String> = (0..ORDERS).map(|number| format!("o{number}")).collect();
     for id in &ids {
@@ -223,13 +278,13 @@ async fn on_a_random_walk_the_log_replays_to_what_is_stored(service: Service) {
     for (version, (what, number, who, amount)) in (2_i64..).zip(steps()) {
         let id = &mut ids[usize::from(number)];
         // What a dispute cancelled stays so: the walk goes on with another order, and never ends in refusals alone.
-        if !platform.order(id).await.cancelled_by_dispute_id.is_empty() && what < 17 {
+        if !platform.order(id).await.cancelled_by_dispute_id.is_empty() && !(17..=23).contains(&what) {
             *id = format!("o{number}.{version}");
             platform.upsert(order(id)).await;
         }
         let id = id.clone();
         let mut caller = match (what, who) {
-            (0..7, who) => {
+            (0..7 | 24 | 25, who) => {
                 if who % 2 == 0 {
                     service.user("ann")
                 } else {
@@ -244,20 +299,20 @@ async fn on_a_random_walk_the_log_replays_to_what_is_stored(service: Service) {
         // What is compared was said just before, at the same instant: only the steps of `wait` move the clock. What the
         // sweep records meanwhile had been judged so already.
         let now = service.now().micros() / 1_000_000;
-        if what < 7 {
+        if is_opening(what) {
             let options = caller.options(&id).await;
-            let Some((kind, answer)) = open(&mut caller, what, &id, amount).await else { continue };
+            let Some((kind, answer)) = open(&mut caller, who % 2 == 0, what, &id, amount).await else { continue };
             let Some(option) = options.options.into_iter().find(|option| option.kind() == kind) else {
                 compare(false, NO_FORM, &answer, kind.as_str_name());
                 continue;
             };
-            let form = form_of_opening(&option, amount, &platform.order(&id).await, now);
+            let form = form_of_opening(&option, what, amount, &platform.order(&id).await, now);
             compare(option.available, form, &answer, kind.as_str_name());
             if let Ok(opened) = answer {
                 accepted += 1;
                 compare_promises(&option, &opened, amount);
             }
-        } else if what < 20 {
+        } else if is_action(what) {
             // Mostly the newest dispute of the order; or any, or the oldest with which the caller can do something.
             let list = v1::ListDisputesRequest { order_id: id.clone(), page_size: 20, ..Default::default() };
             let mut disputes = caller.list(list).await.disputes;

@@ -1,7 +1,7 @@
 //! Each RPC, called about an order or a dispute.
 
 use dispute_service::domain::Operation;
-use dispute_service::proto::v1;
+use dispute_service::proto::{testing, v1};
 use tonic::codegen::tokio_stream::once;
 use tonic::{Response, Status};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
@@ -11,8 +11,8 @@ use super::Outcome;
 use super::world::{Caller, ELSEWHERE, Stage, Subject};
 use crate::support::callers::facts;
 use crate::support::messages::{
-    accept, answer, cancellation, decline, escalate, extension, no_action, offer, order as new_order, postpone,
-    settled, update, withdraw,
+    accept, answer, cancellation, counter, decline, escalate, extension, no_action, offer, order as new_order,
+    postpone, refund_request, settled, update, withdraw,
 };
 
 /// What is called.
@@ -29,19 +29,20 @@ pub(super) enum Rpc {
 }
 
 /// On an order without a dispute.
-pub(super) const OTHERS: [(Rpc, &str); 8] = [
+pub(super) const OTHERS: [(Rpc, &str); 9] = [
     (Rpc::Ours(Operation::UpsertOrder), ""),
     (Rpc::Ours(Operation::BatchUpsertOrders), ""),
     (Rpc::Ours(Operation::GetOrder), ""),
     (Rpc::Ours(Operation::GetDisputeOptions), ""),
     (Rpc::Ours(Operation::OfferPartialRefund), ""),
+    (Rpc::Ours(Operation::RequestPartialRefund), ""),
     (Rpc::Ours(Operation::RequestCancellation), ""),
     (Rpc::Ours(Operation::RequestOrderUpdate), ""),
     (Rpc::Ours(Operation::RequestDeliveryExtension), ""),
 ];
 
 /// On an order with a pending dispute.
-pub(super) const READS: [(Rpc, &str); 15] = [
+pub(super) const READS: [(Rpc, &str); 17] = [
     (Rpc::Ours(Operation::GetDispute), ""),
     (Rpc::Ours(Operation::ListOrders), ""),
     (Rpc::Filtered(Operation::ListOrders), "`party_id` names the buyer"),
@@ -53,6 +54,8 @@ pub(super) const READS: [(Rpc, &str); 15] = [
     (Rpc::Filtered(Operation::WatchDisputes), "the filter names the order"),
     (Rpc::Ours(Operation::GetSellerStanding), ""),
     (Rpc::Ours(Operation::ListReasons), ""),
+    (Rpc::Ours(Operation::GetClock), "without `--clock manual`"),
+    (Rpc::Ours(Operation::AdvanceClock), "without `--clock manual`"),
     (Rpc::HealthCheck, ""),
     (Rpc::HealthWatch, ""),
     (Rpc::Reflection, ""),
@@ -60,9 +63,10 @@ pub(super) const READS: [(Rpc, &str); 15] = [
 ];
 
 /// On a dispute.
-pub(super) const COMMANDS: [(Operation, Stage); 12] = [
+pub(super) const COMMANDS: [(Operation, Stage); 13] = [
     (Operation::AcceptDispute, Stage::Pending),
     (Operation::DeclineDispute, Stage::Pending),
+    (Operation::CounterOffer, Stage::Pending),
     (Operation::AnswerOrderUpdate, Stage::Question),
     (Operation::WithdrawDispute, Stage::Pending),
     (Operation::WithdrawDispute, Stage::EscalatedByOpener),
@@ -116,7 +120,7 @@ async fn ours(
     let Subject { order: order_id, dispute: dispute_id } = subject.clone();
     let (order, dispute) = (order_id.as_str(), dispute_id.as_str());
     let Caller { party, .. } = caller;
-    let (orders, disputes) = (&mut party.orders, &mut party.disputes);
+    let (orders, disputes, clock) = (&mut party.orders, &mut party.disputes, &mut party.clock);
     match operation {
         Operation::UpsertOrder => {
             done(orders.upsert_order(v1::UpsertOrderRequest { order: Some(new_order(order)) }).await)
@@ -136,6 +140,8 @@ async fn ours(
         }
         Operation::ListReasons => read(disputes.list_reasons(v1::ListReasonsRequest::default()).await),
         Operation::OfferPartialRefund => done(disputes.offer_partial_refund(offer(order, 100)).await),
+        Operation::RequestPartialRefund => done(disputes.request_partial_refund(refund_request(order, 100)).await),
+        Operation::CounterOffer => done(disputes.counter_offer(counter(dispute, 200)).await),
         Operation::RequestCancellation => done(disputes.request_cancellation(cancellation(order)).await),
         Operation::RequestOrderUpdate => done(disputes.request_order_update(update(order)).await),
         Operation::RequestDeliveryExtension => {
@@ -149,10 +155,17 @@ async fn ours(
         Operation::DecideDispute => done(disputes.decide_dispute(no_action(dispute)).await),
         Operation::PostponeDeadline => done(disputes.postpone_deadline(postpone(dispute, 30 * 86_400)).await),
         Operation::ReportSettlement => done(disputes.report_settlement(settled(dispute, "pay-1")).await),
+        Operation::GetClock => read(clock.get_clock(testing::GetClockRequest {}).await),
+        Operation::AdvanceClock => done(clock.advance_clock(nothing()).await),
         Operation::ListOrders | Operation::ListDisputes | Operation::ListDisputeEvents | Operation::WatchDisputes => {
             listed(operation, caller, subject, is_filtered).await
         }
     }
+}
+
+/// The clock stays where it is.
+fn nothing() -> testing::AdvanceClockRequest {
+    testing::AdvanceClockRequest { target: Some(testing::advance_clock_request::Target::By(Default::default())) }
 }
 
 fn done<T>(result: Result<Response<T>, Status>) -> Result<Outcome, Status> {

@@ -1,0 +1,40 @@
+//! No-fault cancellations: the parties agree that a cancellation shall not count against the seller's completion rate. That
+//! needs the buyer's word, and a place in the seller's quota.
+
+use super::actor::PartyRole;
+use super::order_aggregate::OrderAggregate;
+use super::policy::Policy;
+use super::refusal::Refusal;
+use super::time::Timestamp;
+
+impl OrderAggregate {
+    /// How many places of its seller's quota this order takes at `now`: a pending request takes one, and so does the order
+    /// once it is cancelled as nobody's fault, until its end leaves the window of the seller's standing.
+    pub fn no_fault_places(&self, policy: &Policy, now: Timestamp) -> u32 {
+        let is_asked_for = self.disputes.iter().any(|dispute| dispute.is_pending() && dispute.terms.is_no_fault());
+        let window_start = policy.no_fault_window_start(now);
+        let is_agreed = self.order.cancelled_no_fault && self.order.end_time.is_some_and(|end| end > window_start);
+        u32::from(is_asked_for) + u32::from(is_agreed)
+    }
+
+    /// Whether what the parties can do here can depend on the quota: there is a cancellation that was asked for so.
+    pub fn knows_no_fault(&self) -> bool {
+        self.disputes.iter().any(|dispute| dispute.terms.is_no_fault())
+    }
+
+    /// The quota of the seller has a place for one more. `role`: who is told.
+    pub(super) fn require_no_fault_quota(&self, role: PartyRole, policy: &Policy) -> Result<(), Refusal> {
+        let (used, max) = (self.no_fault_used, policy.cancellation.no_fault_per_window);
+        if used < max {
+            return Ok(());
+        }
+        Err(Refusal::NoFaultNotAvailable { used: (role == PartyRole::Seller).then_some(used), max })
+    }
+}
+
+impl Policy {
+    /// Orders that ended after this instant count in a seller's quota.
+    pub fn no_fault_window_start(&self, now: Timestamp) -> Timestamp {
+        now.minus(self.standing_window.get())
+    }
+}

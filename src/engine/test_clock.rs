@@ -1,0 +1,116 @@
+//! A clock that is moved by hand: for integrators, who try 48 hours in a moment.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, MutexGuard};
+use uuid::Uuid;
+
+use super::committer::Committer;
+use super::error::Error;
+use super::feed::history::end_of;
+use super::feed::token::Position;
+use crate::clock::{ManualClock, pause};
+use crate::domain::{DisputeId, OrderId, Timestamp};
+use crate::repository::{Deadline, Repository};
+
+/// How many deadlines are read at a time.
+const PAGE: u64 = 512;
+
+/// How long to wait for orders that somebody else has locked.
+const CONTENTION_DELAY: std::time::Duration = std::time::Duration::from_millis(5);
+
+/// The clock of a service that is tried out.
+#[derive(Debug)]
+pub struct TestClock(Mutex<Hands>);
+
+/// What moves it.
+#[derive(Debug)]
+pub struct Hands {
+    clock: ManualClock,
+    repository: Arc<Repository>,
+    committer: Committer,
+}
+
+impl TestClock {
+    /// The clock that these hands move.
+    pub fn new(clock: ManualClock, repository: Arc<Repository>, committer: Committer) -> Self {
+        Self(Mutex::new(Hands { clock, repository, committer }))
+    }
+
+    /// One at a time moves it.
+    pub async fn turn(&self) -> MutexGuard<'_, Hands> {
+        self.0.lock().await
+    }
+}
+
+impl Hands {
+    /// Advances the clock to `to`, which is not earlier than it shows. It stops at each instant at which something falls due
+    /// until that is in the log. Returns the end of the log then.
+    pub async fn advance_to(&mut self, to: Timestamp) -> Result<Position, Error> {
+        // What nobody can judge here is left as it is, and does not hold up the rest.
+        let mut left = HashSet::new();
+        while let Some((instant, orders)) = self.next_due(to, &left).await? {
+            self.clock.advance_to(instant);
+            let passed = self.committer.pass_time(orders.clone()).await;
+            match passed {
+                Ok(passed) => {
+                    let is_stuck = passed.events == 0 && passed.busy.is_empty();
+                    left.extend(passed.left.into_iter().map(|(order, _)| order));
+                    if is_stuck {
+                        // Somebody else has done it just now, or nothing can be done.
+                        left.extend(orders);
+                    } else if passed.events == 0 {
+                        pause(CONTENTION_DELAY).await;
+                    }
+                }
+                // One of them makes no sense as it is stored: each by itself.
+                Err(Error::Internal(_)) if orders.len() > 1 => left.extend(self.pass_one_by_one(orders).await?),
+                Err(Error::Internal(_)) => left.extend(orders),
+                Err(error) => return Err(error),
+            }
+        }
+        self.clock.advance_to(to);
+        Ok(end_of(&self.repository.log().await?))
+    }
+
+    /// The first instant up to `to` at which something falls due on orders that are not `left`, and those orders.
+    async fn next_due(
+        &self,
+        to: Timestamp,
+        left: &HashSet<OrderId>,
+    ) -> Result<Option<(Timestamp, Vec<OrderId>)>, Error> {
+        let mut after = (Timestamp::MIN, DisputeId(Uuid::nil()));
+        loop {
+            let page = self.repository.next_deadlines(after, PAGE).await?;
+            let Some(last) = page.last().map(|last| (last.time, last.dispute)) else { return Ok(None) };
+            let mut due = page.into_iter().filter(|deadline| deadline.time <= to && !left.contains(&deadline.order));
+            let Some(Deadline { time, order, .. }) = due.next() else {
+                if last.0 > to {
+                    return Ok(None);
+                }
+                after = last;
+                continue;
+            };
+            let mut orders = vec![order];
+            for same in due.take_while(|deadline| deadline.time == time) {
+                if !orders.contains(&same.order) {
+                    orders.push(same.order);
+                }
+            }
+            return Ok(Some((time, orders)));
+        }
+    }
+
+    /// Returns the orders of which one makes no sense.
+    async fn pass_one_by_one(&self, orders: Vec<OrderId>) -> Result<Vec<OrderId>, Error> {
+        let mut left = Vec::new();
+        for order in orders {
+            match self.committer.pass_time(vec![order.clone()]).await {
+                Err(Error::Internal(_)) => left.push(order),
+                passed => drop(passed?),
+            }
+        }
+        Ok(left)
+    }
+}

@@ -1,0 +1,46 @@
+//! `RequestPartialRefund`: the buyer asks for a part of the price back.
+
+use super::{Call, Class, Rpc};
+use crate::domain::{Caller, Operation, OrderId, PartyRole, Subject, Terms, text};
+use crate::grpc::commands::{self, AskedCommand};
+use crate::grpc::status::Failure;
+use crate::grpc::violations::Violations;
+use crate::proto::v1;
+
+pub(super) const RPC: Rpc =
+    Rpc::new("/disputes.v1.DisputeService/RequestPartialRefund", Class::Command, Operation::RequestPartialRefund);
+
+pub(super) fn parse(
+    mut violations: Violations,
+    caller: &Caller,
+    request: &v1::RequestPartialRefundRequest,
+) -> Result<AskedCommand, Failure> {
+    let order = violations.order_id("order_id", &request.order_id);
+    let amount = violations.money("amount", request.amount.as_ref());
+    let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
+    let reason = violations.reason(request.reason, &request.reason_detail);
+    let once = commands::once(&mut violations, caller, &RPC, request, |request| {
+        (&mut request.request_id, &mut request.validate_only)
+    });
+    let command = || {
+        Some(commands::open(
+            order?,
+            Some(PartyRole::Buyer),
+            Terms::PartialRefund { amount: amount? },
+            message?,
+            Some(reason?),
+        ))
+    };
+    violations.finish(command().zip(once))
+}
+
+pub(super) async fn run(
+    call: Call<'_>,
+    request: v1::RequestPartialRefundRequest,
+) -> Result<v1::RequestPartialRefundResponse, Failure> {
+    let order = OrderId::parse(&request.order_id).ok().map(Subject::Order);
+    let currency = commands::currency(&call, request.amount.as_ref().zip(order)).await?;
+    let command = parse(Violations::with_currency(currency), &call.caller, &request)?;
+    let dispute = commands::run(&call, command).await.map_err(|failure| failure.about_amount("amount"));
+    Ok(v1::RequestPartialRefundResponse { dispute: dispute? })
+}
