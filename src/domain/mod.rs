@@ -9,10 +9,12 @@
 //! |---|---|
 //! | everything particular to a kind: who opens it, on which orders, its reasons, silence, guards, bounds, outcome | `kinds/`, one file each |
 //! | a refund of up to 60 %, rounded down | `kinds/partial_refund.rs` (`cap`), `money.rs` (`share`) |
-//! | crossed cancellations merge; an offer cannot block the buyer's cancellation | `kinds/cancellation.rs` (`conflict`) |
+//! | crossed cancellations merge; a partial refund cannot block the buyer's cancellation | `kinds/cancellation.rs` (`conflict`) |
 //! | opening: the order of the guards, and what stands in the way | `opening.rs` (`blockers`, `conflict`) |
 //! | who may ask for what, and what of a dispute whom is shown | `rights.rs` |
 //! | which party may answer, and until when | `answering.rs` |
+//! | amounts by turns: counter-offers | `bargain.rs` |
+//! | cancellations that are nobody's fault, and the quota of these | `no_fault.rs`, `kinds/mod.rs` (`if_silent`, `once_ended`) |
 //! | what silence does | `kinds/` (`silence`), `expiry.rs` |
 //! | what goes to support, and what support can decide | `escalation.rs` |
 //! | deadlines that move, and reminders | `postponing.rs` |

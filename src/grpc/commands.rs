@@ -36,6 +36,9 @@ pub(super) async fn run(call: &Call<'_>, command: AskedCommand) -> Result<Option
     }
     // What it names at once: it may be refused or fail. Each once: the log would show it twice.
     let (span, subject) = (tracing::Span::current(), command.subject());
+    if validate_only {
+        span.record("trial", true);
+    }
     match &subject {
         Subject::Order(order) => span.record("order", order.as_str()),
         Subject::Dispute(dispute) => span.record("dispute", tracing::field::display(dispute.0)),

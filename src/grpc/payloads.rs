@@ -77,3 +77,61 @@ fn encode_snapshot(id: EventId, found: &Found, now: Timestamp) -> Vec<u8> {
     }
     .encode_to_vec()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        Caller, Command, Currency, DisputeId, Money, Opening, OrderId, OrderReport, OrderStatus, Parties, PartyRole,
+        Policy, Reason, ReasonCode, Terms, UserId, decide, record,
+    };
+
+    /// The payload of an opening whose opener has given this reason.
+    fn opened(terms: Terms, opener: PartyRole, code: ReasonCode, detail: &str) -> Vec<u8> {
+        let usd = |minor| Money::new(minor, Currency::from_code("USD").unwrap());
+        let user = |id: &str| UserId::parse(id).unwrap();
+        let (id, now) = (OrderId::parse("o1").unwrap(), Timestamp::from_micros(1_700_000_000_000_000).unwrap());
+        let report = OrderReport {
+            id: id.clone(),
+            parties: Parties { buyer: user("ann"), seller: user("bob") },
+            title: String::new(),
+            price: usd(10_000),
+            paid: usd(10_000),
+            refunded_elsewhere: usd(0),
+            status: OrderStatus::InProgress,
+            create_time: None,
+            due_time: None,
+            end_time: None,
+            cancellation_counts: true,
+            source_version: 1,
+        };
+        let caller = |id: &str| Caller { user: user(id), scope: None };
+        let (mut aggregate, policy) = (None, Policy::default());
+        let command = Command::UpsertOrder(Box::new(report));
+        let events = decide(None, &caller("shop"), &command, &policy, now).unwrap();
+        record(&mut aggregate, &events, &Actor::System, now);
+        let (dispute, message) = (DisputeId(uuid::Uuid::from_u128(1)), "Because.".to_owned());
+        let reason = Some(Reason { code: code.into(), detail: detail.to_owned() });
+        let opening = Opening { order: id, dispute, by: None, terms, message, reason };
+        let opener = caller(if opener == PartyRole::Buyer { "ann" } else { "bob" });
+        let command = Command::Open(Box::new(opening));
+        let events = decide(aggregate.as_ref(), &opener, &command, &policy, now).unwrap();
+        let recorded = record(&mut aggregate, &events, &Actor::System, now);
+        encode_event(EventId(uuid::Uuid::from_u128(2)), &recorded[0], None)
+    }
+
+    #[test]
+    fn another_reason_in_confidence_changes_no_byte_of_an_event_and_one_that_is_shared_does() {
+        let amount = Money::new(100, Currency::from_code("USD").unwrap());
+        let cases = [
+            (Terms::PartialRefund { amount }, PartyRole::Seller, ReasonCode::Goodwill, true),
+            (Terms::Cancellation { no_fault: false }, PartyRole::Buyer, ReasonCode::NoLongerNeeded, true),
+            (Terms::Cancellation { no_fault: false }, PartyRole::Seller, ReasonCode::UnableToComplete, false),
+        ];
+        for (terms, opener, code, is_confidential) in cases {
+            let [one, other] = [(code, ""), (ReasonCode::Other, "A secret.")]
+                .map(|(code, detail)| opened(terms, opener, code, detail));
+            assert_eq!(one == other, is_confidential, "{terms:?} by {opener:?}");
+        }
+    }
+}

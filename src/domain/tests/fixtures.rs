@@ -303,7 +303,7 @@ impl Story {
     }
 
     /// The aggregate as it is judged: with the places of the seller's quota that are taken.
-    fn judged(&self) -> Option<OrderAggregate> {
+    pub(super) fn judged(&self) -> Option<OrderAggregate> {
         let mut aggregate = self.aggregate.clone()?;
         aggregate.no_fault_used = self.no_fault_elsewhere + aggregate.no_fault_places(&self.policy, self.now);
         Some(aggregate)

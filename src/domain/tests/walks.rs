@@ -84,6 +84,8 @@ struct Walk {
     decided: i64,
     /// … and of those that will not be paid.
     voided: i64,
+    /// Which reasons are given in confidence.
+    secret: usize,
 }
 
 impl Walk {
@@ -220,9 +222,22 @@ impl Walk {
         Ok(())
     }
 
+    /// The same with another reason, where that is confidential.
+    fn with_secret(&self, command: &Command, opener: PartyRole) -> Command {
+        let Command::Open(opening) = command else { return command.clone() };
+        let kind = opening.terms.kind();
+        if !is_confidential(kind, opener) {
+            return command.clone();
+        }
+        let code = reasons(kind, opener)[self.secret];
+        let reason = Some(Reason { code: code.into(), detail: format!("secret {}", self.secret) });
+        open(Opening { reason, ..Opening::clone(opening) })
+    }
+
     /// Opens, and compares with what the options said before.
     fn open(&mut self, role: PartyRole, command: &Command) -> Result<(), TestCaseError> {
         self.story.expire_overdue();
+        let command = &self.with_secret(command, role);
         let Command::Open(opening) = command else { return Ok(()) };
         let option = self.story.option(role, opening.terms.kind());
         let result = self.story.tell(&party(role), command);
@@ -382,12 +397,55 @@ proptest! {
     fn on_every_walk_the_rules_hold_and_the_log_replays(policy in policies(), steps in steps()) {
         let mut story = Story::new(OrderStatus::InProgress);
         story.policy = policy;
-        let mut walk = Walk { story, opened: 0, decided: 0, voided: 0 };
+        let mut walk = Walk { story, opened: 0, decided: 0, voided: 0, secret: 0 };
         for step in &steps {
             walk.take(step)?;
             walk.check()?;
         }
         walk.check_replay()?;
         walk.check_log()?;
+    }
+
+    #[test]
+    fn on_no_walk_does_anything_that_others_see_depend_on_what_was_said_in_confidence(policy in policies(), steps in steps()) {
+        let mut story = Story::new(OrderStatus::InProgress);
+        story.policy = policy;
+        let mut walks = [0, 1].map(|secret| Walk { story: story.clone(), opened: 0, decided: 0, voided: 0, secret });
+        for step in &steps {
+            for walk in &mut walks {
+                walk.take(step)?;
+            }
+        }
+        let [one, other] = walks.each_ref().map(|walk| &walk.story);
+        prop_assert_eq!(one.events.len(), other.events.len());
+        for (one, other) in one.events.iter().zip(&other.events) {
+            prop_assert_eq!(one.dispute.public_reason(), other.dispute.public_reason());
+            let without = |recorded: &RecordedEvent| {
+                let dispute = Dispute { reason: None, ..recorded.dispute.clone() };
+                RecordedEvent { dispute, ..recorded.clone() }
+            };
+            prop_assert_eq!(without(one), without(other));
+        }
+        prop_assert_eq!(one.order(), other.order());
+        for role in PartyRole::ALL {
+            for kind in DisputeKind::ALL {
+                prop_assert_eq!(one.option(role, kind), other.option(role, kind));
+            }
+        }
+        for dispute in &one.aggregate().disputes {
+            let caller = party(dispute.opener.other());
+            for viewer in [caller, platform()] {
+                let views = [one, other].map(|story| story.judged().unwrap().view(
+                    story.aggregate().dispute(dispute.id).unwrap(), &viewer, &story.policy, story.now,
+                ));
+                let [first, second] = views.each_ref().map(|view| view.dispute.reason_for(&viewer));
+                prop_assert_eq!(first, second);
+                let [first, second] = views.map(|view| {
+                    let dispute = Dispute { reason: None, ..view.dispute };
+                    DisputeView { dispute, ..view }
+                });
+                prop_assert_eq!(first, second);
+            }
+        }
     }
 }

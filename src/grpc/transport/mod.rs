@@ -202,6 +202,7 @@ where
             user = Empty,
             order = Empty,
             dispute = Empty,
+            trial = Empty,
             trace_parent = Empty,
             asked_within = Empty
         );

@@ -24,7 +24,8 @@ use crate::support::replication::Replicated;
 use crate::support::server::Postgres;
 
 /// Short enough that deadlines pass all the time, and for updates long enough that a snapshot has several pages.
-const POLICY: &str = "response_window = \"3s\"\nreminders = [\"1s\"]\n[order_update]\nresponse_window = \"10s\"\n";
+const POLICY: &str = "response_window = \"3s\"\nreminders = [\"1s\"]\n[order_update]\nresponse_window = \"10s\"\n\
+    [partial_refund]\nmax_counter_offers = 5\n";
 /// How long faults go on by default.
 const SECONDS: u64 = 20;
 /// The promise of how long a process takes to drain.

@@ -93,6 +93,7 @@ fn mark_of(event: &v1::DisputeEvent, dispute: &v1::Dispute) -> String {
     let word = |message: &str| message.split(' ').next().filter(|word| word.starts_with(MARK)).map(str::to_owned);
     let marked = match event.r#type() {
         EventType::Opened => word(&dispute.message),
+        EventType::Countered => dispute.offers.last().and_then(|offer| word(&offer.message)),
         EventType::Accepted if dispute.answer_message.is_empty() => {
             Some(format!("AcceptDispute of {} by {actor}", dispute.dispute_id))
         }

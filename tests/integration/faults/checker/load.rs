@@ -50,13 +50,14 @@ struct Order {
     seller: String,
 }
 
-/// A dispute that was opened, and whether by the buyer.
+/// A dispute that was opened, whether by the buyer, and whether the buyer has to answer.
 #[derive(Clone)]
 struct Dispute {
     id: String,
     order: Order,
     kind: v1::DisputeKind,
     by_buyer: bool,
+    awaits_buyer: bool,
 }
 
 #[derive(Default)]
@@ -76,6 +77,7 @@ enum Errand {
     Reply(Dispute),
     Accept(Dispute),
     Decline(Dispute),
+    Counter(Dispute, i64),
     Withdraw(Dispute),
 }
 
@@ -120,10 +122,13 @@ impl Pool {
         let disputes = if is_old { &self.left_alone } else { &self.disputes };
         let dispute = disputes.get(rng.usize(..disputes.len()))?.clone();
         let is_update = dispute.kind == v1::DisputeKind::OrderUpdate;
+        let is_refund = dispute.kind == v1::DisputeKind::PartialRefund;
         Some(match rng.u8(..20) {
             0..4 => Errand::Withdraw(dispute),
             4..19 if is_update => Errand::Reply(dispute),
+            4..12 if is_refund => Errand::Counter(dispute, rng.i64(1..7_000)),
             4..12 => Errand::Accept(dispute),
+            12..16 if is_refund => Errand::Accept(dispute),
             _ => Errand::Decline(dispute),
         })
     }
@@ -138,13 +143,19 @@ impl Errand {
             Self::Reply(_) => "AnswerOrderUpdate",
             Self::Accept(_) => "AcceptDispute",
             Self::Decline(_) => "DeclineDispute",
+            Self::Counter(..) => "CounterOffer",
             Self::Withdraw(_) => "WithdrawDispute",
         }
     }
 
     fn has_message(&self) -> bool {
         match self {
-            Self::Update(_) | Self::Cancel(..) | Self::Offer(..) | Self::Reply(_) | Self::Decline(_) => true,
+            Self::Update(_)
+            | Self::Cancel(..)
+            | Self::Offer(..)
+            | Self::Reply(_)
+            | Self::Decline(_)
+            | Self::Counter(..) => true,
             Self::Accept(_) | Self::Withdraw(_) => false,
         }
     }
@@ -158,9 +169,11 @@ impl Errand {
     fn subject(&self) -> &str {
         match self {
             Self::Update(order) | Self::Cancel(order, _) | Self::Offer(order, _) => &order.id,
-            Self::Reply(dispute) | Self::Accept(dispute) | Self::Decline(dispute) | Self::Withdraw(dispute) => {
-                &dispute.id
-            }
+            Self::Reply(dispute)
+            | Self::Accept(dispute)
+            | Self::Decline(dispute)
+            | Self::Counter(dispute, _)
+            | Self::Withdraw(dispute) => &dispute.id,
         }
     }
 
@@ -171,8 +184,8 @@ impl Errand {
             Self::Cancel(order, by_buyer) => (order, *by_buyer),
             Self::Offer(order, _) => (order, false),
             Self::Withdraw(dispute) => (&dispute.order, dispute.by_buyer),
-            Self::Reply(dispute) | Self::Accept(dispute) | Self::Decline(dispute) => {
-                (&dispute.order, !dispute.by_buyer)
+            Self::Reply(dispute) | Self::Accept(dispute) | Self::Decline(dispute) | Self::Counter(dispute, _) => {
+                (&dispute.order, dispute.awaits_buyer)
             }
         };
         if is_buyer { &order.buyer } else { &order.seller }
@@ -212,6 +225,10 @@ impl Errand {
             Self::Decline(dispute) => {
                 let decline = v1::DeclineDisputeRequest { message, ..decline(&dispute.id) };
                 call!(decline_dispute, DeclineDisputeRequest, decline)
+            }
+            Self::Counter(dispute, cents) => {
+                let counter = v1::CounterOfferRequest { message, ..counter(&dispute.id, *cents) };
+                call!(counter_offer, CounterOfferRequest, counter)
             }
             Self::Withdraw(dispute) => call!(withdraw_dispute, WithdrawDisputeRequest, withdraw(&dispute.id)),
         })
@@ -341,12 +358,19 @@ impl Load {
             Errand::Update(order) | Errand::Cancel(order, _) | Errand::Offer(order, _) => {
                 let by_buyer = dispute.opened_by() == v1::PartyRole::Buyer;
                 let (id, kind) = (dispute.dispute_id.clone(), dispute.kind());
+                let awaits_buyer = dispute.awaiting() == v1::PartyRole::Buyer;
                 let Pool { disputes, left_alone, .. } = &mut *pool;
                 let (disputes, most) = if stays_open { (left_alone, LEFT_ALONE) } else { (disputes, DISPUTES) };
-                disputes.push_back(Dispute { id, order: order.clone(), kind, by_buyer });
+                disputes.push_back(Dispute { id, order: order.clone(), kind, by_buyer, awaits_buyer });
                 if disputes.len() > most {
                     disputes.pop_front();
                 }
+            }
+            // Now it is the other's turn.
+            Errand::Counter(..) => {
+                let Pool { disputes, left_alone, .. } = &mut *pool;
+                let known = disputes.iter_mut().chain(left_alone).filter(|known| known.id == dispute.dispute_id);
+                known.for_each(|known| known.awaits_buyer = dispute.awaiting() == v1::PartyRole::Buyer);
             }
             Errand::Reply(_) | Errand::Accept(_) | Errand::Decline(_) | Errand::Withdraw(_) => {
                 if !tries_again {
