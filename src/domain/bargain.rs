@@ -59,18 +59,29 @@ impl Bargain {
     }
 }
 
-impl Dispute {
-    /// Every amount that was on the table, in order: the first is the opening, the last is there now. None for other kinds.
-    pub fn offers(&self) -> impl Iterator<Item = Offer<'_>> {
-        let Self { opener, bargain, message, create_time, .. } = self;
-        let first = bargain.opened_with.or(self.terms.amount());
-        let first = first.map(|amount| Offer { by: *opener, amount, message, time: *create_time });
-        let turns = [opener.other(), *opener].into_iter().cycle();
-        let counters = bargain.counter_offers.iter().zip(turns).map(|(counter, by)| {
+impl Bargain {
+    /// Every amount that was on the table, in order, of a dispute with this opening and this amount on the table now.
+    pub fn offers<'a>(
+        &'a self,
+        opener: PartyRole,
+        amount: Option<Money>,
+        message: &'a str,
+        time: Timestamp,
+    ) -> impl Iterator<Item = Offer<'a>> {
+        let first = self.opened_with.or(amount).map(|amount| Offer { by: opener, amount, message, time });
+        let turns = [opener.other(), opener].into_iter().cycle();
+        let counters = self.counter_offers.iter().zip(turns).map(|(counter, by)| {
             let CounterOffer { amount, message, time } = counter;
             Offer { by, amount: *amount, message, time: *time }
         });
         first.into_iter().chain(counters)
+    }
+}
+
+impl Dispute {
+    /// Every amount that was on the table, in order: the first is the opening, the last is there now. None for other kinds.
+    pub fn offers(&self) -> impl Iterator<Item = Offer<'_>> {
+        self.bargain.offers(self.opener, self.terms.amount(), &self.message, self.create_time)
     }
 
     /// The least and the most that the party whose turn it is can offer, or what keeps it from that: the guards of countering
@@ -106,8 +117,11 @@ pub(super) fn counter(
     policy: &Policy,
     now: Timestamp,
 ) -> Result<Vec<Event>, Refusal> {
-    let (min, max) = may_counter(aggregate, caller, target, policy, now)?;
-    amount.require_currency(AmountOf::Offer, max.currency)?;
+    let range = may_counter(aggregate, caller, target, policy, now);
+    if let Ok((_, max)) | Err(Refusal::AmountOutOfRange { max, .. }) = &range {
+        amount.require_currency(AmountOf::Offer, max.currency)?;
+    }
+    let (min, max) = range?;
     if !(min.minor..=max.minor).contains(&amount.minor) {
         return Err(Refusal::AmountOutOfRange { min, max });
     }

@@ -11,6 +11,9 @@ use super::reason::Reason;
 use super::settlement::SettlementReport;
 use super::time::Timestamp;
 
+/// How often the text of a counter-offer is written, on average of the twenty that there can be.
+const COUNTERS_WRITTEN: usize = 11;
+
 /// A command about one order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
@@ -142,6 +145,12 @@ impl Command {
             | Self::Postpone(target, _) => Subject::Dispute(target.dispute),
             Self::ReportSettlement { dispute, .. } => Subject::Dispute(*dispute),
         }
+    }
+
+    /// How many bytes are written of its texts by and by: that of a counter-offer is in each later event of its dispute.
+    pub fn written_bytes(&self) -> usize {
+        let times = if matches!(self, Self::Counter(..)) { COUNTERS_WRITTEN } else { 1 };
+        self.text_bytes().saturating_mul(times)
     }
 
     /// How many bytes its texts have: what it takes beside a fixed size.

@@ -2,6 +2,8 @@
 //! needs the buyer's word, and a place in the seller's quota.
 
 use super::actor::PartyRole;
+use super::dispute::Outcome;
+use super::expiry::outcome_of_silence;
 use super::order_aggregate::OrderAggregate;
 use super::policy::Policy;
 use super::refusal::Refusal;
@@ -9,12 +11,22 @@ use super::time::Timestamp;
 
 impl OrderAggregate {
     /// How many places of its seller's quota this order takes at `now`: a pending request takes one, and so does the order
-    /// once it is cancelled as nobody's fault, until its end leaves the window of the seller's standing.
+    /// once it is cancelled as nobody's fault, until its end leaves the window of the seller's standing. Whether an expiry
+    /// has been recorded never matters: a request whose window has closed has a place if and only if the silence cancels,
+    /// and it was the buyer who asked.
     pub fn no_fault_places(&self, policy: &Policy, now: Timestamp) -> u32 {
-        let is_asked_for = self.disputes.iter().any(|dispute| dispute.is_pending() && dispute.terms.is_no_fault());
+        let is_asked_for = self.disputes.iter().any(|dispute| {
+            let agreed = || outcome_of_silence(self, dispute) != Outcome::Nothing && dispute.opener == PartyRole::Buyer;
+            dispute.is_pending() && dispute.terms.is_no_fault() && (!dispute.is_overdue(now) || agreed())
+        });
         let window_start = policy.no_fault_window_start(now);
         let is_agreed = self.order.cancelled_no_fault && self.order.end_time.is_some_and(|end| end > window_start);
         u32::from(is_asked_for) + u32::from(is_agreed)
+    }
+
+    /// Whether a party can agree here on a no-fault cancellation that has no place yet: one that is with support.
+    pub fn needs_no_fault_place(&self) -> bool {
+        self.disputes.iter().any(|dispute| dispute.is_open() && !dispute.is_pending() && dispute.terms.is_no_fault())
     }
 
     /// Whether what the parties can do here can depend on the quota: there is a cancellation that was asked for so.

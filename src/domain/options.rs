@@ -100,6 +100,12 @@ fn option(
     let is_at_once =
         is_available && (accepts.is_some() || opening::is_immediate(&aggregate.order, kind, role, policy, now));
     let if_accepted = (rules.outcome_without_terms)(&aggregate.order).filter(|_| is_available);
+    // Of a crossed cancellation the buyer has said already whether it shall count; else the form says.
+    let is_no_fault = role == PartyRole::Seller && has_its_place && accepts.is_some();
+    let if_accepted = if_accepted.map(|outcome| match outcome {
+        Outcome::Cancellation { refund, counts } => Outcome::Cancellation { refund, counts: counts && !is_no_fault },
+        Outcome::Nothing | Outcome::Refund(_) | Outcome::NewDueTime(_) => outcome,
+    });
     DisputeOption {
         kind,
         blockers,

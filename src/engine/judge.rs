@@ -140,6 +140,9 @@ impl Judge {
         if work.is_busy(submission) || work.waits_for_quota(submission, is_busy) {
             return Judgement::Locked;
         }
+        if work.waits_for_quota(submission, |seller| !work.quotas.is_known(seller)) {
+            return Judgement::Ahead;
+        }
         Judgement::Judged(match submission {
             Submission::Dispute { caller, command, request, trace, .. } => {
                 work.set_trace(*trace);

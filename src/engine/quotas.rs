@@ -47,6 +47,11 @@ impl Quotas {
         self.busy.contains(seller)
     }
 
+    /// Whether it is known what a seller has taken. It is not of an order that was imported in this batch.
+    pub(super) fn is_known(&self, seller: &UserId) -> bool {
+        self.used.contains_key(seller)
+    }
+
     /// The sellers of whom a place was taken or freed.
     pub(super) fn changed(&self) -> &HashSet<UserId> {
         &self.changed

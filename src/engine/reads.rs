@@ -139,11 +139,20 @@ impl Reads {
 
     /// Adds what the sellers have taken of their quotas where it decides whether a party can accept.
     async fn add_quotas(&self, caller: &Caller, aggregates: Vec<&mut OrderAggregate>) -> Result<(), StorageError> {
-        let depends = |aggregate: &&mut OrderAggregate| caller.scope.is_none() && aggregate.knows_no_fault();
+        let depends = |aggregate: &&mut OrderAggregate| caller.scope.is_none() && aggregate.needs_no_fault_place();
+        let mut known = HashMap::new();
         for aggregate in aggregates.into_iter().filter(depends) {
-            let reader = self.repository.reader(ReadClass::Single, caller).await?;
             let seller = &aggregate.order.parties.seller;
-            aggregate.no_fault_used = self.no_fault_taken(&reader, seller, self.clock.now()).await?;
+            let used = match known.get(seller) {
+                Some(used) => *used,
+                None => {
+                    let reader = self.repository.reader(ReadClass::Single, caller).await?;
+                    let used = self.no_fault_taken(&reader, seller, self.clock.now()).await?;
+                    known.insert(seller.clone(), used);
+                    used
+                }
+            };
+            aggregate.no_fault_used = used;
         }
         Ok(())
     }

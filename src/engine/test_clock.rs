@@ -32,6 +32,21 @@ pub struct Hands {
     committer: Committer,
 }
 
+/// What the clock does not stop for again.
+#[derive(Default)]
+struct Done {
+    /// Orders that nobody can judge here.
+    left: HashSet<OrderId>,
+    /// What was found done, or cannot be done, at an instant.
+    instants: HashSet<(OrderId, Timestamp)>,
+}
+
+impl Done {
+    fn has(&self, Deadline { time, order, .. }: &Deadline) -> bool {
+        self.left.contains(order) || self.instants.contains(&(order.clone(), *time))
+    }
+}
+
 impl TestClock {
     /// The clock that these hands move.
     pub fn new(clock: ManualClock, repository: Arc<Repository>, committer: Committer) -> Self {
@@ -48,25 +63,21 @@ impl Hands {
     /// Advances the clock to `to`, which is not earlier than it shows. It stops at each instant at which something falls due
     /// until that is in the log. Returns the end of the log then.
     pub async fn advance_to(&mut self, to: Timestamp) -> Result<Position, Error> {
-        // What nobody can judge here is left as it is, and does not hold up the rest.
-        let mut left = HashSet::new();
-        while let Some((instant, orders)) = self.next_due(to, &left).await? {
+        let mut done = Done::default();
+        while let Some((instant, orders)) = self.next_due(to, &done).await? {
             self.clock.advance_to(instant);
-            let passed = self.committer.pass_time(orders.clone()).await;
-            match passed {
+            match self.committer.pass_time(orders.clone()).await {
                 Ok(passed) => {
-                    let is_stuck = passed.events == 0 && passed.busy.is_empty();
-                    left.extend(passed.left.into_iter().map(|(order, _)| order));
-                    if is_stuck {
-                        // Somebody else has done it just now, or nothing can be done.
-                        left.extend(orders);
-                    } else if passed.events == 0 {
+                    done.left.extend(passed.left.into_iter().map(|(order, _)| order));
+                    if !passed.busy.is_empty() {
                         pause(CONTENTION_DELAY).await;
+                    } else if passed.events == 0 {
+                        // The sweep or a command was first, or nothing can be done at this instant.
+                        done.instants.extend(orders.into_iter().map(|order| (order, instant)));
                     }
                 }
                 // One of them makes no sense as it is stored: each by itself.
-                Err(Error::Internal(_)) if orders.len() > 1 => left.extend(self.pass_one_by_one(orders).await?),
-                Err(Error::Internal(_)) => left.extend(orders),
+                Err(Error::Internal(_)) => done.left.extend(self.pass_one_by_one(orders).await?),
                 Err(error) => return Err(error),
             }
         }
@@ -74,17 +85,13 @@ impl Hands {
         Ok(end_of(&self.repository.log().await?))
     }
 
-    /// The first instant up to `to` at which something falls due on orders that are not `left`, and those orders.
-    async fn next_due(
-        &self,
-        to: Timestamp,
-        left: &HashSet<OrderId>,
-    ) -> Result<Option<(Timestamp, Vec<OrderId>)>, Error> {
+    /// The first instant up to `to` at which something falls due that is not done, and the orders.
+    async fn next_due(&self, to: Timestamp, done: &Done) -> Result<Option<(Timestamp, Vec<OrderId>)>, Error> {
         let mut after = (Timestamp::MIN, DisputeId(Uuid::nil()));
         loop {
             let page = self.repository.next_deadlines(after, PAGE).await?;
             let Some(last) = page.last().map(|last| (last.time, last.dispute)) else { return Ok(None) };
-            let mut due = page.into_iter().filter(|deadline| deadline.time <= to && !left.contains(&deadline.order));
+            let mut due = page.into_iter().filter(|deadline| deadline.time <= to && !done.has(deadline));
             let Some(Deadline { time, order, .. }) = due.next() else {
                 if last.0 > to {
                     return Ok(None);

@@ -20,8 +20,8 @@ impl Judge {
         wanted.add(command, request, &self.policy);
         let (disputes, attempted, keys) = wanted.lists();
         let reader = self.repository.reader(ReadClass::Single, caller).await?;
-        let asked = self.clock.ask();
-        let Peeked { found, times, records, done } = reader.peek(&wanted.orders, &disputes, &attempted, &keys).await?;
+        let peeked = reader.peek(&wanted.orders, &disputes, &attempted, &keys, &self.clock).await?;
+        let Peeked { found, times: (asked, times), records, done } = peeked;
         let (now, event_time) = self.times(asked, times)?;
         let mut work = UnitOfWork::of(found);
         work.remembers(records);

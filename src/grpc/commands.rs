@@ -32,7 +32,7 @@ pub(super) async fn run(call: &Call<'_>, command: AskedCommand) -> Result<Option
     if validate_only {
         shared.rates.only_asks(caller)?;
     } else {
-        shared.rates.admit_texts(caller, command.text_bytes())?;
+        shared.rates.admit_texts(caller, command.written_bytes())?;
     }
     // What it names at once: it may be refused or fail. Each once: the log would show it twice.
     let (span, subject) = (tracing::Span::current(), command.subject());

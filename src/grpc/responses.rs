@@ -105,7 +105,7 @@ fn dispute_with(dispute: &Dispute, consequences: Consequences, reason: Option<&R
         etag: dispute.etag(),
         allowed_actions: Vec::new(),
         awaiting: dispute.awaiting().map_or(0, |party| v1::PartyRole::from(party).into()),
-        offers: offers(dispute),
+        offers: offers(dispute.offers()),
         rounds_left: rounds(dispute.bargain.rounds_left()),
         no_fault: dispute.terms.is_no_fault(),
         counter_min: None,
@@ -175,7 +175,12 @@ pub(super) fn newer_with(dispute: &NewerDispute, reason: Option<&Reason>) -> v1:
         allowed_actions: Vec::new(),
         // Whose turn it is, only a newer release knows.
         awaiting: 0,
-        offers: Vec::new(),
+        offers: match dispute.opener.known() {
+            Some(opener) => {
+                offers(dispute.bargain.offers(opener, dispute.amount, &dispute.message, dispute.create_time))
+            }
+            None => Vec::new(),
+        },
         rounds_left: rounds(dispute.bargain.rounds_left()),
         no_fault: dispute.no_fault,
         counter_min: None,
@@ -184,8 +189,7 @@ pub(super) fn newer_with(dispute: &NewerDispute, reason: Option<&Reason>) -> v1:
 }
 
 /// What was on the table, in order.
-fn offers(dispute: &Dispute) -> Vec<v1::Offer> {
-    let numbered = (1..).zip(dispute.offers());
+fn offers<'a>(offers: impl Iterator<Item = Offer<'a>>) -> Vec<v1::Offer> {
     let offer = |(number, Offer { by, amount, message, time }): (i32, Offer<'_>)| v1::Offer {
         number,
         by: v1::PartyRole::from(by).into(),
@@ -193,7 +197,7 @@ fn offers(dispute: &Dispute) -> Vec<v1::Offer> {
         message: message.to_owned(),
         create_time: Some(timestamp(time)),
     };
-    numbered.map(offer).collect()
+    (1..).zip(offers).map(offer).collect()
 }
 
 fn rounds(left: u32) -> i32 {

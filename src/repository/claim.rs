@@ -75,17 +75,23 @@ impl Alone {
     }
 }
 
-/// Takes the lock of who is alone, unless another process has it or uses the database. It is taken as often as it is tried.
+/// Takes the lock of who is alone, unless another process has it or uses the database.
 async fn try_alone(connection: &mut PgConnection) -> Result<(), ClaimError> {
     let ask = "SELECT pg_try_advisory_lock($1), EXISTS (SELECT FROM pg_stat_activity \
             WHERE datname = current_database() AND application_name = $2 AND pid <> pg_backend_pid())";
-    let row = sqlx::query(ask).bind(ALONE).bind(APPLICATION).fetch_one(connection).await;
+    let row = sqlx::query(ask).bind(ALONE).bind(APPLICATION).fetch_one(&mut *connection).await;
     let row = row.map_err(|error| of_sqlx(&error))?;
     let has = |index: usize| row.try_get::<bool, _>(index).map_err(|error| of_sqlx(&error));
     if !has(0)? {
         return Err(ClaimError::Taken);
     }
-    if has(1)? { Err(ClaimError::NotAlone) } else { Ok(()) }
+    if !has(1)? {
+        return Ok(());
+    }
+    // So that others can start meanwhile.
+    let release = sqlx::query("SELECT pg_advisory_unlock($1)").bind(ALONE).execute(connection).await;
+    release.map_err(|error| of_sqlx(&error))?;
+    Err(ClaimError::NotAlone)
 }
 
 impl Repository {

@@ -100,9 +100,11 @@ impl DatabaseFiles {
     /// Claims the file for this process, alone or with others, for as long as it is held open. Returns whether that is
     /// possible.
     pub(super) fn claim(&self, alone: bool) -> bool {
-        let claimed = if alone { self.file.try_lock() } else { self.file.try_lock_shared() };
-        // Some file systems know no such locks.
-        !matches!(claimed, Err(TryLockError::WouldBlock))
+        if alone {
+            return self.file.try_lock().is_ok();
+        }
+        // Some file systems know no such locks: then nobody is alone there.
+        !matches!(self.file.try_lock_shared(), Err(TryLockError::WouldBlock))
     }
 
     /// Where the database is.

@@ -12,10 +12,9 @@ use super::dialect::Session;
 use super::entity::PENDING;
 use super::error::StorageError;
 use super::reader::Reader;
-use crate::domain::{Code as _, PartyRole, Timestamp, UserId};
+use crate::domain::{Code as _, OrderStatus, PartyRole, SilenceRule, Timestamp, UserId};
 
-/// Which places are taken: a pending request has one, unless its window has closed and the buyer, who was asked, said
-/// nothing; an order that was cancelled so has one until its end leaves the window.
+/// Which places are taken, as [`crate::domain::OrderAggregate::no_fault_places`] says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Taken {
     /// The time.
@@ -35,10 +34,17 @@ pub struct QuotasTaken {
 
 /// The statement, from an index for each half.
 pub(super) fn count_of_taken() -> String {
-    let buyer = PartyRole::Buyer.code();
+    let (buyer, accept) = (PartyRole::Buyer.code(), SilenceRule::Accept.code());
+    let delivered: Vec<String> = OrderStatus::ALL
+        .into_iter()
+        .filter(|status| status.is_delivered())
+        .map(|status| status.code().to_string())
+        .collect();
+    let delivered = delivered.join(", ");
     format!(
-        "SELECT (SELECT count(*) FROM disputes WHERE no_fault AND {PENDING} AND seller_id = $1 \
-         AND (respond_by > $2 OR opener = {buyer})) + \
+        "SELECT (SELECT count(*) FROM disputes JOIN orders ON orders.order_id = disputes.order_id \
+         WHERE no_fault AND {PENDING} AND disputes.seller_id = $1 AND (respond_by > $2 OR (opener = {buyer} \
+         AND CASE WHEN orders.status IN ({delivered}) THEN silence_rule_after_delivery ELSE silence_rule END = {accept}))) + \
          (SELECT count(*) FROM orders WHERE cancelled_no_fault AND seller_id = $1 AND end_time > $3)"
     )
 }
@@ -60,8 +66,8 @@ fn places(count: i64) -> u32 {
 }
 
 impl Transaction {
-    /// How many places these sellers have taken; of those whose quota is free, which then is locked by this transaction: waits
-    /// for none but one that is locked for the first time.
+    /// How many places these sellers have taken; of those whose quota is free, which then is locked by this transaction: waits for
+    /// none: who inserts the row of a seller for the first time has a lock of its own.
     pub async fn no_fault_taken(&self, sellers: &BTreeSet<UserId>, taken: Taken) -> Result<QuotasTaken, StorageError> {
         let mut found = QuotasTaken::default();
         let server = match &self.inner {
@@ -79,7 +85,10 @@ impl Transaction {
         let names: Vec<String> = sellers.iter().map(|seller| seller.as_str().to_owned()).collect();
         let run = |text: &str| Statement::from_sql_and_values(DbBackend::Postgres, text, [Value::from(names.clone())]);
         // In the order in which every replica does.
-        let known = "INSERT INTO no_fault_quotas SELECT name FROM unnest($1::text[]) AS name ORDER BY name ON CONFLICT DO NOTHING";
+        let known = "INSERT INTO no_fault_quotas SELECT name FROM unnest($1::text[]) AS name \
+            WHERE NOT EXISTS (SELECT FROM no_fault_quotas WHERE seller_id = name) \
+            AND pg_try_advisory_xact_lock(hashtextextended(name, 7305794241085369201)) \
+            ORDER BY name ON CONFLICT DO NOTHING";
         server.execute_raw(run(known)).await?;
         let lock =
             "SELECT seller_id FROM no_fault_quotas WHERE seller_id = ANY($1) ORDER BY seller_id FOR UPDATE SKIP LOCKED";

@@ -16,6 +16,7 @@ use super::reader::{ReadSnapshot, Reader};
 use super::reads::disputes_of;
 use super::rows;
 use super::transaction::{Records, Times, records_of, times_and_records};
+use crate::clock::{Asked, Clock};
 use crate::domain::{Code as _, DisputeId, DisputeKind, OrderId, StoredDispute};
 
 /// Disputes; for corrupt ones, by id, what is wrong.
@@ -26,8 +27,8 @@ pub type Disputes = (Vec<StoredDispute>, HashMap<Uuid, StorageError>);
 pub struct Peeked {
     /// Its order, with the disputes that matter.
     pub found: LockedAggregates,
-    /// The database's times.
-    pub times: Times,
+    /// The database's times, and when they were asked for.
+    pub times: (Asked, Times),
     /// What is remembered of its request.
     pub records: Records,
     /// The disputes that came of that.
@@ -43,18 +44,19 @@ impl Reader {
         disputes: &[DisputeId],
         ended_too: &[DisputeKind],
         requests: &[Uuid],
+        clock: &Clock,
     ) -> Result<Peeked, StorageError> {
         let ids: Vec<String> = orders.iter().map(OrderId::to_string).collect();
         let named: Vec<Uuid> = disputes.iter().map(|dispute| dispute.0).collect();
-        let (ended_too, requests) = (ended_too.to_vec(), requests.to_vec());
+        let (ended_too, requests, clock) = (ended_too.to_vec(), requests.to_vec(), clock.clone());
         let (orders, rows, times, records, done) = match &self.in_place {
             Some(in_place) => {
-                let read = move |file: &Connection| on_sqlite(file, ids.clone(), &named, &ended_too, &requests);
+                let read = move |file: &Connection| on_sqlite(file, ids.clone(), &named, &ended_too, &requests, &clock);
                 in_place.read_elsewhere(self.permit.clone(), read).await?
             }
             None => {
                 let read = |snapshot: ReadSnapshot| async move {
-                    on_postgres(&*snapshot, ids, named, &ended_too, &requests).await
+                    on_postgres(&*snapshot, ids, named, &ended_too, &requests, &clock).await
                 };
                 self.in_snapshot(read).await?
             }
@@ -68,7 +70,7 @@ impl Reader {
 }
 
 /// Orders, their disputes, the times, the records, and the disputes that came of those.
-type Found = (Fetched<order::Model>, Fetched<dispute::Model>, Times, Records, Fetched<dispute::Model>);
+type Found = (Fetched<order::Model>, Fetched<dispute::Model>, (Asked, Times), Records, Fetched<dispute::Model>);
 
 /// The disputes that came of what is remembered.
 fn came_of((records, _): &Records) -> Vec<Uuid> {
@@ -81,14 +83,16 @@ fn on_sqlite(
     named: &[Uuid],
     ended_too: &[DisputeKind],
     requests: &[Uuid],
+    clock: &Clock,
 ) -> rusqlite::Result<Found> {
     let _snapshot = file.unchecked_transaction()?;
     let ended_too: Vec<i16> = ended_too.iter().map(|kind| kind.code()).collect();
     let sqlite::Aggregates { orders, disputes, order_of: _ } = sqlite::aggregates(file, ids, named, &ended_too)?;
+    let asked = clock.ask();
     let (last_event, records) = sqlite::last_event_and_records(file, requests)?;
     let records = records_of(records);
     let done = sqlite::disputes(file, &came_of(&records))?;
-    Ok((orders, disputes, Times::of(None, last_event), records, done))
+    Ok((orders, disputes, (asked, Times::of(None, last_event)), records, done))
 }
 
 async fn on_postgres(
@@ -97,6 +101,7 @@ async fn on_postgres(
     named: Vec<Uuid>,
     ended_too: &[DisputeKind],
     requests: &[Uuid],
+    clock: &Clock,
 ) -> Result<Found, StorageError> {
     let those = |ids: Vec<Uuid>| dispute::Entity::find().filter(dispute::Column::DisputeId.is_in(filled_up(ids)));
     let mut disputes = if named.is_empty() { Vec::new() } else { fetch(those(named), connection).await? };
@@ -111,8 +116,9 @@ async fn on_postgres(
         disputes.extend(others);
         fetch(order::Entity::find().filter(of_these), connection).await?
     };
+    let asked = clock.ask();
     let (times, records) = times_and_records(connection, requests).await?;
     let done = came_of(&records);
     let done = if done.is_empty() { Vec::new() } else { fetch(those(done), connection).await? };
-    Ok((orders, disputes, times, records, done))
+    Ok((orders, disputes, (asked, times), records, done))
 }

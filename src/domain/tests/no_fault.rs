@@ -162,6 +162,39 @@ fn what_is_with_support_has_no_place_and_needs_one_again_to_be_agreed_on() {
 }
 
 #[test]
+fn whether_an_expiry_has_been_recorded_never_matters() {
+    let over = at(172_800);
+    let delivered = |given: Given| given.moved_to(OrderStatus::Delivered);
+    let cases = [
+        ("the seller's request, on which the buyer was silent", quota(2).with(seller(), no_fault(1, Seller)), 0),
+        ("the buyer's, whose silence cancels", quota(2).with(buyer(), no_fault(1, Buyer)), 1),
+        ("the buyer's, whose silence has no effect", delivered(quota(2).with(buyer(), no_fault(1, Buyer))), 0),
+    ];
+    for (name, given, places) in cases {
+        let mut story = given.story();
+        let before = |now| story.aggregate().no_fault_places(&Policy::default(), now);
+        assert_eq!((before(over.minus(MICROSECOND)), before(over)), (1, places), "{name}");
+        story.now = over;
+        story.expire_overdue();
+        assert_eq!(story.aggregate().no_fault_places(&Policy::default(), over), places, "{name}, recorded");
+    }
+}
+
+#[test]
+fn who_is_about_to_cross_is_told_what_the_buyer_has_said() {
+    for (first, second, counts) in [
+        (no_fault(1, Buyer), Seller, false),
+        (cancellation(1, Buyer), Seller, true),
+        (no_fault(1, Seller), Buyer, true),
+    ] {
+        let story = quota(1).with(party(second.other()), first).story();
+        let option = story.option(second, DisputeKind::Cancellation).unwrap();
+        let Some(Outcome::Cancellation { counts: said, .. }) = option.if_accepted else { panic!("{option:?}") };
+        assert_eq!(said, counts, "{second:?} crosses");
+    }
+}
+
+#[test]
 fn a_place_is_free_again_once_the_order_has_left_the_window_or_nothing_came_of_it() {
     let policy = Policy::default();
     let window = policy.standing_window.get();

@@ -262,7 +262,6 @@ impl Walk {
             );
             return Ok(());
         }
-        let crossed = option.accepts.map(|first| self.story.aggregate().dispute(first).unwrap().clone());
         let answered = match (result, option.amounts) {
             (Err(Refusal::NewDueTimeOutOfRange { after, latest }), None) => {
                 prop_assert!(after < latest, "some due time can be agreed on");
@@ -281,11 +280,14 @@ impl Walk {
             // Taken at once: crossed, or the buyer cancels alone.
             Some(resolution) => {
                 prop_assert!(option.waits.is_none());
-                let counts = match &crossed {
-                    Some(first) if role == PartyRole::Seller => !first.terms.is_no_fault(),
-                    _ => !opening.terms.is_no_fault(),
+                // Whether it shall count the buyer says, in the form or before.
+                let expected = match role {
+                    PartyRole::Seller => option.if_accepted,
+                    PartyRole::Buyer => {
+                        option.if_accepted.map(|outcome| counting(outcome, !opening.terms.is_no_fault()))
+                    }
                 };
-                prop_assert_eq!(Some(resolution.outcome), option.if_accepted.map(|outcome| counting(outcome, counts)));
+                prop_assert_eq!(Some(resolution.outcome), expected);
             }
             None => {
                 let (window, rule) = option.waits.unwrap();

@@ -40,7 +40,7 @@ impl From<&Refusal> for Failure {
             }
             Refusal::AmountOutOfRange { min, max } => {
                 let message = if max.minor < min.minor {
-                    "nothing is left to refund".to_owned()
+                    "no amount is possible now".to_owned()
                 } else {
                     format!("the amount must be from {min} to {max}")
                 };

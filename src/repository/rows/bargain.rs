@@ -8,7 +8,6 @@ use crate::repository::error::StorageError;
 
 /// A counter-offer in the list of them, in the currency of the dispute and in microseconds.
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Stored {
     amount: i64,
     message: String,

@@ -94,7 +94,9 @@ pub(super) fn newer_from(row: dispute::Model) -> Result<NewerDispute, StorageErr
         reason: row.reason(reason, reason_detail)?,
         amount: money(amount_minor),
         no_fault,
-        bargain: bargain_from(&row, (max_counter_offers, opened_with_minor, counter_offers), currency)?,
+        // What a newer release has made of it need not be understood.
+        bargain: bargain_from(&row, (max_counter_offers, opened_with_minor, counter_offers), currency)
+            .unwrap_or_default(),
         new_due_time: row.optional_instant(new_due_time, "new_due_time")?,
         respond_by: row.instant(respond_by, "respond_by")?,
         reminders_sent,

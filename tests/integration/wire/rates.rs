@@ -66,6 +66,26 @@ async fn until_refused<F: Future<Output = Result<(), Status>>>(least: u64, call:
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_is_only_tried_out_counts_as_a_read() {
+    let trial = |mut party: Party| async move {
+        let request = withdraw("00000000-0000-7000-8000-000000000000");
+        let request = v1::WithdrawDisputeRequest { validate_only: true, ..request };
+        party.disputes.withdraw_dispute(request).await.map(drop)
+    };
+    // Of the commands that there are none is used up by it …
+    let service = with(&COMMANDS).await;
+    for _ in 0..40 {
+        assert!(!is_limited(&trial(service.user("eve")).await));
+    }
+    exhaust(|| command(service.user("eve"))).await;
+    // … and of the reads one each time.
+    let service = with(&READS).await;
+    exhaust(|| trial(service.user("eve"))).await;
+    assert!(is_limited(&read(service.user("eve")).await));
+    assert!(!is_limited(&command(service.user("eve")).await));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_party_that_sends_too_many_commands_is_told_when_to_come_back_and_nobody_else_is() {
     let service = with(&COMMANDS).await;
     let eve = || service.user("eve");
