@@ -24,6 +24,7 @@ on_both_databases!(
     a_quota_is_exact_however_many_ask_at_once,
     a_no_fault_cancellation_is_agreed_on_while_support_has_it_if_there_is_a_place,
     a_bargain_is_read_back_as_it_was_after_a_restart,
+    twenty_rounds_with_the_longest_messages_are_shown_everywhere,
 );
 
 const WINDOW: i64 = 172_800;
@@ -333,4 +334,37 @@ async fn a_bargain_is_read_back_as_it_was_after_a_restart(mut service: Service) 
     let before = service.user("bob").dispute(&id).await;
     service.restart().await;
     assert_eq!(service.user("bob").dispute(&id).await, before);
+}
+
+async fn twenty_rounds_with_the_longest_messages_are_shown_everywhere(mut service: Service) {
+    with(&mut service, 20, 0).await;
+    let long = "\u{1F600}".repeat(2_000);
+    let (mut ann, mut bob) = (service.user("ann"), service.user("bob"));
+    service.platform().upsert(order("o1")).await;
+    let id = bob
+        .offer(v1::OfferPartialRefundRequest { message: long.clone(), ..offer("o1", 100) })
+        .await
+        .unwrap()
+        .dispute_id;
+    for round in 0..20 {
+        let (party, cents) = if round % 2 == 0 { (&mut ann, 5_000 - round) } else { (&mut bob, 100 + round) };
+        let message = long.clone();
+        let request = v1::CounterOfferRequest { message, ..counter(&id, cents) };
+        let countered = party.counter(request.clone()).await.unwrap();
+        assert_eq!(countered.rounds_left, 19 - i32::try_from(round).unwrap());
+    }
+    let shown = ann.dispute(&id).await;
+    assert_eq!((shown.offers.len(), shown.revision), (21, 21));
+    assert!(shown.offers.iter().all(|offer| offer.message == long));
+    let too_many = refusal(Code::FailedPrecondition, "TOO_MANY_ROUNDS", &[("max", "20")]);
+    assert_eq!(ann.counter(counter(&id, 2_000)).await, Err(too_many));
+    let listed = ann.list(v1::ListDisputesRequest::default()).await;
+    assert_eq!(listed.disputes, std::slice::from_ref(&shown));
+    let mut watch = ann.watch(from_beginning()).await;
+    let events = watch.take(21).await;
+    assert_eq!(events, ann.events().await);
+    assert_eq!(events.last().unwrap().dispute.as_ref().unwrap().offers, shown.offers);
+    let include_snapshot = true;
+    let mut snapshot = bob.watch(v1::WatchDisputesRequest { include_snapshot, ..Default::default() }).await;
+    assert_eq!(snapshot.event().await.dispute.unwrap().offers, shown.offers);
 }

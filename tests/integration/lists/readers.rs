@@ -197,7 +197,8 @@ async fn lists_that_stand_still_hold_up_nobody_else_and_only_so_many_wait_behind
     locked.execute_unprepared("LOCK TABLE disputes IN ACCESS EXCLUSIVE MODE").await.unwrap();
     // Three of four are lent to one caller, and so many wait.
     let (mut lists, done) = listing(&service, "ann", 3 + 256).await;
-    pause(Duration::from_millis(200)).await;
+    // Until all of them have come, also to a busy machine.
+    pause(Duration::from_secs(1)).await;
     assert_eq!(done.load(Ordering::SeqCst), 0);
     let (more, _) = listing(&service, "ann", 3).await;
     for refused in more.join_all().await {
