@@ -198,7 +198,7 @@ pub struct Dispute {
     pub reason: Option<Reason>,
     /// The instant at which the response window closes: an answer counts before it, not at it.
     pub respond_by: Timestamp,
-    /// When the responder is reminded next; `None` if never again.
+    /// When the party that has to answer is reminded next; `None` if never again.
     pub remind_at: Option<Timestamp>,
     /// How many of its events were reminders.
     pub reminders_sent: i64,
@@ -251,7 +251,7 @@ impl Dispute {
         self.is_open().then(|| self.answering_party())
     }
 
-    /// Whether the responder has still to answer.
+    /// Whether one of the parties has still to answer.
     pub fn is_pending(&self) -> bool {
         self.status() == DisputeStatus::Pending
     }

@@ -73,18 +73,18 @@ pub enum Event {
         /// The opener, or who escalated it.
         by: ResolvedBy,
     },
-    /// The responder was reminded that the deadline approaches.
+    /// The party that has to answer was reminded that the deadline approaches.
     ReminderSent {
         /// The dispute.
         dispute: DisputeId,
-        /// When the responder is reminded again; `None` if never.
+        /// When it is reminded again; `None` if never.
         remind_at: Option<Timestamp>,
     },
     /// The next reminder is for another instant, by a policy that has changed. Not logged: nothing has happened.
     ReminderMoved {
         /// The dispute.
         dispute: DisputeId,
-        /// When the responder is reminded; `None` if never.
+        /// When it is now; `None` if never.
         remind_at: Option<Timestamp>,
     },
     /// Support moved the deadline.
@@ -93,7 +93,7 @@ pub enum Event {
         dispute: DisputeId,
         /// The new one.
         respond_by: Timestamp,
-        /// When the responder is reminded next.
+        /// When the party that has to answer is reminded next.
         remind_at: Option<Timestamp>,
         /// Support's words.
         message: String,

@@ -42,7 +42,7 @@ pub(super) fn may_postpone<'a>(
     Ok(dispute)
 }
 
-/// Reminds the responders of every dispute of the aggregate whose time for that has come, earliest first; of none if a
+/// Reminds the parties that have to answer of every dispute of the aggregate whose time for that has come, earliest first; of none if a
 /// newer release has to judge them. What is overdue has expired before, and is not reminded of.
 /// The policy of now decides, not the one by which the instant was stored: if it names no offset of which the time has
 /// come since, nothing is sent, and the reminder is for the next instant that it names, or for none.
@@ -70,7 +70,7 @@ fn reminder(due: &Dispute, policy: &Policy, now: Timestamp) -> Event {
     }
 }
 
-/// The first instant after `now` at which the responder is to be reminded. An offset that is not shorter
+/// The first instant after `now` at which who has to answer is to be reminded. An offset that is not shorter
 /// than what is left of the window sends nothing.
 pub(super) fn next_reminder(respond_by: Timestamp, policy: &Policy, now: Timestamp) -> Option<Timestamp> {
     policy.reminders.iter().map(|offset| respond_by.minus(offset.get())).filter(|time| *time > now).min()

@@ -1,5 +1,7 @@
 //! Trying a command out: it is judged as it would be, on what is stored at one moment, and nothing comes of it.
 
+use std::collections::HashMap;
+
 use super::error::Error;
 use super::judge::Judge;
 use super::queue::RequestKey;
@@ -23,6 +25,8 @@ impl Judge {
         let peeked = reader.peek(&wanted.orders, &disputes, &attempted, &keys, &self.clock).await?;
         let Peeked { found, times: (asked, times), records, done } = peeked;
         let (now, event_time) = self.times(asked, times)?;
+        let stored = found.aggregates.iter().flat_map(|aggregate| &aggregate.disputes);
+        let revisions: HashMap<_, _> = stored.map(|dispute| (dispute.id, dispute.revision)).collect();
         let mut work = UnitOfWork::of(found);
         work.remembers(records);
         work.add_disputes(done);
@@ -33,7 +37,12 @@ impl Judge {
         }
         drop(reader);
         let view = work.judge(caller, command, request, &self.policy)?;
-        let reason = ConfidentialReason::shown_by(&ShownDispute::Judged(Box::new(view.clone())), caller);
-        Ok((view, reason))
+        let shown = ConfidentialReason::shown_by(&ShownDispute::Judged(Box::new(view.clone())), caller);
+        // The audit names the dispute as it is, not as it would be.
+        let as_stored = |reason: ConfidentialReason| {
+            let revision = revisions.get(&reason.dispute).copied().unwrap_or(reason.revision);
+            ConfidentialReason { revision, ..reason }
+        };
+        Ok((view, shown.map(as_stored)))
     }
 }

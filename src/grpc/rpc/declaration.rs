@@ -7,7 +7,7 @@ use crate::grpc::violations::FILTER_VALUES;
 /// What an RPC does, and so what bounds it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::grpc) enum Class {
-    /// Changes something: goes through the committer.
+    /// Changes something: goes through the committer, unless it is only tried out.
     Command,
     /// Reads one thing.
     Read,

@@ -167,5 +167,7 @@ async fn a_reason_that_support_is_shown_is_in_the_audit(service: Service) {
     let tried = service.support().escalate(request).await.unwrap();
     assert_eq!((tried.status(), tried.reason()), (DisputeStatus::Escalated, v1::Reason::DelayCompensation));
     assert_eq!(service.number(entries).await, before + 1, "whoever shows it, and however");
+    let revision = "SELECT max(revision) FROM audit WHERE action = 7";
+    assert_eq!(service.number(revision).await, 1, "of the dispute as it is");
     assert_eq!(service.user("ann").dispute(&opened.dispute_id).await.status(), DisputeStatus::Pending);
 }
