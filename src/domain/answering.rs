@@ -63,7 +63,7 @@ pub(super) fn may_accept(
 ) -> Result<(Outcome, ResolvedBy), Refusal> {
     let (dispute, side) = may_respond(aggregate, caller, target, Operation::AcceptDispute, is_yes_or_no)?;
     dispute.require_acceptable(now)?;
-    let outcome = outcome_if_accepted(aggregate, dispute)?;
+    let outcome = outcome_of_agreeing(aggregate, dispute.terms)?;
     // What is still pending has its place in the quota since it was asked for.
     if dispute.terms.is_no_fault() && !dispute.is_pending() {
         aggregate.require_no_fault_quota(dispute.answering_party(), policy)?;
@@ -139,11 +139,6 @@ fn is_yes_or_no(rules: &KindRules) -> bool {
 /// This party alone may do it.
 fn require_party(role: ActorRole, party: PartyRole) -> Result<(), Refusal> {
     if role.party() == Some(party) { Ok(()) } else { Err(Refusal::WrongRole) }
-}
-
-/// What accepting a dispute does to the order now, or what keeps it from being accepted.
-pub(super) fn outcome_if_accepted(aggregate: &OrderAggregate, dispute: &Dispute) -> Result<Outcome, Refusal> {
-    outcome_of_agreeing(aggregate, dispute.terms)
 }
 
 /// What agreeing on these terms does to the order now, or what keeps them from being agreed on: the guards of opening that

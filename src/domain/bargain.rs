@@ -6,7 +6,7 @@ use super::answering::may_respond;
 use super::command::DisputeRef;
 use super::dispute::Dispute;
 use super::event::Event;
-use super::kinds::{KindRules, refund_range};
+use super::kinds::{DisputeKind, KindRules, refund_range};
 use super::money::Money;
 use super::order::Order;
 use super::order_aggregate::OrderAggregate;
@@ -57,9 +57,7 @@ impl Bargain {
         let made = u32::try_from(self.counter_offers.len()).unwrap_or(u32::MAX);
         self.max_counter_offers.saturating_sub(made)
     }
-}
 
-impl Bargain {
     /// Every amount that was on the table, in order, of a dispute with this opening and this amount on the table now.
     pub fn offers<'a>(
         &'a self,
@@ -125,7 +123,7 @@ pub(super) fn counter(
     if !(min.minor..=max.minor).contains(&amount.minor) {
         return Err(Refusal::AmountOutOfRange { min, max });
     }
-    let respond_by = now.plus(policy.response_window(super::DisputeKind::PartialRefund));
+    let respond_by = now.plus(policy.response_window(DisputeKind::PartialRefund));
     let remind_at = next_reminder(respond_by, policy, now);
     let (dispute, message) = (target.dispute, target.message.clone());
     Ok(vec![Event::Countered { dispute, time: now, amount, message, respond_by, remind_at }])

@@ -2,7 +2,7 @@
 //! needs the buyer's word, and a place in the seller's quota.
 
 use super::actor::PartyRole;
-use super::dispute::Outcome;
+use super::dispute::{Dispute, Outcome};
 use super::expiry::outcome_of_silence;
 use super::order_aggregate::OrderAggregate;
 use super::policy::Policy;
@@ -32,6 +32,17 @@ impl OrderAggregate {
     /// Whether what the parties can do here can depend on the quota: there is a cancellation that was asked for so.
     pub fn knows_no_fault(&self) -> bool {
         self.disputes.iter().any(|dispute| dispute.terms.is_no_fault())
+    }
+
+    /// A party can ask for one: a cancellation that it crosses and that was asked for so has its place, else the quota needs one.
+    pub(super) fn require_no_fault_place(
+        &self,
+        crossed: Option<&Dispute>,
+        role: PartyRole,
+        policy: &Policy,
+    ) -> Result<(), Refusal> {
+        let has_its_place = crossed.is_some_and(|first| first.terms.is_no_fault());
+        if has_its_place { Ok(()) } else { self.require_no_fault_quota(role, policy) }
     }
 
     /// The quota of the seller has a place for one more. `role`: who is told.

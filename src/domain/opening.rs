@@ -40,9 +40,8 @@ pub(super) fn open(
     }
 
     let conflict = conflict(aggregate, kind, role);
-    let has_its_place = matches!(conflict, Conflict::AcceptsCancellation(first) if first.terms.is_no_fault());
-    if opening.terms.is_no_fault() && !has_its_place {
-        aggregate.require_no_fault_quota(role, policy)?;
+    if opening.terms.is_no_fault() {
+        aggregate.require_no_fault_place(conflict.crossed(), role, policy)?;
     }
 
     let mut events = Vec::new();
@@ -190,6 +189,16 @@ pub(super) enum Conflict<'a> {
     AcceptsCancellation(&'a Dispute),
     /// A partial refund cannot block the buyer's cancellation: it ends.
     EndsRefund(&'a Dispute),
+}
+
+impl<'a> Conflict<'a> {
+    /// The other party's cancellation that is accepted.
+    pub(super) fn crossed(&self) -> Option<&'a Dispute> {
+        match self {
+            Self::AcceptsCancellation(first) => Some(first),
+            Self::None | Self::Blocked(_) | Self::EndsRefund(_) => None,
+        }
+    }
 }
 
 pub(super) fn conflict(aggregate: &OrderAggregate, kind: DisputeKind, role: PartyRole) -> Conflict<'_> {

@@ -9,7 +9,7 @@ use super::dispute::{Outcome, SilenceRule};
 use super::ids::DisputeId;
 use super::kinds::DisputeKind;
 use super::money::Money;
-use super::opening::{self, Conflict};
+use super::opening;
 use super::order_aggregate::OrderAggregate;
 use super::policy::Policy;
 use super::refusal::Refusal;
@@ -88,20 +88,16 @@ fn option(
     let rules = kind.rules();
     let blockers = opening::blockers(aggregate, kind, role, policy, now);
     let is_available = blockers.is_empty();
-    let crossed = match opening::conflict(aggregate, kind, role) {
-        Conflict::AcceptsCancellation(first) => Some(first),
-        Conflict::None | Conflict::Blocked(_) | Conflict::EndsRefund(_) => None,
-    };
+    let crossed = opening::conflict(aggregate, kind, role).crossed();
     let accepts = crossed.filter(|_| is_available).map(|first| first.id);
-    // A crossed one that was asked for so has its place.
-    let has_its_place = crossed.is_some_and(|first| first.terms.is_no_fault());
     let can_be_no_fault =
-        kind == DisputeKind::Cancellation && (has_its_place || aggregate.require_no_fault_quota(role, policy).is_ok());
+        kind == DisputeKind::Cancellation && aggregate.require_no_fault_place(crossed, role, policy).is_ok();
     let is_at_once =
         is_available && (accepts.is_some() || opening::is_immediate(&aggregate.order, kind, role, policy, now));
     let if_accepted = (rules.outcome_without_terms)(&aggregate.order).filter(|_| is_available);
     // Of a crossed cancellation the buyer has said already whether it shall count; else the form says.
-    let is_no_fault = role == PartyRole::Seller && has_its_place && accepts.is_some();
+    let is_crossed_no_fault = crossed.is_some_and(|first| first.terms.is_no_fault());
+    let is_no_fault = role == PartyRole::Seller && is_crossed_no_fault && is_available;
     let if_accepted = if_accepted.map(|outcome| match outcome {
         Outcome::Cancellation { refund, counts } => Outcome::Cancellation { refund, counts: counts && !is_no_fault },
         Outcome::Nothing | Outcome::Refund(_) | Outcome::NewDueTime(_) => outcome,

@@ -42,8 +42,8 @@ pub(super) fn may_postpone<'a>(
     Ok(dispute)
 }
 
-/// Reminds the parties that have to answer of every dispute of the aggregate whose time for that has come, earliest first; of none if a
-/// newer release has to judge them. What is overdue has expired before, and is not reminded of.
+/// Reminds the parties that have to answer of every dispute of the aggregate whose time for that has come, earliest first; of
+/// none if a newer release has to judge them. What is overdue has expired before, and is not reminded of.
 /// The policy of now decides, not the one by which the instant was stored: if it names no offset of which the time has
 /// come since, nothing is sent, and the reminder is for the next instant that it names, or for none.
 pub fn remind(aggregate: &OrderAggregate, policy: &Policy, now: Timestamp) -> Vec<Event> {

@@ -3,7 +3,7 @@
 //! would refuse.
 
 use super::actor::Caller;
-use super::answering::{self, outcome_if_accepted};
+use super::answering::{self, outcome_of_agreeing};
 use super::bargain;
 use super::code::codes;
 use super::command::DisputeRef;
@@ -106,7 +106,7 @@ impl OrderAggregate {
         }
         let if_accepted = match dispute.kind().rules().answered_with {
             AnsweredWith::Message => None,
-            AnsweredWith::YesOrNo => outcome_if_accepted(self, dispute).ok(),
+            AnsweredWith::YesOrNo => outcome_of_agreeing(self, dispute.terms).ok(),
         };
         Consequences { if_accepted, if_silent: dispute.is_pending().then(|| outcome_of_silence(self, dispute)) }
     }
@@ -138,11 +138,12 @@ impl OrderAggregate {
         let after_the_clock = after_the_clock(self, now);
         let aggregate = after_the_clock.as_ref().unwrap_or(self);
         let target = DisputeRef { dispute: dispute.id, message: String::new(), etag: None };
+        let counter_range = bargain::may_counter(aggregate, caller, &target, policy, now).ok();
         DisputeView {
             dispute: dispute.clone(),
             consequences: aggregate.consequences_of_stored(dispute),
-            allowed_actions: allowed_actions(aggregate, &target, caller, policy, now),
-            counter_range: bargain::may_counter(aggregate, caller, &target, policy, now).ok(),
+            allowed_actions: allowed_actions(aggregate, &target, caller, policy, now, counter_range.is_some()),
+            counter_range,
         }
     }
 
@@ -186,11 +187,12 @@ fn allowed_actions(
     caller: &Caller,
     policy: &Policy,
     now: Timestamp,
+    may_counter: bool,
 ) -> Vec<DisputeAction> {
     let judged = [
         (DisputeAction::Accept, answering::may_accept(aggregate, caller, target, policy, now).is_ok()),
         (DisputeAction::Decline, answering::may_decline(aggregate, caller, target, now).is_ok()),
-        (DisputeAction::Counter, bargain::may_counter(aggregate, caller, target, policy, now).is_ok()),
+        (DisputeAction::Counter, may_counter),
         (DisputeAction::Answer, answering::may_answer(aggregate, caller, target, now).is_ok()),
         (DisputeAction::Withdraw, answering::may_withdraw(aggregate, caller, target, now).is_ok()),
         (DisputeAction::Escalate, escalation::may_escalate(aggregate, caller, target, policy, now).is_ok()),

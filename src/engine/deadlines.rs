@@ -136,7 +136,7 @@ struct Page {
 }
 
 /// What became of a part of a page.
-enum Passed {
+pub(super) enum Passed {
     Done(TimePassed),
     /// Nothing could be done on this order.
     Failed(OrderId, String),
@@ -325,7 +325,7 @@ impl Sweeper {
 }
 
 /// Processes the orders of a part one by one, because one of them fails.
-async fn pass_one_by_one(committer: &Committer, orders: Vec<OrderId>) -> Result<Vec<Passed>, Error> {
+pub(super) async fn pass_one_by_one(committer: &Committer, orders: Vec<OrderId>) -> Result<Vec<Passed>, Error> {
     let mut parts = Vec::with_capacity(orders.len());
     for order in orders {
         parts.push(match committer.pass_time(vec![order.clone()]).await {

@@ -132,15 +132,14 @@ impl Judge {
     }
 
     fn judge_one(&self, work: &mut UnitOfWork, submission: &Submission, unseen: &Unseen) -> Judgement {
-        let is_unseen = |seller: &UserId| unseen.sellers.contains(seller);
-        if work.touches(submission, &unseen.orders) || work.waits_for_quota(submission, is_unseen) {
+        let seller = work.seller_of_quota(submission);
+        if work.touches(submission, &unseen.orders) || seller.is_some_and(|seller| unseen.sellers.contains(seller)) {
             return Judgement::Ahead;
         }
-        let is_busy = |seller: &UserId| work.quotas.is_busy(seller);
-        if work.is_busy(submission) || work.waits_for_quota(submission, is_busy) {
+        if work.is_busy(submission) || seller.is_some_and(|seller| work.quotas.is_busy(seller)) {
             return Judgement::Locked;
         }
-        if work.waits_for_quota(submission, |seller| !work.quotas.is_known(seller)) {
+        if seller.is_some_and(|seller| !work.quotas.is_known(seller)) {
             return Judgement::Ahead;
         }
         Judgement::Judged(match submission {

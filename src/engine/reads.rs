@@ -60,7 +60,7 @@ impl Reads {
         let not_found = || Refusal::DisputeNotFound { dispute: id };
         let mut found = self.repository.dispute(caller, id).await?.ok_or_else(not_found)?;
         Operation::GetDispute.authorize(caller, found.dispute().parties(), not_found)?;
-        self.add_quotas(caller, found.aggregate_mut().into_iter().collect()).await?;
+        self.add_quotas(caller, found.aggregate_mut().into_iter()).await?;
         Ok(found)
     }
 
@@ -77,7 +77,7 @@ impl Reads {
         let (mut rows, log, there) =
             self.repository.reader(ReadClass::List, caller).await?.disputes(query, seq).await?;
         let found = rows.iter_mut().filter_map(|row| row.found.as_mut()?.aggregate_mut());
-        self.add_quotas(caller, found.collect()).await?;
+        self.add_quotas(caller, found).await?;
         match before.map_or(Ok(()), |before| require_known(before, there, &log)) {
             Ok(()) | Err(FeedError::Expired { .. }) => Ok(DisputePage { rows, log: log.id, end: end_of(&log) }),
             Err(error) => Err(error),
@@ -138,10 +138,14 @@ impl Reads {
     }
 
     /// Adds what the sellers have taken of their quotas where it decides whether a party can accept.
-    async fn add_quotas(&self, caller: &Caller, aggregates: Vec<&mut OrderAggregate>) -> Result<(), StorageError> {
+    async fn add_quotas<'a>(
+        &self,
+        caller: &Caller,
+        aggregates: impl Iterator<Item = &'a mut OrderAggregate>,
+    ) -> Result<(), StorageError> {
         let depends = |aggregate: &&mut OrderAggregate| caller.scope.is_none() && aggregate.needs_no_fault_place();
         let mut known = HashMap::new();
-        for aggregate in aggregates.into_iter().filter(depends) {
+        for aggregate in aggregates.filter(depends) {
             let seller = &aggregate.order.parties.seller;
             let used = match known.get(seller) {
                 Some(used) => *used,

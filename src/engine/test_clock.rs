@@ -7,6 +7,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 use super::committer::Committer;
+use super::deadlines::{Passed, pass_one_by_one};
 use super::error::Error;
 use super::feed::history::end_of;
 use super::feed::token::Position;
@@ -77,7 +78,14 @@ impl Hands {
                     }
                 }
                 // One of them makes no sense as it is stored: each by itself.
-                Err(Error::Internal(_)) => done.left.extend(self.pass_one_by_one(orders).await?),
+                Err(Error::Internal(_)) => {
+                    let failed = |passed| match passed {
+                        Passed::Failed(order, _) => Some(order),
+                        Passed::Done(_) => None,
+                    };
+                    let passed = pass_one_by_one(&self.committer, orders).await?;
+                    done.left.extend(passed.into_iter().filter_map(failed));
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -107,17 +115,5 @@ impl Hands {
             }
             return Ok(Some((time, orders)));
         }
-    }
-
-    /// Returns the orders of which one makes no sense.
-    async fn pass_one_by_one(&self, orders: Vec<OrderId>) -> Result<Vec<OrderId>, Error> {
-        let mut left = Vec::new();
-        for order in orders {
-            match self.committer.pass_time(vec![order.clone()]).await {
-                Err(Error::Internal(_)) => left.push(order),
-                passed => drop(passed?),
-            }
-        }
-        Ok(left)
     }
 }

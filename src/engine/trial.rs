@@ -31,7 +31,7 @@ impl Judge {
         work.remembers(records);
         work.add_disputes(done);
         work.set_time(now, event_time);
-        if let Some(seller) = work.seller_of_quota(command).cloned() {
+        if let Some(seller) = work.seller_of_quota_of(command).cloned() {
             let used = reader.no_fault_taken(&seller, work.taken(&self.policy)).await?;
             work.quotas.know(seller, used);
         }

@@ -120,7 +120,7 @@ impl UnitOfWork {
     }
 
     /// The seller on whose quota of no-fault cancellations it can depend what comes of a command, if it does.
-    pub(super) fn seller_of_quota(&self, command: &Command) -> Option<&UserId> {
+    pub(super) fn seller_of_quota_of(&self, command: &Command) -> Option<&UserId> {
         let aggregate = match command.subject() {
             Subject::Order(order) => self.aggregates.get(&order),
             Subject::Dispute(dispute) => self.order_of.get(&dispute).and_then(|order| self.aggregates.get(order)),
@@ -130,10 +130,12 @@ impl UnitOfWork {
         aggregate.map(|aggregate| &aggregate.order.parties.seller)
     }
 
-    /// Whether a submission depends on a quota that `is_in_use`.
-    pub(super) fn waits_for_quota(&self, submission: &Submission, is_in_use: impl FnOnce(&UserId) -> bool) -> bool {
-        let Submission::Dispute { command, .. } = submission else { return false };
-        self.seller_of_quota(command).is_some_and(is_in_use)
+    /// The same of a submission.
+    pub(super) fn seller_of_quota(&self, submission: &Submission) -> Option<&UserId> {
+        match submission {
+            Submission::Dispute { command, .. } => self.seller_of_quota_of(command),
+            Submission::Orders { .. } | Submission::Disclosure { .. } | Submission::PassTime { .. } => None,
+        }
     }
 
     /// Locks the quotas on which commands of the batch depend, as far as they are free, and reads them.
@@ -143,11 +145,8 @@ impl UnitOfWork {
         batch: &[Waiting],
         policy: &Policy,
     ) -> Result<(), StorageError> {
-        let command = |waiting: &Waiting| match &waiting.submission {
-            Submission::Dispute { command, .. } => self.seller_of_quota(command).cloned(),
-            Submission::Orders { .. } | Submission::Disclosure { .. } | Submission::PassTime { .. } => None,
-        };
-        let sellers: BTreeSet<UserId> = batch.iter().filter_map(command).collect();
+        let seller = |waiting: &Waiting| self.seller_of_quota(&waiting.submission).cloned();
+        let sellers: BTreeSet<UserId> = batch.iter().filter_map(seller).collect();
         if !sellers.is_empty() {
             let found = transaction.no_fault_taken(&sellers, self.taken(policy)).await?;
             self.quotas.add(found);
@@ -387,12 +386,9 @@ impl UnitOfWork {
         if events.is_empty() {
             return;
         }
-        let (now, mut aggregate) = (self.now, self.aggregates.remove(order));
+        let mut aggregate = self.aggregates.remove(order);
         let before = aggregate.as_ref().map(|aggregate| aggregate.order.clone());
-        let places = |aggregate: &Option<OrderAggregate>| {
-            aggregate.as_ref().map_or(0, |aggregate| aggregate.no_fault_places(policy, now))
-        };
-        let places_before = places(&aggregate);
+        let places_before = aggregate.as_ref().map_or(0, |aggregate| aggregate.no_fault_places(policy, self.now));
         for dispute in events.iter().filter_map(Event::dispute) {
             self.order_of.insert(dispute, order.clone());
             self.changed_disputes.insert(dispute);
@@ -405,7 +401,7 @@ impl UnitOfWork {
         }
         if let Some(aggregate) = &mut aggregate {
             let seller = &aggregate.order.parties.seller;
-            self.quotas.moves(seller, places_before, aggregate.no_fault_places(policy, now));
+            self.quotas.moves(seller, places_before, aggregate.no_fault_places(policy, self.now));
             aggregate.no_fault_used = self.quotas.used(seller);
         }
         if before.as_ref() != aggregate.as_ref().map(|aggregate| &aggregate.order) {

@@ -102,7 +102,7 @@ impl Failure {
         Self { violations, ..Self::new(Code::InvalidArgument, ErrorReason::InvalidField, message) }
     }
 
-    fn invalid_field(field: &str, description: impl Into<String>) -> Self {
+    pub(super) fn invalid_field(field: &str, description: impl Into<String>) -> Self {
         Self::invalid_fields(vec![Violation { field: field.to_owned(), description: description.into() }])
     }
 

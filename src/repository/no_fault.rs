@@ -2,6 +2,7 @@
 //! one more may be taken.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::LazyLock;
 
 use rusqlite::Connection;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement, Value};
@@ -33,7 +34,7 @@ pub struct QuotasTaken {
 }
 
 /// The statement, from an index for each half.
-pub(super) fn count_of_taken() -> String {
+pub(super) static COUNT_OF_TAKEN: LazyLock<String> = LazyLock::new(|| {
     let (buyer, accept) = (PartyRole::Buyer.code(), SilenceRule::Accept.code());
     let delivered: Vec<String> = OrderStatus::ALL
         .into_iter()
@@ -47,16 +48,16 @@ pub(super) fn count_of_taken() -> String {
          AND CASE WHEN orders.status IN ({delivered}) THEN silence_rule_after_delivery ELSE silence_rule END = {accept}))) + \
          (SELECT count(*) FROM orders WHERE cancelled_no_fault AND seller_id = $1 AND end_time > $3)"
     )
-}
+});
 
 fn on_sqlite(file: &Connection, seller: &str, taken: Taken) -> rusqlite::Result<i64> {
-    let mut count = file.prepare_cached(&count_of_taken())?;
+    let mut count = file.prepare_cached(&COUNT_OF_TAKEN)?;
     count.query_row((seller, taken.now.micros(), taken.window_start.micros()), |row| row.get(0))
 }
 
 async fn on_postgres(connection: &impl ConnectionTrait, seller: &str, taken: Taken) -> Result<i64, StorageError> {
     let values = [Value::from(seller), taken.now.micros().into(), taken.window_start.micros().into()];
-    let count = Statement::from_sql_and_values(DbBackend::Postgres, count_of_taken(), values);
+    let count = Statement::from_sql_and_values(DbBackend::Postgres, COUNT_OF_TAKEN.as_str(), values);
     let row = connection.query_one_raw(count).await?;
     Ok(row.and_then(|row| row.column(0)).unwrap_or_default())
 }
@@ -66,8 +67,8 @@ fn places(count: i64) -> u32 {
 }
 
 impl Transaction {
-    /// How many places these sellers have taken; of those whose quota is free, which then is locked by this transaction: waits for
-    /// none: who inserts the row of a seller for the first time has a lock of its own.
+    /// How many places these sellers have taken, of those whose quota is free: this transaction then has it locked. It waits for
+    /// none: even who inserts the row of a seller for the first time tries a lock before.
     pub async fn no_fault_taken(&self, sellers: &BTreeSet<UserId>, taken: Taken) -> Result<QuotasTaken, StorageError> {
         let mut found = QuotasTaken::default();
         let server = match &self.inner {

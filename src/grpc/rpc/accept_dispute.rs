@@ -16,10 +16,8 @@ pub(super) fn parse(
     request: &v1::AcceptDisputeRequest,
 ) -> Result<AskedCommand, Failure> {
     let target = violations.dispute_ref(&request.dispute_id, &request.etag, Some(String::new()));
-    let once = commands::once(&mut violations, caller, &RPC, request, |request| {
-        (&mut request.request_id, &mut request.validate_only)
-    });
-    violations.finish(target.map(Command::Accept).zip(once))
+    let manner = commands::manner(&mut violations, caller, &RPC, request);
+    violations.finish(target.map(Command::Accept).zip(manner))
 }
 
 pub(super) async fn run(

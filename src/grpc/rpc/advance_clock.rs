@@ -56,9 +56,10 @@ pub(super) async fn run(
         Goal::To(to) => to,
     };
     if to < now || to > now.plus(FARTHEST) {
-        let mut violations = Violations::default();
-        violations.add("to", format!("must be from {now}, the service's time, to ten years later"));
-        violations.finish::<()>(None)?;
+        return Err(Failure::invalid_field(
+            "to",
+            format!("must be from {now}, the service's time, to ten years later"),
+        ));
     }
     let position = turn.advance_to(to).await?;
     let token = ResumeToken::of(call.shared.feed.log_id(), position).encode();

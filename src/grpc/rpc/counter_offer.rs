@@ -18,11 +18,9 @@ pub(super) fn parse(
     let amount = violations.money("amount", request.amount.as_ref());
     let message = violations.text("message", &request.message, &text::OPTIONAL_TEXT);
     let target = violations.dispute_ref(&request.dispute_id, &request.etag, message);
-    let once = commands::once(&mut violations, caller, &RPC, request, |request| {
-        (&mut request.request_id, &mut request.validate_only)
-    });
+    let manner = commands::manner(&mut violations, caller, &RPC, request);
     let command = target.zip(amount).map(|(target, amount)| Command::Counter(target, amount));
-    violations.finish(command.zip(once))
+    violations.finish(command.zip(manner))
 }
 
 pub(super) async fn run(call: Call<'_>, request: v1::CounterOfferRequest) -> Result<v1::CounterOfferResponse, Failure> {

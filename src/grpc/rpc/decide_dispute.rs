@@ -31,11 +31,9 @@ pub(super) fn parse(
     if counts.is_some() && !matches!(request.decision, Some(Decision::CancelOrder(_))) {
         violations.add("counts_against_completion_rate", "must only be set with cancel_order");
     }
-    let once = commands::once(&mut violations, caller, &RPC, request, |request| {
-        (&mut request.request_id, &mut request.validate_only)
-    });
+    let manner = commands::manner(&mut violations, caller, &RPC, request);
     let command = target.zip(ruling).map(|(target, ruling)| Command::Decide(target, ruling));
-    violations.finish(command.zip(once))
+    violations.finish(command.zip(manner))
 }
 
 pub(super) async fn run(

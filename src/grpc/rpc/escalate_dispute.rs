@@ -17,10 +17,8 @@ pub(super) fn parse(
 ) -> Result<AskedCommand, Failure> {
     let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
     let target = violations.dispute_ref(&request.dispute_id, &request.etag, message);
-    let once = commands::once(&mut violations, caller, &RPC, request, |request| {
-        (&mut request.request_id, &mut request.validate_only)
-    });
-    violations.finish(target.map(Command::Escalate).zip(once))
+    let manner = commands::manner(&mut violations, caller, &RPC, request);
+    violations.finish(target.map(Command::Escalate).zip(manner))
 }
 
 pub(super) async fn run(

@@ -18,11 +18,9 @@ pub(super) fn parse(
     let respond_by = violations.required_instant("respond_by", request.respond_by.as_ref());
     let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
     let target = violations.dispute_ref(&request.dispute_id, &request.etag, message);
-    let once = commands::once(&mut violations, caller, &RPC, request, |request| {
-        (&mut request.request_id, &mut request.validate_only)
-    });
+    let manner = commands::manner(&mut violations, caller, &RPC, request);
     let command = target.zip(respond_by).map(|(target, respond_by)| Command::Postpone(target, respond_by));
-    violations.finish(command.zip(once))
+    violations.finish(command.zip(manner))
 }
 
 pub(super) async fn run(

@@ -37,11 +37,9 @@ pub(super) fn parse(
         }
     };
     let attempt = violations.check("attempt", u32::try_from(request.attempt).map_err(|_| "must not be negative"));
-    let once = commands::once(&mut violations, caller, &RPC, request, |request| {
-        (&mut request.request_id, &mut request.validate_only)
-    });
+    let manner = commands::manner(&mut violations, caller, &RPC, request);
     let command = || Some(Command::ReportSettlement { dispute: dispute?, attempt: attempt?, report: report? });
-    violations.finish(command().zip(once))
+    violations.finish(command().zip(manner))
 }
 
 pub(super) async fn run(

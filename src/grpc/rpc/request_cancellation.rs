@@ -19,13 +19,11 @@ pub(super) fn parse(
     // A buyer's is required, but who is the buyer only the order knows.
     let message = violations.text("message", &request.message, &text::OPTIONAL_TEXT);
     let reason = violations.reason(request.reason, &request.reason_detail);
-    let once = commands::once(&mut violations, caller, &RPC, request, |request| {
-        (&mut request.request_id, &mut request.validate_only)
-    });
+    let manner = commands::manner(&mut violations, caller, &RPC, request);
     let command = || {
         Some(commands::open(order?, None, Terms::Cancellation { no_fault: request.no_fault }, message?, Some(reason?)))
     };
-    violations.finish(command().zip(once))
+    violations.finish(command().zip(manner))
 }
 
 pub(super) async fn run(

@@ -22,9 +22,7 @@ pub(super) fn parse(
     let new_due_time = violations.required_instant("new_due_time", request.new_due_time.as_ref());
     let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
     let reason = violations.reason(request.reason, &request.reason_detail);
-    let once = commands::once(&mut violations, caller, &RPC, request, |request| {
-        (&mut request.request_id, &mut request.validate_only)
-    });
+    let manner = commands::manner(&mut violations, caller, &RPC, request);
     let command = || {
         Some(commands::open(
             order?,
@@ -34,7 +32,7 @@ pub(super) fn parse(
             Some(reason?),
         ))
     };
-    violations.finish(command().zip(once))
+    violations.finish(command().zip(manner))
 }
 
 pub(super) async fn run(

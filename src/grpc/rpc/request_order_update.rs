@@ -17,11 +17,9 @@ pub(super) fn parse(
 ) -> Result<AskedCommand, Failure> {
     let order = violations.order_id("order_id", &request.order_id);
     let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
-    let once = commands::once(&mut violations, caller, &RPC, request, |request| {
-        (&mut request.request_id, &mut request.validate_only)
-    });
+    let manner = commands::manner(&mut violations, caller, &RPC, request);
     let command = || Some(commands::open(order?, None, Terms::OrderUpdate, message?, None));
-    violations.finish(command().zip(once))
+    violations.finish(command().zip(manner))
 }
 
 pub(super) async fn run(

@@ -1,7 +1,7 @@
 //! `RequestPartialRefund`: the buyer asks for a part of the price back.
 
 use super::{Call, Class, Rpc};
-use crate::domain::{Caller, Operation, OrderId, PartyRole, Subject, Terms, text};
+use crate::domain::{Caller, Operation, OrderId, PartyRole, Subject};
 use crate::grpc::commands::{self, AskedCommand};
 use crate::grpc::status::Failure;
 use crate::grpc::violations::Violations;
@@ -15,23 +15,11 @@ pub(super) fn parse(
     caller: &Caller,
     request: &v1::RequestPartialRefundRequest,
 ) -> Result<AskedCommand, Failure> {
-    let order = violations.order_id("order_id", &request.order_id);
-    let amount = violations.money("amount", request.amount.as_ref());
-    let message = violations.text("message", &request.message, &text::REQUIRED_TEXT);
-    let reason = violations.reason(request.reason, &request.reason_detail);
-    let once = commands::once(&mut violations, caller, &RPC, request, |request| {
-        (&mut request.request_id, &mut request.validate_only)
-    });
-    let command = || {
-        Some(commands::open(
-            order?,
-            Some(PartyRole::Buyer),
-            Terms::PartialRefund { amount: amount? },
-            message?,
-            Some(reason?),
-        ))
-    };
-    violations.finish(command().zip(once))
+    let (amount, reason) = (request.amount.as_ref(), (request.reason, request.reason_detail.as_str()));
+    let command =
+        commands::open_refund(&mut violations, PartyRole::Buyer, &request.order_id, amount, &request.message, reason);
+    let manner = commands::manner(&mut violations, caller, &RPC, request);
+    violations.finish(command.zip(manner))
 }
 
 pub(super) async fn run(

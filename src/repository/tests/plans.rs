@@ -171,7 +171,7 @@ async fn a_standing_is_read_from_an_index_alone() {
 #[tokio::test]
 async fn what_a_seller_has_taken_of_its_quota_is_read_from_an_index_for_each_half() {
     let (_folder, repository) = repository().await;
-    let ask = format!("EXPLAIN QUERY PLAN {}", no_fault::count_of_taken());
+    let ask = format!("EXPLAIN QUERY PLAN {}", no_fault::COUNT_OF_TAKEN.as_str());
     let values: [sea_orm::Value; 3] = ["bob".into(), 5_i64.into(), 6_i64.into()];
     let ask = Statement::from_sql_and_values(repository.readers.backend(), ask, values);
     let rows = repository.readers.connections().query_all_raw(ask).await.unwrap();
