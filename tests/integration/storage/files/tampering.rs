@@ -75,19 +75,17 @@ async fn tampered(what: impl Fn(&Path, &Path), idle: bool, left: Left, moved: &s
 async fn what_an_operator_may_do_with_the_database_does_not_end_the_service() {
     let folder = tempfile::tempdir().unwrap();
     let (server, channel) = serve(folder.path()).await;
-    let load = tokio::spawn({
-        let channel = channel.clone();
-        async move { open_many(&channel, "o", 150).await }
-    });
     let other = database::open(&url(folder.path())).await;
-    while !load.is_finished() {
-        for sql in ["VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)", "ANALYZE", "PRAGMA wal_checkpoint(RESTART)"] {
-            // It may find the service at work.
-            drop(sea_orm::ConnectionTrait::execute_unprepared(&other, sql).await);
-        }
+    let mut opened = Vec::new();
+    let statements = ["VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)", "ANALYZE", "PRAGMA wal_checkpoint(RESTART)"];
+    for (round, sql) in (0..30).zip(statements.into_iter().cycle()) {
+        // One at a time: who repeats them without a pause keeps the writer waiting for longer than a command may.
+        let name = format!("o{round}-");
+        let maintenance = sea_orm::ConnectionTrait::execute_unprepared(&other, sql);
+        let (few, _it_may_find_the_service_at_work) = tokio::join!(open_many(&channel, &name, 5), maintenance);
+        opened.extend(few);
     }
     other.close().await.unwrap();
-    let opened = load.await.unwrap();
     set_mode(&folder.path().join("disputes.db"), 0o640);
     open(&channel, "another").await.unwrap();
     stop(server);
