@@ -17,9 +17,10 @@ fn main() -> ExitCode {
     server::prepare_process();
     stderr::start();
     let code = match CommandLine::read(std::env::args_os()) {
-        Ok(line) => {
-            run(line).map_or_else(|error| failed(1, &format!("dispute-service: {error}")), |()| ExitCode::SUCCESS)
-        }
+        Ok(line) => run(line).map_or_else(
+            |error| failed(error.exit_code(), &format!("dispute-service: {error}")),
+            |()| ExitCode::SUCCESS,
+        ),
         Err(error) if error.use_stderr() => {
             let text = error.render();
             let is_coloured = Format::for_people() == Format::Coloured;

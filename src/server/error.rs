@@ -87,6 +87,14 @@ pub enum ServeError {
     Backup(#[from] BackupError),
 }
 
+impl ServeError {
+    /// What the process exits with: 2 if its flags or its policy have to be changed first, as for flags that it does not
+    /// know, and 1 if trying again may help.
+    pub fn exit_code(&self) -> u8 {
+        if matches!(self, Self::Config(_) | Self::Policy(_)) { 2 } else { 1 }
+    }
+}
+
 /// Why an address is not available.
 fn in_words(error: &std::io::Error) -> String {
     match error.kind() {

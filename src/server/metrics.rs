@@ -1,5 +1,5 @@
-//! The port for Prometheus: `GET /metrics` and nothing else, over HTTP/1. It knows no identities, so it is a port of its own,
-//! and its clients are bounded.
+//! The port for Prometheus and for probes: `GET /metrics`, `/livez`, `/readyz` and nothing else, over HTTP/1. It
+//! knows no identities, so it is a port of its own, and its clients are bounded.
 
 mod process;
 mod sampling;
@@ -72,15 +72,35 @@ async fn serve_one(socket: TcpStream, sources: Arc<Sources>) {
 }
 
 async fn response<B>(request: &Request<B>, sources: &Sources) -> Response<Full> {
-    if request.uri().path() != "/metrics" {
-        return refusal(StatusCode::NOT_FOUND, "the metrics are at /metrics\n");
+    let path = request.uri().path();
+    if !["/metrics", "/livez", "/readyz"].contains(&path) {
+        return plain(StatusCode::NOT_FOUND, "the metrics are at /metrics, probes at /livez and /readyz\n");
     }
     if request.method() != Method::GET {
-        let mut refusal = refusal(StatusCode::METHOD_NOT_ALLOWED, "only GET is possible\n");
+        let mut refusal = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET is possible\n");
         refusal.headers_mut().insert(ALLOW, http::HeaderValue::from_static("GET"));
         return refusal;
     }
-    let format = Format::preferred(&accepted(request.headers()));
+    match path {
+        // Whoever gets an answer knows that the threads take turns. Without its database the service is alive as well:
+        // a restart would not bring it back.
+        "/livez" => plain(StatusCode::OK, "ALIVE\n"),
+        "/readyz" => readiness(sources),
+        _ => metrics(request.headers(), sources).await,
+    }
+}
+
+/// What the health service reports, for probes that cannot ask it: those of Kubernetes know no gRPC over TLS.
+fn readiness(sources: &Sources) -> Response<Full> {
+    if *sources.is_serving.borrow() && !sources.drain.is_cancelled() {
+        plain(StatusCode::OK, "SERVING\n")
+    } else {
+        plain(StatusCode::SERVICE_UNAVAILABLE, "NOT_SERVING\n")
+    }
+}
+
+async fn metrics(headers: &HeaderMap, sources: &Sources) -> Response<Full> {
+    let format = Format::preferred(&accepted(headers));
     match expose(&sources.sample().await, format) {
         Ok(text) => {
             let mut response = Response::new(Full::new(text.into()));
@@ -90,7 +110,7 @@ async fn response<B>(request: &Request<B>, sources: &Sources) -> Response<Full> 
         }
         Err(error) => {
             tracing::error!(%error, "the metrics cannot be written");
-            refusal(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written; the log says why\n")
+            plain(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written; the log says why\n")
         }
     }
 }
@@ -103,8 +123,8 @@ fn accepted(headers: &HeaderMap) -> String {
 /// A body in one piece.
 type Full = http_body_util::Full<Bytes>;
 
-fn refusal(status: StatusCode, why: &'static str) -> Response<Full> {
-    let mut response = Response::new(Full::new(Bytes::from_static(why.as_bytes())));
+fn plain(status: StatusCode, text: &'static str) -> Response<Full> {
+    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
     *response.status_mut() = status;
     response
 }
@@ -139,6 +159,8 @@ mod tests {
              `accept` header prefers. The port authenticates nobody: keep it inside. Rules and dashboard query the classic buckets: with\n\
              native histograms, set `always_scrape_classic_histograms` in Prometheus. `deploy/prometheus/rules.yml` has rules for the\n\
              most urgent alerts of this table.\n\n\
+             For probes that know no gRPC, or none over TLS, the same port has `GET /readyz`, which is what the health service reports\n\
+             (200 and `SERVING`, or 503 and `NOT_SERVING`), and `GET /livez`, which is 200 as long as the process takes turns.\n\n\
              Sampled values are looked up at each scrape, some of them less often; the rest is counted where it happens. A test\n\
              (`server::metrics`) generates this file from what the code declares.\n\n\
              | metric | kind | labels | meaning | alert |\n|---|---|---|---|---|\n",

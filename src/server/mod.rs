@@ -13,6 +13,7 @@ mod metrics;
 mod process;
 mod registry;
 mod socket;
+mod systemd;
 mod tls;
 mod turns;
 mod wire;
@@ -235,6 +236,7 @@ async fn serve(
             connections: registry.clone(),
             clock: clock.clone(),
             is_serving: background.is_serving(),
+            drain: drain.clone(),
             certificates,
             started: clock.now(),
             counted: Mutex::default(),
@@ -266,11 +268,13 @@ async fn serve(
     let mut connections = pin!(connections::serve(listener, tls, service, bounds, registry, drain.clone()));
     // Plainly, whatever the log settings: scripts wait for it.
     stderr::say(&format!("listening on {address}"));
+    background.run(systemd::report(background.is_serving()));
     let ended = tokio::select! {
         () = &mut connections => Err(ServeError::Background),
         failed = background.failed() => Err(failed),
         () = &mut shutdown => Ok(()),
     };
+    systemd::report_stop();
     // Before health streams end.
     health.stop().await;
     drain.cancel();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::process;
 use crate::clock::{Clock, RealInstant, real_now};
@@ -33,6 +34,8 @@ pub(in crate::server) struct Sources {
     pub(in crate::server) connections: Registry,
     pub(in crate::server) clock: Clock,
     pub(in crate::server) is_serving: watch::Receiver<bool>,
+    /// Cancelled once the service drains.
+    pub(in crate::server) drain: CancellationToken,
     pub(in crate::server) certificates: Option<Arc<Certificates>>,
     /// When the service started.
     pub(in crate::server) started: Timestamp,

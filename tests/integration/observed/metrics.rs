@@ -12,8 +12,9 @@ use tonic::Request;
 
 use super::{ask, connect, scrape, serve, serve_on};
 use crate::support::callers::Party;
+use crate::support::health::Health;
 use crate::support::messages::*;
-use crate::support::postgres;
+use crate::support::{database, postgres};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
@@ -149,7 +150,7 @@ async fn each_format_has_what_it_alone_can_carry() {
 }
 
 #[tokio::test]
-async fn the_port_serves_metrics_and_nothing_else() {
+async fn the_port_serves_metrics_and_probes_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let (_server, address) = serve(folder.path(), &[], "info").await;
     for (request, status) in [
@@ -157,9 +158,31 @@ async fn the_port_serves_metrics_and_nothing_else() {
         ("GET /metrics/", "404"),
         ("POST /metrics", "405"),
         ("GET /metrics?name=x", "200"),
+        ("GET /readyz", "200"),
+        ("GET /livez", "200"),
+        ("HEAD /readyz", "405"),
+        ("GET /health", "404"),
         ("GET /disputes.v1.DisputeService/GetDispute", "404"),
     ] {
         let (head, _) = ask(&address, request, "*/*").await;
         assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {head}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_probe_of_readiness_hears_what_the_health_service_reports_and_one_of_life_does_not_mind() {
+    let Some(url) = postgres::new_database().await else { return };
+    let (server, address) = serve_on(&url, &[], "info").await;
+    let mut health = Health::of(connect(&server).await).await;
+    for _ in 0..2 {
+        let (head, body) = ask(&address, "GET /readyz", "*/*").await;
+        assert!(head.starts_with("HTTP/1.1 200 ") && body == b"SERVING\n", "{head}");
+        database::set_read_only(&url, true).await;
+        health.turns_not_serving().await;
+        let (head, body) = ask(&address, "GET /readyz", "*/*").await;
+        assert!(head.starts_with("HTTP/1.1 503 ") && body == b"NOT_SERVING\n", "{head}");
+        assert!(ask(&address, "GET /livez", "*/*").await.0.starts_with("HTTP/1.1 200 "));
+        database::set_read_only(&url, false).await;
+        health.turns_serving().await;
     }
 }

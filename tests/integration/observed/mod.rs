@@ -3,6 +3,7 @@
 mod canary;
 mod logs;
 mod metrics;
+mod systemd;
 mod traces;
 
 use std::path::Path;

@@ -37,3 +37,19 @@ pub async fn row(url: &str, sql: &str) -> QueryResult {
 pub async fn number(url: &str, sql: &str) -> i64 {
     row(url, sql).await.try_get_by_index(0).unwrap()
 }
+
+/// Sets whether a PostgreSQL database is read only, for the connections that there are as well, as a reloaded
+/// configuration does.
+pub async fn set_read_only(url: &str, is_read_only: bool) {
+    let (server, name) = url.rsplit_once('/').unwrap();
+    let set = format!("ALTER DATABASE {name} SET default_transaction_read_only = {is_read_only}");
+    execute(&format!("{server}/postgres"), &set).await;
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+        WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    if is_read_only {
+        // Twice: a session that begins meanwhile may have the old setting, and is not listed yet.
+        for _ in 0..2 {
+            number(url, end).await;
+        }
+    }
+}

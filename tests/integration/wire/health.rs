@@ -7,6 +7,7 @@ use dispute_service::proto::v1;
 use tonic::Code;
 
 use crate::support::callers::{facts, refusal};
+use crate::support::database;
 use crate::support::disk::Tmpfs;
 use crate::support::forwarder::Network;
 use crate::support::health::Health;
@@ -63,11 +64,10 @@ async fn a_watch_of_a_service_that_is_not_here_says_so_and_goes_on() {
 async fn a_postgresql_that_turns_read_only_is_noticed_and_so_is_its_return() {
     let Some(mut service) = Service::on_postgres().await else { return };
     service.platform().upsert(order("o1")).await;
-    let name = service.url.rsplit('/').next().unwrap().to_owned();
     let mut health = Health::of(service.channel()).await;
     for round in 0..2 {
         assert!(health.is_serving());
-        read_only(&service, &name, true).await;
+        database::set_read_only(&service.url, true).await;
         health.turns_not_serving().await;
         if round == 1 {
             let refused = service.user("ann").ask(update("o1")).await.unwrap_err();
@@ -79,18 +79,18 @@ async fn a_postgresql_that_turns_read_only_is_noticed_and_so_is_its_return() {
             pause(Duration::from_millis(100)).await;
             assert!(!health.is_serving());
         }
-        read_only(&service, &name, false).await;
+        database::set_read_only(&service.url, false).await;
         health.turns_serving().await;
     }
     service.user("ann").ask(update("o1")).await.unwrap();
 
     // One that is so from the start is served, and says so from the start.
-    read_only(&service, &name, true).await;
+    database::set_read_only(&service.url, true).await;
     service.restart().await;
     let mut health = Health::of(service.channel()).await;
     assert!(!health.is_serving(), "before anybody asks");
     reads_go_on(&service).await;
-    read_only(&service, &name, false).await;
+    database::set_read_only(&service.url, false).await;
     health.turns_serving().await;
 }
 
@@ -148,19 +148,4 @@ async fn reads_go_on(service: &Service) {
         pause(Duration::from_millis(50)).await;
     }
     panic!("nothing can be read");
-}
-
-/// Sets whether the database is read only, for the connections that there are as well, as a reloaded configuration does.
-async fn read_only(service: &Service, name: &str, is_read_only: bool) {
-    let set = format!("ALTER DATABASE {name} SET default_transaction_read_only = {is_read_only}");
-    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
-        WHERE datname = current_database() AND pid <> pg_backend_pid()";
-    let server = service.url.rsplit_once('/').unwrap().0;
-    crate::support::database::execute(&format!("{server}/postgres"), &set).await;
-    if is_read_only {
-        // Twice: a session that begins meanwhile may have the old setting, and is not listed yet.
-        for _ in 0..2 {
-            service.number(end).await;
-        }
-    }
 }
