@@ -33,7 +33,8 @@ fn files(folder: &Path, ending: &str, deep: bool) -> Vec<PathBuf> {
 
 /// Everything for people to read.
 fn documents() -> Vec<PathBuf> {
-    [files(&root(), "md", false), files(&root().join("docs"), "md", true)].concat()
+    [files(&root(), "md", false), files(&root().join("docs"), "md", true), files(&root().join("deploy"), "md", true)]
+        .concat()
 }
 
 /// The decision records, in the order of their numbers.
@@ -164,5 +165,18 @@ fn every_recipe_is_one_line_and_the_guides_name_no_other() {
             let named = word.strip_prefix("just ").and_then(|rest| rest.split(' ').next());
             assert!(named.is_none_or(is_recipe), "{} names `{word}`", document.display());
         }
+    }
+}
+
+#[test]
+fn every_package_has_the_version_of_the_program() {
+    let version = env!("CARGO_PKG_VERSION");
+    for (file, line) in [
+        ("deploy/helm/dispute-service/Chart.yaml", format!("version: {version}")),
+        ("deploy/helm/dispute-service/Chart.yaml", format!("appVersion: \"{version}\"")),
+        ("deploy/debian/changelog", format!("dispute-service ({version}-1) unstable; urgency=medium")),
+    ] {
+        let text = read(&root().join(file));
+        assert!(text.lines().any(|found| found == line), "{file}: {line}");
     }
 }
