@@ -28,6 +28,10 @@ matrix:
 faults SEED:
     FAULTS_SEED={{SEED}} cargo test --test integration faults::random:: -- --nocapture
 
+# Tries failovers of a Patroni cluster, for HA_SECONDS in each mode; HA_BINARY names a release.
+ha:
+    cargo test --test integration faults::ha:: -- --ignored --nocapture --test-threads=1
+
 # Opens a SQLite file read-only, with views that name the codes.
 db FILE="disputes.db":
     sqlite3 -readonly -box -cmd '.read docs/views/sqlite.sql' {{FILE}}
@@ -35,6 +39,26 @@ db FILE="disputes.db":
 # Runs the benchmarks: ratios, each measured in one run.
 bench:
     cargo bench
+
+# Runs the PostgreSQL half of the tests on PostgreSQL 13 to 18, or on the versions that are named.
+postgres-matrix *VERSIONS:
+    tests/postgres-matrix {{VERSIONS}}
+
+# Checks how the service is packaged: deploy/README.md names the tools.
+packages:
+    cargo build --release --bin dispute-service && deploy/check
+
+# Builds the Debian package, into target/debian.
+deb:
+    cargo auditable build --release --locked --bin dispute-service && cargo deb --no-build --no-strip
+
+# Builds the image.
+image:
+    docker build --tag dispute-service .
+
+# Lists what the program is made of, in dispute-service.cdx.json.
+sbom:
+    cargo cyclonedx --format json --spec-version 1.5 --target x86_64-unknown-linux-gnu --override-filename dispute-service.cdx
 
 # Opens the code's documentation in a browser.
 docs:

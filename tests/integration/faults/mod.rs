@@ -2,6 +2,7 @@
 
 pub mod checker;
 mod crash;
+mod ha;
 mod outages;
 mod pasts;
 mod process;

@@ -9,15 +9,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dispute_service::proto::v1::{DisputeKind, EventType};
 use fastrand::Rng;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use self::database::{Database, Held, fail_over, lose, rebuild};
-use crate::faults::checker::following::{Failing, Follower, Following, Habit};
+use crate::faults::checker::clients::Clients;
+use crate::faults::checker::following::{Failing, Following, Habit};
 use crate::faults::checker::history::{Failover, Start, View};
-use crate::faults::checker::load::Load;
 use crate::faults::checker::pause;
 use crate::support::cluster::{Replica, Shared, blocking, fixed_port};
 use crate::support::replication::Replicated;
@@ -92,10 +91,7 @@ struct World {
     database: Option<Shared<Database>>,
     has_failovers: bool,
     failovers: Arc<Mutex<Vec<Failover>>>,
-    load: Arc<Load>,
-    following: Arc<Following>,
-    followers: Vec<Arc<Follower>>,
-    tasks: JoinSet<()>,
+    clients: Clients,
     /// What was done to whom, and how often.
     faults: BTreeMap<Fault, usize>,
     _policy: tempfile::NamedTempFile,
@@ -130,10 +126,7 @@ impl World {
             database: database.map(|database| Arc::new(Mutex::new(database))),
             has_failovers,
             failovers: Arc::default(),
-            load: Load::new(if has_failovers { &addresses[1..] } else { &addresses }),
-            following: Following::new(&followed),
-            followers: Vec::new(),
-            tasks: JoinSet::new(),
+            clients: Clients::new(if has_failovers { &addresses[1..] } else { &addresses }, &followed),
             faults: BTreeMap::new(),
             _policy: policy,
         }
@@ -141,83 +134,21 @@ impl World {
 
     async fn run(mut self, mut rng: Rng) {
         let seconds = std::env::var("FAULTS_SECONDS").map_or(SECONDS, |seconds| seconds.parse().unwrap());
-        let mut clients = self.load.start(&mut rng);
-        self.subscribe_all(&mut rng);
+        self.clients.start(self.has_failovers, &mut rng);
         let mut healing = JoinSet::new();
         let quarter = Duration::from_secs(seconds) / 4;
         for number in 1..=4 {
             self.do_faults(quarter, number == 4, &mut healing, &mut rng).await;
-            self.subscribe_with_snapshot(number, &mut rng);
+            self.clients.subscribe_with_snapshot(number, &mut rng);
             if number == 3 {
-                self.subscribe("late", View::default(), Start::Beginning, Habit::Steady, &mut rng);
+                self.clients.subscribe("late", View::default(), Start::Beginning, Habit::Steady, &mut rng);
             }
         }
         while let Some(healed) = healing.join_next().await {
             healed.unwrap();
         }
-        self.load.end();
-        self.following.settle();
-        while let Some(ended) = clients.join_next().await {
-            ended.unwrap();
-        }
-        let log = self.wait_for_the_end(&mut rng).await;
-        self.following.end();
-        while let Some(ended) = self.tasks.join_next().await {
-            ended.unwrap();
-        }
-        let subscribers = self.subscribers(&mut rng).await;
-        self.finish(log, subscribers).await;
-    }
-
-    fn subscribe(&mut self, name: &str, view: View, start: Start, habit: Habit, rng: &mut Rng) {
-        let follower = Follower::new(&self.following, name, view, start, habit);
-        self.tasks.spawn(follower.clone().run(rng.fork()));
-        self.followers.push(follower);
-    }
-
-    fn subscribe_all(&mut self, rng: &mut Rng) {
-        let everything = View::default;
-        let caller = |id: &str| View { caller: Some(id.to_owned()), ..View::default() };
-        let times = vec![EventType::DeadlineApproaching, EventType::DeadlineExpired];
-        let orders = (0..40).map(|number| format!("o{number}")).collect();
-        for (name, view, start, habit) in [
-            ("everything", everything(), Start::Beginning, Habit::Steady),
-            ("restless", everything(), Start::Beginning, Habit::Restless),
-            ("forgetful", everything(), Start::Beginning, Habit::Forgetful),
-            ("slow", everything(), Start::Beginning, Habit::Slow),
-            ("listing", everything(), Start::Beginning, Habit::Listing),
-            ("from now", everything(), Start::Now, Habit::Restless),
-            ("a buyer", caller("buyer-0"), Start::Beginning, Habit::Restless),
-            ("a seller", caller("seller-0"), Start::Beginning, Habit::Forgetful),
-            ("a party", View { party: Some("buyer-1".to_owned()), ..everything() }, Start::Beginning, Habit::Slow),
-            ("orders", View { orders, ..everything() }, Start::Beginning, Habit::Restless),
-            ("updates", View { kinds: vec![DisputeKind::OrderUpdate], ..everything() }, Start::Now, Habit::Steady),
-            ("times", View { types: times, ..everything() }, Start::Beginning, Habit::Forgetful),
-            ("snapshots", everything(), Start::Snapshot, Habit::Fickle),
-            ("snapshots of a buyer", caller("buyer-2"), Start::Snapshot, Habit::Fickle),
-            ("lists of a buyer", caller("buyer-3"), Start::List, Habit::Fickle),
-        ] {
-            self.subscribe(name, view, start, habit, rng);
-        }
-        if self.has_failovers {
-            let updates = View { kinds: vec![DisputeKind::OrderUpdate], ..everything() };
-            for name in ["more snapshots", "many snapshots"] {
-                self.subscribe(name, everything(), Start::Snapshot, Habit::Fickle, rng);
-            }
-            self.subscribe("snapshots of updates", updates, Start::Snapshot, Habit::Fickle, rng);
-            self.subscribe("again from now", everything(), Start::Now, Habit::Fickle, rng);
-            self.subscribe("a seller from now", caller("seller-1"), Start::Now, Habit::Fickle, rng);
-        }
-    }
-
-    /// Of everything, of one buyer, and of one kind in turn.
-    fn subscribe_with_snapshot(&mut self, number: usize, rng: &mut Rng) {
-        let view = match number % 3 {
-            0 => View { caller: Some("buyer-2".to_owned()), ..View::default() },
-            1 => View::default(),
-            _ => View { kinds: vec![DisputeKind::PartialRefund, DisputeKind::Cancellation], ..View::default() },
-        };
-        self.subscribe(&format!("snapshot {number}"), view, Start::Snapshot, Habit::Restless, rng);
+        let history = self.clients.finish(&mut rng).await;
+        self.finish(history).await;
     }
 
     /// Faults for so long, and until each has happened once if this is the last time. What they leave behind heals by
@@ -292,7 +223,7 @@ impl World {
                 let Ok(mut held) = self.replicas[replica].clone().try_lock_owned() else { return false };
                 // Now and then for longer than subscribers wait.
                 let frozen = if rng.u8(..6) == 0 { away + Duration::from_secs(3) } else { away };
-                let following = self.following.clone();
+                let following = self.clients.following.clone();
                 healing.spawn(async move {
                     if fault == Fault::Freeze || fault == Fault::FreezeAndKill {
                         following.freezes(&held.address);
@@ -328,7 +259,7 @@ impl World {
         let replica = if rng.u8(..4) > 0 { 0 } else { rng.usize(..self.replicas.len()) };
         let is_frozen = rng.u8(..4) > 0;
         let replica = self.replicas[replica].clone();
-        let (failovers, following) = (self.failovers.clone(), self.following.clone());
+        let (failovers, following) = (self.failovers.clone(), self.clients.following.clone());
         async move {
             let replica = replica.lock_owned().await;
             following.fails_over(Failing::Soon);

@@ -21,6 +21,7 @@ pub fn fixed_port(rng: &mut Rng) -> u16 {
 /// A process of the service that comes back at the same address.
 pub struct Replica {
     pub address: String,
+    program: String,
     arguments: Vec<String>,
     process: Option<Binary>,
     /// What its processes logged, but the one that runs.
@@ -34,13 +35,19 @@ impl Replica {
         let flags =
             [("--listen", &*address), ("--database-url", database_url), ("--policy", policy), ("--notify", notify)];
         let arguments = flags.iter().flat_map(|(flag, value)| [(*flag).to_owned(), (*value).to_owned()]).collect();
-        Self { address, arguments, process: None, log: String::new() }
+        let program = env!("CARGO_BIN_EXE_dispute-service").to_owned();
+        Self { address, program, arguments, process: None, log: String::new() }
+    }
+
+    /// The same of another build, such as a release.
+    pub fn of(self, program: String) -> Self {
+        Self { program, ..self }
     }
 
     /// Starts it, over and over while it cannot start: without its database it ends at once.
     pub fn start(&mut self) {
         for _ in 0..200 {
-            match Binary::launch(env!("CARGO_BIN_EXE_dispute-service"), &self.arguments, "warn") {
+            match Binary::launch(&self.program, &self.arguments, "warn") {
                 Ok(process) => {
                     self.process = Some(process);
                     return;

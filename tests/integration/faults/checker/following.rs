@@ -65,6 +65,8 @@ pub struct Following {
     known: Mutex<HashMap<String, Arc<Event>>>,
     /// What no stream may say or do.
     pub complaints: Mutex<Vec<String>>,
+    /// How streams under way have ended, other than because their place is lost.
+    pub ends: Mutex<Vec<String>>,
     pub messages: AtomicUsize,
     pub silences: AtomicUsize,
     pub rests: AtomicUsize,
@@ -83,6 +85,7 @@ impl Following {
             failing: watch::Sender::new(Failing::Not),
             known: Mutex::default(),
             complaints: Mutex::default(),
+            ends: Mutex::default(),
             messages: AtomicUsize::new(0),
             silences: AtomicUsize::new(0),
             rests: AtomicUsize::new(0),
@@ -336,6 +339,9 @@ impl Follower {
                     return Left::Otherwise;
                 }
                 Ok(Err(status)) => {
+                    if !is_unknown(&status) {
+                        self.shared.ends.lock().unwrap().push(format!("{status:?}"));
+                    }
                     self.ended(start, !is_first, &status);
                     return Left::Otherwise;
                 }

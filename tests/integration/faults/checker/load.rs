@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use super::history::{Answer, Command, MARK};
-use super::{Moment, moment, pause};
+use super::{Moment, moment, now, pause};
 use crate::support::callers::Party;
 use crate::support::messages::*;
 
@@ -37,6 +37,9 @@ pub struct Load {
     pool: Mutex<Pool>,
     commands: Mutex<Vec<Command>>,
     orders: Mutex<HashMap<String, (Moment, Moment)>>,
+    /// Which replica acknowledged a command, when that attempt was sent, and when the answer came: the machine's time, in
+    /// microseconds.
+    acknowledged: Mutex<Vec<(usize, i64, i64)>>,
     /// What should not have been answered at all.
     pub complaints: Mutex<Vec<String>>,
     is_over: AtomicBool,
@@ -256,6 +259,7 @@ impl Load {
             pool: Mutex::default(),
             commands: Mutex::default(),
             orders: Mutex::default(),
+            acknowledged: Mutex::default(),
             complaints: Mutex::default(),
             is_over: AtomicBool::new(false),
             numbers: AtomicUsize::new(1),
@@ -285,6 +289,12 @@ impl Load {
     /// When each order was first sent, and when that was acknowledged.
     pub fn orders(&self) -> HashMap<String, (Moment, Moment)> {
         self.orders.lock().unwrap().clone()
+    }
+
+    /// When a replica first acknowledged something that was sent to it after this: the machine's time, in microseconds.
+    pub fn first_acknowledged(&self, replica: usize, after: i64) -> Option<i64> {
+        let all = self.acknowledged.lock().unwrap();
+        all.iter().find(|(by, sent, _)| *by == replica && *sent > after).map(|(_, _, answered)| *answered)
     }
 
     /// A caller at a random replica.
@@ -317,10 +327,11 @@ impl Load {
         };
         while command.answer == Answer::Unknown {
             command.attempts += 1;
-            let channel = self.replicas[rng.usize(..self.replicas.len())].clone();
-            let answer = errand.send(channel, &command.request_id, &command.mark);
+            let (replica, sent) = (rng.usize(..self.replicas.len()), now());
+            let answer = errand.send(self.replicas[replica].clone(), &command.request_id, &command.mark);
             command.answer = match tokio::time::timeout(TIMEOUT, answer).await {
                 Ok(Ok(Some(dispute))) => {
+                    self.acknowledged.lock().unwrap().push((replica, sent, now()));
                     self.note(&errand, &dispute, rng);
                     Answer::Acknowledged { dispute: dispute.dispute_id, revision: dispute.revision }
                 }

@@ -1,5 +1,6 @@
 //! A checker: what clients and subscribers noted while things went wrong, and a judge of it.
 
+pub mod clients;
 mod failover_tests;
 pub mod following;
 pub mod history;
