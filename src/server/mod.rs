@@ -39,7 +39,7 @@ use self::registry::{ConnectionBounds, Registry};
 use self::tls::{Certificates, Tls};
 use crate::clock::{Clock, pause};
 use crate::config::{Config, ConfigError, PolicyFile, Span, SupportUrl, TokenFlags};
-use crate::domain::Timestamp;
+use crate::domain::{RELEASE, Timestamp};
 use crate::engine::{Feed, Reads, TestClock};
 use crate::grpc::{
     self, Authenticator, Described, Quota, RateBounds, Rates, RpcBounds, RpcLayer, Shared, Translations,
@@ -298,6 +298,7 @@ async fn tell_of_start(
     let (kind, version) = repository.kind_and_version().await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
+        release = RELEASE,
         database = format_args!("{kind} {version}"),
         auth,
         tls = config.tls.tls_cert.is_some(),

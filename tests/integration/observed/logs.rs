@@ -1,5 +1,6 @@
 //! The log: a line at the start, one for each accepted command, and nothing that a party wrote.
 
+use dispute_service::domain::RELEASE;
 use serde_json::Value;
 use tonic::Code;
 
@@ -35,7 +36,7 @@ async fn one_line_says_what_runs_and_each_accepted_command_has_one() {
     let with = |message: &str| lines.iter().filter(|line| line["fields"]["message"] == message).collect::<Vec<_>>();
     assert_eq!(with("starting").len(), 1);
     let start = &with("starting")[0]["fields"];
-    assert_eq!(start["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!((&start["version"], &start["release"]), (&env!("CARGO_PKG_VERSION").into(), &RELEASE.into()));
     assert!(start["database"].as_str().unwrap().starts_with("sqlite 3."), "{start}");
     assert_eq!((&start["auth"], &start["tls"], &start["replicas"]), (&"dev".into(), &false.into(), &"one".into()));
     assert_eq!(start["policy"], policy.to_str().unwrap());

@@ -133,7 +133,6 @@ async fn what_the_database_or_the_role_sets_breaks_nothing() {
         "statement_timeout = '200ms'",
         "lock_timeout = '1ms'",
         "idle_in_transaction_session_timeout = '1ms'",
-        "idle_session_timeout = '1s'",
         "synchronous_commit = off",
         "TimeZone = 'Pacific/Auckland'",
         "DateStyle = 'German'",
@@ -143,7 +142,8 @@ async fn what_the_database_or_the_role_sets_breaks_nothing() {
         "row_security = off",
         "client_encoding = 'LATIN1'",
     ];
-    for (number, setting) in settings.iter().enumerate() {
+    let since_14 = (postgres::version(&url).await >= 140_000).then_some("idle_session_timeout = '1s'");
+    for (number, setting) in since_14.iter().chain(&settings).enumerate() {
         // In turn for the database, and for the role.
         let of = if number % 2 == 0 { format!("DATABASE {name}") } else { format!("ROLE {role}") };
         database::execute(&url, &format!("ALTER {of} SET {setting}")).await;
@@ -191,11 +191,12 @@ async fn a_database_that_is_set_to_be_read_only_takes_no_commands_until_it_is_no
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_a_database_in_utf8_is_taken() {
     let Some(url) = postgres::new_database().await else { return };
+    let libc = if postgres::version(&url).await >= 150_000 { "LOCALE_PROVIDER libc" } else { "" };
     for encoding in ["LATIN1", "SQL_ASCII"] {
         let name = format!("{}_{}", url.rsplit_once('/').unwrap().1, encoding.to_lowercase());
         let create = format!(
             "CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' \
-             LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'C'"
+             {libc} LC_COLLATE 'C' LC_CTYPE 'C'"
         );
         database::execute(&url, &create).await;
         let other = format!("{}/{name}", url.rsplit_once('/').unwrap().0);

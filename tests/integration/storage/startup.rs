@@ -145,8 +145,9 @@ async fn what_a_real_server_answers_is_told_in_words() {
         let said = said(&url, &[]).await;
         assert!(said.contains(words), "{words}: {said}");
     }
-    // Nor may just anybody make tables, since PostgreSQL 15.
-    database::execute(&server.url("postgres", "data", ""), "ALTER ROLE guest CONNECTION LIMIT 20").await;
+    // Nor may just anybody make tables, which is so by itself since PostgreSQL 15.
+    let no_tables = "ALTER ROLE guest CONNECTION LIMIT 20; REVOKE CREATE ON SCHEMA public FROM PUBLIC";
+    database::execute(&server.url("postgres", "data", ""), no_tables).await;
     let said = said(&server.url("guest", "data", ""), &[]).await;
     assert!(said.contains("may not change the schema"), "{said}");
 }

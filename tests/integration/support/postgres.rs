@@ -28,6 +28,11 @@ pub async fn new_database() -> Option<String> {
     Some(format!("{}/{name}", server.url))
 }
 
+/// The version of the server, as a number: 15.4 is 150,004.
+pub async fn version(url: &str) -> i64 {
+    database::number(url, "SELECT current_setting('server_version_num')::bigint").await
+}
+
 /// No autovacuum: what the planner knows of an empty table must not be repaired behind our back. It sorts texts as a
 /// language does, as many clusters in production, where the server can.
 const USUAL: Options<'_> = Options {
