@@ -1,18 +1,21 @@
 //! Processes that a test stops, kills, freezes and starts again: replicas of the service.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
 
 use super::binary::Binary;
 
-/// A port that nobody else takes while its process is away: outside of those that the system hands out by itself.
+/// A port that nobody else takes while its process is away: outside of those that the system hands out by itself, and none
+/// that was given before.
 pub fn fixed_port(rng: &mut Rng) -> u16 {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     loop {
         let port = rng.u16(20_000..32_000);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() && GIVEN.lock().unwrap().insert(port) {
             return port;
         }
     }
