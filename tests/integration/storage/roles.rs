@@ -22,7 +22,8 @@ async fn with_a_role_of_its_own() -> Option<(Service, String)> {
     let role = format!("{name}_service");
     database::execute(&owner, &format!("CREATE ROLE {role} LOGIN")).await;
     let documented = include_str!("../../../docs/operations.md");
-    let grants = documented.split("```sql").nth(1).unwrap().split("```").next().unwrap();
+    let is_of_rights = |block: &&str| block.trim_start().starts_with("GRANT");
+    let grants = documented.split("```sql").find(is_of_rights).unwrap().split("```").next().unwrap();
     let grants = grants.replace("disputes_service", &role).replace("disputes_owner", "CURRENT_USER");
     database::execute(&owner, &grants.replace("DATABASE disputes", &format!("DATABASE {name}"))).await;
     // Nothing that everybody may do by default.
