@@ -180,3 +180,19 @@ fn every_package_has_the_version_of_the_program() {
         assert!(text.lines().any(|found| found == line), "{file}: {line}");
     }
 }
+
+#[test]
+fn every_file_that_the_debian_package_takes_is_there() {
+    let manifest = read(&root().join("Cargo.toml"));
+    let assets = manifest.split("assets = [").nth(1).unwrap().split("\n]").next().unwrap();
+    let sources: Vec<_> =
+        assets.lines().filter_map(|line| line.trim().strip_prefix("[\"")?.split('"').next()).collect();
+    assert!(sources.len() >= 10, "{sources:?}");
+    for source in sources.iter().filter(|source| !source.starts_with("target/")) {
+        let path = root().join(source);
+        match source.rsplit_once("*.") {
+            Some((_, ending)) => assert!(!files(path.parent().unwrap(), ending, false).is_empty(), "{source}"),
+            None => assert!(path.is_file(), "{source}"),
+        }
+    }
+}

@@ -88,10 +88,15 @@ pub enum ServeError {
 }
 
 impl ServeError {
-    /// What the process exits with: 2 if its flags or its policy have to be changed first, as for flags that it does not
-    /// know, and 1 if trying again may help.
+    /// What the process exits with: 2 if its flags, the URL of its database or its policy are not valid, as for flags that it
+    /// does not know; 1 if a retry may help: a file that is not there yet, a database that is away.
     pub fn exit_code(&self) -> u8 {
-        if matches!(self, Self::Config(_) | Self::Policy(_)) { 2 } else { 1 }
+        match self {
+            Self::Config(ConfigError::DatabaseUrlFile(_)) => 1,
+            Self::Config(_) | Self::Policy(PolicyFileError::Invalid { .. }) => 2,
+            Self::Connect(error) if error.is_about_the_url() => 2,
+            _ => 1,
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use crate::clock::pause;
 use crate::metrics::{Format, expose};
 
 /// How many clients are served at once; others wait.
-const CLIENTS: usize = 8;
+const CLIENTS: usize = 64;
 
 /// How long a client may take to ask …
 const ASK_TIMEOUT: Duration = Duration::from_secs(1);

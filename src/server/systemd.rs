@@ -1,12 +1,10 @@
 //! What systemd hears if it started this process as a service of `Type=notify`: that it is ready, whether it can do its
 //! work, that it is alive, and that it stops. Without systemd nothing of this does anything.
 
-use std::time::Duration;
-
 use sd_notify::NotifyState;
 use tokio::sync::watch;
 
-use crate::clock::pause;
+use crate::clock::{RealInstant, pause_until, real_instant_after};
 
 /// How many times the service tells that it is alive within the time that systemd waits for it (`WatchdogSec`).
 const PINGS_PER_TIMEOUT: u32 = 3;
@@ -14,10 +12,12 @@ const PINGS_PER_TIMEOUT: u32 = 3;
 /// Reports that the service is ready, then what it can do whenever that changes, and that it is alive as often as systemd
 /// asks.
 ///
-/// It is alive if its threads take turns. A database that cannot be reached is no reason to restart it.
+/// It is alive if its threads run. A database that cannot be reached is no reason to restart it.
 pub(super) async fn report(mut is_serving: watch::Receiver<bool>) {
     tell(&[NotifyState::Ready, status(*is_serving.borrow_and_update())]);
-    let timeout = sd_notify::watchdog_enabled();
+    let ping_interval = sd_notify::watchdog_enabled().map(|timeout| timeout / PINGS_PER_TIMEOUT);
+    // Whatever else happens meanwhile does not put it off.
+    let mut next_ping = ping_interval.and_then(real_instant_after);
     loop {
         tokio::select! {
             changed = is_serving.changed() => {
@@ -26,7 +26,10 @@ pub(super) async fn report(mut is_serving: watch::Receiver<bool>) {
                 }
                 tell(&[status(*is_serving.borrow_and_update())]);
             }
-            () = until_next_ping(timeout) => tell(&[NotifyState::Watchdog]),
+            () = until(next_ping) => {
+                tell(&[NotifyState::Watchdog]);
+                next_ping = ping_interval.and_then(real_instant_after);
+            }
         }
     }
 }
@@ -36,9 +39,9 @@ pub(super) fn report_stop() {
     tell(&[NotifyState::Stopping, NotifyState::Status("draining")]);
 }
 
-async fn until_next_ping(timeout: Option<Duration>) {
-    match timeout {
-        Some(timeout) => pause(timeout / PINGS_PER_TIMEOUT).await,
+async fn until(instant: Option<RealInstant>) {
+    match instant {
+        Some(instant) => pause_until(instant).await,
         None => std::future::pending().await,
     }
 }

@@ -113,6 +113,12 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    /// Whether the URL itself is wrong, whatever the database does.
+    pub fn is_about_the_url(&self) -> bool {
+        use ConnectError::{HostsInParameter, InMemory, InvalidUrl, NeedsPrimary, UnknownScheme};
+        matches!(self, UnknownScheme | InMemory | InvalidUrl | NeedsPrimary | HostsInParameter)
+    }
+
     /// The cause alone.
     fn reason(&self) -> String {
         match self {

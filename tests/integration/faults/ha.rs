@@ -34,7 +34,7 @@ const SECONDS: u64 = 300;
 /// How long after a new primary every replica acknowledges commands again: the promise that is tried.
 const PROMISE: Duration = Duration::from_secs(15);
 /// How long it is waited for, to see how far the promise was missed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 /// A watchdog restarts the machine so long after Patroni last wrote to it: `ttl` less `safety_margin`. Here nothing is
 /// restarted but the node.
 const WATCHDOG: Duration = Duration::from_secs(15);
@@ -245,7 +245,7 @@ impl Trial {
                 }
             }
         };
-        let first = tokio::time::timeout(PATIENCE, first).await;
-        first.unwrap_or_else(|_| i64::try_from(PATIENCE.as_micros()).unwrap())
+        let first = tokio::time::timeout(COMMAND_TIMEOUT, first).await;
+        first.unwrap_or_else(|_| i64::try_from(COMMAND_TIMEOUT.as_micros()).unwrap())
     }
 }

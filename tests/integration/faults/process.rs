@@ -263,7 +263,7 @@ fn an_error_about_the_environment_names_the_flag_and_the_variable() {
     for (flag, variable, value, expected) in [
         ("--listen", "DISPUTES_LISTEN", taken.as_str(), 1),
         ("--listen", "DISPUTES_LISTEN", "0.0.0.0:0", 2),
-        ("--policy", "DISPUTES_POLICY", "/nonexistent", 2),
+        ("--policy", "DISPUTES_POLICY", "/nonexistent", 1),
         ("--otlp-endpoint", "DISPUTES_OTLP_ENDPOINT", "http://me:a-secret@collector:4317", 2),
     ] {
         let elsewhere = if flag == "--listen" { &[][..] } else { &["--listen", "127.0.0.1:0"] };

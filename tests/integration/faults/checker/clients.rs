@@ -122,7 +122,7 @@ impl Clients {
         self.subscribe(&format!("snapshot {number}"), view, Start::Snapshot, Habit::Restless, rng);
     }
 
-    /// Waits until no dispute is pending and nobody has anything to catch up with. Answers the log, listed from its
+    /// Waits until no dispute is pending and nobody has anything to catch up with. Returns the log, listed from its
     /// beginning.
     async fn wait_for_the_end(&self, rng: &mut Rng) -> Vec<Arc<Event>> {
         let platform = self.load.somewhere(rng, "shop", Some("platform"));

@@ -16,7 +16,7 @@ use crate::support::forwarder::Network;
 const NAMES: [&str; 3] = ["one", "two", "three"];
 /// How long anything may take that the cluster does by itself.
 const TIMEOUT: Duration = Duration::from_secs(120);
-const LOOK: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Whether a commit waits for a standby.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -191,7 +191,7 @@ impl Cluster {
             loop {
                 match look().await {
                     Some(seen) => return seen,
-                    None => pause(LOOK).await,
+                    None => pause(POLL_INTERVAL).await,
                 }
             }
         };
