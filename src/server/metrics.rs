@@ -82,7 +82,7 @@ async fn response<B>(request: &Request<B>, sources: &Sources) -> Response<Full> 
         return refusal;
     }
     match path {
-        // Whoever gets an answer knows that the threads take turns. Without its database the service is alive as well:
+        // Whoever gets a reply knows that the threads run. Without its database the service is alive as well:
         // a restart would not bring it back.
         "/livez" => plain(StatusCode::OK, "ALIVE\n"),
         "/readyz" => readiness(sources),
@@ -160,7 +160,7 @@ mod tests {
              native histograms, set `always_scrape_classic_histograms` in Prometheus. `deploy/prometheus/rules.yml` has rules for the\n\
              most urgent alerts of this table.\n\n\
              For probes that know no gRPC, or none over TLS, the same port has `GET /readyz`, which is what the health service reports\n\
-             (200 and `SERVING`, or 503 and `NOT_SERVING`), and `GET /livez`, which is 200 as long as the process takes turns.\n\n\
+             (200 and `SERVING`, or 503 and `NOT_SERVING`), and `GET /livez`, which is 200 as long as its threads run.\n\n\
              Sampled values are looked up at each scrape, some of them less often; the rest is counted where it happens. A test\n\
              (`server::metrics`) generates this file from what the code declares.\n\n\
              | metric | kind | labels | meaning | alert |\n|---|---|---|---|---|\n",

@@ -81,6 +81,9 @@ impl Cluster {
             ),
         );
         let configuration = include_str!("../../../../deploy/patroni/haproxy.cfg");
+        // Only root can become somebody else, and nobody is root here.
+        let as_we_are = ["    user haproxy\n", "    group haproxy\n", "    chroot /var/lib/haproxy\n"];
+        let configuration = as_we_are.iter().fold(configuration.to_owned(), |text, line| text.replace(line, ""));
         std::fs::write(haproxy.folder.join("haproxy.cfg"), configuration).unwrap();
         haproxy.tell("run");
         let cluster = Self { nodes, mode, address, _etcd: etcd, _haproxy: haproxy };
