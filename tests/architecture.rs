@@ -325,7 +325,7 @@ fn every_file_says_what_it_is_and_is_at_most_500_lines_long() {
 #[test]
 fn every_test_that_the_threat_model_names_exists() {
     let model = fs::read_to_string(root().join("docs/threat-model.md")).unwrap();
-    assert!(model.lines().count() <= 150);
+    assert!(model.lines().count() <= 180);
     let code: String = ["src", "tests"].iter().flat_map(|folder| sources(folder)).map(|(_, text)| text).collect();
     // Names of tests are sentences: nothing else in backquotes has so many underscores.
     let named: Vec<_> = model.split('`').skip(1).step_by(2).filter(|word| word.matches('_').count() >= 3).collect();
