@@ -25,20 +25,19 @@ pub(super) fn parse<T: Parser>(arguments: &[OsString]) -> Result<T, Error> {
     let mut command = T::command();
     let flags = command.get_arguments().chain(command.get_subcommands().flat_map(Command::get_arguments));
     let twins: Vec<_> = flags.filter(|flag| flag.get_env().is_some() && !is_empty(flag)).cloned().collect();
+    let (kind, text) = (error.kind(), first_paragraph(&error));
     for twin in &twins {
         if let (Err(alone), Some(variable)) = (with(&|flag| flag.get_env() == twin.get_env()), twin.get_env()) {
-            let what = first_paragraph(&alone);
-            if what != first_paragraph(&error) {
+            if first_paragraph(&alone) != text {
                 // Alone it lacks something that another variable gives it.
                 continue;
             }
             let flag = twin.get_long().unwrap_or_default();
-            let message = format!("--{flag}, set by the environment variable {}: {what}", variable.display());
-            return Err(command.error(error.kind(), message));
+            let message = format!("--{flag}, set by the environment variable {}: {text}", variable.display());
+            return Err(command.error(kind, message));
         }
     }
     // No variable is to blame alone: they conflict.
-    let (kind, text) = (error.kind(), first_paragraph(&error));
     let is_told_of = |twin: &&Arg| twin.get_long().is_some_and(|flag| text.contains(&format!("--{flag} ")));
     let variables =
         twins.iter().filter(is_told_of).filter_map(Arg::get_env).filter(|name| std::env::var_os(name).is_some());

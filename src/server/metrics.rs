@@ -72,21 +72,18 @@ async fn serve_one(socket: TcpStream, sources: Arc<Sources>) {
 }
 
 async fn response<B>(request: &Request<B>, sources: &Sources) -> Response<Full> {
-    let path = request.uri().path();
-    if !["/metrics", "/livez", "/readyz"].contains(&path) {
-        return plain(StatusCode::NOT_FOUND, "the metrics are at /metrics, probes at /livez and /readyz\n");
-    }
-    if request.method() != Method::GET {
-        let mut refusal = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET is possible\n");
-        refusal.headers_mut().insert(ALLOW, http::HeaderValue::from_static("GET"));
-        return refusal;
-    }
-    match path {
+    match request.uri().path() {
+        "/metrics" | "/livez" | "/readyz" if request.method() != Method::GET => {
+            let mut refusal = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET is possible\n");
+            refusal.headers_mut().insert(ALLOW, http::HeaderValue::from_static("GET"));
+            refusal
+        }
+        "/metrics" => metrics(request.headers(), sources).await,
         // Whoever gets a reply knows that the threads run. Without its database the service is alive as well:
         // a restart would not bring it back.
         "/livez" => plain(StatusCode::OK, "ALIVE\n"),
         "/readyz" => readiness(sources),
-        _ => metrics(request.headers(), sources).await,
+        _ => plain(StatusCode::NOT_FOUND, "the metrics are at /metrics, probes at /livez and /readyz\n"),
     }
 }
 

@@ -240,6 +240,12 @@ fn an_empty_variable_is_an_unset_one() {
 fn an_error_about_the_environment_names_the_flag_and_the_variable() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
+    let require_named = |flag: &str, variable: &str, value: &str, expected| {
+        let elsewhere = if flag == "--listen" { &[][..] } else { &["--listen", "127.0.0.1:0"] };
+        let (code, text) = run(elsewhere, &[(variable, value)]);
+        assert_eq!(code, Some(expected), "{text}");
+        assert!(text.contains(flag) && text.contains(variable) && !text.contains("a-secret"), "{text}");
+    };
     for (flag, variable, value) in [
         ("--listen", "DISPUTES_LISTEN", "nonsense"),
         ("--auth", "DISPUTES_AUTH", "nonsense"),
@@ -250,10 +256,7 @@ fn an_error_about_the_environment_names_the_flag_and_the_variable() {
         ("--preface-timeout", "DISPUTES_PREFACE_TIMEOUT", "soon"),
         ("--log-format", "DISPUTES_LOG_FORMAT", "xml"),
     ] {
-        let elsewhere = if flag == "--listen" { &[][..] } else { &["--listen", "127.0.0.1:0"] };
-        let (code, text) = run(elsewhere, &[(variable, value)]);
-        assert_eq!(code, Some(2), "{text}");
-        assert!(text.contains(flag) && text.contains(variable), "{text}");
+        require_named(flag, variable, value, 2);
         // The flag goes first, so the variable is not to blame.
         let (code, text) = run(&[flag, value], &[]);
         assert_eq!(code, Some(2), "{text}");
@@ -266,10 +269,7 @@ fn an_error_about_the_environment_names_the_flag_and_the_variable() {
         ("--policy", "DISPUTES_POLICY", "/nonexistent", 1),
         ("--otlp-endpoint", "DISPUTES_OTLP_ENDPOINT", "http://me:a-secret@collector:4317", 2),
     ] {
-        let elsewhere = if flag == "--listen" { &[][..] } else { &["--listen", "127.0.0.1:0"] };
-        let (code, text) = run(elsewhere, &[(variable, value)]);
-        assert_eq!(code, Some(expected), "{text}");
-        assert!(text.contains(flag) && text.contains(variable) && !text.contains("a-secret"), "{text}");
+        require_named(flag, variable, value, expected);
     }
 }
 

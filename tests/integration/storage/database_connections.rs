@@ -166,22 +166,15 @@ async fn what_the_database_or_the_role_sets_breaks_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_is_set_to_be_read_only_takes_no_commands_until_it_is_not() {
     let Some(service) = Service::on_postgres().await else { return };
-    let name = service.url.rsplit_once('/').unwrap().1.to_owned();
     service.platform().upsert(order("o1")).await;
-    let writable = service.database().await;
-    let lose = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
-        WHERE datname = current_database() AND pid <> pg_backend_pid()";
     for _ in 0..2 {
-        let obey = format!("ALTER DATABASE {name} SET default_transaction_read_only = on");
-        sea_orm::ConnectionTrait::execute_unprepared(&writable, &obey).await.unwrap();
-        sea_orm::ConnectionTrait::execute_unprepared(&writable, lose).await.unwrap();
+        database::set_read_only(&service.url, true).await;
         pause(Duration::from_millis(1_100)).await;
         for _ in 0..5 {
             assert_eq!(service.user("ann").ask(update("o1")).await.unwrap_err(), away());
             assert_eq!(service.user("ann").order("o1").await.order_id, "o1", "reads go on");
         }
-        let undo = format!("ALTER DATABASE {name} RESET default_transaction_read_only");
-        sea_orm::ConnectionTrait::execute_unprepared(&writable, &undo).await.unwrap();
+        database::set_read_only(&service.url, false).await;
         // At once: what has met it was closed.
         let asked = service.user("ann").ask(update("o1")).await.unwrap();
         service.user("bob").reply(answer(&asked.dispute_id)).await.unwrap();

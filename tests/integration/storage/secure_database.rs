@@ -10,10 +10,10 @@ use tonic::transport::{Channel, Endpoint};
 use crate::support::authority::{Authority, Identity};
 use crate::support::binary::Binary;
 use crate::support::callers::Party;
+use crate::support::database;
 use crate::support::launcher::{Cluster, Options};
 use crate::support::messages::*;
-use crate::support::server::{Postgres, STANDBY_PROGRAMS};
-use crate::support::{database, postgres};
+use crate::support::server::Postgres;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -76,12 +76,7 @@ async fn every_sslmode_does_what_it_says_with_a_real_chain() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_several_hosts_the_one_that_takes_writes_is_used_before_and_after_a_failover() {
-    let mut rng = Rng::new();
-    if postgres::programs_for("a standby among several hosts", &STANDBY_PROGRAMS).is_none() {
-        return;
-    }
-    let Some(mut primary) = Postgres::start_cluster(&mut rng) else { return };
-    let mut standby = primary.start_standby(&mut rng);
+    let Some((mut primary, mut standby)) = Postgres::start_with_standby(&mut Rng::new()) else { return };
     let url = |attributes: &str| {
         format!("postgres://postgres@127.0.0.1:1,{},{}/postgres{attributes}", standby.address(), primary.address())
     };

@@ -99,6 +99,20 @@ impl Party {
         self.disputes.list_disputes(request).await.unwrap().into_inner()
     }
 
+    /// The disputes on every page, as long as the request says.
+    pub async fn list_all(&mut self, request: v1::ListDisputesRequest) -> Vec<v1::Dispute> {
+        let mut disputes = Vec::new();
+        let mut request = request;
+        loop {
+            let page = self.list(request.clone()).await;
+            disputes.extend(page.disputes);
+            if page.next_page_token.is_empty() {
+                return disputes;
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+
     /// The ids of the orders on every page, as long as the request says.
     pub async fn order_ids(&mut self, request: v1::ListOrdersRequest) -> String {
         let mut ids = Vec::new();

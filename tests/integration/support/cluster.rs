@@ -88,6 +88,12 @@ impl Replica {
     pub fn log(&self) -> &str {
         &self.log
     }
+
+    /// What of it no fault excuses.
+    pub fn complaints(&self) -> impl Iterator<Item = String> {
+        let of_note = self.log.lines().filter(|line| line.contains(" ERROR ") || line.contains("panicked"));
+        of_note.map(|line| format!("a replica logged: {line}"))
+    }
 }
 
 /// Runs what blocks, on something that nobody else uses meanwhile.

@@ -6,9 +6,9 @@ use dispute_service::clock::pause;
 use fastrand::Rng;
 use tokio::task::spawn_blocking;
 
+use super::database;
 use super::forwarder::Forwarder;
-use super::server::{Postgres, STANDBY_PROGRAMS};
-use super::{database, postgres};
+use super::server::Postgres;
 
 /// A primary, its standby, and the address at which the service finds the database. What is done here to the servers
 /// leaves the address where it leads: [`Replicated::lead_to_primary`] does that, at once or later.
@@ -21,13 +21,8 @@ pub struct Replicated {
 impl Replicated {
     /// Both, running, if there is a PostgreSQL here that can be stopped.
     pub async fn start(rng: &mut Rng) -> Option<Self> {
-        postgres::programs_for("a PostgreSQL with a standby", &STANDBY_PROGRAMS)?;
         let mut rng = rng.fork();
-        let servers = spawn_blocking(move || {
-            let primary = Postgres::start_cluster(&mut rng)?;
-            let standby = primary.start_standby(&mut rng);
-            Some((primary, standby))
-        });
+        let servers = spawn_blocking(move || Postgres::start_with_standby(&mut rng));
         let (primary, standby) = servers.await.unwrap()?;
         let forwarder = Forwarder::to(&primary.address()).await;
         Some(Self { primary, standby, forwarder })

@@ -14,9 +14,6 @@ pub struct Postgres(Cluster);
 /// time, and whoever can see the later of two commits first will.
 const SETTINGS: [&str; 4] = ["fsync=on", "max_connections=100", "commit_delay=10000", "commit_siblings=0"];
 
-/// What a standby needs beside the server.
-pub const STANDBY_PROGRAMS: [&str; 2] = ["pg_basebackup", "psql"];
-
 impl Postgres {
     /// A running one, if there is one here that can be stopped.
     pub fn start_cluster(rng: &mut Rng) -> Option<Self> {
@@ -26,11 +23,13 @@ impl Postgres {
         Some(server)
     }
 
-    /// A standby that follows this one, where there are [`STANDBY_PROGRAMS`].
-    pub fn start_standby(&self, rng: &mut Rng) -> Self {
-        let mut standby = Self::prepare(rng).unwrap();
-        standby.copy(self);
-        standby
+    /// The same, and a standby that follows it, if there is what a standby needs beside the server.
+    pub fn start_with_standby(rng: &mut Rng) -> Option<(Self, Self)> {
+        postgres::programs_for("a PostgreSQL with a standby", &["pg_basebackup", "psql"])?;
+        let primary = Self::start_cluster(rng)?;
+        let mut standby = Self::prepare(rng)?;
+        standby.copy(&primary);
+        Some((primary, standby))
     }
 
     fn prepare(rng: &mut Rng) -> Option<Self> {

@@ -65,8 +65,7 @@ impl Trial {
             if !block_in_place(|| replica.terminate()) {
                 violations.push("a replica did not exit with 0 after SIGTERM".to_owned());
             }
-            let of_note = replica.log().lines().filter(|line| line.contains(" ERROR ") || line.contains("panicked"));
-            violations.extend(of_note.map(|line| format!("a replica logged: {line}")));
+            violations.extend(replica.complaints());
         }
         self.print(&history);
         let shown = violations.iter().take(40).cloned().collect::<Vec<_>>().join("\n- ");
@@ -106,17 +105,8 @@ impl Trial {
                     violations.push(format!("{} {how} other events than the log has", replica.address));
                 }
             }
-            let mut pages = Vec::new();
-            let mut request = v1::ListDisputesRequest { page_size: 500, ..Default::default() };
-            loop {
-                let page = platform.list(request.clone()).await;
-                pages.extend(page.disputes);
-                if page.next_page_token.is_empty() {
-                    break;
-                }
-                request.page_token = page.next_page_token;
-            }
-            disputes.push(pages);
+            let request = v1::ListDisputesRequest { page_size: 500, ..Default::default() };
+            disputes.push(platform.list_all(request).await);
         }
         if disputes.windows(2).any(|two| two[0] != two[1]) {
             violations.push("the replicas list different disputes".to_owned());

@@ -30,8 +30,7 @@ impl World {
         for replica in &self.replicas {
             let held = replica.clone().lock_owned().await;
             let held = terminate(held, &self.clients.following).await;
-            let of_note = held.log().lines().filter(|line| line.contains(" ERROR ") || line.contains("panicked"));
-            violations.extend(of_note.map(|line| format!("a replica logged: {line}")));
+            violations.extend(held.complaints());
         }
         violations.append(&mut self.clients.complaints());
         if let Some(database) = &self.database {
