@@ -13,6 +13,7 @@ mod small_file;
 mod tls;
 mod token;
 mod traces;
+mod web;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -35,6 +36,7 @@ pub use small_file::{in_words, read_small};
 pub use tls::{InvalidMtlsScope, MtlsScope, TlsFlags};
 pub use token::{SigningKeyFile, TokenFlags};
 pub use traces::{InvalidEndpoint, TraceFlags};
+pub use web::{InvalidWebOrigin, WebOrigin};
 
 /// The fewest connections to PostgreSQL that the service works with, and the most that make sense.
 const LEAST_CONNECTIONS: u32 = crate::repository::LEAST_CONNECTIONS;
@@ -146,7 +148,7 @@ pub struct Config {
     /// Pings a connection that was idle this long, and closes it if no reply arrives within the same time again.
     #[arg(long, global = true, env = "DISPUTES_KEEPALIVE", value_name = "SPAN", default_value = "20s", value_parser = keepalive)]
     pub keepalive: Span,
-    /// How long a client may take to start HTTP/2 after connecting, including its TLS handshake; 0s for no limit.
+    /// How long a client may take to start HTTP after connecting, including its TLS handshake, and over HTTP/1.1 for each head; 0s for no limit.
     #[arg(long, global = true, env = "DISPUTES_PREFACE_TIMEOUT", value_name = "SPAN", default_value = "10s")]
     pub preface_timeout: Span,
     /// The maximum size of a request's header list in bytes, as HTTP/2 counts it; 0 for the transport's limit of 64 KiB.
@@ -168,6 +170,9 @@ pub struct Config {
     /// TLS on the port.
     #[command(flatten)]
     pub tls: TlsFlags,
+    /// An origin whose web pages may call, by gRPC-Web, such as `https://shop.example`; may be repeated.
+    #[arg(long = "web-origin", global = true, env = "DISPUTES_WEB_ORIGIN", value_name = "ORIGIN")]
+    pub web_origins: Vec<WebOrigin>,
     /// Limits on rates.
     #[command(flatten)]
     pub rates: RateFlags,

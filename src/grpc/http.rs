@@ -1,7 +1,7 @@
 //! What is judged of a request before it is one of gRPC: whether it is gRPC at all, and how long its headers are.
 
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use tonic::body::Body;
 
 /// HTTP/2 counts so much for each header, beside its name and its value (RFC 9113, section 6.5.2).
@@ -12,10 +12,15 @@ pub(super) fn refuse_plain<B>(request: &Request<B>) -> Option<Response<Body>> {
     let (status, text) = if request.method() != Method::POST {
         let text = "This is a gRPC service: its API is in proto/disputes/v1, and server reflection describes it.\n";
         (StatusCode::NOT_FOUND, text)
-    } else if is_grpc(request.headers().get(CONTENT_TYPE)) {
-        return None;
+    } else if !is_grpc(request.headers().get(CONTENT_TYPE)) {
+        let text = "The content-type of a call must be application/grpc, or application/grpc-web.\n";
+        (StatusCode::UNSUPPORTED_MEDIA_TYPE, text)
+    } else if request.version() != Version::HTTP_2 {
+        // Its status would stand in trailers, which few clients of HTTP/1 can read.
+        let text = "The content-type application/grpc needs HTTP/2; over HTTP/1.1 it must be application/grpc-web.\n";
+        (StatusCode::UNSUPPORTED_MEDIA_TYPE, text)
     } else {
-        (StatusCode::UNSUPPORTED_MEDIA_TYPE, "The content-type of a call must be application/grpc.\n")
+        return None;
     };
     let body = if request.method() == Method::HEAD { Body::empty() } else { Body::new(text.to_owned()) };
     let mut response = Response::new(body);
@@ -65,15 +70,18 @@ pub(super) fn header_list_size<B>(request: &Request<B>) -> usize {
 mod tests {
     use super::*;
 
+    fn asked_by(version: Version, method: Method, content_type: &str) -> Option<u16> {
+        let request = Request::builder().version(version).method(method).header(CONTENT_TYPE, content_type);
+        refuse_plain(&request.body(()).unwrap()).map(|response| response.status().as_u16())
+    }
+
     #[test]
-    fn a_call_is_a_post_of_application_grpc() {
-        let asked = |method: Method, content_type: &str| {
-            let request = Request::builder().method(method).header(CONTENT_TYPE, content_type).body(()).unwrap();
-            refuse_plain(&request).map(|response| response.status().as_u16())
-        };
+    fn a_call_is_a_post_of_application_grpc_over_http_2() {
+        let asked = |method: Method, content_type: &str| asked_by(Version::HTTP_2, method, content_type);
         for content_type in ["application/grpc", "application/grpc+proto", "Application/gRPC ; charset=utf-8"] {
             assert_eq!(asked(Method::POST, content_type), None, "{content_type}");
             assert_eq!(asked(Method::GET, content_type), Some(404), "{content_type}");
+            assert_eq!(asked_by(Version::HTTP_11, Method::POST, content_type), Some(415), "{content_type}");
         }
         for content_type in ["application/json", "application/grpc-web", "application/grpcx", "", "text/html"] {
             assert_eq!(asked(Method::POST, content_type), Some(415), "{content_type}");

@@ -1,6 +1,7 @@
 //! The only layer that knows gRPC. It reads and writes by the engine, never by the repository.
 //!
 //! - `transport`: the order in which a call is judged; `http`, `auth`, `draining`, `rates`, `quota` and `answers` are parts of it.
+//! - `web`: what browsers need, around it.
 //! - `rpc`: a file for each RPC, with everything that is declared of it, and the table of all of them.
 //! - `violations`: reads the fields of requests, and collects all that is wrong with them. `commands`, `order_reports`,
 //!   `event_filter`, `pages`: what several RPCs share.
@@ -36,6 +37,7 @@ mod status;
 mod translations;
 mod transport;
 mod violations;
+mod web;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +53,7 @@ use crate::proto::testing_server::test_clock_service_server::TestClockServiceSer
 use crate::traces::Tracer;
 
 pub use answers::{Answer, AnswerBudget, Answers, Untaken};
-pub use auth::{Authenticator, KeyFileError, MintError, mint_token};
+pub use auth::{Authenticator, KeyFileError, MintError, Origins, mint_token};
 pub use payloads::encode_event;
 pub use peer::PeerIdentity;
 pub use quota::Quota;
@@ -60,6 +62,7 @@ pub use reflection::{Described, reflection_v1, reflection_v1alpha};
 pub use rpc::{DisputeHandlers, OrderHandlers, TestClockHandlers};
 pub use translations::Translations;
 pub use transport::{ConnectionId, HEADER_BYTES_READ, RpcBounds, RpcLayer};
+pub use web::WebLayer;
 
 /// What the handlers work with.
 #[derive(Debug)]

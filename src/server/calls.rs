@@ -35,6 +35,8 @@ pub(super) struct Calls(Arc<State>);
 
 #[derive(Debug)]
 struct State {
+    /// How many there ever were.
+    count: AtomicUsize,
     in_flight: AtomicUsize,
     opened: RealInstant,
     /// When the last call ended, in milliseconds after the connection was opened; 0 before the first one.
@@ -47,6 +49,7 @@ impl Calls {
     /// The calls of a connection that was opened at this instant.
     pub(super) fn new(opened: RealInstant) -> Self {
         Self(Arc::new(State {
+            count: AtomicUsize::default(),
             in_flight: AtomicUsize::default(),
             opened,
             last_ended: AtomicU64::default(),
@@ -59,6 +62,11 @@ impl Calls {
         self.0.in_flight.load(Ordering::Acquire) == 0
     }
 
+    /// How many calls there ever were.
+    pub(super) fn count(&self) -> usize {
+        self.0.count.load(Ordering::Acquire)
+    }
+
     /// Whether there ever was a call, and since when there is none; `None` while one is in flight.
     pub(super) fn idle_since(&self) -> Option<(bool, RealInstant)> {
         let last_ended = self.0.last_ended.load(Ordering::Acquire);
@@ -66,14 +74,17 @@ impl Calls {
         self.are_none().then_some((last_ended > 0, since))
     }
 
-    fn begin(&self, answer: Arc<Answer>) -> Arc<Call> {
+    /// A call with this answer starts; it ends when all copies of the result are dropped.
+    pub(super) fn begin(&self, answer: Arc<Answer>) -> Arc<Call> {
+        self.0.count.fetch_add(1, Ordering::AcqRel);
         self.0.in_flight.fetch_add(1, Ordering::AcqRel);
         let call = Arc::new(Call { calls: self.clone(), answer });
         *self.0.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(call.clone());
         call
     }
 
-    fn take_begun(&self) -> Option<Arc<Call>> {
+    /// The call that has just started, once.
+    pub(super) fn take_begun(&self) -> Option<Arc<Call>> {
         self.0.begun.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
@@ -88,7 +99,7 @@ impl Calls {
 
 /// One call in flight.
 #[derive(Debug)]
-struct Call {
+pub(super) struct Call {
     calls: Calls,
     answer: Arc<Answer>,
 }
@@ -180,7 +191,12 @@ where
                 Stage::Called(future) => {
                     let response = ready!(Pin::new(future).poll(context))?;
                     let call = self.call.clone();
-                    return Poll::Ready(Ok(response.map(|body| CountedBody { body, rest: Bytes::new(), call })));
+                    return Poll::Ready(Ok(response.map(|body| CountedBody {
+                        body,
+                        rest: Bytes::new(),
+                        built: 0,
+                        call,
+                    })));
                 }
             }
         }
@@ -206,10 +222,42 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for CallExe
     fn execute(&self, served: F) {
         match self.calls.take_begun() {
             Some(call) if !self.answer_timeout.is_zero() => {
-                self.begun.push(InTime { served, call, answer_timeout: self.answer_timeout, running_out: None });
+                self.begun.push(InTime { served, call, reading_time: ReadingTime::new(self.answer_timeout) });
             }
             _ => self.begun.push(served),
         }
+    }
+}
+
+/// How long a client may take to read a response, once that is built.
+pub(super) struct ReadingTime {
+    limit: Duration,
+    /// There is none for a response that is read at once.
+    running_out: Option<(BoxFuture<'static, ()>, Untaken)>,
+}
+
+impl ReadingTime {
+    /// Zero for as long as it likes.
+    pub(super) fn new(limit: Duration) -> Self {
+        Self { limit, running_out: None }
+    }
+
+    /// Ready once the client has not read the response of this call in time. Not to be polled after that.
+    pub(super) fn poll_is_over(&mut self, call: &Call, context: &mut Context<'_>) -> Poll<()> {
+        let limit = self.limit;
+        if limit.is_zero() || !call.answer.is_built() {
+            return Poll::Pending;
+        }
+        let (running_out, _) = self.running_out.get_or_insert_with(|| {
+            let (untaken, most) = call.answer.untaken();
+            (Box::pin(pause(most.unwrap_or(limit).min(limit))), untaken)
+        });
+        running_out.as_mut().poll(context)
+    }
+
+    /// The response was read.
+    pub(super) fn end(&mut self) {
+        self.running_out = None;
     }
 }
 
@@ -220,9 +268,7 @@ pin_project! {
         #[pin]
         served: F,
         call: Arc<Call>,
-        answer_timeout: Duration,
-        // There is none for a response that is read at once.
-        running_out: Option<(BoxFuture<'static, ()>, Untaken)>,
+        reading_time: ReadingTime,
     }
 }
 
@@ -234,14 +280,7 @@ impl<F: Future<Output = ()>> Future for InTime<F> {
         if this.served.poll(context).is_ready() {
             return Poll::Ready(());
         }
-        if !this.call.answer.is_built() {
-            return Poll::Pending;
-        }
-        let (running_out, _) = this.running_out.get_or_insert_with(|| {
-            let (untaken, most) = this.call.answer.untaken();
-            (Box::pin(pause(most.unwrap_or(*this.answer_timeout).min(*this.answer_timeout))), untaken)
-        });
-        ready!(running_out.as_mut().poll(context));
+        ready!(this.reading_time.poll_is_over(this.call, context));
         tracing::debug!("a client did not read a response in time: resetting its stream");
         Poll::Ready(())
     }
@@ -253,6 +292,8 @@ pub(super) struct CountedBody {
     body: Body,
     /// The rest of the last frame.
     rest: Bytes,
+    /// How many bytes there were.
+    built: usize,
     call: Arc<Call>,
 }
 
@@ -288,7 +329,9 @@ impl http_body::Body for CountedBody {
         };
         Poll::Ready(Some(Ok(match frame.into_data() {
             Ok(bytes) => {
-                self.call.answer.built(bytes.len());
+                // By gRPC-Web the trailers are bytes too.
+                self.built = self.built.saturating_add(bytes.len());
+                self.call.answer.built(self.built);
                 self.rest = bytes;
                 self.piece()
             }

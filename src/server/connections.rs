@@ -1,10 +1,10 @@
-//! The connections: each is accepted, starts HTTP/2 soon, and ends when the service drains and nothing is in flight on
-//! it.
+//! The connections: each is accepted, starts HTTP/2 or HTTP/1.1 soon, and ends when the service drains and nothing is in
+//! flight on it.
 
 use std::convert::Infallible;
 use std::io::Result;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,9 +20,11 @@ use tonic::body::Body;
 use tower::Service;
 
 use super::accept::Accepting;
+use super::arriving::Budget;
 use super::calls::{CallExecutor, Calls, Counted};
 use super::conduct::Conduct;
 use super::frames::{HEAD_BYTES, PREFACE};
+use super::http1;
 use super::registry::{ConnectionPermit, Registry};
 use super::socket::Socket;
 use super::tls::Tls;
@@ -31,14 +33,14 @@ use super::wire::Wire;
 use crate::clock::pause;
 use crate::grpc::{AnswerBudget, PeerAddress, PeerIdentity};
 
-/// What every client starts with: the preface, and the head of a SETTINGS frame.
+/// What every client of HTTP/2 starts with: the preface, and the head of a SETTINGS frame.
 const OPENING_BYTES: usize = PREFACE.len() + HEAD_BYTES;
 
 /// How many calls a client may cancel before the server has processed them. More look like an attack: the connection
 /// ends with ENHANCE_YOUR_CALM.
 const CANCELLED_UNSEEN: usize = 1_000;
 
-/// How many connections may be starting HTTP/2: that is a long turn, and others have theirs in between.
+/// How many connections may be starting: that is a long turn, and others have theirs in between.
 const NEW_AT_ONCE: usize = 16;
 
 /// How many connections may be ending: closing a socket and dropping the transport's state is a long turn too, and
@@ -46,7 +48,7 @@ const NEW_AT_ONCE: usize = 16;
 /// everybody for 400 ms. Their calls end at once.
 const ENDING_AT_ONCE: usize = 1;
 
-/// A connection that has not started HTTP/2 for this long is no longer counted as starting.
+/// A connection that has not started for this long is no longer counted as starting.
 const ABOUT_TO_BEGIN: Duration = Duration::from_millis(1);
 
 /// While draining, a connection with nothing in flight has twice this long to confirm its end.
@@ -55,7 +57,8 @@ const IDLE_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// The limits of each connection, and of their number.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
-    /// How long a client may take to start HTTP/2, including its TLS handshake; zero for no limit.
+    /// How long a client may take to start HTTP, including its TLS handshake, and with HTTP/1.1 for the head of each request;
+    /// zero for no limit.
     pub(super) preface_timeout: Duration,
     /// How long a connection may be idle before it is pinged, and how long the reply may take.
     pub(super) keepalive: Duration,
@@ -86,7 +89,8 @@ pub(super) async fn serve<S>(
 {
     let answers = AnswerBudget::new(bounds.answer_bytes);
     let ending = Arc::new(Semaphore::new(ENDING_AT_ONCE));
-    let server = Arc::new(Server { service, tls, bounds, answers, ending, drain: drain.clone() });
+    let heads = Budget::new();
+    let server = Arc::new(Server { service, tls, bounds, answers, ending, heads, drain: drain.clone() });
     let mut connections = JoinSet::new();
     let mut accepting = Accepting::Fine;
     let new = Arc::new(Semaphore::new(NEW_AT_ONCE));
@@ -132,7 +136,7 @@ async fn accept(
     Ok((socket, address, permit))
 }
 
-/// A client that has started HTTP/2.
+/// A client that has started HTTP/2, if its bytes are those, or else HTTP/1.1.
 struct Opened {
     wire: Wire,
     /// The bytes read so far.
@@ -149,6 +153,8 @@ struct Server<S> {
     bounds: Bounds,
     answers: Arc<AnswerBudget>,
     ending: Arc<Semaphore>,
+    /// What unfinished heads of HTTP/1 may take.
+    heads: Budget,
     drain: CancellationToken,
 }
 
@@ -164,7 +170,7 @@ where
         place: ConnectionPermit,
         permit: Option<OwnedSemaphorePermit>,
     ) {
-        // No HTTP/2 or TLS state exists before the client has started: 10,000 silent connections take next to nothing.
+        // No HTTP or TLS state exists before the client has started: 10,000 silent connections take next to nothing.
         let opened = tokio::select! {
             opened = self.begin(socket, address, permit) => opened,
             () = place.has_to_go() => return,
@@ -172,7 +178,11 @@ where
         };
         if let Some(opened) = opened {
             place.begun();
-            let _ending = Box::pin(self.speak(opened, &place)).await;
+            let _ending = if opened.bytes.starts_with(PREFACE) {
+                Box::pin(self.speak_http2(opened, &place)).await
+            } else {
+                Box::pin(self.speak_http1(opened, &place)).await
+            };
         }
     }
 
@@ -196,13 +206,13 @@ where
         tokio::select! {
             opened = opened => opened.ok(),
             () = pause(timeout) => {
-                tracing::debug!("a client did not start HTTP/2 in time: closing its connection");
+                tracing::debug!("a client did not start HTTP in time: closing its connection");
                 None
             }
         }
     }
 
-    /// Waits for the client to start: TLS, if that is given, then HTTP/2.
+    /// Waits for the client to start: TLS, if that is given, then HTTP.
     async fn open(&self, socket: TcpStream, address: SocketAddr) -> Result<Opened> {
         // Writes go out at once.
         socket.set_nodelay(true)?;
@@ -218,45 +228,91 @@ where
         Ok(Opened { wire, bytes, address, identity })
     }
 
-    /// Serves a connection until it ends. All its state has been dropped when the permit is returned.
-    async fn speak(&self, opened: Opened, place: &ConnectionPermit) -> Option<OwnedSemaphorePermit> {
-        let Opened { wire, bytes, address, identity } = opened;
+    /// Serves a connection of HTTP/2 until it ends. All its state has been dropped when the permit is returned.
+    async fn speak_http2(&self, opened: Opened, place: &ConnectionPermit) -> Option<OwnedSemaphorePermit> {
         let Bounds { keepalive, error_resets, .. } = self.bounds;
         let calls = place.calls();
-        let peer = PeerAddress(address.ip());
-        let service = Counted::new(self.service.clone(), calls.clone(), self.answers.connection(), peer, identity);
+        let service = self.counted(&opened, calls);
         // A client that reads nothing gets as long as one that does not reply to a ping.
         let (turn, begun_calls) = (Turn::default(), Begun::default());
-        let turns = turn.clone();
-        let socket = Socket::new(wire, bytes, Conduct::new(error_resets), turn.clone(), keepalive.saturating_mul(2));
+        let stall_timeout = keepalive.saturating_mul(2);
+        let socket = Socket::new(opened.wire, opened.bytes, Conduct::new(error_resets), turn.clone(), stall_timeout);
         let http2 = self.http2(calls.clone(), begun_calls.clone());
         let connection = http2.serve_connection(TokioIo::new(socket), service);
-        let mut connection = pin!(InTurns::new(connection, begun_calls, turn));
+        let mut connection = pin!(InTurns::new(connection, begun_calls, turn.clone()));
+        let permit = self
+            .until_end(connection.as_mut(), place, &turn, |connection| connection.connection().graceful_shutdown())
+            .await;
+        if permit.is_some() {
+            return permit;
+        }
+        connection.as_mut().drop_calls();
+        self.ending.clone().acquire_owned().await.ok()
+    }
+
+    /// Serves a connection of HTTP/1.1 until it ends. All its state has been dropped when the permit is returned.
+    async fn speak_http1(&self, opened: Opened, place: &ConnectionPermit) -> Option<OwnedSemaphorePermit> {
+        let Bounds { keepalive, preface_timeout, answer_timeout, .. } = self.bounds;
+        let calls = place.calls();
+        let service = self.counted(&opened, calls);
+        // As long as with HTTP/2, which pings: here a stream says something every now and then.
+        let timeout = keepalive.saturating_mul(2);
+        if let Err(error) = opened.wire.end_when_unconfirmed(timeout) {
+            tracing::debug!(%error, "the system does not look whether a client is still there");
+        }
+        let socket = http1::Socket::new(opened.wire, opened.bytes, calls.clone(), self.heads.clone(), timeout);
+        let connection = http1::builder(preface_timeout).serve_connection(TokioIo::new(socket), service);
+        let mut connection = pin!(http1::OneCall::new(connection, calls.clone(), answer_timeout));
+        let permit = self
+            .until_end(connection.as_mut(), place, &Turn::default(), |connection| {
+                connection.connection().graceful_shutdown();
+            })
+            .await;
+        match permit {
+            None => self.ending.clone().acquire_owned().await.ok(),
+            permit => permit,
+        }
+    }
+
+    /// What serves the calls of a connection.
+    fn counted(&self, opened: &Opened, calls: &Calls) -> Counted<S> {
+        let peer = PeerAddress(opened.address.ip());
+        let (service, answers) = (self.service.clone(), self.answers.connection());
+        Counted::new(service, calls.clone(), answers, peer, opened.identity.clone())
+    }
+
+    /// Serves a connection until it ends, or has to: then it is shut down, and served while something is in flight on it.
+    /// Returns a permit to drop it, unless it has ended before there was one.
+    async fn until_end<C: Future<Output = Option<hyper::Result<()>>>>(
+        &self,
+        mut connection: Pin<&mut C>,
+        place: &ConnectionPermit,
+        turn: &Turn,
+        shut_down: impl FnOnce(Pin<&mut C>),
+    ) -> Option<OwnedSemaphorePermit> {
         let mut ended = tokio::select! {
             ended = &mut connection => Some(ended),
             () = place.has_to_go() => None,
             () = self.drain.cancelled() => None,
         };
         if ended.is_none() {
-            connection.as_mut().connection().graceful_shutdown();
+            shut_down(connection.as_mut());
             ended = tokio::select! {
                 ended = &mut connection => Some(ended),
-                () = idle(calls, &turns) => None,
+                () = idle(place.calls(), turn) => None,
             };
         }
         if let Some(Some(Err(error))) = &ended {
             tracing::debug!(%error, "a connection failed");
         }
-        let mut ending = pin!(self.ending.clone().acquire_owned());
-        if ended.is_none() {
-            // The client may still be there: it is served until the turn to end has come.
-            tokio::select! {
-                permit = &mut ending => return permit.ok(),
-                _ = &mut connection => {}
-            }
+        if ended.is_some() {
+            return None;
         }
-        connection.as_mut().drop_calls();
-        ending.await.ok()
+        // The client may still be there: it is served until the turn to end has come.
+        tokio::select! {
+            permit = self.ending.clone().acquire_owned() => permit.ok(),
+            _ = &mut connection => None,
+        }
     }
 
     fn http2(&self, of: Calls, begun: Begun) -> http2::Builder<CallExecutor> {
@@ -275,7 +331,7 @@ where
     }
 }
 
-/// Reads until the client has started HTTP/2, or has sent something else.
+/// Reads until the client has started HTTP/2, or has sent something else, which may be HTTP/1.
 async fn first_bytes(wire: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     while bytes.len() < OPENING_BYTES && PREFACE.starts_with(bytes.get(..PREFACE.len()).unwrap_or(&bytes)) {
@@ -286,7 +342,11 @@ async fn first_bytes(wire: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>> {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
     }
-    Ok(bytes)
+    if bytes.starts_with(PREFACE) || http1::may_start_with(&bytes) {
+        Ok(bytes)
+    } else {
+        Err(std::io::ErrorKind::InvalidData.into())
+    }
 }
 
 /// Returns once no call was in flight twice in a row: the client may not yet have known of the end when it made one.

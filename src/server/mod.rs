@@ -1,6 +1,7 @@
 //! Wiring and lifecycle: how the parts are put together, and in which order they start and stop.
 
 mod accept;
+mod arriving;
 mod audit;
 mod background;
 mod calls;
@@ -9,10 +10,12 @@ mod connections;
 mod error;
 mod frames;
 mod health;
+mod http1;
 mod metrics;
 mod process;
 mod registry;
 mod socket;
+mod stall;
 mod systemd;
 mod tls;
 mod turns;
@@ -42,7 +45,8 @@ use crate::config::{Config, ConfigError, PolicyFile, Span, SupportUrl, TokenFlag
 use crate::domain::{RELEASE, Timestamp};
 use crate::engine::{Feed, Reads, TestClock};
 use crate::grpc::{
-    self, Authenticator, Described, Quota, RateBounds, Rates, RpcBounds, RpcLayer, Shared, Translations,
+    self, Authenticator, Described, Origins, Quota, RateBounds, Rates, RpcBounds, RpcLayer, Shared, Translations,
+    WebLayer,
 };
 use crate::repository::{self, Alone, Notifier, Repository, StorageError};
 use crate::stderr;
@@ -111,6 +115,8 @@ struct Settings {
     /// How callers authenticate.
     auth: &'static str,
     authenticator: Arc<Authenticator>,
+    /// The origins whose pages may call.
+    origins: Origins,
     reflection: bool,
     /// With the digest of the file.
     policy: Option<(PolicyFile, String)>,
@@ -129,10 +135,12 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let authentication = config.authentication()?;
+    let origins = Origins::new(&config.web_origins);
     let settings = Settings {
         auth: authentication.name(),
         reflection: config.auth.has_reflection(&authentication),
-        authenticator: Arc::new(Authenticator::new(authentication, clock.clone())?),
+        authenticator: Arc::new(Authenticator::new(authentication, origins.clone(), clock.clone())?),
+        origins,
         policy: config.policy.as_deref().map(PolicyFile::load).transpose()?,
         translations: Translations::load()?,
         certificates: Certificates::load(&config.tls, &clock)?,
@@ -193,7 +201,8 @@ async fn serve(
         // Time never runs back in what is stored.
         hands.advance_to(repository.last_stored_time().await?.unwrap_or(Timestamp::MIN));
     }
-    let Settings { auth, authenticator, reflection, policy, translations, certificates, metrics, tracer } = settings;
+    let Settings { auth, authenticator, origins, reflection, policy, translations, certificates, metrics, tracer } =
+        settings;
     let (policy, digest) = policy.unzip();
     let database = tell_of_start(config, auth, &repository, digest.as_deref()).await?;
     let PolicyFile {
@@ -260,7 +269,8 @@ async fn serve(
         drain: drain.clone(),
     });
     let bounds = RpcBounds { test_clock: shared.test_clock.is_some(), ..rpc_bounds(config, reflection) };
-    let service = RpcLayer::new(authenticator, bounds, rates, drain.clone(), tracer).layer(routes(shared, &health)?);
+    let judged = RpcLayer::new(authenticator, bounds, rates, drain.clone(), tracer).layer(routes(shared, &health)?);
+    let service = WebLayer::new(origins).layer(judged);
     warn_of_few_descriptors(config);
     warn_of_plain_tokens(config);
     let address = listener.local_addr()?;

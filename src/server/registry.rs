@@ -1,7 +1,7 @@
 //! The open connections: how many there may be, and which one has to close to make room for a new one.
 //!
 //! At the limit, an active client must not wait for inactive ones. So a new connection replaces one that has not
-//! started HTTP/2; else one that never made a call; else one that has made none for long. Only if every connection has
+//! started HTTP; else one that never made a call; else one that has made none for long. Only if every connection has
 //! calls in flight, the new one is refused, at once.
 
 use std::collections::{HashMap, VecDeque};
@@ -59,7 +59,7 @@ pub(super) struct Registry {
 struct Table {
     members: HashMap<u64, Arc<Member>>,
     addresses: HashMap<IpAddr, usize>,
-    /// Those that had not started HTTP/2 when they arrived, in that order.
+    /// Those that had not started HTTP when they arrived, in that order.
     silent: VecDeque<u64>,
     next_id: u64,
     /// How many were told to close and are still open.

@@ -1,18 +1,17 @@
-//! A socket that parses the frames passing through it, ends the connection of a client that misbehaves or no longer
-//! reads, and lets other connections have their turn.
+//! A socket of HTTP/2: it parses the frames passing through it, ends the connection of a client that misbehaves or no
+//! longer reads, and lets other connections have their turn.
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
 use super::conduct::{Conduct, Misconduct};
 use super::frames::{ENHANCE_YOUR_CALM, Frame, Frames, HEADERS, PREFACE, RST_STREAM, SETTINGS, goaway};
+use super::stall::Stall;
 use super::turns::Turn;
-use crate::clock::pause;
 use crate::metrics::METRICS;
 
 /// The cost of a call within what a turn may read. It takes far longer to judge and answer than to read.
@@ -49,9 +48,7 @@ pub(super) struct Socket<T> {
     conduct: Conduct,
     /// The last stream that the client opened.
     last_stream: u32,
-    stall_timeout: Duration,
-    /// Expires when the client has read nothing for that long; exists only while a write is waiting.
-    stalled: Option<BoxFuture<'static, ()>>,
+    stall: Stall,
     /// What was written and is held back.
     held_back: Vec<u8>,
 }
@@ -71,8 +68,7 @@ impl<T> Socket<T> {
             sent: Frames::default(),
             conduct,
             last_stream: 0,
-            stall_timeout,
-            stalled: None,
+            stall: Stall::new(stall_timeout),
             held_back: Vec::new(),
         }
     }
@@ -143,23 +139,13 @@ impl<T: AsyncWrite + Unpin> Socket<T> {
     }
 
     /// Fails if the client has read nothing for too long.
-    fn poll_stalled(&mut self, context: &mut Context<'_>) -> Poll<Error> {
-        let timeout = self.stall_timeout;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(pause(timeout)));
-        ready!(stalled.as_mut().poll(context));
-        METRICS.connections_closed.one(["not_read"]);
-        tracing::debug!("a client no longer reads: closing its connection");
-        Poll::Ready(ErrorKind::TimedOut.into())
-    }
-
-    /// Fails if the client has read nothing for too long.
     fn poll_taken(&mut self, context: &mut Context<'_>, result: Poll<Result<()>>) -> Poll<Result<()>> {
         match result {
             Poll::Ready(result) => {
-                self.stalled = None;
+                self.stall.end();
                 Poll::Ready(result)
             }
-            Poll::Pending => self.poll_stalled(context).map(Err),
+            Poll::Pending => self.stall.poll(context).map(Err),
         }
     }
 
@@ -169,14 +155,14 @@ impl<T: AsyncWrite + Unpin> Socket<T> {
             match Pin::new(&mut self.inner).poll_write(context, &self.held_back) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(sent)) => {
-                    self.stalled = None;
+                    self.stall.end();
                     drop(self.held_back.drain(..sent));
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
                     // There are many whose client reads nothing.
                     self.held_back.shrink_to_fit();
-                    return self.poll_stalled(context).map(Err);
+                    return self.stall.poll(context).map(Err);
                 }
             }
         }
@@ -220,7 +206,7 @@ impl<T: AsyncWrite + Unpin> Socket<T> {
                 self.held_back.shrink_to_fit();
             }
             let written = ready!(written)?;
-            self.stalled = None;
+            self.stall.end();
             if written > sent || written == 0 {
                 return Poll::Ready(Ok(written.saturating_sub(sent)));
             }
@@ -239,7 +225,7 @@ impl<T: AsyncWrite + Unpin> Socket<T> {
                 Err(why) => Poll::Ready(Err(self.end(why, context))),
             },
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => self.poll_stalled(context).map(Err),
+            Poll::Pending => self.stall.poll(context).map(Err),
         }
     }
 }

@@ -3,17 +3,31 @@
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::tls::Stream;
 
-/// A connection that carries HTTP/2.
+/// A connection that carries HTTP.
 #[derive(Debug)]
 pub(super) enum Wire {
     Plain(TcpStream),
     Tls(Box<Stream>),
+}
+
+impl Wire {
+    /// Lets the system end the connection if what was sent is not confirmed for this long: the client is gone.
+    pub(super) fn end_when_unconfirmed(&self, timeout: Duration) -> Result<()> {
+        let socket = match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => stream.get_ref().0.socket(),
+        };
+        let millis = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+        Ok(set_tcp_user_timeout(socket, millis)?)
+    }
 }
 
 impl AsyncRead for Wire {

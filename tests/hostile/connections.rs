@@ -13,7 +13,7 @@ use crate::{hpack, path, wire};
 const CONNECTING: Duration = Duration::from_secs(10);
 
 /// Makes connections up to so many at once, sends so much on each, and holds them until the end, at least for a second.
-fn hold(arena: &Arena, count: usize, bytes: &[u8]) -> Tally {
+pub fn hold(arena: &Arena, count: usize, bytes: &[u8]) -> Tally {
     let mut tally = Tally::default();
     let mut held = Vec::new();
     // A busy machine takes its time.
@@ -60,7 +60,7 @@ fn leave(arena: &Arena, count: usize, hello: &[u8]) -> Tally {
 }
 
 /// How many connections this process may hold, at most so many.
-fn at_most(count: usize) -> usize {
+pub fn at_most(count: usize) -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let files = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
     let soft = files.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok()).unwrap_or(1_024);

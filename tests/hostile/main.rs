@@ -32,6 +32,7 @@ mod frames;
 mod good_caller;
 mod headers;
 mod hpack;
+mod http1;
 mod judge;
 mod lists;
 mod resets;

@@ -1,5 +1,5 @@
 //! Authentication. `dev` trusts the headers; `jwt` verifies tokens with `keys`, and `cache` remembers the verified ones.
-//! `origin` keeps web pages away from `dev`; `mint` makes tokens for trying things out.
+//! `origin` says which web pages may call; `mint` makes tokens for trying things out.
 
 mod cache;
 mod dev;
@@ -16,17 +16,20 @@ use http::{HeaderMap, HeaderValue};
 use self::jwt::{Tokens, VerifiedToken};
 use super::peer::PeerIdentity;
 use super::status::Failure;
+use super::web::ByWeb;
 use crate::clock::Clock;
 use crate::config::Authentication;
 use crate::domain::Caller;
 
 pub use keys::KeyFileError;
 pub use mint::{MintError, mint_token};
+pub use origin::Origins;
 
 /// Authenticates callers in the way that the flags choose.
 #[derive(Debug)]
 pub struct Authenticator {
     mode: Mode,
+    origins: Origins,
     clock: Clock,
 }
 
@@ -55,13 +58,13 @@ enum Credential {
 }
 
 impl Authenticator {
-    /// Reads the keys, if there are any. Expiry is judged by `clock`.
-    pub fn new(authentication: Authentication, clock: Clock) -> Result<Self, KeyFileError> {
+    /// Reads the keys, if there are any. Pages of these origins may call. Expiry is judged by `clock`.
+    pub fn new(authentication: Authentication, origins: Origins, clock: Clock) -> Result<Self, KeyFileError> {
         let mode = match authentication {
             Authentication::Dev => Mode::Dev,
             Authentication::Jwt(flags) => Mode::Jwt(Tokens::new(flags)?),
         };
-        Ok(Self { mode, clock })
+        Ok(Self { mode, origins, clock })
     }
 
     /// Reloads the keys when their file changes. Never returns.
@@ -72,11 +75,16 @@ impl Authenticator {
         }
     }
 
-    /// Refuses requests from web pages if callers are trusted. Where a certificate is the credential, `recognise` does.
+    /// Refuses requests from web pages that may not call. Where a certificate is the credential, `recognise` refuses them
+    /// all.
     pub(super) fn refuse_pages<B>(&self, request: &http::Request<B>) -> Result<(), Failure> {
         match &self.mode {
-            Mode::Dev => origin::refuse_pages(request),
-            // A page has no token unless its user has given it one.
+            Mode::Dev => {
+                self.origins.refuse_foreign(request)?;
+                origin::refuse_other_hosts(request)
+            }
+            Mode::Jwt(_) if request.extensions().get::<ByWeb>().is_some() => self.origins.refuse_foreign(request),
+            // A page cannot make such a call itself: a gateway has, which knows its own pages and passes on what they sent.
             Mode::Jwt(_) => Ok(()),
         }
     }
@@ -154,7 +162,7 @@ mod tests {
     }
 
     fn authenticator(authentication: Authentication) -> Authenticator {
-        Authenticator::new(authentication, Clock::manual(Timestamp::MIN).0).unwrap()
+        Authenticator::new(authentication, Origins::default(), Clock::manual(Timestamp::MIN).0).unwrap()
     }
 
     #[test]

@@ -24,8 +24,8 @@ use crate::domain::Timestamp;
 /// The longest chain, key or list of authorities that is read.
 const MOST_BYTES: u64 = 1024 * 1024;
 
-/// HTTP/2 only.
-const ALPN: &[u8] = b"h2";
+/// HTTP/2, or for browsers behind old proxies HTTP/1.1.
+const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// A file of TLS cannot be used. Nothing in it is repeated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -133,7 +133,7 @@ impl Paths {
             }
             error => of_key(&format!("cannot be used: {error}")),
         })?;
-        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
         // With keys of its own: clients that an old authority let in are verified afresh.
         config.ticketer = Ticketer::new().map_err(|error| of_key(&format!("cannot be used: {error}")))?;
         Ok(Material { config: Arc::new(config), expires: leaf.expires, verifier })

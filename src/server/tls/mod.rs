@@ -1,6 +1,5 @@
 //! TLS on the port: the handshake, and certificates that are replaced while the service runs.
 
-mod arriving;
 mod files;
 mod names;
 mod peers;
@@ -18,11 +17,10 @@ use tokio::sync::Semaphore;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
-pub(super) use self::arriving::Arriving;
-use self::arriving::Budget;
 use self::files::Material;
 pub use self::files::TlsFileError;
 pub(super) use self::reload::Certificates;
+use super::arriving::{Arriving, Budget};
 use crate::clock::Clock;
 use crate::config::MtlsScope;
 use crate::grpc::PeerIdentity;
@@ -30,6 +28,10 @@ use crate::grpc::PeerIdentity;
 /// How many handshakes are begun at a time: each takes a few hundred microseconds of a core, up to two milliseconds
 /// with RSA, and ten thousand clients can begin at once. Other tasks get their turns in between.
 const HANDSHAKES_AT_ONCE: usize = 4;
+
+/// How much a client may send before its handshake is complete: a hello takes up to 2 KiB, a chain of certificates one or
+/// two for each of them.
+const HANDSHAKE_BYTES: usize = 16 * 1024;
 
 /// How much is encrypted before the client reads it: one record. More would add to the limits on unread responses, and
 /// delay noticing a client that reads nothing.
@@ -79,7 +81,7 @@ impl Tls {
     }
 
     async fn handshake(&self, socket: TcpStream) -> Result<(Stream, Material)> {
-        let socket = Arriving::new(socket, self.budget.clone());
+        let socket = Arriving::new(socket, HANDSHAKE_BYTES, self.budget.clone());
         let hello = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
         // The semaphore is never closed.
         let permit = self.handshakes.acquire().await.map_err(Error::other)?;

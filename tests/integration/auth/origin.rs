@@ -13,6 +13,7 @@ use crate::support::callers::{Facts, Party, facts, refusal};
 use crate::support::h2_client::H2Client;
 use crate::support::issuer::Issuer;
 use crate::support::service::Service;
+use crate::support::web::{WebClient, ask_over_http2};
 
 /// A connection whose calls are for this host.
 async fn for_host(service: &Service, host: &str) -> Channel {
@@ -101,4 +102,34 @@ async fn with_tokens_a_service_has_any_name_and_reflection_only_when_asked_for()
     let mut service = guarded.service;
     service.restart_with(&["--reflection", "false"]).await;
     assert_eq!(facts(&reflect(service.channel()).await.unwrap_err()), unknown);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_tokens_a_page_that_calls_itself_needs_an_origin_that_is_named_and_a_gateway_does_not() {
+    let issuer = Issuer::ed25519();
+    let page = "https://shop.example";
+    let guarded = Guarded::new("--jwt-public-key", &issuer.public_pem(), &["--web-origin", page]).await;
+    let bearer = format!("Bearer {}", issuer.token(&guarded.claims("ann")));
+    let reasons = "/disputes.v1.DisputeService/ListReasons";
+    let web = ("content-type", "application/grpc-web+proto");
+    let client = H2Client::connect(&guarded.service.address.to_string()).await;
+    for (origin, is_allowed) in [(page, true), ("https://evil.example", false), ("null", false)] {
+        let headers = [("authorization", bearer.as_str()), ("origin", origin)];
+        let by_web = [&[web], &headers[..]].concat();
+        let responses = [
+            ask_over_http2(&client, "POST", reasons, &by_web, &[0; 5]).await,
+            WebClient::connect(guarded.service.address).await.ask("POST", reasons, &by_web, &[0; 5]).await,
+        ];
+        for response in responses {
+            let status = response.grpc_status();
+            if is_allowed {
+                assert_eq!(status.code(), Code::Ok, "{origin}");
+            } else {
+                assert_eq!(facts(&status), not_allowed(), "{origin}");
+            }
+            assert_eq!(response.header("access-control-allow-origin"), is_allowed.then_some(page));
+        }
+        // Translated by a gateway, which passes on what the page sent.
+        assert_eq!(client.call(reasons, &headers, &[0; 5]).send().await.status().code(), Code::Ok, "{origin}");
+    }
 }

@@ -23,6 +23,7 @@ pub mod scenario;
 pub mod server;
 pub mod service;
 pub mod tls;
+pub mod web;
 
 /// Runs each test once on SQLite and once on PostgreSQL. Without a PostgreSQL server, and unless
 /// `REQUIRE_POSTGRES` is set, the second half is skipped, and says so.

@@ -37,7 +37,7 @@ async fn every_call_goes_over_tls() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn both_versions_are_spoken_with_http_2_alone_and_a_client_that_comes_back_is_known() {
+async fn both_versions_are_spoken_with_http_2_first_and_a_client_that_comes_back_is_known() {
     let service = Secured::start(&[]);
     for (version, number) in VERSIONS.iter().zip([ProtocolVersion::TLSv1_2, ProtocolVersion::TLSv1_3]) {
         let config = service.client_config(None, &[version], &[b"http/1.1", b"h2"]);
@@ -51,8 +51,8 @@ async fn both_versions_are_spoken_with_http_2_alone_and_a_client_that_comes_back
             assert_eq!(session.handshake_kind(), Some(kind), "{number:?}");
         }
     }
-    let old = service.client_config(None, &VERSIONS, &[b"http/1.1"]);
-    let refused = service.handshake(old).await.unwrap_err();
+    let other = service.client_config(None, &VERSIONS, &[b"http/1.0", b"h3"]);
+    let refused = service.handshake(other).await.unwrap_err();
     assert!(refused.to_string().contains("NoApplicationProtocol"), "{refused}");
     // A client that says nothing of what it speaks is believed to speak HTTP/2.
     let mut silent = service.handshake(service.client_config(None, &VERSIONS, &[])).await.unwrap();

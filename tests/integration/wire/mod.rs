@@ -13,3 +13,4 @@ mod resets;
 mod traces;
 mod transcripts;
 mod untaken;
+mod web;

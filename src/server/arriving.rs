@@ -1,6 +1,6 @@
-//! The bytes of a handshake: few, as they are kept until it is complete.
+//! The bytes of what is not complete yet, a handshake or the head of a request: few, as they are kept until it is.
 //!
-//! The library alone would keep 64 KiB of an incomplete message for each of ten thousand connections.
+//! The libraries alone would keep 64 KiB for each of ten thousand connections.
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
@@ -10,32 +10,30 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How much each handshake may send: a hello takes up to 2 KiB, a chain of certificates one or two for each of them.
-const MOST_BYTES: usize = 16 * 1024;
-
-/// How much of that is not counted: almost every handshake is shorter. Ten thousand take 40 MiB.
+/// How much each of them may send that is not counted: almost all are shorter. Ten thousand take 40 MiB.
 const FREE_BYTES: usize = 4 * 1024;
 
-/// How much all longer handshakes may have sent beyond that.
+/// How much all longer ones may have sent beyond that.
 const BUDGET_BYTES: usize = 16 * 1024 * 1024;
 
-/// What handshakes have sent beyond what each of them may in any case.
+/// What the longer ones have sent beyond what each of them may in any case. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Budget(Arc<Semaphore>);
 
-/// A connection whose client may send only so much before its handshake is complete.
+/// A connection whose client may send only so much before something is complete.
 #[derive(Debug)]
-pub(in crate::server) struct Arriving<S> {
+pub(super) struct Arriving<S> {
     socket: S,
-    /// `None` once the handshake is complete.
-    handshake: Option<Handshake>,
+    most_bytes: usize,
+    budget: Budget,
+    /// `None` while nothing is incomplete.
+    incomplete: Option<Incomplete>,
 }
 
-#[derive(Debug)]
-struct Handshake {
+#[derive(Debug, Default)]
+struct Incomplete {
     /// How much was read.
     bytes: usize,
-    budget: Budget,
     held: Option<OwnedSemaphorePermit>,
 }
 
@@ -44,30 +42,47 @@ impl Budget {
     pub(super) fn new() -> Self {
         Self(Arc::new(Semaphore::new(BUDGET_BYTES)))
     }
+
+    /// Whether something takes of it.
+    #[cfg(test)]
+    pub(super) fn is_in_use(&self) -> bool {
+        self.0.available_permits() < BUDGET_BYTES
+    }
 }
 
 impl<S> Arriving<S> {
-    pub(super) fn new(socket: S, budget: Budget) -> Self {
-        Self { socket, handshake: Some(Handshake { bytes: 0, budget, held: None }) }
+    /// Something begins, of which this many bytes may be read.
+    pub(super) fn new(socket: S, most_bytes: usize, budget: Budget) -> Self {
+        Self { socket, most_bytes, budget, incomplete: Some(Incomplete::default()) }
+    }
+
+    /// The socket itself.
+    pub(super) fn socket(&self) -> &S {
+        &self.socket
     }
 
     /// From here on there is no limit.
     pub(super) fn is_complete(&mut self) {
-        self.handshake = None;
+        self.incomplete = None;
+    }
+
+    /// Something new begins.
+    pub(super) fn begins(&mut self) {
+        self.incomplete = Some(Incomplete::default());
     }
 }
 
-impl Handshake {
+impl Incomplete {
     /// How much may be read at once.
-    fn room(&self) -> Result<usize> {
-        match MOST_BYTES.saturating_sub(self.bytes) {
-            0 => Err(Error::new(ErrorKind::InvalidData, "the handshake is too long")),
+    fn room(&self, most_bytes: usize) -> Result<usize> {
+        match most_bytes.saturating_sub(self.bytes) {
+            0 => Err(Error::new(ErrorKind::InvalidData, "it is too long")),
             room => Ok(room),
         }
     }
 
     /// So much was read.
-    fn count(&mut self, bytes: usize) -> Result<()> {
+    fn count(&mut self, bytes: usize, budget: &Budget) -> Result<()> {
         let beyond = |bytes: usize| bytes.saturating_sub(FREE_BYTES);
         let before = beyond(self.bytes);
         self.bytes = self.bytes.saturating_add(bytes);
@@ -75,8 +90,8 @@ impl Handshake {
         if more == 0 {
             return Ok(());
         }
-        let permit = self.budget.0.clone().try_acquire_many_owned(more);
-        let permit = permit.map_err(|_| Error::new(ErrorKind::OutOfMemory, "too many long handshakes at a time"))?;
+        let permit = budget.0.clone().try_acquire_many_owned(more);
+        let permit = permit.map_err(|_| Error::new(ErrorKind::OutOfMemory, "too many long ones at a time"))?;
         match &mut self.held {
             None => self.held = Some(permit),
             Some(held) => held.merge(permit),
@@ -87,14 +102,14 @@ impl Handshake {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Arriving<S> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
-        let Self { socket, handshake } = self.get_mut();
-        let Some(handshake) = handshake else { return Pin::new(socket).poll_read(context, buffer) };
-        let room = handshake.room()?.min(buffer.remaining());
+        let Self { socket, most_bytes, budget, incomplete } = self.get_mut();
+        let Some(incomplete) = incomplete else { return Pin::new(socket).poll_read(context, buffer) };
+        let room = incomplete.room(*most_bytes)?.min(buffer.remaining());
         let mut part = ReadBuf::new(buffer.initialize_unfilled_to(room));
         ready!(Pin::new(socket).poll_read(context, &mut part))?;
         let bytes = part.filled().len();
         buffer.advance(bytes);
-        Poll::Ready(handshake.count(bytes))
+        Poll::Ready(incomplete.count(bytes, budget))
     }
 }
 
@@ -130,6 +145,8 @@ mod tests {
 
     use super::*;
 
+    const MOST_BYTES: usize = 16 * 1024;
+
     /// How much of a hundred KiB can be read, and what ended it.
     async fn read(arriving: &mut Arriving<&[u8]>) -> (usize, Option<ErrorKind>) {
         let mut bytes = Vec::new();
@@ -138,33 +155,35 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_handshake_sends_so_much_and_what_comes_behind_it_has_no_limit() {
+    async fn so_much_is_sent_of_what_is_not_complete_and_what_comes_behind_it_has_no_limit() {
         let sent = vec![7; 100 * 1024];
         let budget = Budget::new();
         for (bytes, error) in [(MOST_BYTES - 1, None), (MOST_BYTES + 1, Some(ErrorKind::InvalidData))] {
-            let mut arriving = Arriving::new(&sent[..bytes], budget.clone());
+            let mut arriving = Arriving::new(&sent[..bytes], MOST_BYTES, budget.clone());
             assert_eq!(read(&mut arriving).await, (bytes.min(MOST_BYTES), error));
         }
         assert_eq!(budget.0.available_permits(), BUDGET_BYTES, "it is given back");
-        let mut arriving = Arriving::new(&sent[..], budget.clone());
+        let mut arriving = Arriving::new(&sent[..], MOST_BYTES, budget.clone());
         arriving.read_exact(&mut [0; MOST_BYTES]).await.unwrap();
         assert_eq!(budget.0.available_permits(), BUDGET_BYTES - (MOST_BYTES - FREE_BYTES));
         arriving.is_complete();
         assert_eq!(budget.0.available_permits(), BUDGET_BYTES);
-        assert_eq!(read(&mut arriving).await, (sent.len() - MOST_BYTES, None));
+        arriving.read_exact(&mut [0; 10_000]).await.unwrap();
+        arriving.begins();
+        assert_eq!(read(&mut arriving).await, (MOST_BYTES, Some(ErrorKind::InvalidData)));
     }
 
     #[tokio::test]
-    async fn long_handshakes_share_a_budget_and_short_ones_need_none() {
+    async fn what_is_long_shares_a_budget_and_what_is_short_needs_none() {
         let sent = [7; FREE_BYTES + 1];
         let budget = Budget(Arc::new(Semaphore::new(1)));
-        let mut first = Arriving::new(&sent[..], budget.clone());
+        let mut first = Arriving::new(&sent[..], MOST_BYTES, budget.clone());
         first.read_exact(&mut [0; FREE_BYTES + 1]).await.unwrap();
-        let mut second = Arriving::new(&sent[..], budget.clone());
+        let mut second = Arriving::new(&sent[..], MOST_BYTES, budget.clone());
         second.read_exact(&mut [0; FREE_BYTES]).await.unwrap();
         assert_eq!(second.read_exact(&mut [0; 1]).await.unwrap_err().kind(), ErrorKind::OutOfMemory);
         drop(first);
-        let mut third = Arriving::new(&sent[..], budget);
+        let mut third = Arriving::new(&sent[..], MOST_BYTES, budget);
         third.read_exact(&mut [0; FREE_BYTES + 1]).await.unwrap();
     }
 }
