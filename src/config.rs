@@ -5,6 +5,7 @@ mod auth;
 mod clock;
 mod connections;
 mod database_url;
+mod demo;
 mod environment;
 mod policy_file;
 mod rates;
@@ -21,7 +22,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 pub use crate::domain::{InvalidSpan, Span};
 pub use audit::AuditFlags;
@@ -29,6 +30,7 @@ pub use auth::{AuthFlags, AuthFlagsError, AuthMode, Authentication, JwtSettings,
 pub use clock::{ClockFlags, ClockFlagsError, ClockMode};
 pub use connections::ConnectionFlags;
 pub use database_url::UrlFileError;
+pub use demo::WEB_ORIGIN;
 pub use policy_file::{PolicyFile, PolicyFileError, SupportUrl};
 pub use rates::RateFlags;
 pub use requests::RequestFlags;
@@ -55,9 +57,14 @@ pub struct CommandLine {
 }
 
 impl CommandLine {
-    /// Parses the flags, and takes those that are not given from the environment. An empty variable counts as unset.
+    /// Parses the flags, and takes those that are not given from the environment. An empty variable counts as unset. A demo
+    /// takes few flags, and refuses the others.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        environment::parse(&arguments.into_iter().collect::<Vec<_>>())
+        let arguments: Vec<_> = arguments.into_iter().collect();
+        if demo::is_asked_for(&arguments) {
+            return demo::parse(&arguments);
+        }
+        Self::from_arg_matches(&environment::parse(&Self::command(), &arguments)?)
     }
 }
 
@@ -75,6 +82,11 @@ pub enum Action {
         /// The path of the copy. It must not exist yet.
         file: PathBuf,
     },
+    /// Run a small marketplace with orders and disputes to try things out, until it is stopped, and remove it then.
+    ///
+    /// It listens on a loopback address, keeps everything in a temporary folder, trusts callers to say who they are, and has a clock
+    /// that only callers move. It takes `--listen` and `--log-format`, and reads no other variables of the environment.
+    Demo,
     /// Print a token for `--auth jwt`, for trying things out, and exit.
     Token(TokenFlags),
 }

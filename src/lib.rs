@@ -1,12 +1,13 @@
 //! A resolution centre for marketplace orders, as a gRPC service.
 //!
-//! The layers, in reading order; each uses only those to its right: `main → server → grpc → engine → repository → domain`.
+//! The layers, in reading order; each uses only those to its right: `main → demo → server → grpc → engine → repository → domain`.
 //!
 //! - [`domain`]: the rules, pure. Start with [`domain::decide`].
 //! - [`repository`]: storage, on SQLite or PostgreSQL.
 //! - [`engine`]: from a command to its event.
 //! - [`grpc`]: the API that clients see.
 //! - [`server`]: wiring and lifecycle.
+//! - [`demo`]: the service with a story in it, to try things out.
 //!
 //! Beside them: [`config`] (flags and policy file), [`clock`] (the time), [`chance`] (ids), [`stderr`] (log output),
 //! [`metrics`] and [`traces`] (what operators see), and [`proto`] (generated code). `domain` is always compiled; `proto` requires either of the two features, the rest requires
@@ -28,6 +29,8 @@ pub mod client;
 pub mod clock;
 #[cfg(feature = "server")]
 pub mod config;
+#[cfg(feature = "server")]
+pub mod demo;
 pub mod domain;
 #[cfg(feature = "server")]
 pub mod engine;

@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 
 use dispute_service::config::{Action, CommandLine, LogFormat};
+use dispute_service::demo;
 use dispute_service::server::{self, ServeError};
 use dispute_service::stderr::{self, Format};
 
@@ -47,6 +48,10 @@ fn run(CommandLine { action, config }: CommandLine) -> Result<(), ServeError> {
                 // Before the first line is printed: whatever reads it may send a signal.
                 let stopped = server::told_to_stop()?;
                 server::run(&config, server::listen(&config).await?, server::clock(&config), stopped).await
+            }
+            Action::Demo => {
+                let stopped = server::told_to_stop()?;
+                demo::run(&config, server::listen(&config).await?, stopped).await
             }
             Action::Migrate => server::migrate(&config).await,
             Action::Audit(flags) => server::print_audit(&config, &flags, std::io::stdout().lock()).await,

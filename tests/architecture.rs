@@ -18,13 +18,14 @@ use syn::visit::{self, Visit};
 use syn::{ItemExternCrate, ItemMod, ItemUse, UseTree};
 
 /// Each module at the top of the crate, with the others that it may name. The layers come first, from the lowest up.
-const MAY_NAME: [(&str, &[&str]); 16] = [
+const MAY_NAME: [(&str, &[&str]); 17] = [
     ("domain", &[]),
     ("repository", &["domain", "chance", "clock", "metrics"]),
     ("engine", &["repository", "domain", "chance", "clock", "metrics", "traces"]),
     ("grpc", &["engine", "domain", "chance", "clock", "config", "metrics", "proto", "traces", "fuzzing"]),
     ("server", &["grpc", "engine", "repository", "domain", "clock", "config", "metrics", "stderr", "traces"]),
-    ("main", &["server", "clock", "config", "stderr"]),
+    ("demo", &["server", "domain", "clock", "config", "proto"]),
+    ("main", &["demo", "server", "clock", "config", "stderr"]),
     ("chance", &[]),
     ("clock", &["domain"]),
     ("config", &["repository", "domain", "traces"]),
@@ -44,8 +45,8 @@ const RESERVED: [(&[&str], &[&str]); 8] = [
     // gRPC.
     (
         &["tonic", "tonic_health", "tonic_prost", "tonic_reflection", "tonic_types", "prost", "prost_types"],
-        // … and of Prometheus, one of whose formats is protobuf, and of the collector of traces.
-        &["grpc", "server", "client", "metrics", "traces"],
+        // … and of Prometheus, one of whose formats is protobuf, and of the collector of traces. The demo is a client, too.
+        &["grpc", "server", "demo", "client", "metrics", "traces"],
     ),
     // The codes of gRPC: what a failure is for a client is decided in one place.
     (&["tonic::Code"], &["src/grpc/status.rs", "src/grpc/status", "src/grpc/fuzzing.rs", "client"]),
@@ -75,6 +76,7 @@ const RESERVED: [(&[&str], &[&str]); 8] = [
             "engine",
             "grpc",
             "server",
+            "demo",
             "main",
             "clock",
             "config",

@@ -36,6 +36,11 @@ pub enum ClockFlagsError {
 }
 
 impl ClockFlags {
+    /// A clock that is moved by hand, from `start` on.
+    pub(super) fn manual(start: Timestamp) -> Self {
+        Self { clock: ClockMode::Manual, clock_start: Some(start) }
+    }
+
     /// Whether the clock is moved by hand.
     pub fn is_manual(self) -> bool {
         self.clock == ClockMode::Manual

@@ -2,27 +2,28 @@
 
 use std::ffi::{OsStr, OsString};
 
-use clap::{Arg, ArgAction, Command, Error, Parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, Error};
 
 /// Parses the flags, and takes those that are not given from the environment. An empty variable counts as unset; that of a
 /// flag that can be repeated is separated by commas. An error about a variable names the variable and its flag.
-pub(super) fn parse<T: Parser>(arguments: &[OsString]) -> Result<T, Error> {
+pub(super) fn parse(command: &Command, arguments: &[OsString]) -> Result<ArgMatches, Error> {
     let is_given = |flag: &Arg| {
         let name = flag.get_long().map(|name| format!("--{name}")).unwrap_or_default();
         let is_it = |argument: &str| argument.split('=').next() == Some(name.as_str());
         arguments.iter().any(|argument| argument.to_str().is_some_and(is_it))
     };
-    let parse = |command: Command| T::from_arg_matches(&command.try_get_matches_from(arguments)?);
-    let with = |is_read: &dyn Fn(&Arg) -> bool| parse(with_twins(T::command(), &is_given, is_read));
+    let with = |is_read: &dyn Fn(&Arg) -> bool| {
+        with_twins(command.clone(), &is_given, is_read).try_get_matches_from(arguments)
+    };
     let error = match with(&|flag| !is_empty(flag)) {
-        Ok(line) => return Ok(line),
+        Ok(matches) => return Ok(matches),
         Err(error) => error,
     };
     if with(&|_| false).is_err() {
         // The error is about the arguments, whatever the environment contains.
         return Err(error);
     }
-    let mut command = T::command();
+    let mut command = command.clone();
     let flags = command.get_arguments().chain(command.get_subcommands().flat_map(Command::get_arguments));
     let twins: Vec<_> = flags.filter(|flag| flag.get_env().is_some() && !is_empty(flag)).cloned().collect();
     let (kind, text) = (error.kind(), first_paragraph(&error));

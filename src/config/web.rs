@@ -21,6 +21,11 @@ pub enum InvalidWebOrigin {
 }
 
 impl WebOrigin {
+    /// This origin, which is one.
+    pub(super) fn from_static(origin: &'static str) -> Self {
+        Self(HeaderValue::from_static(origin))
+    }
+
     /// The header's value.
     pub fn as_header(&self) -> &HeaderValue {
         &self.0

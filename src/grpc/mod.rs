@@ -61,7 +61,7 @@ pub use rates::{PeerAddress, RateBounds, Rates};
 pub use reflection::{Described, reflection_v1, reflection_v1alpha};
 pub use rpc::{DisputeHandlers, OrderHandlers, TestClockHandlers};
 pub use translations::Translations;
-pub use transport::{ConnectionId, HEADER_BYTES_READ, RpcBounds, RpcLayer};
+pub use transport::{ConnectionId, HEADER_BYTES_READ, Judged, RpcBounds, RpcLayer};
 pub use web::WebLayer;
 
 /// What the handlers work with.

@@ -1,5 +1,6 @@
 //! Why the service cannot start, or why it ended: messages for the person who started it.
 
+use std::error::Error;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 
@@ -67,6 +68,9 @@ pub enum ServeError {
     /// Threads or signals could not be set up.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    /// What had to be done before the service listens has failed.
+    #[error(transparent)]
+    Preparation(Box<dyn Error + Send + Sync>),
     /// A task that must run as long as the service has ended: the log says why.
     #[error("a part of the service has failed; stopping")]
     Background,
@@ -88,6 +92,11 @@ pub enum ServeError {
 }
 
 impl ServeError {
+    /// What had to be done before the service listens has failed.
+    pub fn preparation(error: impl Error + Send + Sync + 'static) -> Self {
+        Self::Preparation(Box::new(error))
+    }
+
     /// What the process exits with: 2 if its flags, the URL of its database or its policy are not valid, as for flags that it
     /// does not know; 1 if a retry may help: a file that is not there yet, a database that is away.
     pub fn exit_code(&self) -> u8 {

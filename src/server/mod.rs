@@ -45,8 +45,8 @@ use crate::config::{Config, ConfigError, PolicyFile, Span, SupportUrl, TokenFlag
 use crate::domain::{RELEASE, Timestamp};
 use crate::engine::{Feed, Reads, TestClock};
 use crate::grpc::{
-    self, Authenticator, Described, Origins, Quota, RateBounds, Rates, RpcBounds, RpcLayer, Shared, Translations,
-    WebLayer,
+    self, Authenticator, Described, Judged, Origins, Quota, RateBounds, Rates, RpcBounds, RpcLayer, Shared,
+    Translations, WebLayer,
 };
 use crate::repository::{self, Alone, Notifier, Repository, StorageError};
 use crate::stderr;
@@ -126,6 +126,9 @@ struct Settings {
     tracer: Tracer,
 }
 
+/// The services of the port, called within this process. Each call is judged as if it had come over a connection.
+pub type InProcess = Judged<Routes>;
+
 /// Runs the service on `listener` until `shutdown` completes, then drains: health turns NOT_SERVING, streams end,
 /// commands in flight finish, and the database is closed cleanly.
 pub async fn run(
@@ -133,6 +136,18 @@ pub async fn run(
     listener: TcpListener,
     clock: Clock,
     shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    run_prepared(config, listener, clock, shutdown, async |_| Ok(String::new())).await
+}
+
+/// The same, but first calls the service by `prepare`, while nobody else can: clients that connect wait. What that returns is said
+/// once the service listens; nothing if it is empty.
+pub async fn run_prepared(
+    config: &Config,
+    listener: TcpListener,
+    clock: Clock,
+    shutdown: impl Future<Output = ()>,
+    prepare: impl AsyncFnOnce(InProcess) -> Result<String, ServeError>,
 ) -> Result<(), ServeError> {
     let authentication = config.authentication()?;
     let origins = Origins::new(&config.web_origins);
@@ -155,7 +170,7 @@ pub async fn run(
         opened = open(config) => Arc::new(opened?),
         () = &mut shutdown => return Ok(()),
     };
-    let served = serve(config, listener, clock, shutdown, settings, (repository.clone(), alone)).await;
+    let served = serve(config, listener, clock, shutdown, settings, (repository.clone(), alone), prepare).await;
     tokio::join!(close(&repository), tracer.finish());
     served
 }
@@ -180,8 +195,8 @@ async fn close(repository: &Repository) {
     }
 }
 
-/// Runs the service on an open database: starts the background tasks, serves until it is told to stop or cannot
-/// continue, and drains.
+/// Runs the service on an open database: starts the background tasks, prepares what is to be served, serves until it is
+/// told to stop or cannot continue, and drains.
 async fn serve(
     config: &Config,
     listener: TcpListener,
@@ -189,10 +204,11 @@ async fn serve(
     mut shutdown: Pin<&mut impl Future<Output = ()>>,
     settings: Settings,
     (repository, alone): (Arc<Repository>, Option<Alone>),
+    prepare: impl AsyncFnOnce(InProcess) -> Result<String, ServeError>,
 ) -> Result<(), ServeError> {
     repository.claim(alone.is_some()).await?;
     let (notifier, feed) = tokio::select! {
-        prepared = prepare(repository.clone()) => prepared?,
+        prepared = prepare_database(repository.clone()) => prepared?,
         // Another process may be migrating for a long time.
         () = &mut shutdown => return Ok(()),
     };
@@ -270,14 +286,24 @@ async fn serve(
     });
     let bounds = RpcBounds { test_clock: shared.test_clock.is_some(), ..rpc_bounds(config, reflection) };
     let judged = RpcLayer::new(authenticator, bounds, rates, drain.clone(), tracer).layer(routes(shared, &health)?);
-    let service = WebLayer::new(origins).layer(judged);
+    let service = WebLayer::new(origins).layer(judged.clone());
     warn_of_few_descriptors(config);
     warn_of_plain_tokens(config);
     let address = listener.local_addr()?;
+    let prepared = tokio::select! {
+        prepared = prepare(judged) => prepared.map(Some),
+        failed = background.failed() => return Err(failed),
+        () = &mut shutdown => Ok(None),
+    };
+    let Ok(Some(said)) = prepared else {
+        background.stop().await;
+        return prepared.map(drop);
+    };
     let bounds = connection_bounds(config);
     let mut connections = pin!(connections::serve(listener, tls, service, bounds, registry, drain.clone()));
     // Plainly, whatever the log settings: scripts wait for it.
     stderr::say(&format!("listening on {address}"));
+    stderr::say(&said);
     background.run(systemd::report(background.is_serving()));
     let ended = tokio::select! {
         () = &mut connections => Err(ServeError::Background),
@@ -345,7 +371,7 @@ fn routes(shared: Arc<Shared>, health: &HealthReport) -> Result<Routes, ServeErr
 }
 
 /// Brings the database to the schema of this version, and starts reading its log.
-async fn prepare(repository: Arc<Repository>) -> Result<(Option<Notifier>, Arc<Feed>), ServeError> {
+async fn prepare_database(repository: Arc<Repository>) -> Result<(Option<Notifier>, Arc<Feed>), ServeError> {
     repository.migrate().await?;
     let notifier = repository.notifier();
     Ok((notifier, Arc::new(Feed::new(repository).await?)))

@@ -13,6 +13,7 @@
 mod auth;
 mod commands;
 mod deadlines;
+mod demo;
 mod faults;
 mod lists;
 mod observed;
