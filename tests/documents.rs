@@ -33,8 +33,13 @@ fn files(folder: &Path, ending: &str, deep: bool) -> Vec<PathBuf> {
 
 /// Everything for people to read.
 fn documents() -> Vec<PathBuf> {
-    [files(&root(), "md", false), files(&root().join("docs"), "md", true), files(&root().join("deploy"), "md", true)]
-        .concat()
+    [
+        files(&root(), "md", false),
+        files(&root().join("docs"), "md", true),
+        files(&root().join("deploy"), "md", true),
+        files(&root().join("examples/web"), "md", false),
+    ]
+    .concat()
 }
 
 /// The decision records, in the order of their numbers.

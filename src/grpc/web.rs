@@ -4,6 +4,7 @@
 //! Inside, a call is one of gRPC like all others: judged, bounded and counted in the same way.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,9 +13,9 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, ORIGIN};
 use http::{HeaderName, HeaderValue, Method, Request, Response, Version};
 use http_body_util::BodyExt as _;
 use tonic::body::Body;
-use tonic_web::{GrpcWebLayer, GrpcWebService};
+use tonic_web::GrpcWebLayer;
 use tower::{Layer, Service};
-use tower_http::cors::{AllowOrigin, Cors, CorsLayer};
+use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::auth::Origins;
 
@@ -46,22 +47,18 @@ pub(super) struct ByWeb;
 
 /// Wraps the services and their judge: see the module.
 #[derive(Clone, Debug)]
-pub struct WebLayer {
+pub struct WebLayer(Arc<Pages>);
+
+/// Which pages may call, and how they are told.
+#[derive(Debug)]
+struct Pages {
     origins: Origins,
+    cors: CorsLayer,
 }
 
 impl WebLayer {
     /// Lets the pages of these origins call.
     pub fn new(origins: Origins) -> Self {
-        Self { origins }
-    }
-}
-
-impl<S: Clone> Layer<S> for WebLayer {
-    type Service = Web<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        let service = Translated { web: GrpcWebLayer::new().layer(inner.clone()), inner };
         // For requests of pages that may call: the others are not told anything.
         let cors = CorsLayer::new()
             .allow_origin(AllowOrigin::mirror_request())
@@ -69,16 +66,23 @@ impl<S: Clone> Layer<S> for WebLayer {
             .allow_headers(REQUEST_HEADERS)
             .expose_headers(RESPONSE_HEADERS)
             .max_age(MAX_AGE);
-        Web { origins: self.origins.clone(), pages: cors.layer(service.clone()), others: service }
+        Self(Arc::new(Pages { origins, cors }))
+    }
+}
+
+impl<S> Layer<S> for WebLayer {
+    type Service = Web<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Web { inner: Translated { inner }, pages: self.0.clone() }
     }
 }
 
 /// A service that browsers can call: see [`WebLayer`].
 #[derive(Clone, Debug)]
 pub struct Web<S> {
-    origins: Origins,
-    pages: Cors<Translated<S>>,
-    others: Translated<S>,
+    inner: Translated<S>,
+    pages: Arc<Pages>,
 }
 
 impl<S> Service<Request<Body>> for Web<S>
@@ -88,21 +92,21 @@ where
             Response = Response<Body>,
             Error = Infallible,
             Future = BoxFuture<'static, Result<Response<Body>, Infallible>>,
-        >,
+        > + Clone,
 {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = S::Future;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.others.poll_ready(context)
+        self.inner.poll_ready(context)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if request.headers().contains_key(ORIGIN) && self.origins.allow(request.headers()) {
-            self.pages.call(request).boxed()
+        if request.headers().contains_key(ORIGIN) && self.pages.origins.allow(request.headers()) {
+            self.pages.cors.layer(&mut self.inner).call(request).boxed()
         } else {
-            self.others.call(request)
+            self.inner.call(request)
         }
     }
 }
@@ -111,7 +115,6 @@ where
 #[derive(Clone, Debug)]
 struct Translated<S> {
     inner: S,
-    web: GrpcWebService<S>,
 }
 
 impl<S> Service<Request<Body>> for Translated<S>
@@ -141,7 +144,7 @@ where
         request.extensions_mut().insert(ByWeb);
         // Inside it is a call of gRPC, whatever carried it.
         *request.version_mut() = Version::HTTP_2;
-        let response = self.web.call(request.map(unannounced));
+        let response = GrpcWebLayer::new().layer(&mut self.inner).call(request.map(unannounced));
         response.map(|response| response.map(|response| response.map(unannounced))).boxed()
     }
 }

@@ -224,7 +224,10 @@ where
                 (Wire::Tls(Box::new(stream)), identity)
             }
         };
-        let bytes = first_bytes(&mut wire).await?;
+        let mut bytes = first_bytes(&mut wire).await?;
+        if !bytes.starts_with(PREFACE) {
+            http1::first_head(&mut wire, &mut bytes, &self.heads).await?;
+        }
         Ok(Opened { wire, bytes, address, identity })
     }
 

@@ -1,7 +1,7 @@
 //! HTTP/1.1, in which browsers call by gRPC-Web where there is no TLS. A connection has one call at a time, so it needs
 //! no turns: it is served in the order in which the runtime wakes it.
 
-use std::io::Result;
+use std::io::{ErrorKind, Result};
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioTimer;
 use pin_project_lite::pin_project;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
 use super::arriving::{Arriving, Budget};
 use super::calls::{Call, Calls, ReadingTime};
@@ -29,6 +29,25 @@ const BUFFER_BYTES: usize = HEAD_BYTES + 4 * 1024;
 /// Whether a connection that starts with these bytes may be one of HTTP/1: with the name of a method.
 pub(super) fn may_start_with(bytes: &[u8]) -> bool {
     bytes.first().is_some_and(u8::is_ascii_uppercase)
+}
+
+/// Reads until the first head is complete, or is too long for the transport: before that there is no state of the
+/// transport, which takes more than most heads.
+pub(super) async fn first_head(wire: &mut (impl AsyncRead + Unpin), bytes: &mut Vec<u8>, heads: &Budget) -> Result<()> {
+    let mut wire = Arriving::new(wire, HEAD_BYTES, heads.clone());
+    let mut searched = 0_usize;
+    while bytes.len() < HEAD_BYTES {
+        // The end of a head is an empty line; lines may end without a carriage return.
+        let unsearched = bytes.get(searched.saturating_sub(2)..).unwrap_or_default();
+        if unsearched.windows(2).any(|end| end == b"\n\n") || unsearched.windows(3).any(|end| end == b"\n\r\n") {
+            return Ok(());
+        }
+        searched = bytes.len();
+        if wire.read_buf(bytes).await? == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(())
 }
 
 /// How connections are served. A client may take this long for the head of a request, also of the next one on the same
@@ -105,7 +124,7 @@ pub(super) struct Socket<T> {
 }
 
 impl<T> Socket<T> {
-    /// A socket of which these bytes were already read, few of them. It fails if the client has read nothing for this
+    /// A socket of which these bytes were already read: the first head. It fails if the client has read nothing for this
     /// long.
     pub(super) fn new(inner: T, begun: Vec<u8>, calls: Calls, heads: Budget, stall_timeout: Duration) -> Self {
         // The transport has a limit of its own, and answers what is beyond it.
@@ -179,11 +198,36 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Socket<T> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncReadExt as _;
+    use tokio::io::AsyncWriteExt as _;
 
     use super::*;
     use crate::clock::real_now;
     use crate::grpc::AnswerBudget;
+
+    #[tokio::test]
+    async fn the_first_head_ends_with_an_empty_line_however_its_bytes_are_cut() {
+        let read = async |sent: &[u8]| {
+            let (mut client, mut server) = tokio::io::duplex(1);
+            let (mut bytes, heads) = (Vec::new(), Budget::new());
+            let send = async {
+                let _ = client.write_all(sent).await;
+                drop(client);
+            };
+            let read = async {
+                let read = first_head(&mut server, &mut bytes, &heads).await.map_err(|error| error.kind());
+                drop(server);
+                read
+            };
+            let (read, ()) = tokio::join!(read, send);
+            assert!(!heads.is_in_use());
+            read.map(|()| bytes.len())
+        };
+        assert_eq!(read(b"GET / HTTP/1.1\r\nhost: a\r\n\r\nbody").await, Ok(27));
+        assert_eq!(read(b"GET / HTTP/1.1\nhost: a\n\nbody").await, Ok(24));
+        assert_eq!(read(b"GET / HTTP/1.1\nhost: a\n\r\nbody").await, Ok(25));
+        assert_eq!(read(b"GET / HTTP/1.1\r\nhost: a\r\n").await, Err(ErrorKind::UnexpectedEof));
+        assert_eq!(read(&[b'x'; HEAD_BYTES + 7]).await, Ok(HEAD_BYTES), "the transport answers");
+    }
 
     #[tokio::test]
     async fn the_bytes_of_a_head_are_counted_and_those_of_a_body_are_not() {

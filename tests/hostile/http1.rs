@@ -42,6 +42,15 @@ fn ten_thousand_short_heads_that_never_end_fit_into_memory() {
 }
 
 #[test]
+fn ten_thousand_connections_over_http_1_fit_into_memory() {
+    let count = at_most(10_000);
+    let request = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    Attack::new("10,000 connections over HTTP/1.1 after their first request")
+        .lasting(Duration::from_secs(4))
+        .run(|arena| hold(arena, count, request));
+}
+
+#[test]
 fn heads_over_http_1_are_closed_in_time() {
     let attack = Attack::new("2,000 heads over HTTP/1.1 that stop").on(&["--preface-timeout", "1s"]).in_smoke();
     let tally = attack.lasting(Duration::from_secs(4)).run(|arena| hold(arena, at_most(2_000), &long_head(100)));
