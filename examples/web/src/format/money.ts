@@ -1,0 +1,52 @@
+import { create } from "@bufbuild/protobuf";
+import { MoneySchema, type Money } from "../gen/google/type/money_pb";
+
+const NANO_DIGITS = 9;
+
+/** How many decimals the currency has: 0 for JPY, 2 for USD, 3 for KWD. */
+export function decimalsOf(currency: string): number {
+  return new Intl.NumberFormat("en", { style: "currency", currency }).resolvedOptions().maximumFractionDigits ?? 2;
+}
+
+/** The exact decimal number, "-1.750000000". */
+function decimalOf({ units, nanos }: Money): Intl.StringNumericLiteral {
+  const sign = units < 0n || nanos < 0 ? "-" : "";
+  const fraction = String(Math.abs(nanos)).padStart(NANO_DIGITS, "0");
+  return `${sign}${units < 0n ? -units : units}.${fraction}` as Intl.StringNumericLiteral;
+}
+
+/** Formats without ever going through a floating-point number: Intl takes the decimal digits. */
+export function formatMoney(money: Money, language: string): string {
+  const currency = money.currencyCode;
+  return new Intl.NumberFormat(language, { style: "currency", currency }).format(decimalOf(money));
+}
+
+export function isPositive({ units, nanos }: Money): boolean {
+  return units > 0n || nanos > 0;
+}
+
+export type ParsedAmount =
+  | { readonly ok: true; readonly money: Money }
+  | { readonly ok: false; readonly why: "empty" | "not a number" | "too many decimals" };
+
+/**
+ * Reads what a person typed, "12.50" or "12,50". There is one separator at most, and it is that of the decimals: a number
+ * with more decimals than the currency has is refused rather than guessed to be thousands.
+ */
+export function parseAmount(typed: string, currency: string): ParsedAmount {
+  const text = typed.replace(/\s/g, "");
+  if (text === "") return { ok: false, why: "empty" };
+  const match = /^(\d{1,18})(?:[.,](\d*))?$/.exec(text);
+  if (!match?.[1]) return { ok: false, why: "not a number" };
+  const fraction = match[2] ?? "";
+  if (fraction.length > decimalsOf(currency)) return { ok: false, why: "too many decimals" };
+  const nanos = Number(fraction.padEnd(NANO_DIGITS, "0"));
+  return { ok: true, money: create(MoneySchema, { currencyCode: currency, units: BigInt(match[1]), nanos }) };
+}
+
+/** Reads the decimal number of an error's facts, "12.50". */
+export function moneyOfFact(decimal: string | undefined, currency: string | undefined): Money | undefined {
+  if (decimal === undefined || currency === undefined) return undefined;
+  const parsed = parseAmount(decimal, currency);
+  return parsed.ok ? parsed.money : undefined;
+}

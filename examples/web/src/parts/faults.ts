@@ -1,0 +1,53 @@
+import type { RefObject } from "preact";
+import { useEffect } from "preact/hooks";
+import { decimalsOf, parseAmount } from "../format/money";
+import { ErrorReason } from "../gen/disputes/v1/error_pb";
+import type { Problem } from "../service/problem";
+import type { Words } from "../words/en";
+import type { Speech } from "../words/language";
+import { charactersOf, type Fault } from "./field";
+import { wordsOf } from "./problem";
+
+/** What is wrong with a form, by the request's names of its fields. */
+export type Faults = Readonly<Record<string, readonly Fault[]>>;
+
+/**
+ * What the service says of fields. Its descriptions are English; where the reason of the error says the same, the reader's
+ * language is used.
+ */
+export function serviceFaults(problem: Problem | undefined, speech: Speech): Faults {
+  const faults: Record<string, Fault[]> = {};
+  for (const { field, text } of problem?.violations ?? []) {
+    const name = field.split(".")[0] ?? field;
+    const translated = problem?.reason !== ErrorReason.INVALID_FIELD && problem;
+    const fault: Fault = translated ? { text: wordsOf(translated, speech) } : { text, lang: "en" };
+    faults[name] = [...(faults[name] ?? []), fault];
+  }
+  return faults;
+}
+
+/** Only what keeps an amount from being sent; the service judges whether it is within bounds. */
+export function amountFaults(typed: string, currency: string, words: Words): Faults {
+  const parsed = parseAmount(typed, currency);
+  if (parsed.ok) return {};
+  const text = {
+    "empty": words.form.required,
+    "not a number": words.form.notANumber,
+    "too many decimals": words.form.decimals(decimalsOf(currency)),
+  }[parsed.why];
+  return { amount: [{ text }] };
+}
+
+export function textFaults(field: string, text: string, required: boolean, max: number, words: Words): Faults {
+  const characters = charactersOf(text);
+  if (required && characters === 0) return { [field]: [{ text: words.form.required }] };
+  return characters > max ? { [field]: [{ text: words.form.tooLong(characters - max) }] } : {};
+}
+
+/** Takes a person to the first field that needs attention. */
+export function useFocusOnFault(form: RefObject<HTMLFormElement | null>, faults: Faults): void {
+  const key = JSON.stringify(faults);
+  useEffect(() => {
+    form.current?.querySelector<HTMLElement>("[aria-invalid=true]")?.focus();
+  }, [key]);
+}

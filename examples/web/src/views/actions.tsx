@@ -1,0 +1,63 @@
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+import { DisputeAction, type Dispute } from "../gen/disputes/v1/dispute_pb";
+import { usePane } from "../pane-context";
+import type { Order } from "../gen/disputes/v1/order_pb";
+import { useSpeech } from "../words/language";
+import { ActionForm } from "./action-form";
+
+/** In the order in which they stand; the platform alone reports settlements. */
+const SHOWN: readonly DisputeAction[] = [
+  DisputeAction.ACCEPT,
+  DisputeAction.ANSWER,
+  DisputeAction.DECIDE,
+  DisputeAction.COUNTER,
+  DisputeAction.DECLINE,
+  DisputeAction.POSTPONE,
+  DisputeAction.WITHDRAW,
+  DisputeAction.ESCALATE,
+];
+
+interface Props {
+  readonly dispute: Dispute;
+  readonly order: Order;
+  readonly reread: () => void;
+}
+
+/** A button for exactly what the service allows this person now, and the form of the chosen one. */
+export function Actions({ dispute, order, reread }: Props): JSX.Element {
+  const { person } = usePane();
+  const { words } = useSpeech();
+  const [chosen, setChosen] = useState<DisputeAction>();
+  const allowed = SHOWN.filter((action) => dispute.allowedActions.includes(action));
+  return (
+    <section class="actions">
+      <h2>{words.dispute.actions}</h2>
+      {allowed.length === 0 && chosen === undefined && <p class="quiet">{words.dispute.nothingToDo}</p>}
+      <div class="row">
+        {allowed.map((action, index) => (
+          <button
+            key={action}
+            type="button"
+            class={index === 0 && chosen === undefined ? "primary" : ""}
+            aria-expanded={action === chosen}
+            onClick={() => setChosen(action === chosen ? undefined : action)}
+          >
+            {action === DisputeAction.ESCALATE && person.scope === "support" ? words.action.takeOver : words.names.action[action]}
+          </button>
+        ))}
+      </div>
+      {chosen !== undefined && (
+        <ActionForm
+          key={chosen}
+          action={chosen}
+          dispute={dispute}
+          order={order}
+          possible={allowed.includes(chosen)}
+          reread={reread}
+          close={() => setChosen(undefined)}
+        />
+      )}
+    </section>
+  );
+}

@@ -1,0 +1,99 @@
+import { Reason } from "../src/gen/disputes/v1/dispute_pb";
+import { usd } from "./marketplace";
+import { checkAndSend, choose, expect, fill, history, test } from "./people";
+
+test("silence takes effect when the deadline passes, and both see it", async ({ marketplace, sit }) => {
+  const order = await marketplace.order();
+  await marketplace.as(order.seller).disputes.requestCancellation({
+    orderId: order.orderId, reason: Reason.UNABLE_TO_COMPLETE, message: "I am ill.",
+  });
+  const buyer = await sit(order.buyer);
+  const seller = await sit(order.seller);
+  for (const page of [buyer, seller]) {
+    await page.getByRole("link", { name: order.title }).click();
+    await page.getByRole("link", { name: "Cancellation" }).click();
+    await expect(page.getByText("2 days left").first()).toBeVisible();
+  }
+  const bar = buyer.getByRole("contentinfo");
+  await bar.getByRole("button", { name: "+1 h" }).click();
+  await expect(buyer.getByText("1 day 23 hr left").first()).toBeVisible();
+  await bar.getByRole("button", { name: "Let it run" }).click();
+  await expect(buyer.getByText("1 day 22 hr left").first()).toBeVisible();
+  await bar.getByRole("button", { name: "Stop" }).click();
+  await bar.getByRole("button", { name: "Next deadline" }).click();
+  for (const page of [buyer, seller]) {
+    await expect(page.getByText("Nobody answered in time.")).toBeVisible();
+    await expect(page.getByText("the order is cancelled")).toBeVisible();
+    await expect(history(page).last()).toContainText("the deadline passed without an answer");
+  }
+});
+
+test("a party escalates, support decides, and the platform pays", async ({ marketplace, sit }) => {
+  const order = await marketplace.order();
+  const { dispute } = await marketplace.as(order.seller).disputes.offerPartialRefund({
+    orderId: order.orderId, amount: usd(10), message: "A small one.", reason: Reason.GOODWILL,
+  });
+  const at = `/disputes/${dispute?.disputeId}`;
+  const buyer = await sit(order.buyer, { at });
+  const seller = await sit(order.seller, { at });
+  const support = await sit("sam", { scope: "support", at: "/queue" });
+
+  await choose(buyer, "Decline");
+  await fill(buyer, { "Message for the other party": "Far too little." });
+  await buyer.getByRole("button", { name: "Send", exact: true }).click();
+  await choose(buyer, "Escalate to support");
+  await fill(buyer, { "Why support should decide": "Half of the work is missing." });
+  await buyer.getByRole("button", { name: "Send", exact: true }).click();
+  await expect(seller.getByText("Support decides; until then the buyer can still accept")).toBeVisible();
+
+  const card = support.getByRole("listitem").filter({ hasText: order.orderId });
+  await expect(card).toContainText("With support");
+  await card.getByRole("link").click();
+  await expect(support.getByText("A gesture of goodwill")).toBeVisible();
+  await choose(support, "Decide");
+  await support.getByLabel("Refund an amount").check();
+  await fill(support, { "Amount (USD)": "80", "Message for both parties": "Half of the work is indeed missing." });
+  await checkAndSend(support, "Send");
+
+  for (const page of [buyer, seller]) {
+    await expect(history(page).last()).toContainText("Half of the work is indeed missing.");
+    await expect(page.getByText("$80.00 refunded to the buyer")).toBeVisible();
+    await expect(page.getByText("To be paid")).toBeVisible();
+    await expect(page.getByText("sam")).toHaveCount(0);
+  }
+  await marketplace.platform.disputes.reportSettlement({
+    disputeId: dispute?.disputeId ?? "", result: { case: "failed", value: { detail: "card expired" } },
+  });
+  await expect(support.getByText("card expired")).toBeVisible();
+  await expect(buyer.getByText("Payment failed, to be tried again")).toBeVisible();
+  await expect(buyer.getByText("card expired")).toHaveCount(0);
+  await marketplace.platform.disputes.reportSettlement({
+    disputeId: dispute?.disputeId ?? "", result: { case: "settled", value: { reference: "PAY-80" } },
+  });
+  await expect(buyer.getByRole("complementary").getByText("PAY-80")).toBeVisible();
+});
+
+test("support postpones a deadline, then takes the pending dispute over and cancels the order", async ({ marketplace, sit }) => {
+  const order = await marketplace.order();
+  const { dispute } = await marketplace.as(order.buyer).disputes.requestOrderUpdate({ orderId: order.orderId, message: "Where is it?" });
+  const at = `/disputes/${dispute?.disputeId}`;
+  const seller = await sit(order.seller, { at });
+  const support = await sit("sam", { scope: "support", at, timezoneId: "UTC" });
+
+  const later = new Date((await marketplace.now()) + 5 * 86_400_000 + 90_000).toISOString().slice(0, 16);
+  await choose(support, "Postpone the deadline");
+  await fill(support, { "New deadline": later, "Message for both parties": "The seller is travelling." });
+  await support.getByRole("button", { name: "Send", exact: true }).click();
+  await expect(history(seller).last()).toContainText("The seller is travelling.");
+  await expect(seller.getByText("5 days").first()).toBeVisible();
+
+  await choose(support, "Take over");
+  await fill(support, { "Why support should decide": "The buyer has called us." });
+  await support.getByRole("button", { name: "Send", exact: true }).click();
+  await choose(support, "Decide");
+  await support.getByLabel("Cancel the order and refund what is left").check();
+  await support.getByLabel("The cancellation counts against").uncheck();
+  await fill(support, { "Message for both parties": "Nobody can be reached." });
+  await checkAndSend(support, "Send");
+  await expect(seller.getByText("does not count against the seller’s completion rate")).toBeVisible();
+});
