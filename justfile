@@ -60,6 +60,14 @@ image:
 sbom:
     cargo cyclonedx --format json --spec-version 1.5 --target x86_64-unknown-linux-gnu --override-filename dispute-service.cdx
 
+# Starts a marketplace to click through, and its front end.
+demo:
+    examples/web/demo
+
+# Runs the front end's tests in a browser, with the release build.
+test-web:
+    cargo build --release --bin dispute-service && cd examples/web && npm ci && npm test
+
 # Opens the code's documentation in a browser.
 docs:
     cargo doc --no-deps --open

@@ -12,6 +12,9 @@ process.env["NODE_EXTRA_CA_CERTS"] = join(scratch, "cert.pem");
 
 // The ports are below those that Linux gives to outgoing connections, one of which could hold them otherwise.
 
+/** What a service logs of every command would bury the list of the tests. */
+const quiet = { RUST_LOG: "warn" };
+
 /** Builds the front end for a service, and serves the bundle. */
 function page(outDir: string, port: number, serviceUrl: string) {
   return {
@@ -24,12 +27,13 @@ function page(outDir: string, port: number, serviceUrl: string) {
 export default defineConfig<Target>({
   testDir: "tests",
   workers: 2,
-  timeout: 20_000,
-  expect: { timeout: 5_000 },
+  // Much more than any step takes, for machines that do something else as well.
+  timeout: 60_000,
+  expect: { timeout: 15_000 },
   forbidOnly: process.env["CI"] !== undefined,
   reporter: [["list"]],
   use: {
-    actionTimeout: 5_000,
+    actionTimeout: 15_000,
     locale: "en-US",
     ignoreHTTPSErrors: true,
     launchOptions: {
@@ -51,9 +55,9 @@ export default defineConfig<Target>({
     },
   ],
   webServer: [
-    { command: `${service} demo --listen 127.0.0.1:5177`, port: 5177 },
+    { command: `${service} demo --listen 127.0.0.1:5177`, env: quiet, port: 5177 },
     page("dist/http1", 5173, "http://localhost:5177"),
-    { command: `tests/serve-tls ${service} 127.0.0.1:5178 http://localhost:5174 ${scratch}`, port: 5178 },
+    { command: `tests/serve-tls ${service} 127.0.0.1:5178 http://localhost:5174 ${scratch}`, env: quiet, port: 5178 },
     page("dist/http2", 5174, "https://localhost:5178"),
   ],
 });
