@@ -85,7 +85,8 @@ pub enum Action {
     /// Run a small marketplace with orders and disputes to try things out, until it is stopped, and remove it then.
     ///
     /// It listens on a loopback address, keeps everything in a temporary folder, trusts callers to say who they are, and has a clock
-    /// that only callers move. It takes `--listen` and `--log-format`, and reads no other variables of the environment.
+    /// that only callers move. It takes `--listen`, `--web-origin` and `--log-format`; the environment is read for the first and the last
+    /// alone.
     Demo,
     /// Print a token for `--auth jwt`, for trying things out, and exit.
     Token(TokenFlags),
@@ -160,7 +161,7 @@ pub struct Config {
     /// Pings a connection that was idle this long, and closes it if no reply arrives within the same time again.
     #[arg(long, global = true, env = "DISPUTES_KEEPALIVE", value_name = "SPAN", default_value = "20s", value_parser = keepalive)]
     pub keepalive: Span,
-    /// How long a client may take to start HTTP after connecting, including its TLS handshake, and over HTTP/1.1 for each head; 0s for no limit.
+    /// How long a client may take to start HTTP after connecting, including its TLS handshake, and over HTTP/1.1 the head of its request; 0s for no limit.
     #[arg(long, global = true, env = "DISPUTES_PREFACE_TIMEOUT", value_name = "SPAN", default_value = "10s")]
     pub preface_timeout: Span,
     /// The maximum size of a request's header list in bytes, as HTTP/2 counts it; 0 for the transport's limit of 64 KiB.

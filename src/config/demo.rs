@@ -16,9 +16,12 @@ pub const WEB_ORIGIN: &str = "http://localhost:5173";
 /// The subcommand.
 const DEMO: &str = "demo";
 
-/// The flags that a demo takes. The environment is read for these alone: the rest of it may be that of a real service, whose
-/// database, callers and rules a demo must not touch.
+/// The flags that a demo takes …
 const TAKEN: [&str; 3] = ["listen", "log-format", "web-origin"];
+
+/// … and those of them whose variables it reads: the rest of the environment may be that of a real service, whose database,
+/// callers, pages and rules a demo must not touch.
+const READ: [&str; 2] = ["listen", "log-format"];
 
 /// Whether the arguments are those of a demo, valid or not.
 pub(super) fn is_asked_for(arguments: &[OsString]) -> bool {
@@ -57,7 +60,11 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<CommandLine, Error> {
 
 /// The command, in which the flags that a demo does not take have no variables, and are not in its help.
 fn command() -> Command {
-    let only_named = |flag: Arg| if is_taken(&flag) { flag } else { flag.env(None::<&'static str>).hide(true) };
+    let only_named = |flag: Arg| {
+        let hidden = !is_taken(&flag);
+        let is_read = flag.get_long().is_some_and(|name| READ.contains(&name));
+        if is_read { flag } else { flag.env(None::<&'static str>).hide(hidden) }
+    };
     CommandLine::command().mut_args(only_named)
 }
 

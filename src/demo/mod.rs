@@ -72,7 +72,7 @@ fn welcome(address: &str, end: Timestamp) -> String {
         "
 A small marketplace to try disputes in. Ctrl-C ends it, and everything in it is gone.
   people      buyers ana, ben, chloe; sellers studio-nord, lumen, kemi; support sam; the order system shop
-  front end   examples/web, served at {WEB_ORIGIN}
+  front end   examples/web/demo starts one too, at {WEB_ORIGIN}
   be ana      grpcurl -plaintext -H 'x-user-id: ana' {address} disputes.v1.OrderService/ListOrders
   be support  the same with -H 'x-user-id: sam' -H 'x-scope: support'
   time        stands still at {end}; move it by an hour:

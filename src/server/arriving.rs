@@ -1,4 +1,4 @@
-//! The bytes of what is not complete yet, a handshake or the head of a request: few, as they are kept until it is.
+//! The bytes of an incomplete handshake, or of an incomplete head of a request: few, as they are kept until it is complete.
 //!
 //! The libraries alone would keep 64 KiB for each of ten thousand connections.
 
@@ -66,9 +66,9 @@ impl<S> Arriving<S> {
         self.incomplete = None;
     }
 
-    /// Something new begins.
-    pub(super) fn begins(&mut self) {
-        self.incomplete = Some(Incomplete::default());
+    /// What it took of the budget, for as long as its bytes are kept.
+    pub(super) fn into_held(self) -> Option<OwnedSemaphorePermit> {
+        self.incomplete.and_then(|incomplete| incomplete.held)
     }
 }
 
@@ -76,7 +76,7 @@ impl Incomplete {
     /// How much may be read at once.
     fn room(&self, most_bytes: usize) -> Result<usize> {
         match most_bytes.saturating_sub(self.bytes) {
-            0 => Err(Error::new(ErrorKind::InvalidData, "it is too long")),
+            0 => Err(Error::new(ErrorKind::InvalidData, "a handshake or head is too long")),
             room => Ok(room),
         }
     }
@@ -91,7 +91,8 @@ impl Incomplete {
             return Ok(());
         }
         let permit = budget.0.clone().try_acquire_many_owned(more);
-        let permit = permit.map_err(|_| Error::new(ErrorKind::OutOfMemory, "too many long ones at a time"))?;
+        let permit = permit
+            .map_err(|_| Error::new(ErrorKind::OutOfMemory, "the budget for long handshakes or heads is used up"))?;
         match &mut self.held {
             None => self.held = Some(permit),
             Some(held) => held.merge(permit),
@@ -168,9 +169,13 @@ mod tests {
         assert_eq!(budget.0.available_permits(), BUDGET_BYTES - (MOST_BYTES - FREE_BYTES));
         arriving.is_complete();
         assert_eq!(budget.0.available_permits(), BUDGET_BYTES);
-        arriving.read_exact(&mut [0; 10_000]).await.unwrap();
-        arriving.begins();
-        assert_eq!(read(&mut arriving).await, (MOST_BYTES, Some(ErrorKind::InvalidData)));
+        assert_eq!(read(&mut arriving).await, (sent.len() - MOST_BYTES, None));
+        let mut arriving = Arriving::new(&sent[..], MOST_BYTES, budget.clone());
+        arriving.read_exact(&mut [0; FREE_BYTES + 7]).await.unwrap();
+        let held = arriving.into_held();
+        assert_eq!(budget.0.available_permits(), BUDGET_BYTES - 7);
+        drop(held);
+        assert!(!budget.is_in_use());
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -35,21 +35,18 @@ pub(super) struct Calls(Arc<State>);
 
 #[derive(Debug)]
 struct State {
-    /// How many there ever were.
-    count: AtomicUsize,
     in_flight: AtomicUsize,
     opened: RealInstant,
     /// When the last call ended, in milliseconds after the connection was opened; 0 before the first one.
     last_ended: AtomicU64,
-    /// The call that has just started, until the task that serves it has started too.
-    begun: Mutex<Option<Arc<Call>>>,
+    /// The call that has just started, until the task that serves it has started too. Weak: the call itself refers to this.
+    begun: Mutex<Weak<Call>>,
 }
 
 impl Calls {
     /// The calls of a connection that was opened at this instant.
     pub(super) fn new(opened: RealInstant) -> Self {
         Self(Arc::new(State {
-            count: AtomicUsize::default(),
             in_flight: AtomicUsize::default(),
             opened,
             last_ended: AtomicU64::default(),
@@ -62,11 +59,6 @@ impl Calls {
         self.0.in_flight.load(Ordering::Acquire) == 0
     }
 
-    /// How many calls there ever were.
-    pub(super) fn count(&self) -> usize {
-        self.0.count.load(Ordering::Acquire)
-    }
-
     /// Whether there ever was a call, and since when there is none; `None` while one is in flight.
     pub(super) fn idle_since(&self) -> Option<(bool, RealInstant)> {
         let last_ended = self.0.last_ended.load(Ordering::Acquire);
@@ -76,16 +68,15 @@ impl Calls {
 
     /// A call with this answer starts; it ends when all copies of the result are dropped.
     pub(super) fn begin(&self, answer: Arc<Answer>) -> Arc<Call> {
-        self.0.count.fetch_add(1, Ordering::AcqRel);
         self.0.in_flight.fetch_add(1, Ordering::AcqRel);
         let call = Arc::new(Call { calls: self.clone(), answer });
-        *self.0.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(call.clone());
+        *self.0.begun.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&call);
         call
     }
 
-    /// The call that has just started, once.
+    /// The call that has just started, once, unless it has ended already.
     pub(super) fn take_begun(&self) -> Option<Arc<Call>> {
-        self.0.begun.lock().unwrap_or_else(PoisonError::into_inner).take()
+        std::mem::take(&mut *self.0.begun.lock().unwrap_or_else(PoisonError::into_inner)).upgrade()
     }
 
     fn end(&self) {

@@ -57,8 +57,8 @@ const IDLE_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// The limits of each connection, and of their number.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
-    /// How long a client may take to start HTTP, including its TLS handshake, and with HTTP/1.1 for the head of each request;
-    /// zero for no limit.
+    /// How long a client may take to start HTTP, including its TLS handshake, and with HTTP/1.1 the head of its request; zero
+    /// for no limit.
     pub(super) preface_timeout: Duration,
     /// How long a connection may be idle before it is pinged, and how long the reply may take.
     pub(super) keepalive: Duration,
@@ -136,14 +136,21 @@ async fn accept(
     Ok((socket, address, permit))
 }
 
-/// A client that has started HTTP/2, if its bytes are those, or else HTTP/1.1.
+/// A client that has started.
 struct Opened {
     wire: Wire,
-    /// The bytes read so far.
-    bytes: Vec<u8>,
+    begun: Protocol,
     address: SocketAddr,
     /// The identity of the client certificate, if any.
     identity: Option<PeerIdentity>,
+}
+
+/// What a client has started with.
+enum Protocol {
+    /// HTTP/2, with these bytes.
+    Http2(Vec<u8>),
+    /// HTTP/1.1, with this head.
+    Http1(http1::Head),
 }
 
 /// State shared by all connections.
@@ -178,10 +185,10 @@ where
         };
         if let Some(opened) = opened {
             place.begun();
-            let _ending = if opened.bytes.starts_with(PREFACE) {
-                Box::pin(self.speak_http2(opened, &place)).await
-            } else {
-                Box::pin(self.speak_http1(opened, &place)).await
+            let service = self.counted(&opened, place.calls());
+            let _ending = match opened.begun {
+                Protocol::Http2(bytes) => Box::pin(self.speak_http2(opened.wire, bytes, service, &place)).await,
+                Protocol::Http1(head) => Box::pin(self.speak_http1(opened.wire, head, service, &place)).await,
             };
         }
     }
@@ -224,23 +231,29 @@ where
                 (Wire::Tls(Box::new(stream)), identity)
             }
         };
-        let mut bytes = first_bytes(&mut wire).await?;
-        if !bytes.starts_with(PREFACE) {
-            http1::first_head(&mut wire, &mut bytes, &self.heads).await?;
-        }
-        Ok(Opened { wire, bytes, address, identity })
+        let bytes = first_bytes(&mut wire).await?;
+        let begun = if bytes.starts_with(PREFACE) {
+            Protocol::Http2(bytes)
+        } else {
+            Protocol::Http1(http1::Head::read(&mut wire, bytes, &self.heads).await?)
+        };
+        Ok(Opened { wire, begun, address, identity })
     }
 
     /// Serves a connection of HTTP/2 until it ends. All its state has been dropped when the permit is returned.
-    async fn speak_http2(&self, opened: Opened, place: &ConnectionPermit) -> Option<OwnedSemaphorePermit> {
+    async fn speak_http2(
+        &self,
+        wire: Wire,
+        bytes: Vec<u8>,
+        service: Counted<S>,
+        place: &ConnectionPermit,
+    ) -> Option<OwnedSemaphorePermit> {
         let Bounds { keepalive, error_resets, .. } = self.bounds;
-        let calls = place.calls();
-        let service = self.counted(&opened, calls);
         // A client that reads nothing gets as long as one that does not reply to a ping.
         let (turn, begun_calls) = (Turn::default(), Begun::default());
         let stall_timeout = keepalive.saturating_mul(2);
-        let socket = Socket::new(opened.wire, opened.bytes, Conduct::new(error_resets), turn.clone(), stall_timeout);
-        let http2 = self.http2(calls.clone(), begun_calls.clone());
+        let socket = Socket::new(wire, bytes, Conduct::new(error_resets), turn.clone(), stall_timeout);
+        let http2 = self.http2(place.calls().clone(), begun_calls.clone());
         let connection = http2.serve_connection(TokioIo::new(socket), service);
         let mut connection = pin!(InTurns::new(connection, begun_calls, turn.clone()));
         let permit = self
@@ -254,18 +267,22 @@ where
     }
 
     /// Serves a connection of HTTP/1.1 until it ends. All its state has been dropped when the permit is returned.
-    async fn speak_http1(&self, opened: Opened, place: &ConnectionPermit) -> Option<OwnedSemaphorePermit> {
-        let Bounds { keepalive, preface_timeout, answer_timeout, .. } = self.bounds;
-        let calls = place.calls();
-        let service = self.counted(&opened, calls);
-        // As long as with HTTP/2, which pings: here a stream says something every now and then.
-        let timeout = keepalive.saturating_mul(2);
-        if let Err(error) = opened.wire.end_when_unconfirmed(timeout) {
-            tracing::debug!(%error, "the system does not look whether a client is still there");
+    async fn speak_http1(
+        &self,
+        wire: Wire,
+        head: http1::Head,
+        service: Counted<S>,
+        place: &ConnectionPermit,
+    ) -> Option<OwnedSemaphorePermit> {
+        let Bounds { keepalive, answer_timeout, .. } = self.bounds;
+        // HTTP/1.1 has no pings.
+        if let Err(error) = wire.ask_when_silent(keepalive) {
+            tracing::debug!(%error, "keepalive could not be set");
         }
-        let socket = http1::Socket::new(opened.wire, opened.bytes, calls.clone(), self.heads.clone(), timeout);
-        let connection = http1::builder(preface_timeout).serve_connection(TokioIo::new(socket), service);
-        let mut connection = pin!(http1::OneCall::new(connection, calls.clone(), answer_timeout));
+        let timeout = keepalive.saturating_mul(2);
+        let transport = head.transport();
+        let connection = transport.serve_connection(TokioIo::new(http1::Socket::new(wire, head, timeout)), service);
+        let mut connection = pin!(http1::OneCall::new(connection, place.calls().clone(), answer_timeout));
         let permit = self
             .until_end(connection.as_mut(), place, &Turn::default(), |connection| {
                 connection.connection().graceful_shutdown();

@@ -9,6 +9,7 @@ mod conduct;
 mod connections;
 mod error;
 mod frames;
+mod framing;
 mod health;
 mod http1;
 mod metrics;
@@ -140,8 +141,8 @@ pub async fn run(
     run_prepared(config, listener, clock, shutdown, async |_| Ok(String::new())).await
 }
 
-/// The same, but first calls the service by `prepare`, while nobody else can: clients that connect wait. What that returns is said
-/// once the service listens; nothing if it is empty.
+/// The same, but first calls the service by `prepare`, while nobody else can: clients that connect wait. The text that it returns
+/// is said once the service listens, unless it is empty.
 pub async fn run_prepared(
     config: &Config,
     listener: TcpListener,

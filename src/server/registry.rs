@@ -178,7 +178,7 @@ impl Table {
         is_made
     }
 
-    /// Closes the connection that has waited longest to start HTTP/2.
+    /// Closes the connection that has waited longest to start HTTP.
     fn end_silent(&mut self) -> bool {
         while let Some(id) = self.silent.pop_front() {
             let silent = self.members.get(&id).filter(|member| !member.has_begun.load(Ordering::Acquire)).cloned();
@@ -231,7 +231,7 @@ impl Member {
 }
 
 impl ConnectionPermit {
-    /// HTTP/2 has started on this connection.
+    /// HTTP has started on this connection.
     pub(super) fn begun(&self) {
         self.member.has_begun.store(true, Ordering::Release);
     }

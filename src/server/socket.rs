@@ -138,17 +138,6 @@ impl<T: AsyncWrite + Unpin> Socket<T> {
         Error::other(why.in_words())
     }
 
-    /// Fails if the client has read nothing for too long.
-    fn poll_taken(&mut self, context: &mut Context<'_>, result: Poll<Result<()>>) -> Poll<Result<()>> {
-        match result {
-            Poll::Ready(result) => {
-                self.stall.end();
-                Poll::Ready(result)
-            }
-            Poll::Pending => self.stall.poll(context).map(Err),
-        }
-    }
-
     /// Sends what was held back.
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
         while !self.held_back.is_empty() {
@@ -293,13 +282,13 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Socket<T> {
         }
         ready!(self.poll_send(context))?;
         let flushed = Pin::new(&mut self.inner).poll_flush(context);
-        self.poll_taken(context, flushed)
+        self.stall.judge(context, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
         ready!(self.poll_send(context))?;
         let shut_down = Pin::new(&mut self.inner).poll_shutdown(context);
-        self.poll_taken(context, shut_down)
+        self.stall.judge(context, shut_down)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Notices a client that no longer reads.
 
-use std::io::{Error, ErrorKind};
+use std::io::{Error, ErrorKind, Result};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -25,6 +25,17 @@ impl Stall {
     /// The client has read something.
     pub(super) fn end(&mut self) {
         self.expires = None;
+    }
+
+    /// Passes on what became of a write or a flush, and fails once the client has read nothing for too long.
+    pub(super) fn judge<R>(&mut self, context: &mut Context<'_>, result: Poll<Result<R>>) -> Poll<Result<R>> {
+        match result {
+            Poll::Ready(result) => {
+                self.end();
+                Poll::Ready(result)
+            }
+            Poll::Pending => self.poll(context).map(Err),
+        }
     }
 
     /// A write has to wait. Returns why the connection has to end, once the client has read nothing for too long.

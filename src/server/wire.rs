@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustix::net::sockopt::set_tcp_user_timeout;
+use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -19,14 +19,24 @@ pub(super) enum Wire {
 }
 
 impl Wire {
-    /// Lets the system end the connection if what was sent is not confirmed for this long: the client is gone.
-    pub(super) fn end_when_unconfirmed(&self, timeout: Duration) -> Result<()> {
+    /// Has the system ask the client whether it is still there when nothing was said for this long, and end the connection if
+    /// that, or anything else, is not confirmed within twice this time.
+    pub(super) fn ask_when_silent(&self, interval: Duration) -> Result<()> {
         let socket = match self {
             Self::Plain(socket) => socket,
             Self::Tls(stream) => stream.get_ref().0.socket(),
         };
-        let millis = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
-        Ok(set_tcp_user_timeout(socket, millis)?)
+        // The system counts in seconds.
+        let seconds = interval.max(Duration::from_secs(1));
+        sockopt::set_socket_keepalive(socket, true)?;
+        #[cfg(target_os = "linux")]
+        {
+            sockopt::set_tcp_keepidle(socket, seconds)?;
+            sockopt::set_tcp_keepintvl(socket, seconds)?;
+            let timeout = seconds.saturating_mul(2).as_millis();
+            sockopt::set_tcp_user_timeout(socket, u32::try_from(timeout).unwrap_or(u32::MAX))?;
+        }
+        Ok(())
     }
 }
 

@@ -42,12 +42,31 @@ fn ten_thousand_short_heads_that_never_end_fit_into_memory() {
 }
 
 #[test]
+fn long_heads_that_end_are_given_back() {
+    let count = at_most(5_000);
+    let head = [&long_head(60_000)[..], b"\r\n\r\n"].concat();
+    Attack::new("5,000 complete heads of 60 KB over HTTP/1.1").run(|arena| hold(arena, count, &head));
+}
+
+#[test]
+fn trailers_that_never_end_are_bounded() {
+    let count = at_most(5_000);
+    let head = "POST /grpc.health.v1.Health/Check HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/grpc-web\r\n\
+        transfer-encoding: chunked\r\n\r\n5\r\n\0\0\0\0\0\r\n0\r\nx: ";
+    let request = [head.as_bytes(), &[b'x'; 60_000]].concat();
+    Attack::new("5,000 requests over HTTP/1.1 with 60 KB of trailers that do not end")
+        .lasting(Duration::from_secs(4))
+        .run(|arena| hold(arena, count, &request));
+}
+
+#[test]
 fn ten_thousand_connections_over_http_1_fit_into_memory() {
     let count = at_most(10_000);
-    let request = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
-    Attack::new("10,000 connections over HTTP/1.1 after their first request")
+    let request = "POST /disputes.v1.DisputeService/ListReasons HTTP/1.1\r\nhost: localhost\r\nx-user-id: mallory\r\n\
+        content-type: application/grpc-web\r\ncontent-length: 5\r\n\r\n\0\0";
+    Attack::new("10,000 requests over HTTP/1.1 whose bodies do not end")
         .lasting(Duration::from_secs(4))
-        .run(|arena| hold(arena, count, request));
+        .run(|arena| hold(arena, count, request.as_bytes()));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::h2_client::H2Client;
 /// The flag of the frame that holds the trailers.
 const TRAILERS: u8 = 0x80;
 
-/// One connection of HTTP/1.1.
+/// One connection of HTTP/1.1, for one request.
 pub struct WebClient<S = TcpStream> {
     stream: BufReader<S>,
 }
@@ -52,19 +52,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebClient<S> {
     }
 
     /// Sends a request and reads all of its response.
-    pub async fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> WebResponse {
+    pub async fn ask(mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> WebResponse {
         self.send(&Self::request(method, path, headers, body)).await;
         self.response(method).await
     }
 
     /// Makes a call in the binary form.
-    pub async fn call(&mut self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> WebResponse {
+    pub async fn call(self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> WebResponse {
         self.ask("POST", path, &[&[("content-type", "application/grpc-web+proto")], headers].concat(), body).await
     }
 
     /// Reads a response to a request of this method.
     pub async fn response(&mut self, method: &str) -> WebResponse {
         let mut response = self.head().await;
+        assert_eq!(response.headers.get("connection").unwrap(), "close", "a connection has one request");
         if response.headers.contains_key("transfer-encoding") {
             while let Some(chunk) = self.chunk().await {
                 response.body.extend(chunk);
@@ -88,6 +89,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebClient<S> {
             headers.append(HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap());
         }
         WebResponse { status, headers, body: Vec::new() }
+    }
+
+    /// The same, unless the server closes the connection before.
+    pub async fn try_head(mut self) -> Option<WebResponse> {
+        self.stream.fill_buf().await.is_ok_and(|bytes| !bytes.is_empty()).then_some(())?;
+        Some(self.head().await)
     }
 
     /// The next chunk of a body; `None` at its end.

@@ -30,6 +30,7 @@ const REASONS: &str = "/disputes.v1.DisputeService/ListReasons";
 const WATCH: &str = "/disputes.v1.DisputeService/WatchDisputes";
 const LIST: &str = "/disputes.v1.DisputeService/ListDisputes";
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
+const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";
 
 const ANN: (&str, &str) = ("x-user-id", "ann");
 const SHOP: [(&str, &str); 2] = [("x-user-id", "shop"), ("x-scope", "platform")];
@@ -192,31 +193,86 @@ async fn a_page_of_an_origin_that_is_named_calls_and_reads_and_no_other_does() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_grpc_web_over_http_1_is_answered_in_plain_http() {
     let service = Service::on_sqlite().await;
-    // All of it on one connection.
-    let mut client = WebClient::connect(service.address).await;
+    let client = || WebClient::connect(service.address);
     for method in ["GET", "PUT", "DELETE", "OPTIONS", "PATCH"] {
         for (path, headers) in [("/", &[][..]), (REASONS, &[BINARY][..]), ("/healthz", &[])] {
-            let response = client.ask(method, path, headers, b"").await;
+            let response = client().await.ask(method, path, headers, b"").await;
             let text = String::from_utf8(response.body.clone()).unwrap();
             assert_eq!(response.status, 404, "{method} {path}");
             assert!(text.contains("gRPC") && text.contains("proto/disputes/v1"), "{text}");
         }
     }
-    assert_eq!(client.ask("HEAD", "/", &[], b"").await.status, 404);
+    assert_eq!(client().await.ask("HEAD", "/", &[], b"").await.status, 404);
     for content_type in ["application/json", "text/plain", "application/grpc-web+json", "application/grpc"] {
-        let response = client.ask("POST", REASONS, &[("content-type", content_type), ANN], EMPTY).await;
+        let response = client().await.ask("POST", REASONS, &[("content-type", content_type), ANN], EMPTY).await;
         let text = String::from_utf8(response.body.clone()).unwrap();
         assert_eq!(response.status, 415, "{content_type}");
         assert!(text.contains("application/grpc-web"), "{text}");
     }
     let missing = refusal(Code::Unimplemented, "METHOD_UNKNOWN", &[]);
-    assert_eq!(facts(&client.call("/nowhere.Service/Method", &[ANN], EMPTY).await.grpc_status()), missing);
-    assert_eq!(client.call(HEALTH, &[], EMPTY).await.grpc_status().code(), Code::Ok);
-    // Several requests at once are answered one after the other.
+    let nowhere = client().await.call("/nowhere.Service/Method", &[ANN], EMPTY).await;
+    assert_eq!(facts(&nowhere.grpc_status()), missing);
+    assert_eq!(client().await.call(HEALTH, &[], EMPTY).await.grpc_status().code(), Code::Ok);
+    // What follows a request is not answered, and does not disturb it.
     let request = WebClient::<TcpStream>::request("POST", REASONS, &[BINARY, ANN], EMPTY);
-    client.send(&request.repeat(20)).await;
+    let mut several = client().await;
+    several.send(&request.repeat(3)).await;
+    assert_eq!(several.response("POST").await.grpc_status().code(), Code::Ok);
+    assert!(several.closed().await.is_empty());
+    // In chunks, with trailers, and waiting to be told that it may go on.
+    let mut chunked = client().await;
+    let head = "POST /disputes.v1.DisputeService/ListReasons HTTP/1.1\r\nhost: localhost\r\nx-user-id: ann\r\n\
+        content-type: application/grpc-web\r\nexpect: 100-continue\r\ntransfer-encoding: chunked\r\n\r\n";
+    chunked.send(head.as_bytes()).await;
+    assert_eq!(chunked.head().await.status, 100);
+    chunked.send(b"2\r\n\0\0\r\n3;x=y\r\n\0\0\0\r\n0\r\nx-trailer: 1\r\n\r\n").await;
+    assert_eq!(chunked.response("POST").await.grpc_status().code(), Code::Ok);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_reaches_a_client_that_still_sends() {
+    let service = Service::on_sqlite().await;
+    // One message, as it says.
+    let body = [&b"\0\0\x30\0\0"[..], &vec![0; 3 * 1024 * 1024]].concat();
+    let plain = WebClient::connect(service.address).await;
+    assert_eq!(plain.ask("POST", "/", &[("content-type", "application/json")], &body).await.status, 415);
+    for (headers, reason) in [(&[ANN][..], "MESSAGE_TOO_LARGE"), (&[], "CREDENTIAL_MISSING")] {
+        let response = WebClient::connect(service.address).await.call(REASONS, headers, &body).await;
+        assert_eq!(facts(&response.grpc_status()).reason, reason);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_leaves_nothing_behind_however_its_connection_ends() {
+    let mut service = Service::on_sqlite().await;
+    service.restart_with(&["--max-connections", "12"]).await;
+    // Answered as soon as they are read, after what their answers may take was reserved.
+    let list = WebClient::<TcpStream>::request("POST", LIST, &[BINARY, ANN], b"");
+    let old = b"GET / HTTP/1.0\r\n\r\n".to_vec();
+    for request in [list, old] {
+        for _ in 0..100 {
+            let mut client = WebClient::connect(service.address).await;
+            client.send(&request).await;
+            assert!(!timeout(TIMEOUT, client.closed()).await.unwrap().is_empty());
+        }
+    }
+    let list =
+        || async { WebClient::connect(service.address).await.call(LIST, &[ANN], EMPTY).await.grpc_status().code() };
+    assert_eq!(join_all((0..4).map(|_| list())).await, [Code::Ok; 4]);
+    // Streams that never say anything, of clients that are gone after they have sent something more.
+    let watch = WebClient::<TcpStream>::request("POST", HEALTH_WATCH, &[BINARY], EMPTY);
     for _ in 0..20 {
-        assert_eq!(client.response("POST").await.grpc_status().code(), Code::Ok);
+        let connected = async {
+            loop {
+                let mut client = WebClient::connect(service.address).await;
+                client.send(&[&watch[..], b"G"].concat()).await;
+                // Without a place there is no answer.
+                if client.try_head().await.is_some() {
+                    break;
+                }
+            }
+        };
+        timeout(TIMEOUT, connected).await.unwrap();
     }
 }
 
@@ -264,6 +320,10 @@ async fn a_call_by_grpc_web_has_the_bounds_of_any_other() {
     for response in ask(&service, "POST", REASONS, &[BINARY, ANN, ("x-filler", &longer)], EMPTY).await {
         assert_eq!(response.status, 431);
     }
+    let many: Vec<_> = (0..300).map(|_| ("x", "")).chain([BINARY, ANN]).collect();
+    for response in ask(&service, "POST", REASONS, &many, EMPTY).await {
+        assert_eq!(response.grpc_status().code(), Code::Ok, "they are short");
+    }
     let late = refusal(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", &[]);
     for response in ask(&service, "POST", REASONS, &[BINARY, ANN, ("grpc-timeout", "0m")], EMPTY).await {
         assert_eq!(facts(&response.grpc_status()), late);
@@ -291,10 +351,6 @@ async fn a_client_that_does_not_finish_its_head_is_closed_and_one_that_does_not_
     client.send(&[head, &b"\x00\x00"[..]].concat()).await;
     let response = timeout(TIMEOUT, client.response("POST")).await.unwrap();
     assert_eq!(facts(&response.grpc_status()), refusal(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", &[]));
-    // Between two requests as well.
-    let mut client = WebClient::connect(service.address).await;
-    assert_eq!(client.call(REASONS, &[ANN], EMPTY).await.grpc_status().code(), Code::Ok);
-    timeout(TIMEOUT, client.closed()).await.unwrap();
     // What is no method starts nothing.
     for bytes in [&b"\x16\x03\x01\x02\x00\x01"[..], b"\r\n\r\n", b"get / http"] {
         let mut client = WebClient::connect(service.address).await;
@@ -311,12 +367,12 @@ async fn a_stream_of_a_browser_that_is_gone_takes_no_place() {
     let mut first = WebClient::connect(service.address).await;
     first.send(&watch).await;
     assert!(first.head().await.headers.get("grpc-status").is_none());
-    let mut second = WebClient::connect(service.address).await;
-    let refused = second.call(WATCH, &[ANN], EMPTY).await;
+    let refused = WebClient::connect(service.address).await.call(WATCH, &[ANN], EMPTY).await;
     assert_eq!(facts(&refused.grpc_status()), refusal(Code::ResourceExhausted, "TOO_MANY_SUBSCRIPTIONS", &[]));
     drop(first);
     let opened = async {
         loop {
+            let mut second = WebClient::connect(service.address).await;
             second.send(&watch).await;
             if second.head().await.headers.get("grpc-status").is_none() {
                 break;
@@ -360,13 +416,10 @@ async fn over_tls_a_browser_speaks_http_2_or_http_1() {
     let config = service.client_config(None, &VERSIONS, &[b"http/1.1"]);
     let stream = service.handshake(config).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
-    let mut client = WebClient::over(stream);
-    for _ in 0..2 {
-        let response = client.call(REASONS, &[ANN, ("origin", PAGE)], EMPTY).await;
-        let (messages, status) = response.answer();
-        assert_eq!((messages.len(), status.code()), (1, Code::Ok));
-        assert_eq!(response.header("access-control-allow-origin"), Some(PAGE));
-    }
+    let response = WebClient::over(stream).call(REASONS, &[ANN, ("origin", PAGE)], EMPTY).await;
+    let (messages, status) = response.answer();
+    assert_eq!((messages.len(), status.code()), (1, Code::Ok));
+    assert_eq!(response.header("access-control-allow-origin"), Some(PAGE));
     let (is_success, log) = service.binary.terminate();
     assert!(is_success && !log.contains("WARN"), "{log}");
 }
