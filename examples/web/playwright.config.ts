@@ -51,7 +51,7 @@ export default defineConfig<Target>({
       workers: 1,
       use: { baseURL: "http://localhost:5174", serviceUrl: "https://localhost:5178", protocol: "h2" },
       // Neither what a page looks like nor how it reconnects depends on the version of HTTP.
-      testIgnore: /accessibility|money|restart/,
+      testIgnore: /accessibility|money|restart|words/,
     },
   ],
   webServer: [

@@ -2,7 +2,7 @@ import type { JSX } from "preact";
 import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
 import { PaneView } from "./pane";
 import { DemoBar } from "./parts/demo-bar";
-import { pathOf, routeOf, type Route } from "./routes";
+import { decoded, pathOf, routeOf, type Route } from "./routes";
 import type { Person } from "./service/connection";
 import { Start } from "./views/start";
 import { Together } from "./views/together";
@@ -68,7 +68,7 @@ export function App(): JSX.Element {
         <TopBar together={together} />
         {together ? (
           <Together
-            orderId={decodeURIComponent(path.slice(TOGETHER.length + 1)) || undefined}
+            orderId={decoded(path.slice(TOGETHER.length + 1)) || undefined}
             choose={(orderId) => { location.hash = `${TOGETHER}/${encodeURIComponent(orderId)}`; }}
           />
         ) : person ? (

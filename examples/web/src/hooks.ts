@@ -1,6 +1,7 @@
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import type { DisputeEvent } from "./gen/disputes/v1/event_pb";
 import { usePane } from "./pane-context";
+import { pause } from "./service/backoff";
 import type { ServerClock } from "./service/clock";
 import { problemOf, type Problem } from "./service/problem";
 
@@ -14,11 +15,14 @@ export interface Reading<T> {
 /**
  * Reads something, and reads it again whenever an event concerns it. Events are the same for every viewer and lack what
  * depends on the viewer, so they say that something changed, and the service says what this person sees of it.
+ *
+ * After each reading there is none for `restMs`, for pages that every event of a whole marketplace concerns.
  */
 export function useReading<T>(
   read: (signal: AbortSignal) => Promise<T>,
   inputs: readonly unknown[],
   concerns: (event: DisputeEvent) => boolean,
+  restMs = 0,
 ): Reading<T> {
   const { live } = usePane();
   const [state, setState] = useState<{ value?: T; problem?: Problem }>({});
@@ -45,6 +49,7 @@ export function useReading<T>(
           const problem = problemOf(error);
           if (!ended.signal.aborted) setState((before) => ({ ...before, problem }));
         }
+        if (restMs > 0) await pause(restMs, ended.signal);
       }
       busy = false;
     };
@@ -99,35 +104,55 @@ export function useNow(clock: ServerClock): number {
   return clock.now();
 }
 
-/**
- * The request_id of a filled form: the same for every try to send these fields, so that the service does it once, and
- * another one as soon as a field changes.
- */
-export function useRequestId(fields: unknown): string {
-  const key = JSON.stringify(fields);
-  const made = useRef<{ key: string; id: string }>(undefined);
-  if (made.current === undefined || made.current.key !== key) made.current = { key, id: crypto.randomUUID() };
-  return made.current.id;
+interface Kept<T> {
+  readonly fields: T;
+  readonly basis: string;
+  readonly requestId: string;
 }
 
-/** What a person typed, kept until it was sent: through navigation, failures and a reload of the page. */
-export function useDraft<T extends object>(name: string, initial: T): [T, (change: Partial<T>) => void, () => void] {
+export interface Draft<T> {
+  readonly fields: T;
+  /** The same for every try to send these fields, so that the service does it once. */
+  readonly requestId: string;
+  readonly change: (changed: Partial<T>) => void;
+  readonly discard: () => void;
+}
+
+/**
+ * What a person typed, kept until it was sent: through navigation, failures and a reload of the page. The request_id is
+ * kept with it, because a try whose answer was lost may come before a reload and the next one after it. It changes with
+ * the fields, and with `basis`: what else the request depends on.
+ */
+export function useDraft<T extends object>(name: string, initial: T, basis = ""): Draft<T> {
   const { person } = usePane();
   const storedAs = `draft/${person.id}/${name}`;
-  const [draft, setDraft] = useState<T>(() => {
+  const kept = useRef<Kept<T>>(undefined);
+  const [, render] = useState({});
+  const keep = (fields: T): Kept<T> => {
+    kept.current = { fields, basis, requestId: crypto.randomUUID() };
+    sessionStorage.setItem(storedAs, JSON.stringify(kept.current));
+    return kept.current;
+  };
+
+  if (kept.current === undefined) {
     const stored = sessionStorage.getItem(storedAs);
-    return stored === null ? initial : { ...initial, ...(JSON.parse(stored) as Partial<T>) };
-  });
-  const change = (changed: Partial<T>): void => {
-    setDraft((before) => {
-      const after = { ...before, ...changed };
-      sessionStorage.setItem(storedAs, JSON.stringify(after));
-      return after;
-    });
+    if (stored !== null) {
+      const last = JSON.parse(stored) as Kept<T>;
+      kept.current = { ...last, fields: { ...initial, ...last.fields } };
+    }
+  }
+  const { fields, requestId } = kept.current?.basis === basis ? kept.current : keep(kept.current?.fields ?? initial);
+  return {
+    fields,
+    requestId,
+    change: (changed) => {
+      keep({ ...fields, ...changed });
+      render({});
+    },
+    discard: () => {
+      sessionStorage.removeItem(storedAs);
+      kept.current = undefined;
+      render({});
+    },
   };
-  const discard = (): void => {
-    sessionStorage.removeItem(storedAs);
-    setDraft(initial);
-  };
-  return [draft, change, discard];
 }

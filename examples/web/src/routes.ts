@@ -47,7 +47,8 @@ export function routeOf(path: string): Route | undefined {
   return kind === undefined ? { page: "centre", orderId: id } : { page: "request", orderId: id, kind };
 }
 
-function decoded(part: string): string {
+/** A part of a path as it was before it was encoded; people can type anything into the address. */
+export function decoded(part: string): string {
   try {
     return decodeURIComponent(part);
   } catch {

@@ -43,7 +43,12 @@ test("a dispute is opened and answered without a mouse", async ({ marketplace, s
   await press(seller, seller.getByRole("button", { name: "Answer" }));
   await expect(seller.getByLabel("Your answer")).toBeFocused();
   await seller.keyboard.type("Very well.");
+  await press(seller, seller.getByRole("button", { name: "Close" }));
+  await expect(seller.getByRole("button", { name: "Answer" })).toBeFocused();
+  await seller.keyboard.press("Enter");
+  await expect(seller.getByLabel("Your answer")).toHaveValue("Very well.");
   await press(seller, seller.getByRole("button", { name: "Send", exact: true }));
+  await expect(seller.getByRole("heading", { name: "What you can do" })).toBeFocused();
   await expect(history(buyer).last()).toContainText("Very well.");
   await context.close();
 });

@@ -1,3 +1,4 @@
+import { Reason } from "../src/gen/disputes/v1/dispute_pb";
 import { checkAndSend, choose, expect, fill, history, mark, stayed, test } from "./people";
 
 test("a refund is offered, countered and accepted, and everybody sees it as it happens", async ({ marketplace, sit }) => {
@@ -37,8 +38,10 @@ test("a refund is offered, countered and accepted, and everybody sees it as it h
   await fill(buyer, { "Amount": "60", "Message for the other party": "I lost a week." });
   await checkAndSend(buyer, "Send counter-offer");
 
+  // What is announced goes away by itself, so it is looked for on all pages at once.
+  await Promise.all([seller, support, other].map((page) =>
+    expect(page.getByRole("status").getByText("counter-offer, $60.00")).toBeVisible()));
   for (const page of [seller, support, other]) {
-    await expect(page.getByRole("status").getByText("counter-offer, $60.00")).toBeVisible();
     await expect(page.getByRole("heading", { level: 1 })).toHaveText("Partial refund, $60.00");
     await expect(history(page)).toHaveCount(2);
     await expect(history(page).nth(1)).toContainText("I lost a week.");
@@ -94,4 +97,22 @@ test("crossed cancellations merge", async ({ marketplace, sit }) => {
   await seller.getByRole("link", { name: order.title }).click();
   await expect(seller.getByRole("main").getByText("Cancelled", { exact: true })).toBeVisible();
   await expect(seller.getByRole("link", { name: "Cancelled by a dispute" })).toBeVisible();
+});
+
+test("what was checked is checked again when the other party changes what it would do", async ({ marketplace, sit }) => {
+  const order = await marketplace.order();
+  const seller = await sit(order.seller, { at: `/orders/${order.orderId}/centre/cancellation` });
+  await fill(seller, { "Reason": "The scope of the work has changed", "Personal note": "Shall we stop here?" });
+  await seller.getByRole("button", { name: "Check before sending" }).click();
+  await expect(seller.getByText("Nothing has been sent yet.")).toBeVisible();
+
+  // What was a question would now cancel the order at once.
+  await marketplace.as(order.buyer).disputes.requestCancellation({
+    orderId: order.orderId, reason: Reason.NO_LONGER_NEEDED, message: "Our plans have changed.",
+  });
+  await expect(seller.getByText("The other party has already asked to cancel.")).toBeVisible();
+  await expect(seller.getByText("Nothing has been sent yet.")).toHaveCount(0);
+  await seller.getByRole("button", { name: "Check before sending" }).click();
+  await expect(seller.getByRole("heading", { name: "What happens now" })).toBeVisible();
+  await expect(seller.getByLabel("Personal note")).toHaveValue("Shall we stop here?");
 });

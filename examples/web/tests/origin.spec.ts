@@ -1,10 +1,9 @@
 import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { RequestOrderUpdateRequestSchema } from "../src/gen/disputes/v1/dispute_service_pb";
 import { GetOrderRequestSchema } from "../src/gen/disputes/v1/order_service_pb";
 import { expect, test } from "./people";
-
-const PORT = 5175;
 
 /** A gRPC-Web message: a flag, the length, the bytes. */
 function framed(message: Uint8Array): number[] {
@@ -19,11 +18,12 @@ test("a page of another origin reads nothing and changes nothing", async ({ mark
     response.setHeader("content-type", "text/html");
     response.end("<!doctype html><title>Elsewhere</title>");
   });
-  await new Promise<void>((listening) => foreign.listen(PORT, "127.0.0.1", listening));
+  await new Promise<void>((listening) => foreign.listen(0, "127.0.0.1", listening));
+  const { port } = foreign.address() as AddressInfo;
   try {
     const context = await browser.newContext();
     const page = await context.newPage();
-    await page.goto(`http://127.0.0.1:${PORT}/`);
+    await page.goto(`http://127.0.0.1:${port}/`);
     const post = (path: string, bytes: number[], mode: RequestMode, headers: Record<string, string>) =>
       page.evaluate(async ([url, body, how, head]) => {
         try {

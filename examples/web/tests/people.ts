@@ -64,6 +64,23 @@ export async function choose(page: Page, action: string): Promise<void> {
   await page.getByRole("button", { name: action, exact: true }).click();
 }
 
+export interface Gate {
+  readonly open: () => void;
+}
+
+/** Holds a page's calls of one RPC back until it is opened. */
+export async function gateOf(page: Page, rpc: string): Promise<Gate> {
+  let open = (): void => undefined;
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  await page.route(`**/${rpc}`, async (route) => {
+    await opened;
+    await route.continue();
+  });
+  return { open };
+}
+
 /** Fails if the page is loaded anew between this and `stayed`. */
 export async function mark(page: Page): Promise<void> {
   await page.evaluate(() => { document.documentElement.dataset["mark"] = "set"; });

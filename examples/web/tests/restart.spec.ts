@@ -27,6 +27,8 @@ async function serve(folder: string): Promise<ChildProcess> {
 }
 
 async function kill(service: ChildProcess): Promise<void> {
+  // It would not end again.
+  if (service.exitCode !== null || service.signalCode !== null) return;
   const ended = once(service, "exit");
   service.kill("SIGKILL");
   await ended;

@@ -46,3 +46,23 @@ test("side by side, three sessions follow each other over three streams", async 
   }
   await context.close();
 });
+
+test("a stream that was refused goes on once the person is recognised again", async ({ marketplace, sit, baseURL }) => {
+  const order = await marketplace.order();
+  const buyer = await sit(order.buyer);
+  await buyer.route("**/ListDisputes", (route) => route.fulfill({
+    headers: {
+      "content-type": "application/grpc-web+proto",
+      "grpc-status": "16",
+      "access-control-allow-origin": new URL(baseURL ?? "").origin,
+      "access-control-expose-headers": "grpc-status",
+    },
+  }));
+  await buyer.reload();
+  await expect(buyer.locator(".live[data-state=refused]")).toBeVisible();
+  await buyer.unroute("**/ListDisputes");
+  // As when the person comes back from the tab with the login.
+  await buyer.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+  await expect(buyer.locator(".live[data-state=live]")).toBeVisible();
+  await expect(buyer.getByRole("link", { name: order.title })).toBeVisible();
+});

@@ -3,9 +3,19 @@ import { MoneySchema, type Money } from "../gen/google/type/money_pb";
 
 const NANO_DIGITS = 9;
 
+/**
+ * The currencies of ISO 4217 that do not have two decimals. Intl cannot be asked: browsers follow CLDR, which has the
+ * decimals that people use, none for HUF, COP or PKR, and a browser's version of it decides. The service follows ISO.
+ */
+const DECIMALS: ReadonlyMap<string, number> = new Map(([
+  [0, "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"],
+  [3, "BHD IQD JOD KWD LYD OMR TND"],
+  [4, "CLF UYW"],
+] as const).flatMap(([decimals, currencies]) => currencies.split(" ").map((currency) => [currency, decimals])));
+
 /** How many decimals the currency has: 0 for JPY, 2 for USD, 3 for KWD. */
 export function decimalsOf(currency: string): number {
-  return new Intl.NumberFormat("en", { style: "currency", currency }).resolvedOptions().maximumFractionDigits ?? 2;
+  return DECIMALS.get(currency) ?? 2;
 }
 
 /** The exact decimal number, "-1.750000000". */
@@ -15,10 +25,18 @@ function decimalOf({ units, nanos }: Money): Intl.StringNumericLiteral {
   return `${sign}${units < 0n ? -units : units}.${fraction}` as Intl.StringNumericLiteral;
 }
 
-/** Formats without ever going through a floating-point number: Intl takes the decimal digits. */
+/**
+ * Formats without ever going through a floating-point number: Intl takes the decimal digits. It shows all that the value
+ * has, also where those are more than the currency's: an amount may be older than the currency's present decimals.
+ */
 export function formatMoney(money: Money, language: string): string {
   const currency = money.currencyCode;
-  return new Intl.NumberFormat(language, { style: "currency", currency }).format(decimalOf(money));
+  return new Intl.NumberFormat(language, {
+    style: "currency",
+    currency,
+    minimumFractionDigits: decimalsOf(currency),
+    maximumFractionDigits: NANO_DIGITS,
+  }).format(decimalOf(money));
 }
 
 export function isPositive({ units, nanos }: Money): boolean {

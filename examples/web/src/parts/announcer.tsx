@@ -30,7 +30,7 @@ export function Announcer(): JSX.Element {
     <div class="announcer" role="status" aria-live="polite">
       {event?.dispute && (
         <p class="toast">
-          <strong>{words.names.request[event.dispute.kind]}</strong> ({event.dispute.orderId}): {happened(event, speech)}
+          <strong>{words.names.request[event.dispute.kind]}</strong> ({event.dispute.orderId}){words.colon}{happened(event, speech)}
           {" · "}{who}
         </p>
       )}

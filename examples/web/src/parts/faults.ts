@@ -44,10 +44,22 @@ export function textFaults(field: string, text: string, required: boolean, max: 
   return characters > max ? { [field]: [{ text: words.form.tooLong(characters - max) }] } : {};
 }
 
-/** Takes a person to the first field that needs attention. */
-export function useFocusOnFault(form: RefObject<HTMLFormElement | null>, faults: Faults): void {
-  const key = JSON.stringify(faults);
+/**
+ * Takes a person to the first field that needs attention, after every try that failed. If no field does, the focus goes
+ * back to the button, which lost it while it was disabled.
+ */
+export function useFocusAfterFailure(
+  form: RefObject<HTMLFormElement | null>,
+  wrong: Faults,
+  problem: Problem | undefined,
+  ready: boolean,
+): void {
   useEffect(() => {
-    form.current?.querySelector<HTMLElement>("[aria-invalid=true]")?.focus();
-  }, [key]);
+    if (!ready) return;
+    const faulty = form.current?.querySelector<HTMLElement>("[aria-invalid=true]");
+    if (faulty) faulty.focus();
+    else if (problem && document.activeElement === document.body) {
+      form.current?.querySelector<HTMLElement>("[type=submit]")?.focus();
+    }
+  }, [wrong, problem, ready]);
 }

@@ -7,7 +7,7 @@ export function LiveMark({ state }: { readonly state: LiveState }): JSX.Element 
   const { words } = useSpeech();
   return (
     <span class="live" data-state={state} role="status">
-      <span class="unseen">{words.live}: </span>
+      <span class="unseen">{words.live}{words.colon}</span>
       {words.names.live[state]}
     </span>
   );

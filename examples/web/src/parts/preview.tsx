@@ -18,7 +18,7 @@ export function Preview({ dispute }: { readonly dispute: Dispute }): JSX.Element
     <section class="preview">
       <h2 ref={heading} tabIndex={-1}>{words.form.preview}</h2>
       <p class="quiet">{words.form.notSent}</p>
-      <p><strong>{nameOf(dispute)}</strong>{newDueTime && `: ${formatInstant(newDueTime, language)}`}</p>
+      <p><strong>{nameOf(dispute)}</strong>{newDueTime && `${words.colon}${formatInstant(newDueTime, language)}`}</p>
       {noFault && <p>{words.dispute.noFault}</p>}
       {!pending && <Outcome title={words.outcome.willBe} outcome={outcome} />}
       {pending && <Outcome title={words.outcome.ifAccepted} outcome={ifAccepted} />}

@@ -66,9 +66,11 @@ export class LiveFeed {
     return () => this.#listeners.delete(listener);
   }
 
+  /** Begins, or continues where the stream ended; also after a refusal, once there are new credentials. */
   start(): void {
     this.#stopped.abort();
     this.#stopped = new AbortController();
+    if (this.#state === "refused") this.#enter("connecting");
     void this.#run(this.#stopped.signal);
   }
 
@@ -113,10 +115,16 @@ export class LiveFeed {
       }
       if (stopped.aborted) return;
       if (problem && LOST_TOKEN.has(problem.reason)) this.#token = "";
-      if (problem?.code === Code.Unauthenticated) return this.#enter("refused");
+      if (problem?.code === Code.Unauthenticated) return this.#refuse();
       this.#enter("reconnecting");
       await pause(backoff.next(problem?.retryAfterMs), stopped);
     }
+  }
+
+  /** Ends: the same credentials would be refused again. */
+  #refuse(): void {
+    this.stop();
+    this.#enter("refused");
   }
 
   /** Takes a token to watch from, and only then has the views read. */

@@ -7,13 +7,14 @@ import { DisputeAction, DisputeStatus, type Dispute } from "../gen/disputes/v1/d
 import { CancelOrderSchema, NoActionSchema, type DecideDisputeRequest } from "../gen/disputes/v1/dispute_service_pb";
 import { ErrorReason } from "../gen/disputes/v1/error_pb";
 import type { Order } from "../gen/disputes/v1/order_pb";
-import { useCommand, useDraft, useRequestId } from "../hooks";
+import { useCommand, useDraft } from "../hooks";
 import { usePane } from "../pane-context";
-import { amountFaults, serviceFaults, textFaults, useFocusOnFault, type Faults } from "../parts/faults";
+import { amountFaults, serviceFaults, textFaults, useFocusAfterFailure, type Faults } from "../parts/faults";
 import { AmountField, TextField, TimeField } from "../parts/field";
 import { Preview } from "../parts/preview";
 import { ProblemNotice } from "../parts/problem";
 import { act, type Acting } from "../service/commands";
+import type { Problem } from "../service/problem";
 import type { Words } from "../words/en";
 import { useSpeech } from "../words/language";
 import { DecisionFields, type DecisionCase } from "./decision";
@@ -25,7 +26,7 @@ interface Props {
   /** Whether the service still allows it: an event may have come in between. */
   readonly possible: boolean;
   readonly reread: () => void;
-  readonly close: () => void;
+  readonly close: (sent: boolean) => void;
 }
 
 const EMPTY = { message: "", amount: "", respondBy: "", decision: "noAction" as DecisionCase, counts: true };
@@ -43,17 +44,20 @@ export function ActionForm({ action, dispute, order, possible, reread, close }: 
   const speech = useSpeech();
   const { words, language } = speech;
   const { disputeId } = dispute;
-  const [draft, change, discard] = useDraft(`${disputeId}/${action}`, EMPTY);
   // What the person decided on is the dispute as it was then. If it changes meanwhile, the service refuses, and the
-  // person looks again.
-  const [etag, setEtag] = useState(dispute.etag);
+  // person looks again: nothing can be sent until the dispute as it is now is on the page.
+  const [seen, setSeen] = useState<{ readonly etag: string; readonly after?: Problem }>({ etag: dispute.etag });
+  const { etag } = seen;
+  const { fields: draft, requestId, change, discard } = useDraft(`${disputeId}/${action}`, EMPTY, etag);
   const [wrong, setWrong] = useState<Faults>({});
   const [preview, setPreview] = useState<Dispute>();
-  const requestId = useRequestId([disputeId, action, etag, draft]);
   const command = useCommand();
+  const mismatch = command.problem?.reason === ErrorReason.ETAG_MISMATCH ? command.problem : undefined;
+  const outdated = mismatch !== undefined && mismatch !== seen.after;
+  const ready = !command.busy && !outdated;
   const form = useRef<HTMLFormElement>(null);
   const faults: Faults = { ...serviceFaults(command.problem, speech), ...wrong };
-  useFocusOnFault(form, faults);
+  useFocusAfterFailure(form, wrong, command.problem, ready);
   useEffect(() => form.current?.querySelector<HTMLElement>("textarea, input, button")?.focus(), []);
 
   const currency = order.price?.currencyCode ?? "";
@@ -92,63 +96,67 @@ export function ActionForm({ action, dispute, order, possible, reread, close }: 
     const done = await command.run(() => act(service, filled(first)));
     if (done === undefined || first) return setPreview(done);
     discard();
-    close();
+    close(true);
     reread();
   };
 
   useEffect(() => {
-    if (command.problem?.reason !== ErrorReason.ETAG_MISMATCH) return;
-    setEtag(command.problem.facts["etag"] ?? "");
+    if (mismatch === undefined) return;
     setPreview(undefined);
     reread();
-  }, [command.problem]);
+  }, [mismatch]);
+  useEffect(() => {
+    if (mismatch && outdated && dispute.etag !== etag) setSeen({ etag: dispute.etag, after: mismatch });
+  }, [mismatch, outdated, dispute.etag, etag]);
 
   const { counterMin, counterMax } = dispute;
   return (
     <form class="panel form" noValidate ref={form} onSubmit={(event) => void submit(event)} aria-label={words.names.action[action]}>
       {!possible && <p class="notice" data-tone="danger" role="alert">{words.action.gone}</p>}
       {question(action, dispute, words) && <p><strong>{question(action, dispute, words)}</strong></p>}
-      {action === DisputeAction.DECIDE && (
-        <DecisionFields decision={draft.decision} counts={draft.counts} change={edit} />
-      )}
-      {withAmount && (
-        <AmountField
-          label={words.form.amount}
-          currency={currency}
-          value={draft.amount}
-          onInput={(amount) => edit({ amount })}
-          hint={action === DisputeAction.COUNTER && counterMin && counterMax
-            ? words.form.range(formatMoney(counterMin, language), formatMoney(counterMax, language))
-            : undefined}
-          faults={faults["amount"] ?? faults["refund"] ?? []}
-        />
-      )}
-      {action === DisputeAction.POSTPONE && (
-        <TimeField
-          label={words.action.deadline}
-          value={draft.respondBy}
-          onInput={(respondBy) => edit({ respondBy })}
-          hint={dispute.respondBy && `${words.form.currentDue}: ${formatInstant(dispute.respondBy, language)}`}
-          faults={faults["respond_by"] ?? []}
-        />
-      )}
-      {withMessage && (
-        <TextField
-          label={messageLabel(action, words)}
-          value={draft.message}
-          onInput={(message) => edit({ message })}
-          max={MESSAGE_MAX}
-          optional={!NEEDS_MESSAGE.has(action)}
-          faults={faults["message"] ?? []}
-        />
-      )}
+      <fieldset class="fields" disabled={!ready}>
+        {action === DisputeAction.DECIDE && (
+          <DecisionFields decision={draft.decision} counts={draft.counts} change={edit} />
+        )}
+        {withAmount && (
+          <AmountField
+            label={words.form.amount}
+            currency={currency}
+            value={draft.amount}
+            onInput={(amount) => edit({ amount })}
+            hint={action === DisputeAction.COUNTER && counterMin && counterMax
+              ? words.form.range(formatMoney(counterMin, language), formatMoney(counterMax, language))
+              : undefined}
+            faults={faults["amount"] ?? faults["refund"] ?? []}
+          />
+        )}
+        {action === DisputeAction.POSTPONE && (
+          <TimeField
+            label={words.action.deadline}
+            value={draft.respondBy}
+            onInput={(respondBy) => edit({ respondBy })}
+            hint={dispute.respondBy && `${words.form.currentDue}${words.colon}${formatInstant(dispute.respondBy, language)}`}
+            faults={faults["respond_by"] ?? []}
+          />
+        )}
+        {withMessage && (
+          <TextField
+            label={messageLabel(action, words)}
+            value={draft.message}
+            onInput={(message) => edit({ message })}
+            max={MESSAGE_MAX}
+            optional={!NEEDS_MESSAGE.has(action)}
+            faults={faults["message"] ?? []}
+          />
+        )}
+      </fieldset>
       <ProblemNotice problem={command.problem} />
       {preview && <Preview dispute={preview} />}
       <div class="row">
-        <button type="submit" class="primary" disabled={command.busy || !possible}>
+        <button type="submit" class="primary" disabled={!ready || !possible}>
           {command.busy ? words.form.sending : PREVIEWED.has(action) && !preview ? words.form.check : sendLabel(action, words)}
         </button>
-        <button type="button" onClick={close}>{words.close}</button>
+        <button type="button" onClick={() => close(false)}>{words.close}</button>
       </div>
     </form>
   );

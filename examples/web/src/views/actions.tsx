@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { DisputeAction, type Dispute } from "../gen/disputes/v1/dispute_pb";
 import { usePane } from "../pane-context";
 import type { Order } from "../gen/disputes/v1/order_pb";
@@ -29,10 +29,18 @@ export function Actions({ dispute, order, reread }: Props): JSX.Element {
   const { person } = usePane();
   const { words } = useSpeech();
   const [chosen, setChosen] = useState<DisputeAction>();
+  const section = useRef<HTMLElement>(null);
+  const heading = useRef<HTMLHeadingElement>(null);
   const allowed = SHOWN.filter((action) => dispute.allowedActions.includes(action));
+  // A form that closes would take the focus with it. It goes back to the button, or, once something was sent, to the heading.
+  const close = (sent: boolean): void => {
+    const opener = sent ? null : section.current?.querySelector<HTMLElement>("[aria-expanded=true]");
+    (opener ?? heading.current)?.focus();
+    setChosen(undefined);
+  };
   return (
-    <section class="actions">
-      <h2>{words.dispute.actions}</h2>
+    <section class="actions" ref={section}>
+      <h2 ref={heading} tabIndex={-1}>{words.dispute.actions}</h2>
       {allowed.length === 0 && chosen === undefined && <p class="quiet">{words.dispute.nothingToDo}</p>}
       <div class="row">
         {allowed.map((action, index) => (
@@ -55,7 +63,7 @@ export function Actions({ dispute, order, reread }: Props): JSX.Element {
           order={order}
           possible={allowed.includes(chosen)}
           reread={reread}
-          close={() => setChosen(undefined)}
+          close={close}
         />
       )}
     </section>

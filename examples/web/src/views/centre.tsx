@@ -95,7 +95,7 @@ function Option({ orderId, option }: OptionProps): JSX.Element {
       {available && (
         <Link class="button primary" to={{ page: "request", orderId, kind }}>
           {acceptsDisputeId ? words.centre.agree : words.centre.choose}
-          <span class="unseen">: {label}</span>
+          <span class="unseen">{words.colon}{label}</span>
         </Link>
       )}
       {countersDisputeId && (

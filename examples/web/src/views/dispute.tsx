@@ -121,7 +121,7 @@ function Standing({ dispute, reasons }: StandingProps): JSX.Element {
         {newDueTime && <Fact name={words.dispute.newDue}><Instant time={newDueTime} /></Fact>}
         {reason !== Reason.UNSPECIFIED && (
           <Fact name={words.dispute.reason}>
-            {known?.label ?? Reason[reason]}{reasonDetail && `: ${reasonDetail}`}{" "}
+            {known?.label ?? Reason[reason]}{reasonDetail && `${words.colon}${reasonDetail}`}{" "}
             {known?.confidential && <span class="secret">{words.dispute.confidential}</span>}
           </Fact>
         )}

@@ -100,7 +100,7 @@ function Changes({ order }: { readonly order: Order }): JSX.Element | null {
     changes.push(words.order.refundedElsewhere(formatMoney(refundedElsewhere, language)));
   }
   if (overRefunded) changes.push(words.order.overRefunded(formatMoney(overRefunded, language)));
-  if (agreedDueTime) changes.push(<>{words.order.agreedDue}: <Instant time={agreedDueTime} /></>);
+  if (agreedDueTime) changes.push(<>{words.order.agreedDue}{words.colon}<Instant time={agreedDueTime} /></>);
   if (completionHold) changes.push(words.order.hold);
   if (cancelledByDisputeId) {
     changes.push(<Link to={{ page: "dispute", disputeId: cancelledByDisputeId }}>{words.order.cancelledBy}</Link>);

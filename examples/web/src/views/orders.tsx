@@ -11,6 +11,7 @@ import { useSpeech } from "../words/language";
 
 const PAGE_SIZE = 10;
 const URGENT = 20;
+const REST_MS = 1_000;
 
 interface Orders {
   readonly orders: readonly Order[];
@@ -46,6 +47,7 @@ export function OrdersPage(): JSX.Element {
     (signal) => readOrders(pane, onlyOpen, pages, signal),
     [onlyOpen, pages],
     () => true,
+    REST_MS,
   );
   return (
     <Page title={pane.person.scope === "party" ? words.orders.title : words.orders.all}>

@@ -9,6 +9,7 @@ import { ProblemNotice } from "../parts/problem";
 import { useSpeech } from "../words/language";
 
 const PAGE_SIZE = 20;
+const REST_MS = 1_000;
 
 /** What support works through: what it has to decide, and what is about to fall due between the parties. */
 export function QueuePage(): JSX.Element {
@@ -46,6 +47,7 @@ function Disputes({ title, none, query }: Props): JSX.Element {
     },
     [pages],
     () => true,
+    REST_MS,
   );
   return (
     <section>

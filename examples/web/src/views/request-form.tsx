@@ -1,18 +1,19 @@
 import type { JSX } from "preact";
-import { useRef, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { formatMoney, parseAmount } from "../format/money";
 import { formatInstant, timestampOfLocalInput } from "../format/time";
 import { DisputeKind, Reason, type Dispute } from "../gen/disputes/v1/dispute_pb";
 import type { DisputeOption } from "../gen/disputes/v1/dispute_service_pb";
 import { PartyRole } from "../gen/disputes/v1/order_pb";
-import { useCommand, useDraft, useRequestId } from "../hooks";
+import { useCommand, useDraft } from "../hooks";
 import { usePane } from "../pane-context";
 import { AmountField, Field, TextField, TimeField } from "../parts/field";
+import { effectsOf } from "../parts/outcome";
 import { Preview } from "../parts/preview";
 import { ProblemNotice } from "../parts/problem";
-import { amountFaults, serviceFaults, textFaults, useFocusOnFault, type Faults } from "../parts/faults";
+import { amountFaults, serviceFaults, textFaults, useFocusAfterFailure, type Faults } from "../parts/faults";
 import { open, type Opening } from "../service/commands";
-import { useSpeech } from "../words/language";
+import { useSpeech, type Speech } from "../words/language";
 
 interface Props {
   readonly orderId: string;
@@ -25,20 +26,27 @@ interface Props {
 const EMPTY = { amount: "", message: "", reason: Reason.UNSPECIFIED as Reason, detail: "", newDueTime: "", noFault: false };
 const DETAIL_MAX = 500;
 
+/** What sending the form would do, as far as the option says it. A preview of something else is none. */
+function consequencesOf({ available, acceptsDisputeId, silenceRule, ifAccepted }: DisputeOption, speech: Speech): string {
+  return JSON.stringify([available, acceptsDisputeId, silenceRule, ifAccepted && effectsOf(ifAccepted, speech)]);
+}
+
 /** The form of any kind: the service says which fields it has and what they may hold. */
 export function RequestForm({ orderId, option, role, dueTime }: Props): JSX.Element {
   const { service, go } = usePane();
   const speech = useSpeech();
   const { words, language } = speech;
   const { kind, minAmount, maxAmount, reasons } = option;
-  const [draft, change, discard] = useDraft(`${orderId}/${kind}`, EMPTY);
+  const { fields: draft, requestId, change, discard } = useDraft(`${orderId}/${kind}`, EMPTY);
   const [wrong, setWrong] = useState<Faults>({});
-  const [preview, setPreview] = useState<Dispute>();
-  const requestId = useRequestId([orderId, kind, draft]);
+  const consequences = consequencesOf(option, speech);
+  const [checked, setChecked] = useState<{ readonly preview: Dispute | undefined; readonly consequences: string }>();
+  const preview = checked?.consequences === consequences ? checked.preview : undefined;
+  useEffect(() => setChecked(undefined), [consequences]);
   const command = useCommand();
   const form = useRef<HTMLFormElement>(null);
   const faults: Faults = { ...serviceFaults(command.problem, speech), ...wrong };
-  useFocusOnFault(form, faults);
+  useFocusAfterFailure(form, wrong, command.problem, !command.busy);
 
   const withAmount = kind === DisputeKind.PARTIAL_REFUND && minAmount && maxAmount;
   const withDueTime = kind === DisputeKind.DELIVERY_EXTENSION;
@@ -46,7 +54,7 @@ export function RequestForm({ orderId, option, role, dueTime }: Props): JSX.Elem
 
   const edit = (changed: Partial<typeof EMPTY>): void => {
     change(changed);
-    setPreview(undefined);
+    setChecked(undefined);
     setWrong({});
     command.clear();
   };
@@ -60,7 +68,8 @@ export function RequestForm({ orderId, option, role, dueTime }: Props): JSX.Elem
       ...textFaults("message", draft.message, option.messageRequired, Number(option.messageMaxCharacters), words),
     };
     setWrong(found);
-    if (Object.keys(found).length === 0) setPreview(await command.run(() => open(service, filled(true))));
+    if (Object.keys(found).length > 0) return;
+    setChecked({ preview: await command.run(() => open(service, filled(true))), consequences });
   };
 
   const send = async (): Promise<void> => {
@@ -91,70 +100,72 @@ export function RequestForm({ orderId, option, role, dueTime }: Props): JSX.Elem
   const offers = kind === DisputeKind.PARTIAL_REFUND && role === PartyRole.SELLER;
   return (
     <form class="panel form" onSubmit={submit} noValidate ref={form}>
-      {withAmount && (
-        <AmountField
-          label={words.form.amount}
-          currency={minAmount.currencyCode}
-          value={draft.amount}
-          onInput={(amount) => edit({ amount })}
-          hint={words.form.range(formatMoney(minAmount, language), formatMoney(maxAmount, language))}
-          faults={faults["amount"] ?? []}
-        />
-      )}
-      {withDueTime && (
-        <TimeField
-          label={words.form.newDue}
-          value={draft.newDueTime}
-          onInput={(newDueTime) => edit({ newDueTime })}
-          hint={dueTime && `${words.form.currentDue}: ${formatInstant(dueTime, language)}`}
-          faults={faults["new_due_time"] ?? []}
-        />
-      )}
-      {reasons.length > 0 && (
-        <Field
-          label={words.form.reason}
-          hint={confidential ? undefined : words.form.shared}
-          faults={faults["reason"] ?? []}
-        >
-          {(control) => (
-            <>
-              <select {...control} value={String(draft.reason)}
-                onChange={(event) => edit({ reason: Number(event.currentTarget.value) })}>
-                <option value={String(Reason.UNSPECIFIED)}>{words.form.chooseReason}</option>
-                {reasons.map(({ reason, label }) => <option key={reason} value={String(reason)}>{label}</option>)}
-              </select>
-              {confidential && <p class="secret">{words.form.confidential}</p>}
-            </>
-          )}
-        </Field>
-      )}
-      {draft.reason === Reason.OTHER && (
+      <fieldset class="fields" disabled={command.busy}>
+        {withAmount && (
+          <AmountField
+            label={words.form.amount}
+            currency={minAmount.currencyCode}
+            value={draft.amount}
+            onInput={(amount) => edit({ amount })}
+            hint={words.form.range(formatMoney(minAmount, language), formatMoney(maxAmount, language))}
+            faults={faults["amount"] ?? []}
+          />
+        )}
+        {withDueTime && (
+          <TimeField
+            label={words.form.newDue}
+            value={draft.newDueTime}
+            onInput={(newDueTime) => edit({ newDueTime })}
+            hint={dueTime && `${words.form.currentDue}${words.colon}${formatInstant(dueTime, language)}`}
+            faults={faults["new_due_time"] ?? []}
+          />
+        )}
+        {reasons.length > 0 && (
+          <Field
+            label={words.form.reason}
+            hint={confidential ? undefined : words.form.shared}
+            faults={faults["reason"] ?? []}
+          >
+            {(control) => (
+              <>
+                <select {...control} value={String(draft.reason)}
+                  onChange={(event) => edit({ reason: Number(event.currentTarget.value) })}>
+                  <option value={String(Reason.UNSPECIFIED)}>{words.form.chooseReason}</option>
+                  {reasons.map(({ reason, label }) => <option key={reason} value={String(reason)}>{label}</option>)}
+                </select>
+                {confidential && <p class="secret">{words.form.confidential}</p>}
+              </>
+            )}
+          </Field>
+        )}
+        {draft.reason === Reason.OTHER && (
+          <TextField
+            label={words.form.detail}
+            value={draft.detail}
+            onInput={(detail) => edit({ detail })}
+            max={DETAIL_MAX}
+            rows={2}
+            faults={faults["reason_detail"] ?? []}
+          />
+        )}
         <TextField
-          label={words.form.detail}
-          value={draft.detail}
-          onInput={(detail) => edit({ detail })}
-          max={DETAIL_MAX}
-          rows={2}
-          faults={faults["reason_detail"] ?? []}
+          label={option.messageLabel}
+          value={draft.message}
+          onInput={(message) => edit({ message })}
+          max={Number(option.messageMaxCharacters)}
+          optional={!option.messageRequired}
+          faults={faults["message"] ?? []}
         />
-      )}
-      <TextField
-        label={option.messageLabel}
-        value={draft.message}
-        onInput={(message) => edit({ message })}
-        max={Number(option.messageMaxCharacters)}
-        optional={!option.messageRequired}
-        faults={faults["message"] ?? []}
-      />
-      {(option.noFaultAvailable || draft.noFault) && (
-        <div class="field">
-          <label class="check">
-            <input type="checkbox" checked={draft.noFault} onChange={(event) => edit({ noFault: event.currentTarget.checked })} />
-            {words.form.noFault}
-          </label>
-          <p class="hint">{words.form.noFaultHint}</p>
-        </div>
-      )}
+        {(option.noFaultAvailable || draft.noFault) && (
+          <div class="field">
+            <label class="check">
+              <input type="checkbox" checked={draft.noFault} onChange={(event) => edit({ noFault: event.currentTarget.checked })} />
+              {words.form.noFault}
+            </label>
+            <p class="hint">{words.form.noFaultHint}</p>
+          </div>
+        )}
+      </fieldset>
       <ProblemNotice problem={command.problem} />
       {preview && <Preview dispute={preview} />}
       <div class="row">

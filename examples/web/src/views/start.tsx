@@ -1,5 +1,6 @@
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
+import { useFocusAfterFailure, type Faults } from "../parts/faults";
 import { Field } from "../parts/field";
 import type { Person } from "../service/connection";
 import { useSpeech } from "../words/language";
@@ -8,6 +9,9 @@ import { useSpeech } from "../words/language";
 export const BUYERS = ["ana", "ben", "chloe"];
 export const SELLERS = ["studio-nord", "lumen", "kemi"];
 export const AGENT: Person = { id: "sam", scope: "support" };
+
+/** What the service takes for a user's id; others would not even fit into a header. */
+const USER_ID = /^[A-Za-z0-9._:-]{1,128}$/;
 
 interface GroupProps {
   readonly title: string;
@@ -36,10 +40,15 @@ export function Start({ enter }: { readonly enter: (person: Person) => void }): 
   const { words } = useSpeech();
   const [id, setId] = useState("");
   const [support, setSupport] = useState(false);
+  const [wrong, setWrong] = useState<Faults>({});
+  const form = useRef<HTMLFormElement>(null);
+  useFocusAfterFailure(form, wrong, undefined, true);
   const party = (name: string): Person => ({ id: name, scope: "party" });
   const submit = (event: SubmitEvent): void => {
     event.preventDefault();
-    if (id.trim() !== "") enter({ id: id.trim(), scope: support ? "support" : "party" });
+    const name = id.trim();
+    if (USER_ID.test(name)) enter({ id: name, scope: support ? "support" : "party" });
+    else setWrong({ id: [{ text: name === "" ? words.form.required : words.start.badId }] });
   };
   return (
     <main class="page start">
@@ -50,11 +59,14 @@ export function Start({ enter }: { readonly enter: (person: Person) => void }): 
       <Group title={words.start.support} people={[AGENT]} enter={enter} />
       <section>
         <h2>{words.start.other}</h2>
-        <form class="inline" onSubmit={submit}>
-          <Field label={words.start.id}>
+        <form class="inline" onSubmit={submit} noValidate ref={form}>
+          <Field label={words.start.id} faults={wrong["id"] ?? []}>
             {(control) => (
               <input {...control} class="short" value={id} autoComplete="off" autoCapitalize="none"
-                onInput={(event) => setId(event.currentTarget.value)} />
+                onInput={(event) => {
+                  setId(event.currentTarget.value);
+                  setWrong({});
+                }} />
             )}
           </Field>
           <label class="check">

@@ -60,7 +60,7 @@ export function Timeline({ events }: Props): JSX.Element {
           return (
             <li key={eventId} data-mine={mine}>
               <p>
-                <strong>{who}</strong>{": "}{happened(event, speech)}{" "}
+                <strong>{who}</strong>{words.colon}{happened(event, speech)}{" "}
                 {eventTime && <span class="quiet"><Instant time={eventTime} /></span>}
               </p>
               {text && <blockquote>{text}</blockquote>}

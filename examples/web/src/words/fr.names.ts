@@ -5,7 +5,7 @@ import { EventType } from "../gen/disputes/v1/event_pb";
 import { OrderStatus, PartyRole } from "../gen/disputes/v1/order_pb";
 import type { Names } from "./en.names";
 
-/** French has no-break spaces before high punctuation. */
+/** The spaces before high punctuation are no-break spaces (U+00A0). */
 export const names: Names = {
   awaiting: {
     [PartyRole.UNSPECIFIED]: "La réponse d’une partie est attendue",
@@ -13,9 +13,9 @@ export const names: Names = {
     [PartyRole.SELLER]: "La réponse du vendeur est attendue",
   },
   canStillAccept: {
-    [PartyRole.UNSPECIFIED]: "L’assistance décide ; d’ici là, la demande peut encore être acceptée",
-    [PartyRole.BUYER]: "L’assistance décide ; d’ici là, l’acheteur peut encore accepter",
-    [PartyRole.SELLER]: "L’assistance décide ; d’ici là, le vendeur peut encore accepter",
+    [PartyRole.UNSPECIFIED]: "L’assistance décide ; d’ici là, la demande peut encore être acceptée",
+    [PartyRole.BUYER]: "L’assistance décide ; d’ici là, l’acheteur peut encore accepter",
+    [PartyRole.SELLER]: "L’assistance décide ; d’ici là, le vendeur peut encore accepter",
   },
   actor: {
     [ActorRole.UNSPECIFIED]: "Quelqu’un",
@@ -44,12 +44,12 @@ export const names: Names = {
   status: {
     [DisputeStatus.UNSPECIFIED]: "inconnu",
     [DisputeStatus.PENDING]: "En attente de réponse",
-    [DisputeStatus.ESCALATED]: "Chez l’assistance",
+    [DisputeStatus.ESCALATED]: "Transmis à l’assistance",
     [DisputeStatus.ACCEPTED]: "Accepté",
     [DisputeStatus.DECLINED]: "Refusé",
-    [DisputeStatus.ANSWERED]: "Répondu",
+    [DisputeStatus.ANSWERED]: "Réponse reçue",
     [DisputeStatus.WITHDRAWN]: "Retiré",
-    [DisputeStatus.EXPIRED]: "Sans réponse à temps",
+    [DisputeStatus.EXPIRED]: "Sans réponse dans le délai",
     [DisputeStatus.SUPERSEDED]: "Sans objet",
     [DisputeStatus.DECIDED]: "Décidé par l’assistance",
   },
@@ -70,7 +70,7 @@ export const names: Names = {
     [SettlementStatus.DUE]: "À verser",
     [SettlementStatus.SETTLED]: "Versé",
     [SettlementStatus.FAILED]: "Échec du versement, à réessayer",
-    [SettlementStatus.RETURNED]: "Revenu, à verser de nouveau",
+    [SettlementStatus.RETURNED]: "Retourné, à verser de nouveau",
     [SettlementStatus.VOIDED]: "Ne sera pas versé ici",
   },
   action: {
@@ -97,9 +97,9 @@ export const names: Names = {
     [EventType.OPENED]: "ouvert",
     [EventType.ACCEPTED]: "accepté",
     [EventType.DECLINED]: "refusé",
-    [EventType.ANSWERED]: "répondu",
+    [EventType.ANSWERED]: "réponse donnée",
     [EventType.WITHDRAWN]: "retiré",
-    [EventType.DEADLINE_APPROACHING]: "rappel : l’échéance approche",
+    [EventType.DEADLINE_APPROACHING]: "rappel : l’échéance approche",
     [EventType.DEADLINE_MOVED]: "échéance reportée",
     [EventType.DEADLINE_EXPIRED]: "l’échéance est passée sans réponse",
     [EventType.SUPERSEDED]: "sans objet",
@@ -108,7 +108,7 @@ export const names: Names = {
     [EventType.SETTLED]: "remboursement versé",
     [EventType.SETTLEMENT_FAILED]: "échec du versement du remboursement",
     [EventType.SNAPSHOT]: "ouvert",
-    [EventType.SETTLEMENT_RETURNED]: "le remboursement est revenu",
+    [EventType.SETTLEMENT_RETURNED]: "le remboursement a été retourné",
     [EventType.SETTLEMENT_VOIDED]: "le remboursement ne sera pas versé ici",
     [EventType.COUNTERED]: "contre-offre",
   },

@@ -1,7 +1,7 @@
 import { ErrorReason } from "../gen/disputes/v1/error_pb";
 import type { ProblemWords } from "./en.problems";
 
-const tryAgain = "Le service est très sollicité. Rien n’est perdu : réessayez dans un instant.";
+const tryAgain = "Le service est très sollicité. Rien n’est perdu : réessayez dans un instant.";
 const signIn = "Le service ne sait pas qui vous êtes. Identifiez-vous de nouveau.";
 const defect = "Cette page et le service ne se comprennent pas. Veuillez recharger la page.";
 
@@ -18,7 +18,7 @@ export const problems: ProblemWords = {
   [ErrorReason.CREDENTIAL_INVALID]: signIn,
   [ErrorReason.CREDENTIAL_EXPIRED]: signIn,
   [ErrorReason.WRONG_ROLE]: "Votre rôle dans cette commande ne le permet pas.",
-  [ErrorReason.SCOPE_MISSING]: (f) => `Réservé à : ${f.text("scope")}.`,
+  [ErrorReason.SCOPE_MISSING]: (f) => `Réservé à : ${f.text("scope")}.`,
   [ErrorReason.ORDER_NOT_FOUND]: (f) => `Vous n’avez accès à aucune commande ${f.text("orderId")}.`,
   [ErrorReason.DISPUTE_NOT_FOUND]: "Vous n’avez accès à aucun litige de ce numéro.",
   [ErrorReason.ORDER_STATUS_NOT_ALLOWED]: "Le statut de la commande ne le permet pas.",
@@ -29,13 +29,13 @@ export const problems: ProblemWords = {
   [ErrorReason.DEADLINE_PASSED]: (f) => `Le délai de réponse a pris fin le ${f.time("respondBy")}.`,
   [ErrorReason.WRONG_KIND]: "Cela ne s’applique pas à ce type de litige.",
   [ErrorReason.COOL_DOWN]: (f) => `Un litige semblable vient de prendre fin. Vous pourrez réessayer à partir du ${f.time("retryTime")}.`,
-  [ErrorReason.TOO_MANY_ATTEMPTS]: (f) => `Cela a été demandé ${f.text("attempts")} fois sur cette commande ; le maximum est ${f.text("max")}.`,
+  [ErrorReason.TOO_MANY_ATTEMPTS]: (f) => `Cela a été demandé ${f.text("attempts")} fois sur cette commande ; le maximum est ${f.text("max")}.`,
   [ErrorReason.ESCALATION_WINDOW_CLOSED]: (f) => `Le délai pour saisir l’assistance a pris fin le ${f.time("closedTime")}.`,
   [ErrorReason.NOTHING_TO_SETTLE]: "Il n’y a pas de remboursement à verser.",
   [ErrorReason.ORDER_IDENTITY_CHANGED]: "L’acheteur, le vendeur et le prix d’une commande ne changent jamais.",
-  [ErrorReason.ETAG_MISMATCH]: "Le litige a changé pendant votre lecture. Voici où il en est : vérifiez, puis envoyez de nouveau.",
-  [ErrorReason.RESUME_TOKEN_EXPIRED]: "Tout a été relu.",
-  [ErrorReason.RESUME_TOKEN_UNKNOWN]: "Tout a été relu.",
+  [ErrorReason.ETAG_MISMATCH]: "Le litige a changé pendant votre lecture. Voici où il en est : vérifiez, puis envoyez de nouveau.",
+  [ErrorReason.RESUME_TOKEN_EXPIRED]: "Tout a été rechargé.",
+  [ErrorReason.RESUME_TOKEN_UNKNOWN]: "Tout a été rechargé.",
   [ErrorReason.TOO_MANY_SUBSCRIPTIONS]: "Vous avez trop de pages ouvertes. Fermez-en quelques-unes.",
   [ErrorReason.OVERLOADED]: tryAgain,
   [ErrorReason.MESSAGE_TOO_LARGE]: "C’est trop long pour être envoyé.",
@@ -43,7 +43,7 @@ export const problems: ProblemWords = {
   [ErrorReason.SERVER_DRAINING]: "Le service redémarre. Vous pouvez renvoyer sans risque dans un instant.",
   [ErrorReason.DEADLINE_EXCEEDED]: "Le service n’a pas répondu à temps. Vous pouvez renvoyer sans risque.",
   [ErrorReason.METHOD_UNKNOWN]: "Ce service ne sait pas le faire.",
-  [ErrorReason.INTERNAL]: (f) => `Le service a un défaut. Indiquez ce numéro à l’assistance : ${f.text("correlationId")}.`,
+  [ErrorReason.INTERNAL]: (f) => `Une erreur interne s’est produite. Indiquez ce numéro à l’assistance : ${f.text("correlationId")}.`,
   [ErrorReason.HEADERS_TOO_LARGE]: defect,
   [ErrorReason.ENCODING_NOT_SUPPORTED]: defect,
   [ErrorReason.SETTLED_TWICE]: "Le remboursement a déjà été versé.",
@@ -53,5 +53,5 @@ export const problems: ProblemWords = {
   [ErrorReason.ORIGIN_NOT_ALLOWED]: "Le service n’accepte pas de demandes venant de ce site.",
   [ErrorReason.SERVICE_UNKNOWN]: defect,
   [ErrorReason.TOO_MANY_ROUNDS]: (f) => `Le maximum de ${f.text("max")} contre-offres est atteint.`,
-  [ErrorReason.NO_FAULT_NOT_AVAILABLE]: "Le vendeur n’a plus d’annulation sans faute disponible.",
+  [ErrorReason.NO_FAULT_NOT_AVAILABLE]: "Le vendeur a épuisé ses annulations sans tort imputé.",
 };
