@@ -14,6 +14,8 @@ process.env["NODE_EXTRA_CA_CERTS"] = join(scratch, "cert.pem");
 
 /** What a service logs of every command would bury the list of the tests. */
 const quiet = { RUST_LOG: "warn" };
+/** A demo removes its folder when it is told to end, which is not how Playwright ends programs by itself. */
+const drained = { signal: "SIGTERM", timeout: 10_000 } as const;
 
 /** Builds the front end for a service, and serves the bundle. */
 function page(outDir: string, port: number, serviceUrl: string) {
@@ -55,9 +57,9 @@ export default defineConfig<Target>({
     },
   ],
   webServer: [
-    { command: `${service} demo --listen 127.0.0.1:5177`, env: quiet, port: 5177 },
+    { command: `${service} demo --listen 127.0.0.1:5177`, env: quiet, port: 5177, gracefulShutdown: drained },
     page("dist/http1", 5173, "http://localhost:5177"),
-    { command: `tests/serve-tls ${service} 127.0.0.1:5178 http://localhost:5174 ${scratch}`, env: quiet, port: 5178 },
+    { command: `tests/serve-tls ${service} 127.0.0.1:5178 http://localhost:5174 ${scratch}`, env: quiet, port: 5178, gracefulShutdown: drained },
     page("dist/http2", 5174, "https://localhost:5178"),
   ],
 });

@@ -51,7 +51,6 @@ test("the journey", async ({ marketplace, sit, browser, baseURL }) => {
   });
   await seller.getByRole("button", { name: "Check before sending" }).click();
   await expect(seller.getByText("Nothing has been sent yet.")).toBeVisible();
-  await seller.evaluate(() => scrollTo(0, document.body.scrollHeight));
   await take(seller, "form");
   await seller.getByRole("button", { name: "Send offer" }).click();
   await expect(history(seller)).toHaveCount(1);
@@ -87,12 +86,6 @@ test("the journey", async ({ marketplace, sit, browser, baseURL }) => {
 
   const together = await (await browser.newContext({ viewport: { width: 1320, height: 780 } })).newPage();
   await together.goto(`${baseURL}/#/together/${orderId}`);
-  const links = together.getByRole("link", { name: "Partial refund, $120.00" });
-  await expect(links).toHaveCount(3);
-  for (let left = 3; left > 0; left -= 1) {
-    await links.first().click();
-    await expect(links).toHaveCount(left - 1);
-  }
   await expect(together.getByRole("heading", { name: "Partial refund, $120.00" })).toHaveCount(3);
   await together.evaluate(() => scrollTo(0, 0));
   await take(together, "side-by-side");
