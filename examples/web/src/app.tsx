@@ -65,10 +65,10 @@ export function App(): JSX.Element {
   return (
     <SpeechContext.Provider value={speech}>
       <div class={together ? "shell wide" : "shell"}>
-        <TopBar together={together} />
+        <TopBar together={together} aside={person && `#${TOGETHER}${subjectOf(routeOf(path))}`} />
         {together ? (
           <Together
-            orderId={decoded(path.slice(TOGETHER.length + 1)) || undefined}
+            id={decoded(path.slice(TOGETHER.length + 1)) || undefined}
             choose={(orderId) => { location.hash = `${TOGETHER}/${encodeURIComponent(orderId)}`; }}
           />
         ) : person ? (
@@ -82,13 +82,26 @@ export function App(): JSX.Element {
   );
 }
 
-function TopBar({ together }: { readonly together: boolean }): JSX.Element {
+/** What the page is about, for the page side by side: "/order-7", or nothing. */
+function subjectOf(route: Route | undefined): string {
+  if (route === undefined) return "";
+  const id = "orderId" in route ? route.orderId : "disputeId" in route ? route.disputeId : "";
+  return id && `/${encodeURIComponent(id)}`;
+}
+
+interface TopBarProps {
+  readonly together: boolean;
+  /** Where this is, side by side; nothing before somebody is chosen. */
+  readonly aside: string | undefined;
+}
+
+function TopBar({ together, aside }: TopBarProps): JSX.Element {
   const { words, language, speak } = useSpeech();
   return (
     <div class="top">
       <a class="brand" href="#/">{words.brand}</a>
       <div class="row">
-        {together && <a href="#/">{words.together.leave}</a>}
+        {together ? <a href="#/">{words.together.leave}</a> : aside && <a class="aside-link" href={aside}>{words.together.title}</a>}
         <div class="languages" role="group" aria-label={words.language}>
           {(Object.keys(LANGUAGES) as Language[]).map((code) => (
             <button key={code} type="button" lang={code} aria-pressed={code === language} onClick={() => speak(code)}>

@@ -11,6 +11,8 @@ export interface Pane {
   readonly service: Service;
   readonly live: LiveFeed;
   readonly clock: ServerClock;
+  /** Of the orders that were on a page of this pane, by their ids. */
+  readonly titles: Map<string, string>;
   /** Whether it is the whole page, and not one of several panes. */
   readonly alone: boolean;
   readonly go: (route: Route) => void;

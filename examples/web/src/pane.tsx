@@ -52,17 +52,25 @@ export function PaneView({ person, route, go, leave }: Props): JSX.Element {
     };
   }, [live, feeds]);
 
+  const titles = useMemo(() => new Map<string, string>(), [person]);
   const path = pathOf(route);
   const opened = useRef(path);
-  const focus = useMemo(() => ({ takes: () => opened.current !== path }), [path]);
+  const went = useRef("");
+  // Of several panes only the one in which a person went there; another pane may have led this one along.
+  const alone = leave !== undefined;
+  const focus = useMemo(() => ({
+    takes: () => went.current === path || (alone && opened.current !== path),
+  }), [path, alone]);
   const pane = useMemo<Pane>(() => ({
     person, service, live, clock,
-    alone: leave !== undefined,
+    titles,
+    alone,
     go: (next) => {
       opened.current = "";
+      went.current = pathOf(next);
       go(next);
     },
-  }), [person, service, live, clock, go, leave]);
+  }), [person, service, live, clock, titles, go, alone]);
 
   return (
     <PaneContext.Provider value={pane}>
@@ -81,7 +89,7 @@ export function PaneView({ person, route, go, leave }: Props): JSX.Element {
           </nav>
           <LiveMark state={state} />
         </header>
-        <Announcer />
+        <Announcer route={route} />
         {ready ? <RoutedPage key={path} route={route} /> : (
           <p class="page quiet" role="status">
             {state === "reconnecting" ? words.unreachable : state === "refused" ? words.names.live.refused : words.loading}

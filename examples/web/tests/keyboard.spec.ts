@@ -43,7 +43,7 @@ test("a dispute is opened and answered without a mouse", async ({ marketplace, s
   await press(seller, seller.getByRole("button", { name: "Answer" }));
   await expect(seller.getByLabel("Your answer")).toBeFocused();
   await seller.keyboard.type("Very well.");
-  await press(seller, seller.getByRole("button", { name: "Close" }));
+  await press(seller, seller.getByRole("button", { name: "Not now" }));
   await expect(seller.getByRole("button", { name: "Answer" })).toBeFocused();
   await seller.keyboard.press("Enter");
   await expect(seller.getByLabel("Your answer")).toHaveValue("Very well.");

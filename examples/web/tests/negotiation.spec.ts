@@ -48,8 +48,10 @@ test("a refund is offered, countered and accepted, and everybody sees it as it h
   }
   await expect(support.getByText("The seller has to answer")).toBeVisible();
   await expect(seller.getByText("5 counter-offers left")).toBeVisible();
+  await expect(seller.getByText(`${order.buyer} asks for $60.00; you offer $30.50`)).toBeVisible();
 
   await choose(seller, "Accept");
+  await expect(seller.getByRole("form")).toContainText("Accept this? $60.00 refunded to the buyer");
   await choose(seller, "Yes, accept");
   for (const page of everybody) {
     await expect(history(page).last()).toContainText("accepted, $60.00");

@@ -56,7 +56,9 @@ export async function fill(page: Page, fields: Record<string, string>): Promise<
 export async function checkAndSend(page: Page, send: string): Promise<void> {
   await page.getByRole("button", { name: "Check before sending" }).click();
   await expect(page.getByText("Nothing has been sent yet.")).toBeVisible();
-  await page.getByRole("button", { name: send }).click();
+  const button = page.getByRole("button", { name: send });
+  await expect(button).toBeInViewport({ ratio: 1 });
+  await button.click();
 }
 
 /** Chooses an action of a dispute's page. */

@@ -21,12 +21,14 @@ test("silence takes effect when the deadline passes, and both see it", async ({ 
   await bar.getByRole("button", { name: "+1 h" }).click();
   await expect(buyer.getByText("1 day 23 hr left").first()).toBeVisible();
   await bar.getByRole("button", { name: "Let it run" }).click();
+  await expect(bar).toContainText("The demo’s clock runs, an hour per second:");
   // An hour a second: whichever it is when the test looks.
   await expect(buyer.getByText(/^1 day (1?\d|2[0-2]) hr left/).first()).toBeVisible();
   await bar.getByRole("button", { name: "Stop" }).click();
   await bar.getByRole("button", { name: "Next deadline" }).click();
+  await expect(buyer.getByText("You did not answer in time.")).toBeVisible();
+  await expect(seller.getByText("Nobody answered in time.")).toBeVisible();
   for (const page of [buyer, seller]) {
-    await expect(page.getByText("Nobody answered in time.")).toBeVisible();
     await expect(page.getByText("the order is cancelled")).toBeVisible();
     await expect(history(page).last()).toContainText("the deadline passed without an answer");
   }
@@ -58,9 +60,12 @@ test("a party escalates, support decides, and the platform pays", async ({ marke
   await choose(support, "Decide");
   await support.getByLabel("Refund an amount").check();
   await fill(support, { "Amount (USD)": "80", "Message for both parties": "Half of the work is indeed missing." });
+  await expect(support.getByText("From $0.01 to $200.00")).toBeVisible();
   await checkAndSend(support, "Send");
 
   for (const page of [buyer, seller]) {
+    await expect(page.getByRole("heading", { level: 1 })).toHaveText("Partial refund, $80.00 refunded");
+    await expect(history(page).last()).toContainText("decided by support: $80.00 refunded");
     await expect(history(page).last()).toContainText("Half of the work is indeed missing.");
     await expect(page.getByText("$80.00 refunded to the buyer")).toBeVisible();
     await expect(page.getByText("To be paid")).toBeVisible();
@@ -87,13 +92,19 @@ test("support postpones a deadline, then takes the pending dispute over and canc
 
   const later = new Date((await marketplace.now()) + 5 * 86_400_000 + 90_000).toISOString().slice(0, 16);
   await choose(support, "Postpone the deadline");
+  await fill(support, { "New deadline": "2020-01-01T00:00" });
+  await support.getByRole("button", { name: "Check before sending" }).click();
+  await expect(support.locator(".fault")).toHaveText([/^It must be later than the current deadline/, "This is needed."]);
   await fill(support, { "New deadline": later, "Message for both parties": "The seller is travelling." });
+  await support.getByRole("button", { name: "Check before sending" }).click();
+  await expect(support.getByText("The deadline moves from")).toBeVisible();
   await support.getByRole("button", { name: "Send", exact: true }).click();
+  await expect(history(seller).last()).toContainText("deadline moved to");
   await expect(history(seller).last()).toContainText("The seller is travelling.");
   await expect(seller.getByText("5 days").first()).toBeVisible();
 
   await choose(support, "Take over");
-  await fill(support, { "Why support should decide": "The buyer has called us." });
+  await fill(support, { "Why support takes it over": "The buyer has called us." });
   await support.getByRole("button", { name: "Send", exact: true }).click();
   await choose(support, "Decide");
   await support.getByLabel("Cancel the order and refund what is left").check();

@@ -43,6 +43,27 @@ export function isPositive({ units, nanos }: Money): boolean {
   return units > 0n || nanos > 0;
 }
 
+const NANOS = 1_000_000_000n;
+
+function nanosOf({ units, nanos }: Money): bigint {
+  return units * NANOS + BigInt(nanos);
+}
+
+export function isBetween(money: Money, min: Money, max: Money): boolean {
+  return nanosOf(min) <= nanosOf(money) && nanosOf(money) <= nanosOf(max);
+}
+
+export function minus(money: Money, taken: readonly (Money | undefined)[]): Money {
+  const left = taken.reduce((rest, part) => rest - (part ? nanosOf(part) : 0n), nanosOf(money));
+  return create(MoneySchema, { currencyCode: money.currencyCode, units: left / NANOS, nanos: Number(left % NANOS) });
+}
+
+/** One cent, or what the currency has instead. */
+export function smallest(currency: string): Money {
+  const nanos = 10n ** BigInt(NANO_DIGITS - decimalsOf(currency));
+  return create(MoneySchema, { currencyCode: currency, units: nanos / NANOS, nanos: Number(nanos % NANOS) });
+}
+
 export type ParsedAmount =
   | { readonly ok: true; readonly money: Money }
   | { readonly ok: false; readonly why: "empty" | "not a number" | "too many decimals" };

@@ -7,7 +7,9 @@ export const DAY = 24 * HOUR;
 
 export function formatInstant(time: Timestamp | Date, language: string): string {
   const date = time instanceof Date ? time : timestampDate(time);
-  return new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" }).format(date);
+  const text = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" }).format(date);
+  // The first of a month is an ordinal, which Intl does not know.
+  return language === "fr" ? text.replace(/^1(?=\s)/, "1er") : text;
 }
 
 type Unit = "day" | "hour" | "minute" | "second";
@@ -45,6 +47,11 @@ export function formatWindow(ms: number, language: string): string {
 
 export function formatRate(basisPoints: number, language: string): string {
   return new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 2 }).format(basisPoints / 10_000);
+}
+
+/** The reverse of `timestampOfLocalInput`, to the minute. */
+export function localInputOf(date: Date): string {
+  return new Date(date.getTime() - date.getTimezoneOffset() * MINUTE).toISOString().slice(0, "YYYY-MM-DDThh:mm".length);
 }
 
 /** The value of an `<input type="datetime-local">`, in the browser's time zone. */

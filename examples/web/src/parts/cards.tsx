@@ -1,11 +1,12 @@
 import type { JSX } from "preact";
 import { PartyRole, type Order } from "../gen/disputes/v1/order_pb";
-import { DisputeStatus, type Dispute } from "../gen/disputes/v1/dispute_pb";
+import { DisputeKind, DisputeStatus, type Dispute } from "../gen/disputes/v1/dispute_pb";
 import { formatMoney } from "../format/money";
 import { usePane } from "../pane-context";
 import type { Person } from "../service/connection";
 import { useSpeech } from "../words/language";
 import { Link } from "./link";
+import { brieflyOf } from "./outcome";
 import { Amount, Countdown, DisputeChip, Instant, isOpen, OrderChip } from "./show";
 
 /** The role of a person in an order or a dispute; UNSPECIFIED for support. */
@@ -49,13 +50,49 @@ export function effectiveDueTime({ dueTime, agreedDueTime }: Order): Order["dueT
   return agreedDueTime.seconds > dueTime.seconds ? agreedDueTime : dueTime;
 }
 
-/** What a dispute is about, in one line: "Partial refund, $25.00". */
+/**
+ * What a dispute is about, in one line: "Partial refund, $25.00". After a decision the amount that was on the table would
+ * mislead: "Partial refund, $45.00 refunded".
+ */
 export function useRequestName(): (dispute: Dispute) => string {
-  const { words, language } = useSpeech();
-  return ({ kind, refundAmount }) => {
+  const speech = useSpeech();
+  const { words, language } = speech;
+  return ({ kind, status, refundAmount, outcome }) => {
     const name = words.names.request[kind];
+    if (status === DisputeStatus.DECIDED) return outcome?.refund ? `${name}, ${brieflyOf(outcome, speech)}` : name;
     return refundAmount ? `${name}, ${formatMoney(refundAmount, language)}` : name;
   };
+}
+
+/** Who raised a dispute: "asked by ana", or "offered by you". The amount of a counter-offer is not necessarily theirs. */
+export function useOpenerLine(): (dispute: Dispute) => string {
+  const { person } = usePane();
+  const { words } = useSpeech();
+  const { by, byYou, offeredBy, offeredByYou, openedBy: openedByOther, openedByYou } = words.dispute;
+  return ({ kind, openedBy, buyerId, sellerId, offers: { length } }) => {
+    const opener = openedBy === PartyRole.BUYER ? buyerId : sellerId;
+    if (length > 1) return opener === person.id ? openedByYou : openedByOther(opener);
+    const offers = kind === DisputeKind.PARTIAL_REFUND && openedBy === PartyRole.SELLER;
+    if (opener === person.id) return offers ? offeredByYou : byYou;
+    return offers ? offeredBy(opener) : by(opener);
+  };
+}
+
+/** Whose the amounts are once there is a counter-offer, the last one first: "lumen offers $30.00; you ask for $50.00". */
+export function usePositions(): (dispute: Dispute) => string {
+  const { person } = usePane();
+  const { words, language } = useSpeech();
+  const { sellerOffers, youOffer, buyerAsks, youAsk } = words.dispute;
+  return ({ status, offers, buyerId, sellerId }) => isOpen(status) ? offers
+    .slice(-2)
+    .reverse()
+    .flatMap(({ by, amount }, _, { length }) => {
+      if (length < 2 || amount === undefined) return [];
+      const money = formatMoney(amount, language);
+      if (by === PartyRole.SELLER) return [sellerId === person.id ? youOffer(money) : sellerOffers(sellerId, money)];
+      return [buyerId === person.id ? youAsk(money) : buyerAsks(buyerId, money)];
+    })
+    .join(words.semicolon) : "";
 }
 
 interface DisputeCardProps {
@@ -68,8 +105,9 @@ export function DisputeCard({ dispute, withOrder = false }: DisputeCardProps): J
   const { person } = usePane();
   const { words } = useSpeech();
   const nameOf = useRequestName();
-  const { disputeId, orderId, status, buyerId, sellerId, openedBy, respondBy, awaiting, createTime } = dispute;
-  const opener = openedBy === PartyRole.BUYER ? buyerId : sellerId;
+  const openerLine = useOpenerLine();
+  const positions = usePositions()(dispute);
+  const { disputeId, orderId, status, respondBy, awaiting, createTime } = dispute;
   const pending = status === DisputeStatus.PENDING;
   const mine = pending && awaiting === roleIn(person, dispute);
   return (
@@ -79,10 +117,11 @@ export function DisputeCard({ dispute, withOrder = false }: DisputeCardProps): J
         <DisputeChip status={status} />
       </div>
       <p class="quiet">
-        {opener === person.id ? words.dispute.byYou : words.dispute.by(opener)}
+        {openerLine(dispute)}
         {createTime && <>, <Instant time={createTime} /></>}
         {withOrder && ` · ${orderId}`}
       </p>
+      {positions && <p>{positions}</p>}
       {pending && respondBy && (
         <p>
           {mine ? <strong>{words.dispute.waitingForYou}</strong> : words.names.awaiting[awaiting]}{" · "}

@@ -55,12 +55,15 @@ export function DemoBar(): JSX.Element | null {
   return (
     <footer class="demo" aria-label={words.demo.bar}>
       <span>
-        <span class="quiet">{words.demo.stands}</span> <strong>{formatInstant(new Date(now), language)}</strong>
+        <span class="quiet fully">{running ? words.demo.runs : words.demo.stands}</span>
+        <span class="quiet briefly">{running ? words.demo.runsBriefly : words.demo.standsBriefly}</span>{" "}
+        <strong>{formatInstant(new Date(now), language)}</strong>
       </span>
       <span class="row">
         <button type="button" disabled={disabled} onClick={() => void jump(() => demo.advanceBy(HOUR))}>{words.demo.hour}</button>
         <button type="button" disabled={disabled} onClick={() => void jump(() => demo.advanceBy(DAY))}>{words.demo.day}</button>
         <button type="button" disabled={disabled || !deadline}
+          title={running ? words.demo.stopFirst : deadline ? words.demo.deadlineHint : words.demo.noDeadline}
           onClick={() => deadline && void jump(() => demo.advanceTo(deadline))}>{words.demo.deadline}</button>
         <button type="button" aria-pressed={running} onClick={() => setRunning(!running)}>
           {running ? words.demo.stop : words.demo.run}

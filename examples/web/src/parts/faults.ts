@@ -1,7 +1,8 @@
 import type { RefObject } from "preact";
 import { useEffect } from "preact/hooks";
-import { decimalsOf, parseAmount } from "../format/money";
+import { decimalsOf, formatMoney, isBetween, parseAmount } from "../format/money";
 import { ErrorReason } from "../gen/disputes/v1/error_pb";
+import type { Money } from "../gen/google/type/money_pb";
 import type { Problem } from "../service/problem";
 import type { Words } from "../words/en";
 import type { Speech } from "../words/language";
@@ -26,10 +27,19 @@ export function serviceFaults(problem: Problem | undefined, speech: Speech): Fau
   return faults;
 }
 
-/** Only what keeps an amount from being sent; the service judges whether it is within bounds. */
-export function amountFaults(typed: string, currency: string, words: Words): Faults {
+/** From the smallest to the largest amount of a field. */
+export interface Range {
+  readonly min: Money;
+  readonly max: Money;
+}
+
+/** What keeps an amount from being sent. Without a range the service alone judges whether it is within bounds. */
+export function amountFaults(typed: string, currency: string, range: Range | undefined, { words, language }: Speech): Faults {
   const parsed = parseAmount(typed, currency);
-  if (parsed.ok) return {};
+  if (parsed.ok) {
+    if (range === undefined || isBetween(parsed.money, range.min, range.max)) return {};
+    return { amount: [{ text: words.form.outOfRange(formatMoney(range.min, language), formatMoney(range.max, language)) }] };
+  }
   const text = {
     "empty": words.form.required,
     "not a number": words.form.notANumber,

@@ -1,17 +1,9 @@
 import type { JSX } from "preact";
 import { useId } from "preact/hooks";
-import type { Violation } from "../service/problem";
 import { useSpeech } from "../words/language";
 
 /** What is wrong with a field: in the front end's words, or in the service's own, which are English. */
 export type Fault = { readonly text: string; readonly lang?: "en" };
-
-/** The service's violations of one field of a request, and of what lies within it. */
-export function faultsOf(violations: readonly Violation[], field: string): Fault[] {
-  return violations
-    .filter((violation) => violation.field === field || violation.field.startsWith(`${field}.`))
-    .map(({ text }) => ({ text, lang: "en" }));
-}
 
 interface FieldProps {
   readonly label: string;
@@ -52,6 +44,8 @@ interface TextProps {
   readonly value: string;
   readonly onInput: (value: string) => void;
   readonly max: number;
+  /** What to know besides how much room is left. */
+  readonly hint?: string | undefined;
   readonly optional?: boolean;
   readonly faults?: readonly Fault[];
   readonly rows?: number;
@@ -62,15 +56,16 @@ export function charactersOf(text: string): number {
   return [...text.replaceAll("\r\n", "\n").trim()].length;
 }
 
-export function TextField({ label, value, onInput, max, optional = false, faults = [], rows = 4 }: TextProps): JSX.Element {
+export function TextField({ label, value, onInput, max, hint, optional = false, faults = [], rows = 4 }: TextProps): JSX.Element {
   const { words } = useSpeech();
   const left = max - charactersOf(value);
+  const room = left < 0 ? words.form.tooLong(-left) : words.form.left(left);
   return (
     <Field
       label={label}
       optional={optional}
       faults={faults}
-      hint={left < 0 ? words.form.tooLong(-left) : words.form.left(left)}
+      hint={hint ? `${hint} ${room}` : room}
     >
       {(control) => <textarea {...control} rows={rows} value={value} onInput={(event) => onInput(event.currentTarget.value)} />}
     </Field>

@@ -40,9 +40,10 @@ export function Page({ title, path = [], first, aside, children }: Props): JSX.E
     <Part class="page">
       {path.length > 0 && (
         <nav class="crumbs" aria-label={words.nav.path}>
-          {path.map(({ to, text }) => (
+          {path.map(({ to, text }, index) => (
             <span key={text}>
-              <Link to={to}>{text}</Link> <span aria-hidden="true">›</span>{" "}
+              {index > 0 && <span aria-hidden="true"> › </span>}
+              <Link to={to}>{text}</Link>
             </span>
           ))}
         </nav>

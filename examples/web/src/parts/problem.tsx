@@ -1,4 +1,5 @@
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { Code } from "@connectrpc/connect";
 import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { formatMoney, moneyOfFact } from "../format/money";
@@ -49,14 +50,14 @@ export function ProblemNotice({ problem, again }: Props): JSX.Element {
     <div class="alert" role="alert" ref={notice}>
       {problem && (
         <div class="notice" data-tone={problem.reason === ErrorReason.ETAG_MISMATCH ? "info" : "danger"}>
-          <p>{wordsOf(problem, speech)}</p>
+          <p>{problem.violations.length > 0 ? words.problems[ErrorReason.INVALID_FIELD] : wordsOf(problem, speech)}</p>
           {problem.reason === ErrorReason.UNSPECIFIED && !problem.unreachable && (
             <p class="quiet" lang="en">{problem.text}</p>
           )}
           {disputeId && problem.reason !== ErrorReason.DISPUTE_NOT_FOUND && (
             <Link to={{ page: "dispute", disputeId }}>{words.centre.toDispute}</Link>
           )}
-          {again && <button type="button" onClick={again}>{words.again}</button>}
+          {again && problem.code !== Code.NotFound && <button type="button" onClick={again}>{words.again}</button>}
         </div>
       )}
     </div>

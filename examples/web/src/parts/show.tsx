@@ -2,7 +2,7 @@ import { timestampDate, timestampMs, type Timestamp } from "@bufbuild/protobuf/w
 import type { ComponentChildren, JSX } from "preact";
 import type { Money } from "../gen/google/type/money_pb";
 import { DisputeStatus } from "../gen/disputes/v1/dispute_pb";
-import { OrderStatus } from "../gen/disputes/v1/order_pb";
+import { OrderStatus, type Order } from "../gen/disputes/v1/order_pb";
 import { formatMoney } from "../format/money";
 import { formatInstant, formatSpan, HOUR } from "../format/time";
 import { useNow } from "../hooks";
@@ -45,10 +45,13 @@ export function DisputeChip({ status }: { readonly status: DisputeStatus }): JSX
   return <span class="chip" data-open={isOpen(status)}>{words.names.status[status]}</span>;
 }
 
+export function hasEnded({ status }: Pick<Order, "status">): boolean {
+  return status === OrderStatus.COMPLETED || status === OrderStatus.CANCELLED;
+}
+
 export function OrderChip({ status }: { readonly status: OrderStatus }): JSX.Element {
   const { words } = useSpeech();
-  const ended = status === OrderStatus.COMPLETED || status === OrderStatus.CANCELLED;
-  return <span class="chip" data-ended={ended}>{words.names.orderStatus[status]}</span>;
+  return <span class="chip" data-ended={hasEnded({ status })}>{words.names.orderStatus[status]}</span>;
 }
 
 interface FactProps {

@@ -18,6 +18,9 @@ const SHOWN: readonly DisputeAction[] = [
   DisputeAction.ESCALATE,
 ];
 
+/** What a person who was asked is there to do; only this looks like the thing to do. */
+const RECOMMENDED: ReadonlySet<DisputeAction> = new Set([DisputeAction.ACCEPT, DisputeAction.ANSWER, DisputeAction.DECIDE]);
+
 interface Props {
   readonly dispute: Dispute;
   readonly order: Order;
@@ -43,11 +46,11 @@ export function Actions({ dispute, order, reread }: Props): JSX.Element {
       <h2 ref={heading} tabIndex={-1}>{words.dispute.actions}</h2>
       {allowed.length === 0 && chosen === undefined && <p class="quiet">{words.dispute.nothingToDo}</p>}
       <div class="row">
-        {allowed.map((action, index) => (
+        {allowed.map((action) => (
           <button
             key={action}
             type="button"
-            class={index === 0 && chosen === undefined ? "primary" : ""}
+            class={RECOMMENDED.has(action) && chosen === undefined ? "primary" : ""}
             aria-expanded={action === chosen}
             onClick={() => setChosen(action === chosen ? undefined : action)}
           >

@@ -10,7 +10,7 @@ import { Link } from "../parts/link";
 import { effectsOfOption } from "../parts/outcome";
 import { Page } from "../parts/page";
 import { ProblemNotice } from "../parts/problem";
-import { Fact, Instant } from "../parts/show";
+import { Fact, hasEnded, Instant } from "../parts/show";
 import { useSpeech } from "../words/language";
 
 /** The options of this person's role, with everything that the service says of them. */
@@ -24,7 +24,7 @@ export function CentrePage({ orderId }: { readonly orderId: string }): JSX.Eleme
         service.orders.getOrder({ orderId }, { signal }),
       ]);
       clock.observe(options.serverTime);
-      return { ...options, title: order?.title };
+      return { ...options, title: order?.title, ended: order !== undefined && hasEnded(order) };
     },
     [orderId, language],
     // Another order's outcome can change the seller's rate or use up a no-fault cancellation.
@@ -37,7 +37,7 @@ export function CentrePage({ orderId }: { readonly orderId: string }): JSX.Eleme
         { to: { page: "orders" }, text: words.nav.orders },
         { to: { page: "order", orderId }, text: value?.title || orderId },
       ]}
-      first={value && (
+      first={value && !(value.ended && nothingAvailable(value.options)) && (
         <section class="panel accent">
           <h2>{words.centre.advice}</h2>
           <p>{value.advice}</p>
@@ -47,7 +47,7 @@ export function CentrePage({ orderId }: { readonly orderId: string }): JSX.Eleme
         <section class="panel">
           <h2>{words.centre.help}</h2>
           <p>{value.support.text}</p>
-          {value.support.url && <a href={value.support.url} rel="noreferrer">{words.centre.contact}</a>}
+          {value.support.url && <ContactLink url={value.support.url} />}
         </section>
       )}
     >
@@ -63,11 +63,30 @@ export function CentrePage({ orderId }: { readonly orderId: string }): JSX.Eleme
       {value && (
         <section>
           <h2>{words.centre.options}</h2>
+          {nothingAvailable(value.options) && (
+            <p class="notice"><strong>{value.ended ? words.centre.noneEnded : words.centre.noneNow}</strong></p>
+          )}
           {value.options.map((option) => <Option key={option.kind} orderId={orderId} option={option} />)}
         </section>
       )}
       {!value && !problem && <p class="quiet">{words.loading}</p>}
     </Page>
+  );
+}
+
+function nothingAvailable(options: readonly DisputeOption[]): boolean {
+  return options.every((option) => !option.available);
+}
+
+/** Says where it leads: out of the marketplace's own pages, perhaps. */
+function ContactLink({ url }: { readonly url: string }): JSX.Element {
+  const { words } = useSpeech();
+  const host = URL.canParse(url) ? new URL(url).host : "";
+  return (
+    <p>
+      <a href={url} target="_blank" rel="noopener noreferrer">{words.centre.contact}</a>{" "}
+      {host && <span class="quiet">({host})</span>}
+    </p>
   );
 }
 
@@ -114,7 +133,7 @@ function OptionFacts({ option }: { readonly option: DisputeOption }): JSX.Elemen
   const { kind, responseWindow, silenceRule, ifAccepted, effects, rateBeforeBps, rateAfterBps } = option;
   const silence = {
     [SilenceRule.UNSPECIFIED]: words.centre.silent.immediate,
-    [SilenceRule.NO_EFFECT]: words.centre.silent.none,
+    [SilenceRule.NO_EFFECT]: words.outcome.lapses,
     [SilenceRule.ACCEPT]: words.centre.silent.accept,
   };
   return (

@@ -1,12 +1,14 @@
 import type { JSX } from "preact";
-import { DisputeKind, DisputeStatus, Reason, type Dispute } from "../gen/disputes/v1/dispute_pb";
+import {
+  DisputeKind, DisputeStatus, Reason, ResolvedBy, SettlementStatus, type Dispute,
+} from "../gen/disputes/v1/dispute_pb";
 import type { DisputeReason } from "../gen/disputes/v1/dispute_service_pb";
 import type { DisputeEvent } from "../gen/disputes/v1/event_pb";
 import { PartyRole, type Order } from "../gen/disputes/v1/order_pb";
 import { useReading } from "../hooks";
 import { usePane, type Pane } from "../pane-context";
-import { roleIn, useRequestName } from "../parts/cards";
-import { Outcome } from "../parts/outcome";
+import { roleIn, useOpenerLine, usePositions, useRequestName } from "../parts/cards";
+import { brieflyOf, Outcome } from "../parts/outcome";
 import { Page } from "../parts/page";
 import { ProblemNotice } from "../parts/problem";
 import { Amount, Countdown, DisputeChip, Fact, Instant } from "../parts/show";
@@ -49,6 +51,7 @@ async function readDispute(pane: Pane, disputeId: string, languageCode: Language
     disputes.listReasons({ languageCode }, { signal }),
   ]);
   if (order === undefined) throw new Error("The service answered without the order.");
+  pane.titles.set(order.orderId, order.title);
   return { dispute, order, events, reasons };
 }
 
@@ -98,25 +101,31 @@ interface StandingProps {
 /** How the dispute stands, and what is asked for. */
 function Standing({ dispute, reasons }: StandingProps): JSX.Element {
   const { person } = usePane();
-  const { words } = useSpeech();
-  const { status, awaiting, respondBy, kind, openedBy, reason, reasonDetail, newDueTime, noFault, roundsLeft } = dispute;
+  const speech = useSpeech();
+  const { words } = speech;
+  const openerLine = useOpenerLine();
+  const positions = usePositions()(dispute);
+  const { status, awaiting, respondBy, kind, openedBy, reason, reasonDetail, newDueTime, noFault, roundsLeft, outcome } = dispute;
   const pending = status === DisputeStatus.PENDING;
   const mine = awaiting !== PartyRole.UNSPECIFIED && awaiting === roleIn(person, dispute);
   const known = reasons.find((entry) => entry.kind === kind && entry.role === openedBy && entry.reason === reason);
-  const opener = openedBy === PartyRole.BUYER ? dispute.buyerId : dispute.sellerId;
   return (
     <section class="panel" aria-label={words.names.status[status]}>
       <div class="row">
         <DisputeChip status={status} />
-        <span class="quiet">{opener === person.id ? words.dispute.byYou : words.dispute.by(opener)}</span>
+        <span class="quiet">{openerLine(dispute)}</span>
       </div>
       {pending && respondBy && (
         <p class="turn" data-mine={mine}>
-          <strong>{mine ? words.dispute.waitingForYou : words.names.awaiting[awaiting]}</strong>{" "}
+          <strong>{mine ? words.dispute.waitingForYou : words.names.awaiting[awaiting]}</strong>{" · "}
           <Countdown until={respondBy} />
         </p>
       )}
       {status === DisputeStatus.ESCALATED && <p class="turn"><strong>{words.names.canStillAccept[awaiting]}</strong></p>}
+      {status === DisputeStatus.DECIDED && outcome && (
+        <p><strong>{words.dispute.decided}{words.colon}{brieflyOf(outcome, speech)}</strong></p>
+      )}
+      {positions && <p>{words.dispute.table}{words.colon}{positions}</p>}
       <dl class="facts">
         {newDueTime && <Fact name={words.dispute.newDue}><Instant time={newDueTime} /></Fact>}
         {reason !== Reason.UNSPECIFIED && (
@@ -132,22 +141,32 @@ function Standing({ dispute, reasons }: StandingProps): JSX.Element {
   );
 }
 
+/** The party that had to answer last. */
+function responderOf({ openedBy, offers }: Dispute): PartyRole {
+  const asked = offers.at(-1)?.by ?? openedBy;
+  return asked === PartyRole.BUYER ? PartyRole.SELLER : PartyRole.BUYER;
+}
+
 interface AsideProps {
   readonly dispute: Dispute;
   readonly order: Order;
 }
 
 function DisputeAside({ dispute, order }: AsideProps): JSX.Element {
+  const { person } = usePane();
   const { words } = useSpeech();
   const { orderId, ifAccepted, ifSilent, outcome, resolvedBy, settlement, decidedBy } = dispute;
+  const wasSilent = resolvedBy === ResolvedBy.DEADLINE && responderOf(dispute) === roleIn(person, dispute);
   return (
     <>
       {(ifAccepted || ifSilent || outcome) && (
         <section class="panel">
           <Outcome title={words.outcome.result} outcome={outcome} />
-          {outcome && <p class="quiet">{words.names.resolvedBy[resolvedBy]}</p>}
+          {outcome && (
+            <p class="quiet">{wasSilent ? words.dispute.youWereSilent : words.names.resolvedBy[resolvedBy]}</p>
+          )}
           <Outcome title={words.outcome.ifAccepted} outcome={ifAccepted} />
-          <Outcome title={words.outcome.ifSilent} outcome={ifSilent} />
+          <Outcome title={words.outcome.ifSilent} outcome={ifSilent} nothing={words.outcome.lapses} />
           {decidedBy && <p class="quiet">{words.dispute.decidedBy} {decidedBy}</p>}
         </section>
       )}
@@ -158,6 +177,7 @@ function DisputeAside({ dispute, order }: AsideProps): JSX.Element {
             {settlement.amount && <strong class="figure"><Amount money={settlement.amount} /></strong>}{" "}
             {words.names.settlement[settlement.status]}
           </p>
+          {settlement.status === SettlementStatus.DUE && <p class="hint">{words.dispute.settlementHint}</p>}
           <dl class="facts">
             {settlement.reference && <Fact name={words.dispute.reference}>{settlement.reference}</Fact>}
             {settlement.detail && <Fact name={words.dispute.detail}>{settlement.detail}</Fact>}

@@ -10,7 +10,7 @@ import { DisputeCard, roleIn } from "../parts/cards";
 import { Link } from "../parts/link";
 import { Page } from "../parts/page";
 import { ProblemNotice } from "../parts/problem";
-import { Amount, Fact, Instant, OrderChip } from "../parts/show";
+import { Amount, Fact, hasEnded, Instant, OrderChip } from "../parts/show";
 import { useSpeech } from "../words/language";
 
 const DISPUTES = 100;
@@ -22,13 +22,14 @@ interface OrderAndDisputes {
   readonly standing: SellerStanding | undefined;
 }
 
-async function readOrder({ service, person, clock }: Pane, orderId: string, signal: AbortSignal): Promise<OrderAndDisputes> {
+async function readOrder({ service, person, clock, titles }: Pane, orderId: string, signal: AbortSignal): Promise<OrderAndDisputes> {
   const [{ order }, { disputes, serverTime }] = await Promise.all([
     service.orders.getOrder({ orderId }, { signal }),
     service.disputes.listDisputes({ orderId, pageSize: DISPUTES }, { signal }),
   ]);
   clock.observe(serverTime);
   if (order === undefined) throw new Error("The service answered without the order.");
+  titles.set(orderId, order.title);
   if (roleIn(person, order) === PartyRole.BUYER) return { order, disputes, standing: undefined };
   const { standing } = await service.orders.getSellerStanding({ sellerId: order.sellerId }, { signal });
   return { order, disputes, standing };
@@ -121,7 +122,7 @@ function CentreDoor({ order }: { readonly order: Order }): JSX.Element | null {
   if (roleIn(person, order) === PartyRole.UNSPECIFIED) return null;
   return (
     <section class="panel accent">
-      <p>{words.order.centreHint}</p>
+      <p>{hasEnded(order) ? words.order.endedHint : words.order.centreHint}</p>
       <Link class="button primary" to={{ page: "centre", orderId: order.orderId }}>{words.order.centre}</Link>
     </section>
   );

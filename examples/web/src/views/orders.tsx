@@ -21,7 +21,7 @@ interface Orders {
 }
 
 /** Reads as many pages as are shown, so that an event changes them all. */
-async function readOrders({ service, person, clock }: Pane, hasOpenDispute: boolean, pages: number, signal: AbortSignal): Promise<Orders> {
+async function readOrders({ service, person, clock, titles }: Pane, hasOpenDispute: boolean, pages: number, signal: AbortSignal): Promise<Orders> {
   const urgent = person.scope === "party"
     ? service.disputes.listDisputes({ orderByRespondBy: true, pageSize: URGENT }, { signal })
     : undefined;
@@ -30,6 +30,7 @@ async function readOrders({ service, person, clock }: Pane, hasOpenDispute: bool
   for (let page = 0; page < pages && (page === 0 || pageToken !== ""); page += 1) {
     const read = await service.orders.listOrders({ hasOpenDispute, pageSize: PAGE_SIZE, pageToken }, { signal });
     orders.push(...read.orders);
+    read.orders.forEach(({ orderId, title }) => titles.set(orderId, title));
     pageToken = read.nextPageToken;
   }
   const pending = await urgent;

@@ -53,6 +53,7 @@ function Disputes({ title, none, query }: Props): JSX.Element {
     <section>
       <h2>{title}</h2>
       <ProblemNotice problem={problem} again={again} />
+      {!value && !problem && <p class="quiet">{words.loading}</p>}
       {value?.disputes.length === 0 && <p class="quiet">{none}</p>}
       <ul class="cards">
         {value?.disputes.map((dispute) => <DisputeCard key={dispute.disputeId} dispute={dispute} withOrder />)}

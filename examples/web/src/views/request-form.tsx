@@ -61,7 +61,7 @@ export function RequestForm({ orderId, option, role, dueTime }: Props): JSX.Elem
 
   const check = async (): Promise<void> => {
     const found: Faults = {
-      ...(withAmount && amountFaults(draft.amount, minAmount.currencyCode, words)),
+      ...(withAmount && amountFaults(draft.amount, minAmount.currencyCode, { min: minAmount, max: maxAmount }, speech)),
       ...(withDueTime && draft.newDueTime === "" && { new_due_time: [{ text: words.form.required }] }),
       ...(reasons.length > 0 && draft.reason === Reason.UNSPECIFIED && { reason: [{ text: words.form.required }] }),
       ...(draft.reason === Reason.OTHER && textFaults("reason_detail", draft.detail, true, DETAIL_MAX, words)),
@@ -98,6 +98,13 @@ export function RequestForm({ orderId, option, role, dueTime }: Props): JSX.Elem
   };
 
   const offers = kind === DisputeKind.PARTIAL_REFUND && role === PartyRole.SELLER;
+  const button = (
+    <div class="row">
+      <button type="submit" class="primary" disabled={command.busy}>
+        {command.busy ? words.form.sending : !preview ? words.form.check : offers ? words.form.sendOffer : words.form.sendRequest}
+      </button>
+    </div>
+  );
   return (
     <form class="panel form" onSubmit={submit} noValidate ref={form}>
       <fieldset class="fields" disabled={command.busy}>
@@ -162,17 +169,14 @@ export function RequestForm({ orderId, option, role, dueTime }: Props): JSX.Elem
               <input type="checkbox" checked={draft.noFault} onChange={(event) => edit({ noFault: event.currentTarget.checked })} />
               {words.form.noFault}
             </label>
-            <p class="hint">{words.form.noFaultHint}</p>
+            <p class="hint">
+              {words.form.noFaultHint} {role === PartyRole.SELLER && words.form.noFaultAgreement}
+            </p>
           </div>
         )}
       </fieldset>
       <ProblemNotice problem={command.problem} />
-      {preview && <Preview dispute={preview} />}
-      <div class="row">
-        <button type="submit" class="primary" disabled={command.busy}>
-          {command.busy ? words.form.sending : !preview ? words.form.check : offers ? words.form.sendOffer : words.form.sendRequest}
-        </button>
-      </div>
+      {preview ? <Preview dispute={preview}>{button}</Preview> : button}
     </form>
   );
 }

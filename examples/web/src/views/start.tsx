@@ -48,12 +48,13 @@ export function Start({ enter }: { readonly enter: (person: Person) => void }): 
     event.preventDefault();
     const name = id.trim();
     if (USER_ID.test(name)) enter({ id: name, scope: support ? "support" : "party" });
-    else setWrong({ id: [{ text: name === "" ? words.form.required : words.start.badId }] });
+    else setWrong({ id: [{ text: name === "" ? words.start.noId : words.start.badId }] });
   };
   return (
     <main class="page start">
       <h1>{words.start.title}</h1>
       <p class="lead">{words.start.intro}</p>
+      <ol class="steps">{words.start.tries.map((step) => <li key={step}>{step}</li>)}</ol>
       <Group title={words.start.buyers} people={BUYERS.map(party)} enter={enter} />
       <Group title={words.start.sellers} people={SELLERS.map(party)} enter={enter} />
       <Group title={words.start.support} people={[AGENT]} enter={enter} />

@@ -2,7 +2,9 @@ import type { JSX } from "preact";
 import { ActorRole } from "../gen/disputes/v1/actor_pb";
 import { EventType, type DisputeEvent } from "../gen/disputes/v1/event_pb";
 import { formatMoney } from "../format/money";
+import { formatInstant } from "../format/time";
 import { usePane } from "../pane-context";
+import { brieflyOf } from "../parts/outcome";
 import { Instant } from "../parts/show";
 import { useSpeech, type Speech } from "../words/language";
 
@@ -34,7 +36,14 @@ function textOf({ type, dispute }: DisputeEvent): string {
 const WITH_AMOUNT: ReadonlySet<EventType> = new Set([EventType.OPENED, EventType.COUNTERED, EventType.ACCEPTED]);
 
 /** "counter-offer, $30.00" */
-export function happened({ type, dispute }: DisputeEvent, { words, language }: Speech): string {
+export function happened({ type, dispute }: DisputeEvent, speech: Speech): string {
+  const { words, language } = speech;
+  if (type === EventType.DECIDED && dispute?.outcome) {
+    return `${words.names.event[type]}${words.colon}${brieflyOf(dispute.outcome, speech)}`;
+  }
+  if (type === EventType.DEADLINE_MOVED && dispute?.respondBy) {
+    return words.dispute.movedTo(formatInstant(dispute.respondBy, language));
+  }
   const amount = WITH_AMOUNT.has(type) ? dispute?.refundAmount : undefined;
   return amount ? `${words.names.event[type]}, ${formatMoney(amount, language)}` : words.names.event[type];
 }

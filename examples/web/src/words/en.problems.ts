@@ -9,6 +9,8 @@ export interface Facts {
 
 export type ProblemWords = Record<ErrorReason, string | ((facts: Facts) => string)>;
 
+export const outOfRange = (min: string, max: string): string => `The amount must be from ${min} to ${max}.`;
+
 const tryAgain = "The service is busy. Nothing was lost: try again in a moment.";
 const signIn = "The service does not know who you are. Sign in again.";
 const defect = "This page and the service do not understand each other. Please reload the page.";
@@ -16,7 +18,7 @@ const defect = "This page and the service do not understand each other. Please r
 export const problems: ProblemWords = {
   [ErrorReason.UNSPECIFIED]: "Something went wrong.",
   [ErrorReason.INVALID_FIELD]: "Some fields need your attention.",
-  [ErrorReason.AMOUNT_OUT_OF_RANGE]: (f) => `The amount must be from ${f.amount("minAmount")} to ${f.amount("maxAmount")}.`,
+  [ErrorReason.AMOUNT_OUT_OF_RANGE]: (f) => outOfRange(f.amount("minAmount"), f.amount("maxAmount")),
   [ErrorReason.REASON_NOT_VALID]: "Choose one of the reasons.",
   [ErrorReason.REQUEST_ID_REUSED]: defect,
   [ErrorReason.PAGE_TOKEN_INVALID]: defect,

@@ -1,6 +1,8 @@
 import { ErrorReason } from "../gen/disputes/v1/error_pb";
 import type { ProblemWords } from "./en.problems";
 
+export const outOfRange = (min: string, max: string): string => `Le montant doit être compris entre ${min} et ${max}.`;
+
 const tryAgain = "Le service est très sollicité. Rien n’est perdu : réessayez dans un instant.";
 const signIn = "Le service ne sait pas qui vous êtes. Identifiez-vous de nouveau.";
 const defect = "Cette page et le service ne se comprennent pas. Veuillez recharger la page.";
@@ -8,7 +10,7 @@ const defect = "Cette page et le service ne se comprennent pas. Veuillez recharg
 export const problems: ProblemWords = {
   [ErrorReason.UNSPECIFIED]: "Une erreur s’est produite.",
   [ErrorReason.INVALID_FIELD]: "Certains champs sont à corriger.",
-  [ErrorReason.AMOUNT_OUT_OF_RANGE]: (f) => `Le montant doit être compris entre ${f.amount("minAmount")} et ${f.amount("maxAmount")}.`,
+  [ErrorReason.AMOUNT_OUT_OF_RANGE]: (f) => outOfRange(f.amount("minAmount"), f.amount("maxAmount")),
   [ErrorReason.REASON_NOT_VALID]: "Choisissez l’un des motifs.",
   [ErrorReason.REQUEST_ID_REUSED]: defect,
   [ErrorReason.PAGE_TOKEN_INVALID]: defect,
