@@ -90,7 +90,8 @@ pub(super) async fn serve<S>(
     let answers = AnswerBudget::new(bounds.answer_bytes);
     let ending = Arc::new(Semaphore::new(ENDING_AT_ONCE));
     let heads = Budget::new();
-    let server = Arc::new(Server { service, tls, bounds, answers, ending, heads, drain: drain.clone() });
+    let turns = Arc::new(Semaphore::new(http1::TURNS_AT_ONCE));
+    let server = Arc::new(Server { service, tls, bounds, answers, ending, heads, turns, drain: drain.clone() });
     let mut connections = JoinSet::new();
     let mut accepting = Accepting::Fine;
     let new = Arc::new(Semaphore::new(NEW_AT_ONCE));
@@ -160,8 +161,10 @@ struct Server<S> {
     bounds: Bounds,
     answers: Arc<AnswerBudget>,
     ending: Arc<Semaphore>,
-    /// What unfinished heads of HTTP/1 may take.
+    /// What long heads of HTTP/1 may take …
     heads: Budget,
+    /// … and the turns of its connections.
+    turns: Arc<Semaphore>,
     drain: CancellationToken,
 }
 
@@ -231,13 +234,25 @@ where
                 (Wire::Tls(Box::new(stream)), identity)
             }
         };
-        let bytes = first_bytes(&mut wire).await?;
-        let begun = if bytes.starts_with(PREFACE) {
+        match self.first_of(&mut wire).await {
+            Ok(begun) => Ok(Opened { wire, begun, address, identity }),
+            Err(error) => {
+                // Thousands may go at once.
+                let _ending = self.ending.clone().acquire_owned().await;
+                drop(wire);
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits for what the client starts with.
+    async fn first_of(&self, wire: &mut Wire) -> Result<Protocol> {
+        let bytes = first_bytes(wire).await?;
+        Ok(if bytes.starts_with(PREFACE) {
             Protocol::Http2(bytes)
         } else {
-            Protocol::Http1(http1::Head::read(&mut wire, bytes, &self.heads).await?)
-        };
-        Ok(Opened { wire, begun, address, identity })
+            Protocol::Http1(http1::Head::read(wire, bytes, &self.heads).await?)
+        })
     }
 
     /// Serves a connection of HTTP/2 until it ends. All its state has been dropped when the permit is returned.
@@ -282,7 +297,8 @@ where
         let timeout = keepalive.saturating_mul(2);
         let transport = head.transport();
         let connection = transport.serve_connection(TokioIo::new(http1::Socket::new(wire, head, timeout)), service);
-        let mut connection = pin!(http1::OneCall::new(connection, place.calls().clone(), answer_timeout));
+        let mut connection =
+            pin!(http1::OneCall::new(connection, place.calls().clone(), answer_timeout, self.turns.clone()));
         let permit = self
             .until_end(connection.as_mut(), place, &Turn::default(), |connection| {
                 connection.connection().graceful_shutdown();

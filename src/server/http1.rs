@@ -1,5 +1,6 @@
 //! HTTP/1.1, in which browsers call by gRPC-Web where there is no TLS. A connection has one call and ends with it: so nothing
-//! is kept between calls, and no turns are needed among them.
+//! is kept between calls. Connections take turns: few of them are served at a time, so that others are served in between when
+//! thousands have something to do at once.
 
 use std::io::{ErrorKind, Result};
 use std::pin::Pin;
@@ -12,7 +13,8 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioTimer;
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::PollSemaphore;
 
 use super::arriving::{Arriving, Budget};
 use super::calls::{Call, Calls, ReadingTime};
@@ -37,6 +39,9 @@ const TRAILER_BYTES: usize = 1024;
 /// response: the system resets a connection that is closed with bytes unread.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 4 * 1024 * 1024;
+
+/// How many connections are served at a time, by all threads.
+pub(super) const TURNS_AT_ONCE: usize = 4;
 
 /// Whether a connection that starts with these bytes may be one of HTTP/1: with the name of a method.
 pub(super) fn may_start_with(bytes: &[u8]) -> bool {
@@ -106,13 +111,16 @@ pin_project! {
         calls: Calls,
         call: Weak<Call>,
         reading_time: ReadingTime,
+        turns: PollSemaphore,
     }
 }
 
 impl<C> OneCall<C> {
-    /// A connection with this call, whose response has to be read in this time; zero for no limit.
-    pub(super) fn new(connection: C, calls: Calls, answer_timeout: Duration) -> Self {
-        Self { connection, calls, call: Weak::new(), reading_time: ReadingTime::new(answer_timeout) }
+    /// A connection with this call, whose response has to be read in this time; zero for no limit. It is served in these
+    /// turns.
+    pub(super) fn new(connection: C, calls: Calls, answer_timeout: Duration, turns: Arc<Semaphore>) -> Self {
+        let (reading_time, turns) = (ReadingTime::new(answer_timeout), PollSemaphore::new(turns));
+        Self { connection, calls, call: Weak::new(), reading_time, turns }
     }
 
     /// The connection itself.
@@ -126,6 +134,7 @@ impl<C: Future> Future for OneCall<C> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        let _turn = ready!(this.turns.poll_acquire(context));
         if let Poll::Ready(ended) = this.connection.poll(context) {
             return Poll::Ready(Some(ended));
         }
@@ -314,7 +323,7 @@ mod tests {
         let call = calls.begin(AnswerBudget::new(0).connection().next());
         assert!(!calls.are_none());
         drop(call);
-        let connection = OneCall::new(ready(()), calls.clone(), Duration::ZERO);
+        let connection = OneCall::new(ready(()), calls.clone(), Duration::ZERO, Arc::new(Semaphore::new(1)));
         assert_eq!(connection.await, Some(()));
         assert!(calls.are_none());
     }
