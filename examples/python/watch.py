@@ -67,8 +67,12 @@ async def watch(
         async with connect() as channel:
             try:
                 call = DisputeServiceStub(channel).WatchDisputes(position, metadata=identity())
-                # When the time is up, the call is cancelled.
-                while response := await asyncio.wait_for(call.read(), HEARTBEATS * max(heartbeat, 1.0)):
+                while True:
+                    # Not wait_for, which before Python 3.12 may lose a cancellation. When time is up, the call is cancelled.
+                    async with asyncio.timeout(HEARTBEATS * max(heartbeat, 1.0)):
+                        response = await call.read()
+                    if response is grpc.aio.EOF:
+                        break
                     messages += 1
                     if messages > 1:
                         failures = 0
@@ -82,7 +86,7 @@ async def watch(
                     if events or moves_on or checkpoint.snapshot_complete:
                         yield Batch(events, response.resume_token, checkpoint.snapshot_complete)
                 why = "the service has ended it"
-            except (TimeoutError, asyncio.TimeoutError):
+            except TimeoutError:
                 why = f"nothing arrived for {HEARTBEATS} heartbeats"
             except grpc.aio.AioRpcError as error:
                 if is_final(error, was_accepted=messages > 0):

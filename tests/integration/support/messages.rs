@@ -3,7 +3,8 @@
 use dispute_service::proto::{Money, v1};
 use prost_types::Timestamp;
 
-use super::service::BEGINNING;
+/// When the stories begin: 2026-01-01T00:00:00Z.
+pub const BEGINNING: i64 = 1_767_225_600;
 
 pub fn usd(cents: i64) -> Money {
     let nanos = i32::try_from(cents % 100).unwrap() * 10_000_000;

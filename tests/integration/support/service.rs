@@ -18,8 +18,7 @@ use super::callers::Party;
 use super::forwarder::Forwarder;
 use super::{database, postgres};
 
-/// When the stories begin: 2026-01-01T00:00:00Z.
-pub const BEGINNING: i64 = 1_767_225_600;
+pub use super::messages::BEGINNING;
 
 /// A running service on a database of its own.
 pub struct Service {
