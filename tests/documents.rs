@@ -37,9 +37,16 @@ fn documents() -> Vec<PathBuf> {
         files(&root(), "md", false),
         files(&root().join("docs"), "md", true),
         files(&root().join("deploy"), "md", true),
-        files(&root().join("examples/web"), "md", false),
+        files(&root().join("examples"), "md", false),
+        examples().iter().flat_map(|example| files(example, "md", false)).collect(),
     ]
     .concat()
+}
+
+/// The folders of the examples: what they have installed is not ours.
+fn examples() -> Vec<PathBuf> {
+    let entries = fs::read_dir(root().join("examples")).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.is_dir()).collect()
 }
 
 /// The decision records, in the order of their numbers.
@@ -89,6 +96,20 @@ fn a_decision_record_has_a_date_and_all_its_parts_and_is_listed() {
         let lines = text.lines().count();
         assert!(lines <= 40, "{name} has {lines} lines");
     }
+}
+
+#[test]
+fn every_client_has_the_service_config_of_the_documents() {
+    let documented = read(&root().join("docs/clients.md"));
+    let documented = documented.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let mut copies = 0;
+    for path in examples().iter().flat_map(|example| files(example, "json", true)) {
+        if path.ends_with("service_config.json") && !path.components().any(|part| part.as_os_str() == "target") {
+            copies += 1;
+            assert_eq!(read(&path).trim_end(), documented.trim_end(), "{}", path.display());
+        }
+    }
+    assert_eq!(copies, 3, "in Python, Go and Java");
 }
 
 #[test]
