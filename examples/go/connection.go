@@ -15,7 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
-	_ "google.golang.org/grpc/health" // Without it, healthCheckConfig is ignored without a word.
+	_ "google.golang.org/grpc/health" // Without it, there are no health checks but a line in the log.
 	"google.golang.org/grpc/status"
 
 	"dispute-service/watch"

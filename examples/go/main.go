@@ -94,7 +94,7 @@ func offer(ctx context.Context, connect watch.Connect, orderID, text, message st
 
 var decimal = regexp.MustCompile(`^([0-9]+)(?:\.([0-9]{1,9}))?$`)
 
-// parseAmount converts exactly, digit by digit: a float would turn 0.29 into 0.28999….
+// parseAmount converts exactly, by the digits: most amounts, such as 0.29, are no float64.
 func parseAmount(text string) (*money.Money, error) {
 	digits := decimal.FindStringSubmatch(text)
 	if digits == nil {

@@ -1,5 +1,4 @@
-// Package watch follows the events of disputes over broken connections, restarts of the service and rotated tokens.
-// It needs nothing else of this program: copy the folder.
+// Package watch follows disputes over broken connections, restarts of the service, and tokens that expire.
 package watch
 
 import (
@@ -18,42 +17,28 @@ import (
 	disputesv1 "dispute-service/gen/disputes/v1"
 )
 
-const (
-	defaultHeartbeat  = 15 * time.Second
-	shortestHeartbeat = time.Second // The service refuses a shorter one: that refusal needs time to arrive.
-	missedHeartbeats  = 3           // After so many without a message a stream counts as dead.
-	firstBackoff      = 100 * time.Millisecond
-	longestBackoff    = 10 * time.Second
-	remembered        = 65_536 // Disputes whose revisions are remembered at least; at most twice as many are.
-)
-
-// Batch is a part of the log: events, and the position after them.
-type Batch struct {
-	// Events has up to 256 events in log order. It is empty if only the token has advanced.
-	Events []*disputesv1.DisputeEvent
-	// ResumeToken covers everything up to and including this batch. Store it once the events are handled: a watch that
-	// starts with it continues from here.
-	ResumeToken string
-	// SnapshotComplete says that the requested snapshot is complete with this batch. It is set again if the service had
-	// to repeat the snapshot.
-	SnapshotComplete bool
-}
-
-// Connect makes a new channel with the credentials of the caller.
+// Connect makes a new channel, with credentials. It is called before each attempt, because a channel keeps its
+// connection, even one that has gone silent.
 type Connect func() (*grpc.ClientConn, error)
 
+// Batch is what a message of the service brings.
+type Batch struct {
+	Events           []*disputesv1.DisputeEvent // In log order, up to 256. None if only the token has advanced.
+	ResumeToken      string                     // Covers all up to here: store it once the events are handled.
+	SnapshotComplete bool                       // Again if the service had to repeat the snapshot.
+}
+
 // Disputes yields every event that matches the request and that the caller may see, in order, without gaps and without
-// repetitions. The first batch comes as soon as the service has accepted the watch, often without events.
+// repetitions. The first batch comes, often without events, once the service has accepted the watch.
 //
-// It connects by a new channel for each attempt, because a channel keeps its connection, even one that has gone silent,
-// and reconnects after every failure that this can help. So the last pair, and only that, has an error: a refusal by
-// the service, an error of connect, or that of ctx once it is done. Leaving the loop ends the stream and closes the
-// channel. While the loop's body runs, nothing is read beyond what HTTP/2 has already let through.
+// It reconnects after every failure that this can help. The last pair, and only that, has an error: a refusal by the
+// service, an error of connect, or that of ctx when it is done. Leaving the loop ends the stream and closes the channel.
+// While the loop's body runs, no more is received than HTTP/2 has already let through.
 func Disputes(
 	ctx context.Context, connect Connect, request *disputesv1.WatchDisputesRequest,
 ) iter.Seq2[Batch, error] {
 	return func(yield func(Batch, error) bool) {
-		w := &watcher{request: proto.CloneOf(request), heartbeat: defaultHeartbeat}
+		w := &watcher{request: proto.CloneOf(request), heartbeat: 15 * time.Second}
 		if interval := request.GetHeartbeatInterval(); interval != nil {
 			w.heartbeat = interval.AsDuration()
 		}
@@ -64,20 +49,17 @@ func Disputes(
 				return
 			}
 			accepted, err := w.follow(ctx, conn, func(batch Batch) bool { return yield(batch, nil) })
-			_ = conn.Close()
+			conn.Close()
 			if err == nil {
-				return // The consumer has left the loop.
-			}
-			if ctx.Err() != nil {
+				return // The loop was left.
+			} else if ctx.Err() != nil {
 				yield(Batch{}, ctx.Err())
 				return
-			}
-			refusal := status.Convert(err)
-			if isFinal(refusal, accepted) {
+			} else if isFinal(err, accepted) {
 				yield(Batch{}, err)
 				return
 			}
-			delay := backoff(w.failures, refusal)
+			delay := backoff(w.failures, err)
 			w.failures++
 			slog.Warn("the stream of disputes was interrupted", "error", err, "retry_in", delay)
 			select {
@@ -89,51 +71,47 @@ func Disputes(
 }
 
 type watcher struct {
-	request   *disputesv1.WatchDisputesRequest // That of the next attempt.
+	request   *disputesv1.WatchDisputesRequest // Of the next attempt.
 	token     string                           // The last one received.
 	heartbeat time.Duration
 	failures  int
 	seen      deduplicator
 }
 
-// follow reads one stream until it fails, or until yield returns false, which is no error. accepted says whether the
+// follow reads a stream until that fails, or without an error until yield returns false. accepted tells whether the
 // service sent anything.
-func (w *watcher) follow(
-	ctx context.Context, conn *grpc.ClientConn, yield func(Batch) bool,
-) (accepted bool, err error) {
-	// The only way to end a stream is to cancel its context.
+func (w *watcher) follow(ctx context.Context, conn *grpc.ClientConn, yield func(Batch) bool) (accepted bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	// Its time runs while this waits for the connection or a message, and stands still while the consumer is busy.
-	silence := time.AfterFunc(w.patience(), cancel)
+	defer cancel() // Nothing else ends a stream on the client's side.
+	silence := time.AfterFunc(w.patience(), func() {
+		slog.Warn("nothing arrived for three heartbeats")
+		cancel()
+	})
 	defer silence.Stop()
 	stream, err := disputesv1.NewDisputeServiceClient(conn).WatchDisputes(ctx, w.request)
-	if err != nil {
-		return false, err
-	}
-	for {
-		message, err := stream.Recv()
-		if err != nil {
-			return accepted, err // io.EOF if the service ended the stream: a reason to reconnect as well.
+	for err == nil {
+		var message *disputesv1.WatchDisputesResponse
+		if message, err = stream.Recv(); err != nil {
+			break // With io.EOF if the service ended the stream: a reason to reconnect, too.
 		}
-		silence.Stop()
 		accepted = true
-		if batch, isNew := w.batch(message); isNew && !yield(batch) {
+		silence.Stop() // The consumer may take its time.
+		if batch, isNew := w.take(message); isNew && !yield(batch) {
 			return accepted, nil
 		}
 		silence.Reset(w.patience())
 	}
+	return accepted, err
 }
 
-// batch takes over the state that a message brings, and returns what is new in it, if anything.
-func (w *watcher) batch(message *disputesv1.WatchDisputesResponse) (batch Batch, isNew bool) {
+// take returns what is new in a message, if anything, and prepares the next request.
+func (w *watcher) take(message *disputesv1.WatchDisputesResponse) (batch Batch, isNew bool) {
 	checkpoint := message.GetCheckpoint()
 	if interval := checkpoint.GetHeartbeatInterval(); interval != nil {
 		w.heartbeat = interval.AsDuration()
 	}
-	// A server that always fails after its first message must not be called without a pause.
 	if !checkpoint.GetSubscribed() {
-		w.failures = 0
+		w.failures = 0 // Not at the first message: after that, a server may fail each time.
 	}
 	batch = Batch{ResumeToken: message.GetResumeToken(), SnapshotComplete: checkpoint.GetSnapshotComplete()}
 	for _, event := range message.GetEvents() {
@@ -144,57 +122,55 @@ func (w *watcher) batch(message *disputesv1.WatchDisputesResponse) (batch Batch,
 	isNew = batch.ResumeToken != w.token || batch.SnapshotComplete || len(batch.Events) > 0
 	w.token = batch.ResumeToken
 	w.request.Start = &disputesv1.WatchDisputesRequest_ResumeToken{ResumeToken: w.token}
-	w.request.IncludeSnapshot = false // A token from within a snapshot asks for the rest by itself.
+	w.request.IncludeSnapshot = false // A token from within a snapshot repeats the snapshot by itself.
 	return batch, isNew
 }
 
-func (w *watcher) patience() time.Duration {
-	return missedHeartbeats * max(w.heartbeat, shortestHeartbeat)
-}
+// patience is how long nothing may arrive: three heartbeats, of which the service accepts none shorter than a second.
+func (w *watcher) patience() time.Duration { return 3 * max(w.heartbeat, time.Second) }
 
 // isFinal tells whether the same request would only be refused again.
-func isFinal(refusal *status.Status, accepted bool) bool {
-	switch refusal.Code() {
+func isFinal(err error, accepted bool) bool {
+	switch status.Code(err) {
 	case codes.InvalidArgument, codes.NotFound, codes.AlreadyExists, codes.PermissionDenied, codes.FailedPrecondition,
 		codes.OutOfRange, codes.Unimplemented, codes.DataLoss:
 		return true
-	case codes.Unauthenticated:
-		// A stream ends when the token that it began with expires; the next one begins with a new token.
-		return !accepted || detail[*errdetails.ErrorInfo](refusal).GetReason() != "CREDENTIAL_EXPIRED"
+	case codes.Unauthenticated: // A stream ends when its credential expires; the next one has a new one.
+		return !accepted || detail[*errdetails.ErrorInfo](err).GetReason() != "CREDENTIAL_EXPIRED"
 	case codes.ResourceExhausted:
-		return detail[*errdetails.ErrorInfo](refusal).GetReason() == "MESSAGE_TOO_LARGE"
-	default: // CANCELLED too: proxies and servers send it. Whether the caller cancelled, its context tells.
-		return false
+		return detail[*errdetails.ErrorInfo](err).GetReason() == "MESSAGE_TOO_LARGE"
 	}
+	return false // Nor is Canceled, which proxies and timeouts cause: whether the caller cancelled, ctx knows.
 }
 
-// backoff returns how long to wait after so many failures in a row: a random time, so that clients do not return all at
-// once, and what the service asks for.
-func backoff(failures int, refusal *status.Status) time.Duration {
-	longest := min(firstBackoff<<min(failures, 10), longestBackoff)
-	return rand.N(longest) + detail[*errdetails.RetryInfo](refusal).GetRetryDelay().AsDuration()
+// backoff returns how long to wait after so many failures in a row: randomly, so that clients do not come all at once,
+// and as long as the service asks for.
+func backoff(failures int, err error) time.Duration {
+	longest := min(100*time.Millisecond<<min(failures, 10), 10*time.Second)
+	return detail[*errdetails.RetryInfo](err).GetRetryDelay().AsDuration() + rand.N(longest)
 }
 
-// detail returns the error's detail of this type, nil if it has none.
-func detail[T proto.Message](refusal *status.Status) (none T) {
-	for _, detail := range refusal.Details() {
-		if detail, ok := detail.(T); ok {
+// detail returns the detail of this type, or nil.
+func detail[T proto.Message](err error) (found T) {
+	for _, candidate := range status.Convert(err).Details() {
+		if detail, ok := candidate.(T); ok {
 			return detail
 		}
 	}
-	return none
+	return found
 }
 
-// deduplicator knows the highest revision yielded of each dispute that had an event recently. Revisions grow with the
-// events of a dispute, and a snapshot has the last one: so it knows repeated events, and those that a snapshot showed.
-type deduplicator struct {
-	recent, earlier map[string]int64 // earlier is the previous recent, dropped when recent is full.
-}
+// remembered is how many disputes a deduplicator knows at least, and half of how many at most.
+const remembered = 65_536
+
+// deduplicator knows the highest revision yielded of the disputes that had events last. A snapshot has the revision of the
+// last event: so this finds repeated events, and also those that a snapshot already showed.
+type deduplicator struct{ recent, earlier map[string]int64 }
 
 func (d *deduplicator) isNew(dispute string, revision int64) bool {
-	highest, isRecent := d.recent[dispute] // 0 if there is none: revisions start at 1.
+	highest, isRecent := d.recent[dispute]
 	if !isRecent {
-		highest = d.earlier[dispute]
+		highest = d.earlier[dispute] // 0 if unknown; revisions begin with 1.
 		if d.recent == nil || len(d.recent) >= remembered {
 			d.recent, d.earlier = map[string]int64{}, d.recent
 		}
