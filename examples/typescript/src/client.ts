@@ -12,9 +12,8 @@ import { BadRequestSchema, ErrorInfoSchema } from "./gen/google/rpc/error_detail
 import { Health, HealthCheckResponse_ServingStatus as ServingStatus } from "./gen/grpc/health/v1/health_pb.js";
 import { isTransient, watch, type Connection } from "./watch.js";
 
-const USAGE = `usage: client offer ORDER_ID AMOUNT MESSAGE   offers a partial refund, AMOUNT such as 12.50
-       client watch [TOKEN_FILE]               prints events, from the token in TOKEN_FILE if there is one
-environment: DISPUTES_URL, DISPUTES_CA, and DISPUTES_TOKEN_FILE (https only) or DISPUTES_USER_ID`;
+const USAGE = `usage: client offer ORDER_ID AMOUNT MESSAGE (AMOUNT such as 12.50), or client watch [TOKEN_FILE]
+environment: DISPUTES_URL, DISPUTES_CA, and DISPUTES_TOKEN_FILE (with https only) or DISPUTES_USER_ID`;
 const { DISPUTES_CA, DISPUTES_TOKEN_FILE, DISPUTES_USER_ID = "" } = process.env;
 const url = process.env["DISPUTES_URL"] || "http://127.0.0.1:50051";
 
@@ -117,3 +116,4 @@ try {
   print(ConnectError.from(error));
   process.exitCode = 1;
 }
+process.exit(); // A socket that is still connecting cannot be closed, and would hold the process for two minutes.
