@@ -102,14 +102,10 @@ fn a_decision_record_has_a_date_and_all_its_parts_and_is_listed() {
 fn every_client_has_the_service_config_of_the_documents() {
     let documented = read(&root().join("docs/clients.md"));
     let documented = documented.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-    let mut copies = 0;
-    for path in examples().iter().flat_map(|example| files(example, "json", true)) {
-        if path.ends_with("service_config.json") && !path.components().any(|part| part.as_os_str() == "target") {
-            copies += 1;
-            assert_eq!(read(&path).trim_end(), documented.trim_end(), "{}", path.display());
-        }
+    for path in ["python", "go", "java/src/main/resources"] {
+        let copy = root().join("examples").join(path).join("service_config.json");
+        assert_eq!(read(&copy).trim_end(), documented.trim_end(), "{}", copy.display());
     }
-    assert_eq!(copies, 3, "in Python, Go and Java");
 }
 
 #[test]

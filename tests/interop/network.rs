@@ -149,9 +149,10 @@ impl Connection {
                 }
             }
             if !self.is_silent() && to.write_all(&buffer[..read]).await.is_err() {
-                return;
+                break;
             }
         }
+        self.tells_nobody_if_silent().await;
     }
 
     async fn answers(self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf, is_lost: watch::Receiver<bool>) {
@@ -160,12 +161,20 @@ impl Connection {
         while let Ok(read @ 1..) = from.read(&mut buffer).await {
             let passed = read.min(left);
             if !self.is_silent() && !*is_lost.borrow() && to.write_all(&buffer[..passed]).await.is_err() {
-                return;
+                break;
             }
             left -= passed;
             if left == 0 {
-                return;
+                break;
             }
+        }
+        self.tells_nobody_if_silent().await;
+    }
+
+    /// The end of a connection is not told to the other side by a network that is silent.
+    async fn tells_nobody_if_silent(&self) {
+        if self.is_silent() {
+            std::future::pending::<()>().await;
         }
     }
 

@@ -1,6 +1,7 @@
 //! Over TLS, by tokens that are replaced before they expire.
 
 use dispute_service::clock::Clock;
+use dispute_service::proto::v1;
 use serde_json::json;
 use tempfile::TempDir;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
@@ -92,17 +93,20 @@ async fn an_offer_and_a_watch_over_tls_by_token(client: Client) {
 
 async fn a_watch_goes_on_with_a_new_token_when_the_old_one_has_expired(client: Client) {
     let service = Secured::start();
-    let token_file = service.write(&service.token("ann", "", 4));
+    // Long enough to be valid yet when the client has started, wherever that takes a while.
+    const SECONDS: i64 = 15;
+    let token_file = service.write(&service.token("ann", "", SECONDS));
     let mut watch = service.start_client(client, &token_file, &["watch"]);
     watch.says("watching").await;
-    service.write(&service.token("ann", "", 3_600));
+    // The old token is good for a while yet, but not for what its successor may see.
+    service.write(&service.token("bea", "", 3_600));
     // A stream with a token that expires no earlier has ended: so has the client's.
-    let mut other = service.party_with(&service.token("ann", "", 4)).await.watch(Default::default()).await;
+    let mut other = service.party_with(&service.token("ann", "", SECONDS)).await.watch(Default::default()).await;
     let (_, status) = other.rest().await;
     assert_eq!(facts(&status).reason, "CREDENTIAL_EXPIRED");
-    let mut ann = service.party("ann", "").await;
-    service.party("shop", "platform").await.upsert(order("o1")).await;
-    ann.ask(update("o1")).await.unwrap();
+    let order = v1::Order { buyer_id: "bea".to_owned(), ..order("o1") };
+    service.party("shop", "platform").await.upsert(order).await;
+    service.party("bea", "").await.ask(update("o1")).await.unwrap();
     let printed = watch.prints(1).await;
     assert!(printed[0].starts_with("OPENED o1 "), "{printed:?}");
 }
