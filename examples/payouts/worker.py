@@ -1,10 +1,9 @@
-"""Pays the refunds of disputes at a payment provider: each attempt once, whatever stops the worker, and wherever.
+"""Pays the refunds of disputes at a payment provider: each attempt once, wherever and by whatever the worker is stopped.
 
-It keeps nothing. The service knows what is due, the provider what was paid, and both are asked before anything is done:
-events and webhooks say only where to look. WEBHOOK_LISTEN is where the provider sends its webhooks, to /webhooks."""
+It stores nothing. The service knows what is due and the provider knows what was paid; both are read before anything is
+done, and events and webhooks only say where to look. WEBHOOK_LISTEN is the address for webhooks, which come to /webhooks."""
 
 import asyncio
-import json
 import logging
 import os
 import random
@@ -16,48 +15,39 @@ from contextlib import aclosing, asynccontextmanager
 import aiohttp
 import grpc
 from aiohttp import web
-from google.rpc.error_details_pb2 import ErrorInfo
 from grpc import StatusCode
 
 import client
 import payments
-from disputes.v1.dispute_pb2 import Dispute, Settlement, SettlementStatus
-from disputes.v1.dispute_service_pb2 import (
-    Failed,
-    GetDisputeRequest,
-    ListDisputesRequest,
-    ReportSettlementRequest,
-    Returned,
-    Settled,
-    WatchDisputesRequest,
-)
+from disputes.v1.dispute_pb2 import Settlement, SettlementStatus
+from disputes.v1.dispute_service_pb2 import ListDisputesRequest, WatchDisputesRequest
 from disputes.v1.dispute_service_pb2_grpc import DisputeServiceStub
-from watch import describe, detail, is_final, watch
+from settlements import Settlements, facts, identity, is_definite, message, needs_a_person
+from watch import describe, is_final, watch
 
-MAX_ATTEMPTS = 3  # to pay a refund; then a person has to look at it
+MAX_ATTEMPTS = 3  # to pay a refund, before a person has to look at it
 AT_A_TIME = 8  # payments, and as many webhooks
 PAGE_SIZE = 500
 SWEEP_INTERVAL = 3600.0  # seconds between looks at everything that is due
 FIRST_DELAY, LONGEST_DELAY = 0.5, 60.0
 WEBHOOK_TIMEOUT, MAX_WEBHOOK = 8.0, 65_536  # seconds, bytes
 
-UNPAID = (SettlementStatus.SETTLEMENT_STATUS_DUE, SettlementStatus.SETTLEMENT_STATUS_FAILED, SettlementStatus.SETTLEMENT_STATUS_RETURNED)
+UNPAID = tuple(map(SettlementStatus.Value, (f"SETTLEMENT_STATUS_{name}" for name in ("DUE", "FAILED", "RETURNED"))))
 REFERENCE = re.compile(r"refund-([0-9a-f-]{36})-([1-9][0-9]{0,8})")
-# What it means if the service refuses to hear that a refund has succeeded.
-REFUSALS = {"SETTLED_TWICE": "the buyer was paid twice", "STATUS_NOT_ALLOWED": "the buyer was paid although the refund was voided"}
 log = logging.getLogger("payouts")
 
 
 class Worker:
     def __init__(self, disputes: DisputeServiceStub, provider: payments.Provider, tasks: asyncio.TaskGroup) -> None:
         self.disputes, self.provider, self.tasks = disputes, provider, tasks
+        self.settlements = Settlements(disputes, provider)
         self.wanted: set[str] = set()  # disputes to look at, or to look at again
-        self.attended: set[str] = set()  # disputes with a task
+        self.attended: set[str] = set()  # disputes that have a task
         self.payment_slots, self.webhook_slots = asyncio.Semaphore(AT_A_TIME), asyncio.Semaphore(AT_A_TIME)
 
     async def follow(self) -> None:
-        """Looks at everything that is due and then at what becomes due; again every SWEEP_INTERVAL, since a person may
-        have removed what stood in the way of a payment, and providers stop repeating webhooks after a few days."""
+        """Looks at everything that is due, then at whatever becomes due. Starts over every SWEEP_INTERVAL: a person may
+        have removed what stood in the way of a payment, and providers give up on a webhook after a few days."""
         failures = 0
         while True:
             try:
@@ -72,7 +62,7 @@ class Worker:
             except TimeoutError:
                 continue
             except grpc.aio.AioRpcError as error:
-                # OUT_OF_RANGE: the token is too old, or of events that a restored backup has lost. The next sweep has a new one.
+                # OUT_OF_RANGE: the events after the token are gone, or a restored backup never had them. Sweeping sees the rest.
                 if error.code() != StatusCode.OUT_OF_RANGE and is_final(error, was_accepted=False):
                     raise
                 log.warning("starting over %s", facts(error=describe(error)))
@@ -80,7 +70,7 @@ class Worker:
             failures += 1
 
     async def sweep(self) -> str:
-        """Wakes all that is due. Returns a token: a watch from it delivers what the list does not show."""
+        """Wakes everything that is due. Returns a token: a watch from it delivers what the list does not show."""
         request = ListDisputesRequest(settlement_statuses=UNPAID, page_size=PAGE_SIZE)
         while True:
             page = await self.disputes.ListDisputes(request, metadata=identity())
@@ -97,7 +87,7 @@ class Worker:
             self.tasks.create_task(self.attend(dispute_id))
 
     async def attend(self, dispute_id: str) -> None:
-        """Pays what is due of a dispute. No other task does so; if the dispute is woken meanwhile, it is looked at again."""
+        """Pays what a dispute owes. A dispute has one such task; if it is woken meanwhile, the task looks at it again."""
         failures = 0
         while dispute_id in self.wanted:
             self.wanted.discard(dispute_id)
@@ -117,29 +107,29 @@ class Worker:
 
     async def pay(self, dispute_id: str) -> None:
         """Pays the current attempt, unless the provider has a refund for it already."""
-        # Whatever was read before may have changed: the refund may be voided by now, or another attempt be due.
-        dispute = await self.dispute(dispute_id)
+        # Things may have changed since it was woken: the refund may be voided by now, or another attempt may be due.
+        dispute = await self.settlements.dispute(dispute_id)
         settlement = dispute.settlement
         if settlement.status not in UNPAID:
             return
-        # Providers forget idempotency keys, and keep errors as the result of one: the refunds themselves tell what was paid.
+        # Idempotency keys are not enough: providers forget them, and keep answering one with an error although a refund exists.
         # Earlier attempts count as well: a refund that was reported as failed may have succeeded after all.
         for attempt in range(1, settlement.attempt + 1):
             for refund in await self.provider.find(f"refund-{dispute_id}-{attempt}"):
                 if attempt == settlement.attempt or refund.status != "failed":
-                    log.info("paid before %s", facts(dispute=dispute_id, attempt=attempt, refund=refund.id, status=refund.status))
-                    return await self.reconcile(dispute_id, attempt, refund)
+                    log.info("already there %s", facts(dispute=dispute_id, attempt=attempt, refund=refund.id, status=refund.status))
+                    return await self.settlements.reconcile(dispute_id, attempt, refund)
         if settlement.attempt > MAX_ATTEMPTS:
             return needs_a_person("every attempt has failed", dispute=dispute_id, attempts=MAX_ATTEMPTS)
-        # The key makes one payment of this request and those that are still on their way.
+        # Looking is not enough either: an earlier request may still be on its way. With the same key, one of them has an effect.
         refund = await self.provider.create(
             settlement.idempotency_key, dispute.order_id, decimal(settlement), settlement.amount.currency_code
         )
-        # Whatever the answer says, how the refund ends is not known yet: a webhook will tell.
+        # Whatever the answer says, it is not known yet how the refund ends. A webhook will tell.
         log.info("refund created %s", facts(dispute=dispute_id, attempt=settlement.attempt, refund=refund.id))
 
     async def webhook(self, request: web.Request) -> web.Response:
-        """Takes a webhook. Any answer but 2xx makes the provider deliver it again."""
+        """Handles a webhook. The provider delivers it again unless the status is 2xx."""
         try:
             async with asyncio.timeout(WEBHOOK_TIMEOUT), self.webhook_slots:
                 body, signature = await request.read(), request.headers.get("Webhook-Signature", "")
@@ -149,72 +139,25 @@ class Worker:
                     log.warning("webhook refused %s", facts(sender=request.remote, reason=str(error)))
                     return web.Response(status=400)
                 if refund_id:
-                    await self.hear_of(refund_id)
+                    await self.look_at(refund_id)
         except (TimeoutError, grpc.aio.AioRpcError, payments.Unavailable, payments.Refused) as error:
-            log.warning("webhook not taken %s", facts(error=message(error)))
+            log.warning("webhook not handled %s", facts(error=message(error)))
             return web.Response(status=503)
         return web.Response(status=200)
 
-    async def hear_of(self, refund_id: str) -> None:
-        """Reports how a refund is doing now. Webhooks are repeated and overtake each other: what they say does not count."""
+    async def look_at(self, refund_id: str) -> None:
+        """Reports the state of a refund as it is now. Webhooks are repeated and overtake each other: theirs may be old."""
         refund = await self.provider.get(refund_id)
         if not (found := REFERENCE.fullmatch(refund.reference)):
             return log.info("not ours %s", facts(refund=refund.id))
         dispute_id, attempt = found[1], int(found[2])
         try:
-            await self.reconcile(dispute_id, attempt, refund)
+            await self.settlements.reconcile(dispute_id, attempt, refund)
         except grpc.aio.AioRpcError as error:
             if not is_definite(error):
                 raise
             needs_a_person("not reported", dispute=dispute_id, attempt=attempt, refund=refund.id, error=message(error))
         self.wake(dispute_id)  # If this refund has failed, another attempt may be due.
-
-    async def reconcile(self, dispute_id: str, attempt: int, refund: payments.Refund) -> None:
-        """Reports the result of a refund, until the service has nothing to learn from it.
-
-        After a report, taken or refused, both are read again: they may have changed before it arrived, and reports can
-        overtake each other like webhooks. Only a report that would have to be made twice is one that does not help.
-        """
-        reported, refusal = {}, ErrorInfo()
-        while report := news(refund, attempt, (await self.dispute(dispute_id)).settlement):
-            about = {"dispute": dispute_id, "attempt": attempt, "refund": refund.id, "status": refund.status}
-            if report == reported:
-                why = REFUSALS.get(refusal.reason, "the service does not take the result of a refund")
-                said = {f"service_{key}": value for key, value in refusal.metadata.items()}
-                return needs_a_person(why, **about, reason=refusal.reason, **said)
-            # Needs no request_id: each result of an attempt takes effect once.
-            request = ReportSettlementRequest(dispute_id=dispute_id, attempt=attempt, **report)
-            try:
-                await self.disputes.ReportSettlement(request, metadata=identity())
-                refusal = ErrorInfo()
-                log.info("reported %s", facts(**about))
-            except grpc.aio.AioRpcError as error:
-                if not is_definite(error):
-                    raise
-                refusal = detail(error, ErrorInfo) or ErrorInfo()
-            reported, refund = report, await self.provider.get(refund.id)
-
-    async def dispute(self, dispute_id: str) -> Dispute:
-        return (await self.disputes.GetDispute(GetDisputeRequest(dispute_id=dispute_id), metadata=identity())).dispute
-
-
-def news(refund: payments.Refund, attempt: int, settlement: Settlement) -> dict:
-    """The result of an attempt, as a field of the report, if the service does not know it."""
-    current, settled = settlement.attempt == attempt, settlement.status == SettlementStatus.SETTLEMENT_STATUS_SETTLED
-    if refund.status == "succeeded" and not (current and settled):
-        return {"settled": Settled(reference=refund.id)}
-    # Of earlier attempts the service knows it, or does not need to; of a voided refund, nothing was paid.
-    if refund.status == "failed" and current and settlement.status != SettlementStatus.SETTLEMENT_STATUS_VOIDED:
-        why = re.sub(r"[^ -~]", "?", refund.reason)[:200]
-        return {"returned": Returned(detail=why)} if settled else {"failed": Failed(detail=why)}
-    return {}
-
-
-def is_definite(error: Exception) -> bool:
-    """Whether the same call would only be refused again."""
-    if isinstance(error, grpc.aio.AioRpcError):
-        return error.code() in (StatusCode.INVALID_ARGUMENT, StatusCode.NOT_FOUND, StatusCode.FAILED_PRECONDITION)
-    return isinstance(error, payments.Refused)
 
 
 def decimal(settlement: Settlement) -> str:
@@ -222,28 +165,9 @@ def decimal(settlement: Settlement) -> str:
     return f"{settlement.amount.units}.{settlement.amount.nanos:09}".rstrip("0").rstrip(".")
 
 
-def identity() -> tuple[tuple[str, str], ...]:
-    # A token has the scope in it.
-    return client.identity() if client.TOKEN_FILE else (*client.identity(), ("x-scope", "platform"))
-
-
 def backoff(failures: int) -> float:
-    """All of it is jitter: what failed together is not tried again together."""
+    """All of it is jitter: calls that failed together are not repeated together."""
     return random.uniform(0, min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(failures, 10)))
-
-
-def needs_a_person(why: str, **about) -> None:
-    log.error("NEEDS A PERSON: %s %s", why, facts(**about))
-
-
-def facts(**values) -> str:
-    """key=value, quoted where somebody could smuggle something into the log."""
-    texts = {key: str(value) for key, value in values.items()}
-    return " ".join(f"{key}={text if re.fullmatch(r'[!-~]+', text) else json.dumps(text)}" for key, text in texts.items())
-
-
-def message(error: Exception) -> str:
-    return describe(error) if isinstance(error, grpc.aio.AioRpcError) else repr(error)
 
 
 @asynccontextmanager
@@ -279,7 +203,7 @@ async def main() -> int:
         log.error("%s", describe(errors.exceptions[0]))
         status = 1
     except* asyncio.CancelledError:
-        pass  # Whatever was interrupted is looked up at the next start, as after a crash.
+        pass  # What was interrupted is looked up at the next start, as after a crash.
     log.info("stopped")
     return status
 

@@ -1,0 +1,91 @@
+"""Tells the service how the refunds went that the provider has."""
+
+import json
+import logging
+import re
+
+import grpc
+from google.rpc.error_details_pb2 import ErrorInfo
+from grpc import StatusCode
+
+import client
+from disputes.v1.dispute_pb2 import Dispute, Settlement, SettlementStatus
+from disputes.v1.dispute_service_pb2 import Failed, GetDisputeRequest, ReportSettlementRequest, Returned, Settled
+from disputes.v1.dispute_service_pb2_grpc import DisputeServiceStub
+from payments import Provider, Refund, Refused
+from watch import describe, detail
+
+# What it means if the service refuses to hear that a refund has succeeded.
+REFUSALS = {"SETTLED_TWICE": "the buyer was paid twice", "STATUS_NOT_ALLOWED": "the buyer was paid although the refund was voided"}
+log = logging.getLogger("payouts")
+
+
+class Settlements:
+    def __init__(self, disputes: DisputeServiceStub, provider: Provider) -> None:
+        self.disputes, self.provider = disputes, provider
+
+    async def dispute(self, dispute_id: str) -> Dispute:
+        return (await self.disputes.GetDispute(GetDisputeRequest(dispute_id=dispute_id), metadata=identity())).dispute
+
+    async def reconcile(self, dispute_id: str, attempt: int, refund: Refund) -> None:
+        """Reports the result of an attempt's refund until the service has nothing to learn from it.
+
+        After a report, accepted or refused, both sides are read again: either may have changed before the report arrived,
+        since reports can overtake each other as webhooks do. A report that would have to be repeated then does not help.
+        """
+        reported, refusal = {}, ErrorInfo()
+        while report := news(refund, attempt, (await self.dispute(dispute_id)).settlement):
+            about = {"dispute": dispute_id, "attempt": attempt, "refund": refund.id, "status": refund.status}
+            if report == reported:
+                why = REFUSALS.get(refusal.reason, "the service does not accept the result of a refund")
+                said = {f"service_{key}": value for key, value in refusal.metadata.items()}
+                return needs_a_person(why, **about, reason=refusal.reason, **said)
+            # No request_id is needed: each result of a numbered attempt takes effect once.
+            request = ReportSettlementRequest(dispute_id=dispute_id, attempt=attempt, **report)
+            try:
+                await self.disputes.ReportSettlement(request, metadata=identity())
+                refusal = ErrorInfo()
+                log.info("reported %s", facts(**about))
+            except grpc.aio.AioRpcError as error:
+                if not is_definite(error):
+                    raise
+                refusal = detail(error, ErrorInfo) or ErrorInfo()
+            reported, refund = report, await self.provider.get(refund.id)
+
+
+def news(refund: Refund, attempt: int, settlement: Settlement) -> dict:
+    """What the service has to learn about an attempt: a field of the report, or nothing."""
+    current, settled = settlement.attempt == attempt, settlement.status == SettlementStatus.SETTLEMENT_STATUS_SETTLED
+    if refund.status == "succeeded" and not (current and settled):
+        return {"settled": Settled(reference=refund.id)}
+    # The failure of another attempt changes nothing, nor does one that comes after the refund was voided.
+    if refund.status == "failed" and current and settlement.status != SettlementStatus.SETTLEMENT_STATUS_VOIDED:
+        why = re.sub(r"[^ -~]", "?", refund.reason)[:200]
+        return {"returned": Returned(detail=why)} if settled else {"failed": Failed(detail=why)}
+    return {}
+
+
+def identity() -> tuple[tuple[str, str], ...]:
+    # A token contains the scope.
+    return client.identity() if client.TOKEN_FILE else (*client.identity(), ("x-scope", "platform"))
+
+
+def is_definite(error: Exception) -> bool:
+    """Whether the same call would only be refused again."""
+    if isinstance(error, grpc.aio.AioRpcError):
+        return error.code() in (StatusCode.INVALID_ARGUMENT, StatusCode.NOT_FOUND, StatusCode.FAILED_PRECONDITION)
+    return isinstance(error, Refused)
+
+
+def needs_a_person(why: str, **about) -> None:
+    log.error("NEEDS A PERSON: %s %s", why, facts(**about))
+
+
+def facts(**values) -> str:
+    """key=value pairs; quoted where a value could pass for something else in the log."""
+    texts = {key: str(value) for key, value in values.items()}
+    return " ".join(f"{key}={text if re.fullmatch(r'[!#-~]+', text) else json.dumps(text)}" for key, text in texts.items())
+
+
+def message(error: Exception) -> str:
+    return describe(error) if isinstance(error, grpc.aio.AioRpcError) else repr(error)
