@@ -223,7 +223,7 @@ public final class Client {
         var request = Watch.detail(error, BadRequest.class).orElse(BadRequest.getDefaultInstance());
         var text = new StringBuilder(error.getStatus().getCode().name());
         text.append(" ".repeat(info.getReason().isEmpty() ? 0 : 1)).append(info.getReason());
-        text.append(": ").append(Watch.firstLine(error.getStatus()));
+        text.append(": ").append(Watch.explain(error.getStatus()));
         info.getMetadataMap().forEach((key, value) -> text.append("\n  " + key + ": " + value));
         request.getFieldViolationsList().forEach(it -> text.append("\n  " + it.getField() + ": " + it.getDescription()));
         return text.toString();

@@ -207,8 +207,8 @@ public final class Watch implements Iterator<Watch.Batch>, AutoCloseable {
         var most = Math.min(FIRST_DELAY_MS << Math.min(failures++, 10), LONGEST_DELAY_MS);
         var requested = detail(error, RetryInfo.class).map(info -> duration(info.getRetryDelay())).orElse(Duration.ZERO);
         var delay = requested.toMillis() + ThreadLocalRandom.current().nextLong(most + 1);
-        var status = error.getStatus();
-        LOGGER.log(Level.WARNING, "reconnecting in {0} ms: {1}: {2}", delay, status.getCode(), firstLine(status));
+        var why = error.getStatus().getCode() + ": " + explain(error.getStatus());
+        LOGGER.log(Level.WARNING, "the watch was interrupted ({0}); reconnecting in {1} ms", why, Long.toString(delay));
         closed.await(delay, TimeUnit.MILLISECONDS);
     }
 
@@ -240,9 +240,14 @@ public final class Watch implements Iterator<Watch.Batch>, AutoCloseable {
         return Optional.empty();
     }
 
-    /** What a status says. The library's own descriptions go on with a stack trace. */
-    static String firstLine(Status status) {
-        return Objects.requireNonNullElse(status.getDescription(), "").lines().findFirst().orElse("");
+    /** What went wrong, in one line: the library's own descriptions can go on with a stack trace, and hide the root cause. */
+    static String explain(Status status) {
+        var text = Objects.requireNonNullElse(status.getDescription(), "").lines().findFirst().orElse("");
+        var cause = status.getCause();
+        while (cause != null && cause.getCause() != null) {
+            cause = cause.getCause();
+        }
+        return cause == null ? text : text + ": " + cause.getMessage();
     }
 
     private static Duration duration(com.google.protobuf.Duration duration) {
