@@ -51,7 +51,7 @@ func connector() (watch.Connect, error) {
 	if _, err := caller.GetRequestMetadata(context.Background()); err != nil {
 		return nil, usageError(status.Convert(err).Message())
 	}
-	// Without the scheme, a host called "unix" or "xds" would be taken for one.
+	// Without the scheme, a host called "unix" would be taken for one.
 	target := "dns:///" + net.JoinHostPort(service.Hostname(), cmp.Or(service.Port(), port))
 	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(transport),
