@@ -1,5 +1,6 @@
 //! The example clients, and one of them while it runs.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -32,17 +33,29 @@ impl Client {
     /// The client in this language. Without it the test is skipped, and says so.
     pub fn find(language: &str) -> Option<Self> {
         let client = CLIENTS.into_iter().find(|client| client.language == language).unwrap();
-        // The last of what a build makes is the file that is run, or the one that the runtime of the language is told.
-        let made = client.folder().join(client.arguments.last().unwrap_or(&client.program));
-        let is_there = made.exists() && (language != "python" || client.folder().join("disputes").exists());
-        if !is_there {
-            let required = std::env::var("REQUIRE_CLIENTS").unwrap_or_default();
-            let is_required = required.split(' ').any(|name| name == language);
-            assert!(!is_required, "REQUIRE_CLIENTS names {language}, but examples/build has not made that client");
-            let mut stderr = std::io::stderr();
-            let _ = writeln!(stderr, "\n*** SKIPPED: the client in {language}: run `examples/build {language}` ***\n");
+        let wanted = std::env::var("TEST_CLIENTS").ok();
+        let is_wanted = wanted.as_ref().map(|wanted| wanted.split(' ').any(|name| name == language));
+        let is_there = client.is_built();
+        assert!(is_there || is_wanted != Some(true), "TEST_CLIENTS names {language}: run `examples/build {language}`");
+        if is_there && is_wanted != Some(false) {
+            return Some(client);
         }
-        is_there.then_some(client)
+        static SKIPPED: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
+        if SKIPPED.lock().unwrap().insert(client.language) {
+            let why = if is_there { "TEST_CLIENTS does not name it" } else { "examples/build has not made it" };
+            // Past the harness, which swallows what tests print.
+            let _ = writeln!(std::io::stderr(), "\n*** SKIPPED: the client in {language}: {why} ***\n");
+        }
+        None
+    }
+
+    /// Whether the last of what a build makes is there.
+    fn is_built(self) -> bool {
+        let made = match self.language {
+            "python" => "disputes",
+            _ => self.arguments.last().unwrap_or(&self.program),
+        };
+        self.folder().join(made).exists()
     }
 
     fn folder(self) -> PathBuf {

@@ -1,7 +1,8 @@
 //! The example clients, each in its language, against the real program: over networks that lose answers, fall silent and
 //! break, and over servers that are killed.
 //!
-//! `examples/build` makes them. One that is not there is skipped, with a message, unless `REQUIRE_CLIENTS` names its language.
+//! `examples/build` makes them. One that is not there is skipped, with a message. `TEST_CLIENTS` names the languages that are
+//! tested, and must be there.
 
 #![allow(
     clippy::unwrap_used,

@@ -63,8 +63,8 @@ async function offer(orderId: string, decimal: string, message: string): Promise
     const { order } = await retry((options) => createClient(OrderService, transport).getOrder({ orderId }, options));
     const nanos = Number(decimals.padEnd(9, "0"));
     const amount = { currencyCode: order?.price?.currencyCode, units: BigInt(units), nanos };
-    // Every attempt sends the same request_id: however often the command arrives, it takes effect once.
-    const command = { orderId, amount, message, reason: Reason.DELAY_COMPENSATION, requestId: randomUUID() };
+    // Every attempt sends the same request_id: however often it arrives, it takes effect once. ListReasons names the reasons.
+    const command = { orderId, amount, message, reason: Reason.BUYER_PARTLY_DISSATISFIED, requestId: randomUUID() };
     const disputes = createClient(DisputeService, transport);
     const { dispute } = await retry((options) => disputes.offerPartialRefund(command, options));
     const respondBy = dispute?.respondBy && timestampDate(dispute.respondBy).toISOString().replace(/\.\d+/, "");
