@@ -45,6 +45,10 @@ public final class Client {
             The environment says where the service is, DISPUTES_URL and perhaps DISPUTES_CA (a PEM file), and who calls:
             DISPUTES_TOKEN_FILE or, for a service that trusts its callers, DISPUTES_USER_ID.""";
 
+    private final String target;
+    private final ChannelCredentials credentials;
+    private final Map<String, ?> serviceConfig;
+
     public static void main(String[] arguments) {
         var status = run(arguments);
         // Not System.exit, which waits for the shutdown hook of `watch`, which waits for this thread.
@@ -71,18 +75,15 @@ public final class Client {
         return 1;
     }
 
-    private final URI url;
-    private final ChannelCredentials credentials;
-    private final Map<String, ?> serviceConfig;
-
     private Client(Map<String, String> environment) throws IOException {
-        url = URI.create(environment.getOrDefault("DISPUTES_URL", "http://127.0.0.1:50051"));
+        var url = URI.create(environment.getOrDefault("DISPUTES_URL", "http://127.0.0.1:50051"));
         var tokenFile = environment.get("DISPUTES_TOKEN_FILE");
         var userId = environment.get("DISPUTES_USER_ID");
         var isTls = "https".equals(url.getScheme());
         if (url.getHost() == null || !isTls && !"http".equals(url.getScheme())) {
             throw new IllegalArgumentException("DISPUTES_URL is not a URL such as http://127.0.0.1:50051");
         }
+        target = "dns:///" + url.getAuthority();
         // The library itself would send a token in plain text.
         if (tokenFile == null ? userId == null : !isTls) {
             throw new IllegalArgumentException(
@@ -137,27 +138,30 @@ public final class Client {
 
     /** A new connection. Deadlines, retries, waiting until the service is there and healthy: the service config says it. */
     private ManagedChannel connect() {
-        return Grpc.newChannelBuilderForAddress(url.getHost(), url.getPort() < 0 ? 443 : url.getPort(), credentials)
-                .defaultServiceConfig(serviceConfig)
-                .build();
+        return Grpc.newChannelBuilder(target, credentials).defaultServiceConfig(serviceConfig).build();
     }
 
     private void offer(String orderId, Money amount, String message) {
         var channel = connect();
-        var order = OrderServiceGrpc.newBlockingStub(channel)
-                .getOrder(GetOrderRequest.newBuilder().setOrderId(orderId).build())
-                .getOrder();
-        var request = OfferPartialRefundRequest.newBuilder()
-                // With one id the offer is made once, however often the library sends the request.
-                .setRequestId(UUID.randomUUID().toString())
-                .setOrderId(orderId)
-                .setAmount(amount.toBuilder().setCurrencyCode(order.getPrice().getCurrencyCode()))
-                .setMessage(message)
-                .setReason(Reason.REASON_BUYER_PARTLY_DISSATISFIED) // One of those that ListReasons names.
-                .build();
-        var dispute = DisputeServiceGrpc.newBlockingStub(channel).offerPartialRefund(request).getDispute();
-        var status = dispute.getStatus().name().replaceFirst("^DISPUTE_STATUS_", "");
-        System.out.println(dispute.getDisputeId() + " " + status + " " + Instant.ofEpochSecond(dispute.getRespondBy().getSeconds()));
+        try {
+            var order = OrderServiceGrpc.newBlockingStub(channel)
+                    .getOrder(GetOrderRequest.newBuilder().setOrderId(orderId).build())
+                    .getOrder();
+            var request = OfferPartialRefundRequest.newBuilder()
+                    // With one id the offer is made once, however often the library sends the request.
+                    .setRequestId(UUID.randomUUID().toString())
+                    .setOrderId(orderId)
+                    .setAmount(amount.toBuilder().setCurrencyCode(order.getPrice().getCurrencyCode()))
+                    .setMessage(message)
+                    .setReason(Reason.REASON_BUYER_PARTLY_DISSATISFIED) // One of those that ListReasons names.
+                    .build();
+            var dispute = DisputeServiceGrpc.newBlockingStub(channel).offerPartialRefund(request).getDispute();
+            var status = dispute.getStatus().name().replaceFirst("^DISPUTE_STATUS_", "");
+            var respondBy = Instant.ofEpochSecond(dispute.getRespondBy().getSeconds());
+            System.out.println(dispute.getDisputeId() + " " + status + " " + respondBy);
+        } finally {
+            channel.shutdownNow();
+        }
     }
 
     /** The amount in some currency; exactly, as a double has no 0.10. */
