@@ -31,7 +31,8 @@ class FakeProvider:
             "pending_seconds": 1.0,  # from one status of a refund to the next
             "retry_seconds": 1.0,  # from one delivery of a webhook to the next
             "key_seconds": 86_400.0,  # how long idempotency keys are kept
-            "creates": [],  # how the next creations go wrong: see `create`
+            "creates": [],  # how the next ones go wrong: busy, slow, refused, error, error after, lost; "" does not
+            "slow_seconds": 30.0,  # how long a slow creation takes
             "gets": [],  # seconds that the next answers are on their way
             "outcomes": [],  # of the next refunds, ["succeeded", "failed"] say; [] stays pending; after those: succeeded
             "hold": False,  # keeps webhooks back; when that ends, the last comes first
@@ -74,7 +75,9 @@ class FakeProvider:
         self.results[key] = known = {"time": 0.0, "body": body, "result": None}
         self.most_at_once = max(self.most_at_once, self.in_progress())
         if how == "slow":
-            await asyncio.sleep(self.settings["slow_seconds"])
+            began = time.monotonic()
+            while time.monotonic() - began < self.settings["slow_seconds"]:
+                await asyncio.sleep(0.005)
         if how == "refused":
             known["result"] = 402, {"error": "insufficient funds"}
         elif how == "error":
@@ -93,7 +96,7 @@ class FakeProvider:
 
     def is_quiet(self) -> bool:
         """Whether every refund has come to its end, and every webhook was taken."""
-        return not self.tasks and not self.events
+        return not self.tasks and not self.events and not self.in_progress()
 
     def in_progress(self) -> int:
         return sum(not known["result"] for known in self.results.values())
@@ -140,8 +143,9 @@ class FakeProvider:
         headers = {"Webhook-Signature": f"t={now},v1={signature}", "Content-Type": "application/json"}
         limit = aiohttp.ClientTimeout(total=10)
         try:
-            async with aiohttp.ClientSession(timeout=limit) as http, http.post(self.webhook_url, data=body, headers=headers) as response:
-                status = response.status
+            async with aiohttp.ClientSession(timeout=limit) as http:
+                async with http.post(self.webhook_url, data=body, headers=headers) as response:
+                    status = response.status
         except (aiohttp.ClientError, TimeoutError):
             status = 0
         self.answers.append(status)
@@ -172,5 +176,6 @@ if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s provider %(message)s")
     host, port = os.environ.get("PROVIDER_LISTEN", "127.0.0.1:8070").rsplit(":", 1)
     pending = float(os.environ.get("PENDING_SECONDS", "1"))
-    fake = FakeProvider(os.environ["PROVIDER_KEY"], os.environ["WEBHOOK_SECRET"], os.environ["WEBHOOK_URL"], pending_seconds=pending)
+    key, secret, webhook_url = (os.environ[name] for name in ("PROVIDER_KEY", "WEBHOOK_SECRET", "WEBHOOK_URL"))
+    fake = FakeProvider(key, secret, webhook_url, pending_seconds=pending)
     web.run_app(fake.app(), host=host, port=int(port), access_log=None)

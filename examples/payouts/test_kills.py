@@ -100,12 +100,14 @@ class Kills(Case):
         await self.assert_paid_once(dispute, *events)
 
     async def test_killed_while_the_provider_creates_the_refund(self):
-        await self.control("settings", creates=["slow"], slow_seconds=0.5)
+        await self.control("settings", creates=["slow"])
         dispute = await self.refund()
         worker = self.start_worker()
         await self.until(self.fake.in_progress)
         worker.kill()
         # The refund does not exist yet when the next worker looks for it: the key alone prevents another one.
         async with self.worker():
+            await self.until(lambda: self.fake.creates > 1)
+            await self.control("settings", slow_seconds=0)
             await self.until_settled(dispute)
         await self.assert_paid_once(dispute, "SETTLED")

@@ -138,9 +138,11 @@ class Refunds(Case):
         await self.assert_paid_once(dispute, "SETTLED")
 
     async def test_a_provider_that_takes_longer_than_the_worker_waits(self):
-        await self.control("settings", creates=["slow"], slow_seconds=1.0)
+        await self.control("settings", creates=["slow"])
         dispute = await self.refund()
-        async with self.worker(payments__TIMEOUT=0.3):
+        async with self.worker(payments__TIMEOUT=0.5):
+            await self.until(lambda: self.fake.creates > 1)
+            await self.control("settings", slow_seconds=0)
             await self.until_settled(dispute)
         await self.assert_paid_once(dispute, "SETTLED")
 

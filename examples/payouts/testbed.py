@@ -31,6 +31,7 @@ from disputes.v1.dispute_pb2 import SettlementStatus
 from provider import FakeProvider
 
 SERVICE = os.environ.get("DISPUTE_SERVICE", "dispute-service")
+TIMEOUT = 30.0  # seconds for whatever a test waits for
 KEY, SECRET = "key-1", "secret-1"
 QUICK = {"worker.FIRST_DELAY": 0.02, "worker.LONGEST_DELAY": 0.1, "watch.FIRST_DELAY": 0.02}
 # The many workers are forks of a process that has imported what takes long to import.
@@ -59,7 +60,7 @@ class Case(unittest.IsolatedAsyncioTestCase):
         await self.start_service()
         self.addAsyncCleanup(self.stop_service)
         url = f"http://127.0.0.1:{self.webhook_port}/webhooks"
-        self.fake = FakeProvider(KEY, SECRET, url, pending_seconds=0.005, retry_seconds=0.02, slow_seconds=0.3)
+        self.fake = FakeProvider(KEY, SECRET, url, pending_seconds=0.005, retry_seconds=0.02)
         await self.start_provider()
         self.addAsyncCleanup(self.stop_provider)
         self.http = await self.enterAsyncContext(aiohttp.ClientSession(f"http://127.0.0.1:{self.provider_port}"))
@@ -117,7 +118,7 @@ class Case(unittest.IsolatedAsyncioTestCase):
 
     async def until(self, condition, what=""):
         """Waits until the condition holds, which may be a coroutine function, and returns what it returned."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + TIMEOUT
         while True:
             found = condition()
             if asyncio.iscoroutine(found):
