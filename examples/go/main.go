@@ -5,58 +5,47 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"maps"
 	"os"
 	"os/signal"
-	"regexp"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/google/uuid"
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/genproto/googleapis/type/money"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	disputesv1 "dispute-service/gen/disputes/v1"
 	"dispute-service/watch"
 )
 
-// usageError is a mistake in the arguments or in the environment.
-type usageError string
-
-func (e usageError) Error() string { return string(e) }
+var errUsage = errors.New(`usage: client offer ORDER_ID AMOUNT MESSAGE (AMOUNT such as 12.50), or client watch [TOKEN_FILE]
+environment: DISPUTES_URL, DISPUTES_CA, and DISPUTES_TOKEN_FILE (with https only) or DISPUTES_USER_ID`)
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // A second Ctrl-C ends the program at once.
-	if err := run(ctx, os.Args[1:]); errors.As(err, new(usageError)) {
-		fmt.Fprintf(os.Stderr, "%v\nusage: client offer ORDER_ID AMOUNT MESSAGE\n       client watch [TOKEN_FILE]\n", err)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); errors.Is(err, errUsage) {
+		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	} else if err != nil {
-		fmt.Fprintln(os.Stderr, describe(err))
+		fmt.Fprintln(os.Stderr, watch.Describe(err))
 		os.Exit(1)
 	}
 }
 
 func run(ctx context.Context, args []string) error {
-	connect, err := connector()
+	connect, err := watch.Connector()
 	switch {
 	case err != nil:
-		return err
+		return fmt.Errorf("%w\n%w", err, errUsage)
 	case len(args) == 4 && args[0] == "offer":
 		return offer(ctx, connect, args[1], args[2], args[3])
-	case len(args) == 2 && args[0] == "watch":
-		return follow(ctx, connect, args[1])
-	case len(args) == 1 && args[0] == "watch":
-		return follow(ctx, connect, "")
+	case (len(args) == 1 || len(args) == 2) && args[0] == "watch":
+		return follow(ctx, connect, watch.TokenFile(strings.Join(args[1:], "")))
 	}
-	return usageError("wrong arguments")
+	return errUsage
 }
 
 func offer(ctx context.Context, connect watch.Connect, orderID, text, message string) error {
@@ -69,20 +58,21 @@ func offer(ctx context.Context, connect watch.Connect, orderID, text, message st
 		return err
 	}
 	defer conn.Close()
+	// The timeout of the service config begins only when the name is resolved.
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
 	order, err := disputesv1.NewOrderServiceClient(conn).GetOrder(ctx, &disputesv1.GetOrderRequest{OrderId: orderID})
 	if err != nil {
 		return err
 	}
 	amount.CurrencyCode = order.GetOrder().GetPrice().GetCurrencyCode()
-	request := &disputesv1.OfferPartialRefundRequest{
-		OrderId: orderID,
-		Amount:  amount,
-		Message: message,
-		Reason:  disputesv1.Reason_REASON_GOODWILL,
-		// gRPC repeats this request when the connection breaks. With an id it takes effect once.
-		RequestId: uuid.NewString(),
-	}
-	reply, err := disputesv1.NewDisputeServiceClient(conn).OfferPartialRefund(ctx, request)
+	reply, err := disputesv1.NewDisputeServiceClient(conn).OfferPartialRefund(ctx, &disputesv1.OfferPartialRefundRequest{
+		OrderId:   orderID,
+		Amount:    amount,
+		Message:   message,
+		Reason:    disputesv1.Reason_REASON_BUYER_PARTLY_DISSATISFIED, // One of those that ListReasons names.
+		RequestId: uuid.NewString(),                                   // However often gRPC sends it, it takes effect once.
+	})
 	if err != nil {
 		return err
 	}
@@ -92,78 +82,38 @@ func offer(ctx context.Context, connect watch.Connect, orderID, text, message st
 	return nil
 }
 
-var decimal = regexp.MustCompile(`^([0-9]+)(?:\.([0-9]{1,9}))?$`)
-
 // parseAmount converts exactly, by the digits: most amounts, such as 0.29, are no float64.
 func parseAmount(text string) (*money.Money, error) {
-	digits := decimal.FindStringSubmatch(text)
-	if digits == nil {
-		return nil, usageError("AMOUNT is no amount such as 12.50")
+	whole, decimals, _ := strings.Cut(text, ".")
+	units, err := strconv.ParseUint(whole, 10, 63)
+	nanos, noDecimals := strconv.ParseUint((decimals + "000000000")[:9], 10, 32)
+	if err = errors.Join(err, noDecimals); err != nil || len(decimals) > 9 || strings.HasSuffix(text, ".") {
+		return nil, fmt.Errorf("%q is no amount\n%w", text, errUsage)
 	}
-	units, err := strconv.ParseInt(digits[1], 10, 64)
-	if err != nil {
-		return nil, usageError("AMOUNT is too large")
-	}
-	nanos, err := strconv.ParseInt((digits[2] + "000000000")[:9], 10, 32)
-	return &money.Money{Units: units, Nanos: int32(nanos)}, err
+	return &money.Money{Units: int64(units), Nanos: int32(nanos)}, nil
 }
 
-func follow(ctx context.Context, connect watch.Connect, tokenFile string) error {
+func follow(ctx context.Context, connect watch.Connect, file watch.TokenFile) error {
 	request := &disputesv1.WatchDisputesRequest{HeartbeatInterval: durationpb.New(5 * time.Second)}
-	token, err := os.ReadFile(tokenFile)
-	if err != nil && tokenFile != "" && !errors.Is(err, fs.ErrNotExist) {
+	if err := file.Start(request); err != nil {
 		return err
 	}
-	if len(token) > 0 {
-		request.Start = &disputesv1.WatchDisputesRequest_ResumeToken{ResumeToken: string(token)}
-	} else {
-		request.IncludeSnapshot = true
-	}
-	announce := sync.OnceFunc(func() { fmt.Fprintln(os.Stderr, "watching") })
+	greeting := "watching\n"
 	for batch, err := range watch.Disputes(ctx, connect, request) {
-		if ctx.Err() != nil {
-			return nil // Ctrl-C.
+		if ctx.Err() != nil { // Ctrl-C.
+			return nil
 		} else if err != nil {
 			return err
 		}
-		announce()
+		fmt.Fprint(os.Stderr, greeting)
+		greeting = ""
 		for _, event := range batch.Events {
 			kind := strings.TrimPrefix(event.GetType().String(), "EVENT_TYPE_")
 			fmt.Println(kind, event.GetDispute().GetOrderId(), event.GetDispute().GetDisputeId(), event.GetRevision())
 		}
-		if tokenFile == "" {
-			continue
-		}
-		// Only now, and by a rename: whenever the program is killed, the file has a token that covers no more than
-		// what was printed.
-		if err := os.WriteFile(tokenFile+".new", []byte(batch.ResumeToken), 0o600); err != nil {
-			return err
-		} else if err := os.Rename(tokenFile+".new", tokenFile); err != nil {
+		if err := file.Store(batch.ResumeToken); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// describe returns the code, the reason and the message of an error of the service, and below them all its facts.
-func describe(err error) string {
-	failure, ok := status.FromError(err)
-	if !ok {
-		return err.Error()
-	}
-	head, facts := failure.Code().String(), ""
-	for _, detail := range failure.Details() {
-		switch detail := detail.(type) {
-		case *errdetails.ErrorInfo:
-			head += " " + detail.GetReason()
-			for _, key := range slices.Sorted(maps.Keys(detail.GetMetadata())) {
-				facts += fmt.Sprintf("\n  %s: %s", key, detail.GetMetadata()[key])
-			}
-		case *errdetails.BadRequest:
-			for _, violation := range detail.GetFieldViolations() {
-				facts += fmt.Sprintf("\n  %s: %s", violation.GetField(), violation.GetDescription())
-			}
-		}
-	}
-	return head + ": " + failure.Message() + facts
 }

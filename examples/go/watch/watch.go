@@ -150,16 +150,6 @@ func backoff(failures int, err error) time.Duration {
 	return detail[*errdetails.RetryInfo](err).GetRetryDelay().AsDuration() + rand.N(longest)
 }
 
-// detail returns the detail of this type, or nil.
-func detail[T proto.Message](err error) (found T) {
-	for _, candidate := range status.Convert(err).Details() {
-		if detail, ok := candidate.(T); ok {
-			return detail
-		}
-	}
-	return found
-}
-
 // remembered is how many disputes a deduplicator knows at least, and half of how many at most.
 const remembered = 65_536
 
