@@ -99,7 +99,6 @@ public final class Client {
         }
         credentials = CompositeChannelCredentials.create(transport, new Identity(tokenFile, userId));
         try (var json = new InputStreamReader(Client.class.getResourceAsStream("/service_config.json"))) {
-            // The library wants every number as a Double: Gson makes them so.
             serviceConfig = new Gson().fromJson(json, new TypeToken<Map<String, Object>>() {});
         }
     }
