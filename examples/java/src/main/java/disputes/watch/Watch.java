@@ -1,8 +1,5 @@
-package disputes.client;
+package disputes.watch;
 
-import com.google.protobuf.Any;
-import com.google.protobuf.InvalidProtocolBufferException;
-import com.google.protobuf.Message;
 import com.google.rpc.ErrorInfo;
 import com.google.rpc.RetryInfo;
 import disputes.v1.DisputeEvent;
@@ -13,7 +10,6 @@ import io.grpc.ManagedChannel;
 import io.grpc.Status;
 import io.grpc.StatusException;
 import io.grpc.StatusRuntimeException;
-import io.grpc.protobuf.StatusProto;
 import io.grpc.stub.BlockingClientCall;
 import java.lang.System.Logger.Level;
 import java.time.Duration;
@@ -22,8 +18,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.NoSuchElementException;
-import java.util.Objects;
-import java.util.Optional;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
@@ -129,6 +123,20 @@ public final class Watch implements Iterator<Watch.Batch>, AutoCloseable {
         }
     }
 
+    /** Closes the watch and ends the program with code 0 when that is stopped, where the JVM's own code would be 130 or 143. */
+    public void closeOnSignal() {
+        var reader = Thread.currentThread();
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> {
+            close();
+            try {
+                reader.join(1_000); // It finishes the batch at hand, and halts.
+            } catch (InterruptedException ignored) {
+                // Halts here.
+            }
+            Runtime.getRuntime().halt(0);
+        }));
+    }
+
     private boolean isClosed() {
         return closed.getCount() == 0;
     }
@@ -205,16 +213,16 @@ public final class Watch implements Iterator<Watch.Batch>, AutoCloseable {
         }
         // All of it is jitter, so that clients do not come back all at once.
         var most = Math.min(FIRST_DELAY_MS << Math.min(failures++, 10), LONGEST_DELAY_MS);
-        var requested = detail(error, RetryInfo.class).map(info -> duration(info.getRetryDelay())).orElse(Duration.ZERO);
+        var requested = ServiceErrors.detail(error, RetryInfo.class).map(info -> duration(info.getRetryDelay())).orElse(Duration.ZERO);
         var delay = requested.toMillis() + ThreadLocalRandom.current().nextLong(most + 1);
-        var why = error.getStatus().getCode() + ": " + explain(error.getStatus());
+        var why = error.getStatus().getCode() + ": " + ServiceErrors.explain(error.getStatus());
         LOGGER.log(Level.WARNING, "the watch was interrupted ({0}); reconnecting in {1} ms", why, Long.toString(delay));
         closed.await(delay, TimeUnit.MILLISECONDS);
     }
 
     /** Whether the same request would only lead to the same error. */
     private static boolean isFinal(StatusException error, boolean accepted) {
-        var reason = detail(error, ErrorInfo.class).map(ErrorInfo::getReason).orElse("");
+        var reason = ServiceErrors.detail(error, ErrorInfo.class).map(ErrorInfo::getReason).orElse("");
         return switch (error.getStatus().getCode()) {
             // A stream ends when its credential expires; with a new one it can continue.
             case UNAUTHENTICATED -> !(accepted && reason.equals("CREDENTIAL_EXPIRED"));
@@ -224,30 +232,6 @@ public final class Watch implements Iterator<Watch.Batch>, AutoCloseable {
                     UNIMPLEMENTED, DATA_LOSS -> true;
             case OK, CANCELLED, UNKNOWN, DEADLINE_EXCEEDED, ABORTED, INTERNAL, UNAVAILABLE -> false;
         };
-    }
-
-    /** The detail of this type that an error of the service carries: {@link ErrorInfo}, {@link RetryInfo} … */
-    static <T extends Message> Optional<T> detail(Throwable error, Class<T> type) {
-        for (Any detail : StatusProto.fromThrowable(error).getDetailsList()) {
-            if (detail.is(type)) {
-                try {
-                    return Optional.of(detail.unpack(type));
-                } catch (InvalidProtocolBufferException malformed) {
-                    return Optional.empty();
-                }
-            }
-        }
-        return Optional.empty();
-    }
-
-    /** What went wrong, in one line: the library's own descriptions can go on with a stack trace, and hide the root cause. */
-    static String explain(Status status) {
-        var text = Objects.requireNonNullElse(status.getDescription(), "").lines().findFirst().orElse("");
-        var cause = status.getCause();
-        while (cause != null && cause.getCause() != null) {
-            cause = cause.getCause();
-        }
-        return cause == null ? text : text + ": " + cause.getMessage();
     }
 
     private static Duration duration(com.google.protobuf.Duration duration) {
