@@ -23,8 +23,8 @@ class FakeProvider:
         self.refunds: dict[str, dict] = {}
         self.results: dict[str, dict] = {}  # by idempotency key
         self.events: list[dict] = []  # not taken yet
-        self.answers: list[int] = []
-        self.creates = self.most_at_once = 0
+        self.answers: list[int] = []  # to webhooks; 0 where there was none
+        self.creates = self.most_at_once = 0  # requests for refunds
         self.tasks: set[asyncio.Task] = set()
         self.random = random.Random(1)
         self.settings = {
@@ -43,14 +43,12 @@ class FakeProvider:
 
     def app(self) -> web.Application:
         app = web.Application(middlewares=[self.authenticated])
-        app.add_routes([
-            web.post("/refunds", self.create),
-            web.get("/refunds", self.find),
-            web.get("/refunds/{id}", self.get),
-            web.post("/control/settings", self.set),
-            web.post("/control/forget-keys", self.forget),
-            web.post("/control/refunds/{id}", self.update),
-        ])
+        app.router.add_post("/refunds", self.create)
+        app.router.add_get("/refunds", self.find)
+        app.router.add_get("/refunds/{id}", self.get)
+        app.router.add_post("/control/settings", self.set)
+        app.router.add_post("/control/forget-keys", self.forget)
+        app.router.add_post("/control/refunds/{id}", self.update)
         return app
 
     @web.middleware

@@ -16,7 +16,10 @@ from payments import Provider, Refund, Refused
 from watch import describe, detail
 
 # What it means if the service refuses to hear that a refund has succeeded.
-REFUSALS = {"SETTLED_TWICE": "the buyer was paid twice", "STATUS_NOT_ALLOWED": "the buyer was paid although the refund was voided"}
+REFUSALS = {
+    "SETTLED_TWICE": "the buyer was paid twice",
+    "STATUS_NOT_ALLOWED": "the buyer was paid although the refund was voided",
+}
 log = logging.getLogger("payouts")
 
 

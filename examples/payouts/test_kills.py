@@ -1,7 +1,9 @@
-"""The worker pays once, wherever it is killed.
+"""The worker pays once, wherever it is killed. To run all tests, with the settings of the README or without:
 
-    DISPUTE_SERVICE=/path/to/dispute-service python -m unittest -v"""
+DISPUTE_SERVICE=/path/to/dispute-service python -m unittest -v
+"""
 
+import itertools
 import signal
 import sys
 import time
@@ -49,8 +51,9 @@ class Kills(Case):
             for place, times in Counter(running).items():
                 kills += [(story, trouble, (*place, nth)) for nth in range(known[place] + 1, min(times, TIMES) + 1)]
                 known[place] = max(known[place], times)
-        # In those without a trouble of their own, everything goes wrong in turn.
-        return [(story, trouble or TROUBLES[number % len(TROUBLES)], kill) for number, (story, trouble, kill) in enumerate(kills)]
+        # In stories without a trouble of their own, everything goes wrong in turn.
+        turns = itertools.cycle(TROUBLES)
+        return [(story, trouble or next(turns), kill) for story, trouble, kill in kills]
 
     async def trace(self, story, trouble) -> tuple[list, list]:
         """The places that the worker reaches while it is loaded, and then."""
@@ -68,7 +71,7 @@ class Kills(Case):
         dispute = await self.begin("succeeds", {})
         for place in dict.fromkeys(loading):
             worker = self.start_worker(kill=(*place, 1))
-            await self.until(lambda: not worker.is_alive())
+            await self.death(worker)
             self.assertEqual(worker.exitcode, -signal.SIGKILL, place)
         async with self.worker():
             await self.end("succeeds", dispute)
@@ -78,8 +81,11 @@ class Kills(Case):
         dispute = await self.begin(story, trouble)
         first = self.start_worker(kill=kill)
         attempts = len(STORIES[story][0])
-        is_over = lambda: len(self.paid(dispute)) == attempts and self.fake.is_quiet()
-        await self.until(lambda: not first.is_alive() or is_over(), "for death or the end of the story")
+
+        def is_over():
+            return not first.is_alive() or (len(self.paid(dispute)) == attempts and self.fake.is_quiet())
+
+        await self.until(is_over, "for death or the end of the story")
         await self.stop(first)  # It may be killed on its way out.
         self.assertIn(first.exitcode, (0, -signal.SIGKILL), self.log.read_text())
         if forget:
@@ -111,3 +117,4 @@ class Kills(Case):
             await self.control("settings", slow_seconds=0)
             await self.until_settled(dispute)
         await self.assert_paid_once(dispute, "SETTLED")
+        self.assertNotIn("NEEDS A PERSON", self.log.read_text())

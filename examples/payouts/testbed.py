@@ -1,4 +1,4 @@
-"""What the tests of the worker stand on: a real service, a provider that misbehaves, and workers in processes of their own."""
+"""What the tests share: a real service, a provider that misbehaves, and workers in processes of their own."""
 
 import asyncio
 import hmac
@@ -87,8 +87,8 @@ class Case(unittest.IsolatedAsyncioTestCase):
     async def stop_provider(self):
         await self.provider.cleanup()
 
-    def start_worker(self, kill=None, trace=None, webhook_port=None, **constants):
-        environment = {
+    def environment(self, webhook_port=None) -> dict[str, str]:
+        return {
             "DISPUTES_URL": f"http://127.0.0.1:{self.service_port}",
             "DISPUTES_USER_ID": "payouts",
             "PROVIDER_URL": f"http://127.0.0.1:{self.provider_port}",
@@ -96,6 +96,9 @@ class Case(unittest.IsolatedAsyncioTestCase):
             "WEBHOOK_SECRET": SECRET,
             "WEBHOOK_LISTEN": f"127.0.0.1:{webhook_port or self.webhook_port}",
         }
+
+    def start_worker(self, kill=None, trace=None, webhook_port=None, **constants):
+        environment = self.environment(webhook_port)
         constants = {**QUICK, **{name.replace("__", "."): value for name, value in constants.items()}}
         worker = forks.Process(target=kill_at.run, args=(environment, constants, str(self.log), kill, trace), daemon=True)
         worker.start()
@@ -114,7 +117,10 @@ class Case(unittest.IsolatedAsyncioTestCase):
 
     async def stop(self, worker):
         worker.terminate()
-        await self.until(lambda: not worker.is_alive())
+        await self.death(worker)
+
+    async def death(self, worker):
+        await self.until(lambda: not worker.is_alive(), "for the end of a worker")
 
     async def until(self, condition, what=""):
         """Waits until the condition holds, which may be a coroutine function, and returns what it returned."""
@@ -160,13 +166,15 @@ class Case(unittest.IsolatedAsyncioTestCase):
 
     async def assert_paid_once(self, dispute, *events):
         """Asserts that each attempt has one refund, and that the settlement took this course."""
-        self.assertEqual(await marketplace.events(self.channel, dispute), ["OPENED", "ACCEPTED", *events], self.log.read_text())
+        happened = await marketplace.events(self.channel, dispute)
+        self.assertEqual(happened, ["OPENED", "ACCEPTED", *events], self.log.read_text())
         attempts = 1 + sum(event != "SETTLED" for event in events)
         self.assertEqual(self.paid(dispute), dict.fromkeys(range(1, attempts + 1), 1), self.log.read_text())
 
     def signed(self, body: bytes, age=0.0, secret=SECRET):
         when = str(int(time.time() - age))
-        return {"Webhook-Signature": f"t={when},v1={hmac.new(secret.encode(), f'{when}.'.encode() + body, 'sha256').hexdigest()}"}
+        signature = hmac.new(secret.encode(), f"{when}.".encode() + body, "sha256").hexdigest()
+        return {"Webhook-Signature": f"t={when},v1={signature}"}
 
     async def send_webhook(self, body: bytes, headers: dict | None = None) -> int:
         async with aiohttp.ClientSession() as http:

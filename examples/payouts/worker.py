@@ -62,7 +62,7 @@ class Worker:
             except TimeoutError:
                 continue
             except grpc.aio.AioRpcError as error:
-                # OUT_OF_RANGE: the events after the token are gone, or a restored backup never had them. Sweeping sees the rest.
+                # OUT_OF_RANGE: the events after the token are gone, or a restored backup never had them. A sweep needs none.
                 if error.code() != StatusCode.OUT_OF_RANGE and is_final(error, was_accepted=False):
                     raise
                 log.warning("starting over %s", facts(error=describe(error)))
@@ -112,16 +112,17 @@ class Worker:
         settlement = dispute.settlement
         if settlement.status not in UNPAID:
             return
-        # Idempotency keys are not enough: providers forget them, and keep answering one with an error although a refund exists.
+        # The idempotency key is not enough: providers forget it, or keep an error as its result although a refund exists.
         # Earlier attempts count as well: a refund that was reported as failed may have succeeded after all.
         for attempt in range(1, settlement.attempt + 1):
             for refund in await self.provider.find(f"refund-{dispute_id}-{attempt}"):
                 if attempt == settlement.attempt or refund.status != "failed":
-                    log.info("already there %s", facts(dispute=dispute_id, attempt=attempt, refund=refund.id, status=refund.status))
+                    about = {"dispute": dispute_id, "attempt": attempt, "refund": refund.id, "status": refund.status}
+                    log.info("already there %s", facts(**about))
                     return await self.settlements.reconcile(dispute_id, attempt, refund)
         if settlement.attempt > MAX_ATTEMPTS:
             return needs_a_person("every attempt has failed", dispute=dispute_id, attempts=MAX_ATTEMPTS)
-        # Looking is not enough either: an earlier request may still be on its way. With the same key, one of them has an effect.
+        # Looking is not enough either: an earlier request may still be on its way. The key makes one refund of both.
         refund = await self.provider.create(
             settlement.idempotency_key, dispute.order_id, decimal(settlement), settlement.amount.currency_code
         )
