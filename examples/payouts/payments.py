@@ -63,7 +63,7 @@ class Provider:
             ) as response:
                 body = await response.json()
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise Unavailable(f"{method} {path}: {error!r}") from error
+            raise Unavailable(f"{method} {path}: {str(error) or type(error).__name__}") from error
         if 400 <= response.status < 500 and response.status not in TRY_AGAIN:
             raise Refused(f"{method} {path}: {response.status} {json.dumps(body)}")
         if response.status not in (200, 201):

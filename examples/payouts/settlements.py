@@ -91,4 +91,4 @@ def facts(**values) -> str:
 
 
 def message(error: Exception) -> str:
-    return describe(error) if isinstance(error, grpc.aio.AioRpcError) else repr(error)
+    return describe(error) if isinstance(error, grpc.aio.AioRpcError) else f"{type(error).__name__}: {error}"
