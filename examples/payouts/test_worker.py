@@ -154,11 +154,12 @@ class Refunds(Case):
             await self.until_settled(dispute)
         await self.assert_paid_once(dispute, "SETTLED")
 
-    async def test_webhooks_that_never_came(self):
+    async def test_only_a_webhook_leads_to_a_report(self):
         self.fake.webhook_url = f"http://127.0.0.1:{free_port()}/"
         dispute = await self.refund()
         async with self.worker(worker__SWEEP_INTERVAL=0.5):
-            await self.until_logged("already there")
+            await self.until_logged("already there dispute=" + dispute + " attempt=1 refund=re_1 status=succeeded")
+            self.assertEqual(await self.settlement(dispute), ("DUE", 1))
             self.fake.webhook_url = f"http://127.0.0.1:{self.webhook_port}/webhooks"
             await self.until_settled(dispute)
         await self.assert_paid_once(dispute, "SETTLED")

@@ -47,7 +47,7 @@ class Worker:
 
     async def follow(self) -> None:
         """Looks at everything that is due, then at whatever becomes due. Starts over every SWEEP_INTERVAL: a person may
-        have removed what stood in the way of a payment, and providers give up on a webhook after a few days."""
+        have removed what stood in the way of a payment."""
         failures = 0
         while True:
             try:
@@ -117,9 +117,9 @@ class Worker:
         for attempt in range(1, settlement.attempt + 1):
             for refund in await self.provider.find(f"refund-{dispute_id}-{attempt}"):
                 if attempt == settlement.attempt or refund.status != "failed":
+                    # Its webhook reports it, and nothing else does: the provider delivers it until it is taken.
                     about = {"dispute": dispute_id, "attempt": attempt, "refund": refund.id, "status": refund.status}
-                    log.info("already there %s", facts(**about))
-                    return await self.settlements.reconcile(dispute_id, attempt, refund)
+                    return log.info("already there %s", facts(**about))
         if settlement.attempt > MAX_ATTEMPTS:
             return needs_a_person("every attempt has failed", dispute=dispute_id, attempts=MAX_ATTEMPTS)
         # Looking is not enough either: an earlier request may still be on its way. The key makes one refund of both.
