@@ -1,6 +1,7 @@
 //! The flags of `dispute-service ctl`, and which of the others it refuses: all of them.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -163,7 +164,7 @@ pub struct DecideFlags {
     #[arg(long)]
     pub cancel_order: bool,
     /// The cancellation does not count against the seller's completion rate.
-    #[arg(long, requires = "cancel_order")]
+    #[arg(long, requires = "cancel_order", conflicts_with_all = ["no_action", "refund"])]
     pub does_not_count: bool,
 }
 
@@ -230,6 +231,13 @@ impl ServiceUrl {
     }
 }
 
+/// Without a path, which has no meaning.
+impl fmt::Display for ServiceUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.to_string().trim_end_matches('/'))
+    }
+}
+
 impl FromStr for ServiceUrl {
     type Err = &'static str;
 
@@ -290,19 +298,26 @@ where
 
 /// Parses the arguments of `ctl`. The service's flags are errors, and its environment is not read.
 pub(super) fn parse(arguments: &[OsString]) -> Result<CommandLine, Error> {
-    let mut command = command();
-    let matches = environment::parse(&command, arguments)?;
-    if let Some(flag) = environment::first_named(&matches, &command, |_| false) {
-        let why = format!("--{flag} is for the service, and ctl is its client: see dispute-service ctl --help");
-        return Err(command.error(ErrorKind::ArgumentConflict, why));
+    let matches = environment::parse(&command(), arguments)?;
+    if let Some(flag) = environment::first_named(&matches, &command(), |_| false) {
+        let why =
+            format!("--{flag} is for the service, and ctl is its client: it takes the flags of `ctl --help` alone");
+        return Err(contradiction(why));
     }
     let line = CommandLine::from_arg_matches(&matches)?;
     match &line.action {
-        Some(Action::Ctl(flags)) => match flags.connection.contradiction() {
-            Some(why) => Err(command.error(ErrorKind::ArgumentConflict, why)),
-            None => Ok(line),
-        },
+        Some(Action::Ctl(flags)) => flags.connection.require_consistent().map_err(contradiction).map(|()| line),
         _ => Ok(line),
+    }
+}
+
+/// An error that shows the usage of `ctl`, not of the service.
+fn contradiction(why: impl fmt::Display) -> Error {
+    let mut command = command();
+    command.build();
+    match command.find_subcommand_mut(CTL) {
+        Some(ctl) => ctl.error(ErrorKind::ArgumentConflict, why),
+        None => command.error(ErrorKind::ArgumentConflict, why),
     }
 }
 
@@ -312,17 +327,21 @@ fn command() -> Command {
 }
 
 impl CtlConnection {
-    /// Why these flags do not go together.
-    fn contradiction(&self) -> Option<&'static str> {
-        if self.url.is_tls() {
-            return None;
-        }
-        if self.token_file.is_some() && !self.url.is_loopback() {
-            return Some(
-                "--token-file (DISPUTES_TOKEN_FILE) with an http:// --url (DISPUTES_URL) of another machine: whoever is on the \
-                 way could read the token; use https://",
+    /// Fails with the reason if these flags do not go together.
+    fn require_consistent(&self) -> Result<(), &'static str> {
+        let is_plain = !self.url.is_tls();
+        if is_plain && self.token_file.is_some() && !self.url.is_loopback() {
+            return Err(
+                "the token of --token-file (DISPUTES_TOKEN_FILE) would cross the network in the clear: with another machine \
+                 --url (DISPUTES_URL) must be https://",
             );
         }
-        self.ca.as_ref().map(|_| "--ca (DISPUTES_CA) is for an https:// --url (DISPUTES_URL)")
+        if is_plain && self.ca.is_some() {
+            return Err("--ca (DISPUTES_CA) is for TLS: --url (DISPUTES_URL) must be https://");
+        }
+        Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

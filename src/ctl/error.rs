@@ -84,13 +84,17 @@ impl CtlError {
             Self::Refused(failed) => {
                 let mut lines = vec![format!("refused: {}", failed.with_reason())];
                 lines.extend(failed.metadata().iter().map(|(key, value)| format!("  {key}: {}", visible(value))));
-                let violations = failed.violations();
+                let violations = match failed.violations().as_slice() {
+                    // The message says it already.
+                    [(_, what)] if failed.status.message().contains(what) => Vec::new(),
+                    all => all.to_vec(),
+                };
                 lines.extend(violations.iter().map(|(field, what)| format!("  {}: {}", visible(field), visible(what))));
                 lines.extend(failed.advice().map(str::to_owned));
                 lines.join("\n")
             }
             Self::Away { url, failed, is_uncertain } => {
-                let mut lines = vec![format!("no answer from {}: {}", url.uri(), failed.with_causes())];
+                let mut lines = vec![format!("no answer from {}: {}", url, failed.with_causes())];
                 if *is_uncertain {
                     lines.push("It is not known whether the command took effect: look with `ctl show`.".to_owned());
                 }
@@ -111,7 +115,7 @@ impl CtlError {
                     "code": failed.code(),
                     "reason": failed.details.error_info().map_or("", |info| &info.reason),
                     "message": failed.message(),
-                    "metadata": failed.details.error_info().map(|info| &info.metadata),
+                    "metadata": failed.details.error_info().map(|info| info.metadata.clone()).unwrap_or_default(),
                     "violations": violations.collect::<Vec<_>>(),
                 })
             }
@@ -178,9 +182,7 @@ impl Failed {
     fn advice(&self) -> Option<&'static str> {
         let reason = &self.details.error_info()?.reason;
         match ErrorReason::from_str_name(&format!("ERROR_REASON_{reason}"))? {
-            ErrorReason::EtagMismatch => {
-                Some("The dispute has changed: look at it again with `ctl show`, then repeat.")
-            }
+            ErrorReason::EtagMismatch => Some("Look at the dispute with `ctl show` before you repeat this."),
             ErrorReason::CredentialMissing => {
                 Some("Give --token-file, or for a service with `--auth dev` --user-id and --scope.")
             }

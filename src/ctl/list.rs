@@ -8,7 +8,7 @@ use super::error::CtlError;
 use super::json::Json;
 use super::service::Service;
 use super::table;
-use super::words::{deadline, on_the_table, settlement, word};
+use super::words::{deadline, on_the_table, settlement_status, word};
 use crate::config::ListFlags;
 use crate::proto::v1::{self, DisputeStatus};
 use crate::stderr;
@@ -60,7 +60,7 @@ pub(super) async fn run(
         None => print(&found, out)?,
     }
     if has_more && json.is_none() {
-        stderr::say(&format!("There are more than these {limit}: see --limit."));
+        stderr::say(&format!("More disputes match than the {limit} that --limit allows."));
     }
     Ok(())
 }
@@ -126,11 +126,11 @@ fn print(found: &Found, out: &mut impl Write) -> Result<(), CtlError> {
             on_the_table(dispute),
             word(dispute.awaiting, v1::PartyRole::as_str_name),
             respond_by(dispute, found.server_time.as_ref()),
-            settlement(dispute.settlement.as_ref()),
+            settlement_status(dispute.settlement.as_ref()),
         ]
     };
     let rows: Vec<_> = found.disputes.iter().map(row).collect();
-    let headings = ["dispute", "order", "kind", "status", "on the table", "awaiting", "respond by (UTC)", "settlement"];
+    let headings = ["dispute", "order", "kind", "status", "on the table", "awaiting", "respond by", "settlement"];
     Ok(table::print(out, headings, &rows)?)
 }
 

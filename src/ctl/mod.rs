@@ -56,6 +56,10 @@ async fn perform<S: Future<Output = ()>>(
         CtlTask::Show { dispute_id } => show::run(&service, dispute_id, json.as_ref(), out).await,
         CtlTask::Decide(decision) => command::decide(&service, decision, json.as_ref(), out).await,
         CtlTask::Postpone(deadline) => command::postpone(&service, deadline, json.as_ref(), out).await,
-        CtlTask::Tail(wanted) => tail::run(&service, wanted, json.as_ref(), out, told_to_stop()?).await,
+        CtlTask::Tail(wanted) => {
+            let stopped =
+                told_to_stop().map_err(|error| CtlError::Local(format!("signals cannot be caught: {error}")))?;
+            tail::run(&service, wanted, json.as_ref(), out, stopped).await
+        }
     }
 }

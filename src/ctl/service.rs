@@ -4,6 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -131,8 +133,12 @@ fn endpoint(flags: &CtlConnection) -> Result<Endpoint, CtlError> {
     }
     let tls = match &flags.ca {
         Some(file) => {
-            let why = |error| CtlError::Local(format!("--ca {}: {}", file.display(), in_words(&error)));
-            ClientTlsConfig::new().ca_certificate(Certificate::from_pem(fs::read(file).map_err(why)?))
+            let why = |why: &str| CtlError::Local(format!("--ca (DISPUTES_CA) {}: {why}", file.display()));
+            let pem = fs::read(file).map_err(|error| why(&in_words(&error)))?;
+            if CertificateDer::pem_slice_iter(&pem).next().is_none_or(|first| first.is_err()) {
+                return Err(why("contains no certificate in PEM"));
+            }
+            ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem))
         }
         None => ClientTlsConfig::new().with_native_roots(),
     };

@@ -33,7 +33,7 @@ pub(super) async fn run(
         writeln!(out, r#"{{"dispute":{dispute},"order":{order},"events":[{}],{time}"#, events?.join(","))?;
         return Ok(());
     }
-    print_dispute(&dispute, now.as_ref(), out)?;
+    print_dispute(&dispute, reason(service, &dispute).await?, now.as_ref(), out)?;
     print_order(&order, out)?;
     Ok(print_history(&dispute, &events, out)?)
 }
@@ -71,14 +71,34 @@ async fn events(service: &Service, dispute_id: &str) -> Result<Vec<v1::DisputeEv
     }
 }
 
-fn print_dispute(dispute: &v1::Dispute, now: Option<&Timestamp>, out: &mut impl Write) -> io::Result<()> {
+/// Why the dispute was raised, and whether the other party must not learn that.
+async fn reason(service: &Service, dispute: &v1::Dispute) -> Result<String, CtlError> {
+    let name = word(dispute.reason, v1::Reason::as_str_name);
+    if name.is_empty() {
+        return Ok(name);
+    }
+    let request = v1::ListReasonsRequest::default();
+    let response = service.disputes(async |mut client| client.list_reasons(request.clone()).await).await?;
+    let is_it = |listed: &&v1::DisputeReason| {
+        (listed.kind, listed.role, listed.reason) == (dispute.kind, dispute.opened_by, dispute.reason)
+    };
+    let is_confidential = response.reasons.iter().find(is_it).is_some_and(|listed| listed.confidential);
+    let note = if is_confidential { " (in confidence: the other party does not see it)" } else { "" };
+    Ok(format!("{name}{note}\n{}", dispute.reason_detail).trim_end().to_owned())
+}
+
+fn print_dispute(
+    dispute: &v1::Dispute,
+    reason: String,
+    now: Option<&Timestamp>,
+    out: &mut impl Write,
+) -> io::Result<()> {
     let v1::Dispute { buyer_id, seller_id, .. } = dispute;
     let party = |role: i32| match v1::PartyRole::try_from(role) {
         Ok(v1::PartyRole::Buyer) => format!("the buyer {buyer_id}"),
         Ok(v1::PartyRole::Seller) => format!("the seller {seller_id}"),
         Ok(v1::PartyRole::Unspecified) | Err(_) => String::new(),
     };
-    let reason = word(dispute.reason, v1::Reason::as_str_name);
     let is_pending = dispute.status() == v1::DisputeStatus::Pending;
     let actions = dispute.allowed_actions.iter().map(|action| word(*action, v1::DisputeAction::as_str_name));
     writeln!(out, "Dispute {}", one_line(&dispute.dispute_id))?;
@@ -90,7 +110,7 @@ fn print_dispute(dispute: &v1::Dispute, now: Option<&Timestamp>, out: &mut impl 
             ("opened by", format!("{}, {}", party(dispute.opened_by), instant(dispute.create_time.as_ref()))),
             ("on the table", on_the_table(dispute)),
             ("message", dispute.message.clone()),
-            ("reason", [reason, dispute.reason_detail.clone()].join("\n").trim().to_owned()),
+            ("reason", reason),
             ("no fault", if dispute.no_fault { "shall not count against the seller" } else { "" }.to_owned()),
             ("offers", offers(dispute)),
             ("awaiting", party(dispute.awaiting)),

@@ -15,8 +15,8 @@ use crate::config::TailFlags;
 use crate::proto::v1::{self, watch_disputes_request::Start};
 use crate::stderr;
 
-/// The columns of an event's type, of an order, of a kind …
-const WIDTHS: [usize; 3] = [20, 14, 18];
+/// The columns of an event's type, of a dispute's id, an order's id and a kind …
+const WIDTHS: [usize; 4] = [20, 36, 14, 18];
 
 /// … and the most of what was written with an event.
 const TEXT: usize = 60;
@@ -92,11 +92,12 @@ fn line(event: &v1::DisputeEvent) -> String {
     let (changed, said) = change(event);
     let columns = [
         word(event.r#type, v1::EventType::as_str_name),
+        dispute.dispute_id,
         dispute.order_id,
         word(dispute.kind, v1::DisputeKind::as_str_name),
     ];
     let columns = columns.iter().zip(WIDTHS).map(|(column, width)| padded(&one_line(column), width));
-    let mut parts = vec![instant(event.event_time.as_ref()), one_line(&dispute.dispute_id)];
+    let mut parts = vec![instant(event.event_time.as_ref())];
     parts.extend(columns);
     parts.push(format!("by {}", one_line(&actor(event.actor.as_ref()))));
     parts.extend(Some(one_line(&changed)).filter(|text| !text.is_empty()));
@@ -127,7 +128,7 @@ mod tests {
             ..Default::default()
         };
         let expected = format!(
-            "1970-01-01 00:00:00Z  d1  opened                o\\u001b]0;x\\u00071  order update        by buyer ann\\u009b  “first second \\u202e{}…”",
+            "1970-01-01 00:00:00Z  opened                d1                                    o\\u001b]0;x\\u00071  order update        by buyer ann\\u009b  “first second \\u202e{}…”",
             "x".repeat(40)
         );
         assert_eq!(line(&event), expected);

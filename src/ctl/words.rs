@@ -89,13 +89,19 @@ pub(super) fn outcome(outcome: Option<&v1::DisputeOutcome>) -> String {
     if parts.is_empty() { "nothing changes".to_owned() } else { parts.join("; ") }
 }
 
-/// Where the money of a refund is.
-pub(super) fn settlement(settlement: Option<&v1::Settlement>) -> String {
+/// How much is refunded, and whether it is paid.
+pub(super) fn settlement_status(settlement: Option<&v1::Settlement>) -> String {
     let Some(settlement) = settlement else { return String::new() };
     let status = word(settlement.status, v1::SettlementStatus::as_str_name);
+    format!("{} {status}", amount(settlement.amount.as_ref()))
+}
+
+/// The same with everything that the platform has reported.
+pub(super) fn settlement(settlement: Option<&v1::Settlement>) -> String {
+    let Some(settlement) = settlement else { return String::new() };
     let about = [&settlement.reference, &settlement.detail].into_iter().filter(|text| !text.is_empty());
     let about: String = about.map(|text| format!(", {text}")).collect();
-    format!("{} {status}, attempt {}{about}", amount(settlement.amount.as_ref()), settlement.attempt)
+    format!("{}, attempt {}{about}", settlement_status(Some(settlement)), settlement.attempt)
 }
 
 /// Who did it.
