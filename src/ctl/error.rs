@@ -83,7 +83,9 @@ impl CtlError {
         match self {
             Self::Refused(failed) => {
                 let mut lines = vec![format!("refused: {}", failed.with_reason())];
-                lines.extend(failed.metadata().iter().map(|(key, value)| format!("  {key}: {}", visible(value))));
+                lines.extend(
+                    failed.metadata().iter().map(|(key, value)| format!("  {}: {}", visible(key), visible(value))),
+                );
                 let violations = match failed.violations().as_slice() {
                     // The message says it already.
                     [(_, what)] if failed.status.message().contains(what) => Vec::new(),
@@ -191,5 +193,57 @@ impl Failed {
             }
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn status(code: Code, domain: &str, reason: &str, metadata: &[(&str, &str)]) -> Status {
+        let metadata: HashMap<_, _> = metadata.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        Status::with_error_details(code, "no", ErrorDetails::with_error_info(reason, domain, metadata))
+    }
+
+    fn of(status: Status) -> CtlError {
+        CtlError::of(status, &"http://127.0.0.1:1".parse().unwrap())
+    }
+
+    #[test]
+    fn what_the_service_refuses_is_told_from_what_it_did_not_get_to() {
+        for (status, exit_code) in [
+            (status(Code::NotFound, DOMAIN, "DISPUTE_NOT_FOUND", &[]), 1),
+            (status(Code::Internal, DOMAIN, "INTERNAL", &[]), 1),
+            (status(Code::Unauthenticated, DOMAIN, "CREDENTIAL_MISSING", &[]), 1),
+            (status(Code::Unavailable, DOMAIN, "STORAGE_UNAVAILABLE", &[]), 3),
+            (status(Code::DeadlineExceeded, DOMAIN, "DEADLINE_EXCEEDED", &[]), 3),
+            (status(Code::NotFound, "a proxy", "X", &[]), 3),
+            (Status::unknown("no gRPC"), 3),
+        ] {
+            let said = format!("{status:?}");
+            assert_eq!(of(status).exit_code(), exit_code, "{said}");
+        }
+    }
+
+    #[test]
+    fn only_a_command_without_an_answer_may_have_taken_effect() {
+        let uncertain = "It is not known whether the command took effect: look with `ctl show`.";
+        let away = || of(Status::deadline_exceeded("late"));
+        assert_eq!(away().in_words(), "no answer from http://127.0.0.1:1: late (DEADLINE_EXCEEDED)");
+        assert!(away().of_a_command().in_words().ends_with(&format!("(DEADLINE_EXCEEDED)\n{uncertain}")));
+        let refused = of(status(Code::Aborted, DOMAIN, "ETAG_MISMATCH", &[])).of_a_command();
+        assert!(!refused.in_words().contains(uncertain) && refused.exit_code() == 1);
+    }
+
+    #[test]
+    fn whatever_a_server_says_is_made_visible() {
+        let error = of(status(Code::NotFound, DOMAIN, "R\u{1b}", &[("k\u{7}", "v\u{202e}\n")]));
+        assert_eq!(error.in_words(), "refused: no (NOT_FOUND R\\u001b)\n  k\\u0007: v\\u202e\\u000a");
+        let json = error.to_json();
+        assert!(json.chars().all(|character| !character.is_control() && character != '\u{202e}'), "{json}");
+        let read: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(read["metadata"]["k\u{7}"], "v\u{202e}\n");
     }
 }

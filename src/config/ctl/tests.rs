@@ -56,7 +56,7 @@ fn every_help_of_ctl_shows_its_own_flags_alone_and_the_exit_codes_are_there() {
         assert!(said.contains(part), "{part}: {said}");
     }
     let said = refusal(&["ctl"]);
-    assert!(said.contains("requires a subcommand") && !said.contains("--policy"), "{said}");
+    assert!(said.contains("Usage: dispute-service ctl") && !said.contains("--policy"), "{said}");
 }
 
 #[test]
