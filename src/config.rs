@@ -77,6 +77,8 @@ impl CommandLine {
 /// The subcommand that the arguments name, whether they are valid or not.
 fn asked_for(arguments: &[OsString]) -> Option<String> {
     // With help, parsing would end before the subcommand is known.
+    let is_help = |(index, argument): &(usize, &OsString)| *index == 1 && *argument == "help";
+    let arguments = arguments.iter().enumerate().filter(|argument| !is_help(argument)).map(|(_, argument)| argument);
     let command = CommandLine::command().mut_args(|flag| flag.env(None::<&'static str>));
     let matches = command.disable_help_flag(true).ignore_errors(true).try_get_matches_from(arguments).ok()?;
     matches.subcommand_name().map(str::to_owned)

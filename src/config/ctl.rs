@@ -305,10 +305,10 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<CommandLine, Error> {
         return Err(contradiction(why));
     }
     let line = CommandLine::from_arg_matches(&matches)?;
-    match &line.action {
-        Some(Action::Ctl(flags)) => flags.connection.require_consistent().map_err(contradiction).map(|()| line),
-        _ => Ok(line),
+    if let Some(Action::Ctl(flags)) = &line.action {
+        flags.connection.require_consistent().map_err(contradiction)?;
     }
+    Ok(line)
 }
 
 /// An error that shows the usage of `ctl`, not of the service.

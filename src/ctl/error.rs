@@ -14,6 +14,16 @@ use crate::stderr::visible;
 /// The `domain` of the service's own reasons.
 const DOMAIN: &str = "disputes.v1";
 
+/// What an agent can do about a refusal that the service's message leaves open.
+const ADVICE: [(ErrorReason, &str); 3] = [
+    (ErrorReason::EtagMismatch, "Look at the dispute with `ctl show` before you repeat this."),
+    (ErrorReason::CredentialMissing, "Give --token-file, or for a service with `--auth dev` --user-id and --scope."),
+    (
+        ErrorReason::ResumeTokenExpired,
+        "Events after this token are gone: begin with the oldest one above, or with --from-beginning.",
+    ),
+];
+
 /// Why nothing came of it.
 #[derive(Debug)]
 pub(super) enum CtlError {
@@ -182,17 +192,11 @@ impl Failed {
 
     /// What the agent can do about it.
     fn advice(&self) -> Option<&'static str> {
-        let reason = &self.details.error_info()?.reason;
-        match ErrorReason::from_str_name(&format!("ERROR_REASON_{reason}"))? {
-            ErrorReason::EtagMismatch => Some("Look at the dispute with `ctl show` before you repeat this."),
-            ErrorReason::CredentialMissing => {
-                Some("Give --token-file, or for a service with `--auth dev` --user-id and --scope.")
-            }
-            ErrorReason::ResumeTokenExpired => {
-                Some("Events after this token are gone: begin with the token above, or with --from-beginning.")
-            }
-            _ => None,
-        }
+        let reason = self.details.error_info()?.reason.as_str();
+        ADVICE
+            .iter()
+            .find(|(about, _)| about.as_str_name() == format!("ERROR_REASON_{reason}"))
+            .map(|(_, advice)| *advice)
     }
 }
 

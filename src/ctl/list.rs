@@ -136,10 +136,8 @@ fn print(found: &Found, out: &mut impl Write) -> Result<(), CtlError> {
 
 /// The deadline, while there is one.
 fn respond_by(dispute: &v1::Dispute, now: Option<&Timestamp>) -> String {
-    match dispute.status() {
-        DisputeStatus::Pending => deadline(dispute.respond_by.as_ref(), now),
-        _ => String::new(),
-    }
+    let respond_by = dispute.respond_by.as_ref().filter(|_| dispute.status() == DisputeStatus::Pending);
+    deadline(respond_by, now)
 }
 
 #[cfg(test)]

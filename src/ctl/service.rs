@@ -1,7 +1,7 @@
 //! The connection to the service: who calls, and what is tried again.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
@@ -150,13 +150,13 @@ fn endpoint(flags: &CtlConnection) -> Result<Endpoint, CtlError> {
 
 impl Agent {
     fn new(flags: &CtlConnection) -> Result<Self, CtlError> {
-        let Some(file) = &flags.token_file else {
-            let value = |text: &str| {
-                text.parse().map_err(|_| CtlError::Local(format!("--user-id {text:?} cannot be sent as an id")))
-            };
-            return Ok(Self::Named { user: value(&flags.user_id)?, scope: value(flags.scope.name())? });
+        let value = |text: &str| {
+            text.parse().map_err(|_| CtlError::Local(format!("--user-id {text:?} cannot be sent as an id")))
         };
-        Ok(Self::Token(file.clone()))
+        Ok(match &flags.token_file {
+            Some(file) => Self::Token(file.clone()),
+            None => Self::Named { user: value(&flags.user_id)?, scope: value(flags.scope.name())? },
+        })
     }
 
     /// Whether the token can be read now. If not later on, a call fails.
@@ -186,7 +186,7 @@ impl Interceptor for Agent {
 }
 
 /// The header with the token of this file; else what is wrong with the file, without repeating what is in it.
-fn token(file: &std::path::Path) -> Result<MetadataValue<Ascii>, String> {
+fn token(file: &Path) -> Result<MetadataValue<Ascii>, String> {
     let named = |why: &str| format!("--token-file (DISPUTES_TOKEN_FILE) {}: {why}", file.display());
     let text = fs::read_to_string(file).map_err(|error| named(&in_words(&error)))?;
     let token = text.trim();

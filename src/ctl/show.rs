@@ -8,7 +8,8 @@ use super::error::CtlError;
 use super::json::Json;
 use super::service::Service;
 use super::table::{self, lines, one_line, padded};
-use super::words::{actor, amount, change, deadline, instant, money, on_the_table, outcome, settlement, word};
+use super::words::{actor, amount, change, deadline, instant, on_the_table, outcome, settlement, word};
+use crate::proto::Money;
 use crate::proto::v1::{self, list_dispute_events_request::Start};
 
 /// The columns of an event's type in the history.
@@ -25,13 +26,17 @@ pub(super) async fn run(
     let order = order(service, &dispute.order_id).await?;
     let events = events(service, &dispute.dispute_id).await?;
     if let Some(json) = json {
-        let events: Result<Vec<_>, _> = events.iter().map(|event| json.line("DisputeEvent", event)).collect();
-        let (dispute, order) = (json.line("Dispute", &dispute)?, json.line("Order", &order)?);
-        // As the response of GetDispute says it.
+        let listed: Result<Vec<_>, _> = events.iter().map(|event| json.line("DisputeEvent", event)).collect();
+        // As the response of GetDispute has it: `"serverTime":"…"`.
         let time = json.line("GetDisputeResponse", &v1::GetDisputeResponse { dispute: None, server_time: now })?;
-        let time = time.trim_start_matches('{');
-        writeln!(out, r#"{{"dispute":{dispute},"order":{order},"events":[{}],{time}"#, events?.join(","))?;
-        return Ok(());
+        let members = [
+            format!(r#""dispute":{}"#, json.line("Dispute", &dispute)?),
+            format!(r#""order":{}"#, json.line("Order", &order)?),
+            format!(r#""events":[{}]"#, listed?.join(",")),
+            time.trim_matches(['{', '}']).to_owned(),
+        ];
+        let members: Vec<_> = members.into_iter().filter(|member| !member.is_empty()).collect();
+        return Ok(writeln!(out, "{{{}}}", members.join(","))?);
     }
     print_dispute(&dispute, reason(service, &dispute).await?, now.as_ref(), out)?;
     print_order(&order, out)?;
@@ -149,8 +154,8 @@ fn offers(dispute: &v1::Dispute) -> String {
 }
 
 fn print_order(order: &v1::Order, out: &mut impl Write) -> io::Result<()> {
-    let is_zero = |money: &&crate::proto::Money| money.units == 0 && money.nanos == 0;
-    let some = |money: &Option<crate::proto::Money>| amount(money.as_ref().filter(|money| !is_zero(money)));
+    let is_zero = |money: &&Money| money.units == 0 && money.nanos == 0;
+    let unless_zero = |money: &Option<Money>| amount(money.as_ref().filter(|money| !is_zero(money)));
     let due = [&order.due_time, &order.agreed_due_time].into_iter().flatten();
     let due = due.max_by_key(|time| (time.seconds, time.nanos));
     writeln!(out, "\nOrder {}", one_line(&order.order_id))?;
@@ -161,11 +166,11 @@ fn print_order(order: &v1::Order, out: &mut impl Write) -> io::Result<()> {
             ("status", word(order.status, v1::OrderStatus::as_str_name)),
             ("buyer", order.buyer_id.clone()),
             ("seller", order.seller_id.clone()),
-            ("price", order.price.as_ref().map(money).unwrap_or_default()),
+            ("price", amount(order.price.as_ref())),
             ("paid", amount(order.paid.as_ref())),
             ("refunded", amount(order.refunded.as_ref())),
-            ("refunded elsewhere", some(&order.refunded_elsewhere)),
-            ("over-refunded", some(&order.over_refunded)),
+            ("refunded elsewhere", unless_zero(&order.refunded_elsewhere)),
+            ("over-refunded", unless_zero(&order.over_refunded)),
             ("due", instant(due)),
             ("ended", instant(order.end_time.as_ref())),
             ("open disputes", order.open_dispute_ids.join("\n")),
