@@ -114,13 +114,13 @@ pub struct ListFlags {
     #[arg(long, value_name = "ID")]
     pub party_id: Option<String>,
     /// Only disputes of this kind; may be repeated.
-    #[arg(long = "kind", value_name = "KIND", value_parser = values(DisputeKind::as_str_name))]
+    #[arg(long = "kind", value_name = "KIND", value_parser = values(DisputeKind::as_str_name, |_| true))]
     pub kinds: Vec<DisputeKind>,
     /// Only disputes in this status; may be repeated. By default pending and escalated.
-    #[arg(long = "status", value_name = "STATUS", value_parser = values(DisputeStatus::as_str_name))]
+    #[arg(long = "status", value_name = "STATUS", value_parser = values(DisputeStatus::as_str_name, |_| true))]
     pub statuses: Vec<DisputeStatus>,
     /// Only disputes whose refund is in this status, whatever their own; may be repeated.
-    #[arg(long = "settlement-status", value_name = "STATUS", value_parser = values(SettlementStatus::as_str_name))]
+    #[arg(long = "settlement-status", value_name = "STATUS", value_parser = values(SettlementStatus::as_str_name, |_| true))]
     pub settlement_statuses: Vec<SettlementStatus>,
     /// Disputes in every status.
     #[arg(long, conflicts_with = "statuses")]
@@ -202,10 +202,10 @@ pub struct TailFlags {
     #[arg(long, value_name = "ID")]
     pub party_id: Option<String>,
     /// Only events of disputes of this kind; may be repeated.
-    #[arg(long = "kind", value_name = "KIND", value_parser = values(DisputeKind::as_str_name))]
+    #[arg(long = "kind", value_name = "KIND", value_parser = values(DisputeKind::as_str_name, |_| true))]
     pub kinds: Vec<DisputeKind>,
     /// Only events of this type; may be repeated.
-    #[arg(long = "event-type", value_name = "TYPE", value_parser = values(EventType::as_str_name))]
+    #[arg(long = "event-type", value_name = "TYPE", value_parser = values(EventType::as_str_name, is_followed))]
     pub event_types: Vec<EventType>,
 }
 
@@ -282,14 +282,20 @@ fn scope(text: &str) -> Result<Scope, String> {
     named.ok_or_else(|| "expected support or platform".to_owned())
 }
 
-/// The values of an enumeration of the contract: their names without the enumeration's, in lower case and with dashes.
-fn values<T>(name: fn(&T) -> &'static str) -> impl TypedValueParser<Value = T>
+/// Whether a `tail`, which asks for no snapshot, can get such events.
+fn is_followed(event_type: &EventType) -> bool {
+    *event_type != EventType::Snapshot
+}
+
+/// The values of an enumeration of the contract that are meant: their names without the enumeration's, in lower case and with
+/// dashes.
+fn values<T>(name: fn(&T) -> &'static str, is_meant: fn(&T) -> bool) -> impl TypedValueParser<Value = T>
 where
     T: TryFrom<i32> + Default + Clone + Send + Sync + 'static,
 {
     let prefix = name(&T::default()).trim_end_matches("UNSPECIFIED");
     let argument = move |value: &T| name(value).trim_start_matches(prefix).to_lowercase().replace('_', "-");
-    let all: Vec<T> = NUMBERS.filter_map(|number| T::try_from(number).ok()).collect();
+    let all: Vec<T> = NUMBERS.filter_map(|number| T::try_from(number).ok()).filter(is_meant).collect();
     let possible: Vec<PossibleValue> = all.iter().map(|value| PossibleValue::new(argument(value))).collect();
     PossibleValuesParser::new(possible).try_map(move |given| {
         all.iter().find(|value| argument(value) == given).cloned().ok_or("is not one of the possible values")

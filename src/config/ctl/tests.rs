@@ -151,5 +151,6 @@ fn values_are_named_in_lower_case_and_others_are_refused_with_the_possible_ones(
     assert_eq!(list.kinds, [DisputeKind::PartialRefund]);
     assert_eq!(list.statuses, [DisputeStatus::Decided, DisputeStatus::Pending]);
     let said = refusal(&["ctl", "tail", "--event-type", "unspecified"]);
+    assert!(!said.contains("snapshot"), "nothing would come: {said}");
     assert!(said.contains("opened") && said.contains("settlement-failed") && said.contains("countered"), "{said}");
 }
