@@ -4,6 +4,7 @@ mod audit;
 mod auth;
 mod clock;
 mod connections;
+mod ctl;
 mod database_url;
 mod demo;
 mod environment;
@@ -29,6 +30,10 @@ pub use audit::AuditFlags;
 pub use auth::{AuthFlags, AuthFlagsError, AuthMode, Authentication, JwtSettings, KeySource};
 pub use clock::{ClockFlags, ClockFlagsError, ClockMode};
 pub use connections::ConnectionFlags;
+pub use ctl::{
+    Amount, CommandFlags, CtlConnection, CtlFlags, CtlTask, DecideFlags, ListFlags, PostponeFlags, ServiceUrl,
+    TailFlags,
+};
 pub use database_url::UrlFileError;
 pub use demo::WEB_ORIGIN;
 pub use policy_file::{PolicyFile, PolicyFileError, SupportUrl};
@@ -58,14 +63,25 @@ pub struct CommandLine {
 
 impl CommandLine {
     /// Parses the flags, and takes those that are not given from the environment. An empty variable counts as unset. A demo
-    /// takes few flags, and refuses the others.
+    /// takes few flags, and refuses the others; `ctl` takes its own alone.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let arguments: Vec<_> = arguments.into_iter().collect();
-        if demo::is_asked_for(&arguments) {
-            return demo::parse(&arguments);
+        match asked_for(&arguments).as_deref() {
+            Some(demo::DEMO) => demo::parse(&arguments),
+            Some(ctl::CTL) => ctl::parse(&arguments),
+            _ => Self::from_arg_matches(&environment::parse(&Self::command(), &arguments)?),
         }
-        Self::from_arg_matches(&environment::parse(&Self::command(), &arguments)?)
     }
+}
+
+/// The subcommand that the arguments name, whether they are valid or not.
+fn asked_for(arguments: &[OsString]) -> Option<String> {
+    // With help, parsing would end before the subcommand is known.
+    let is_help = |(index, argument): &(usize, &OsString)| *index == 1 && *argument == "help";
+    let arguments = arguments.iter().enumerate().filter(|argument| !is_help(argument)).map(|(_, argument)| argument);
+    let command = CommandLine::command().mut_args(|flag| flag.env(None::<&'static str>));
+    let matches = command.disable_help_flag(true).ignore_errors(true).try_get_matches_from(arguments).ok()?;
+    matches.subcommand_name().map(str::to_owned)
 }
 
 /// What the program does.
@@ -88,6 +104,9 @@ pub enum Action {
     /// that only callers move. It takes `--listen`, `--web-origin` and `--log-format`; the environment is read for the first and the last
     /// alone.
     Demo,
+    /// Look at disputes and decide them, as an agent of a service that runs.
+    #[command(after_help = ctl::AFTER_HELP)]
+    Ctl(Box<CtlFlags>),
     /// Print a token for `--auth jwt`, for trying things out, and exit.
     Token(TokenFlags),
 }
@@ -159,7 +178,7 @@ pub struct Config {
     #[arg(long, global = true, env = "DISPUTES_MAX_STREAM_AGE", value_name = "SPAN", default_value = "0s")]
     pub max_stream_age: Span,
     /// Pings a connection that was idle this long, and closes it if no reply arrives within the same time again.
-    #[arg(long, global = true, env = "DISPUTES_KEEPALIVE", value_name = "SPAN", default_value = "20s", value_parser = keepalive)]
+    #[arg(long, global = true, env = "DISPUTES_KEEPALIVE", value_name = "SPAN", default_value = "20s", value_parser = above_zero)]
     pub keepalive: Span,
     /// How long a client may take to start HTTP after connecting, including its TLS handshake, and over HTTP/1.1 the head of its request; 0s for no limit.
     #[arg(long, global = true, env = "DISPUTES_PREFACE_TIMEOUT", value_name = "SPAN", default_value = "10s")]
@@ -223,7 +242,7 @@ fn database_connections(text: &str) -> Result<u32, String> {
 }
 
 /// Parses a span above zero.
-fn keepalive(text: &str) -> Result<Span, String> {
+fn above_zero(text: &str) -> Result<Span, String> {
     match text.parse() {
         Ok(Span(Duration::ZERO)) => Err("expected a span above zero".to_owned()),
         span => span.map_err(|error: InvalidSpan| error.to_string()),

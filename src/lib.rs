@@ -13,7 +13,8 @@
 //! [`metrics`] and [`traces`] (what operators see), and [`proto`] (generated code). `domain` is always compiled; `proto` requires either of the two features, the rest requires
 //! `server`.
 //!
-//! For callers of the service: [`client`], with the feature of that name, which knows none of the layers.
+//! For callers of the service: [`client`], with the feature of that name, which knows none of the layers; and [`ctl`], the terminal of
+//! the marketplace's agents, which is such a caller.
 
 #![cfg_attr(
     not(all(feature = "client", feature = "server")),
@@ -29,6 +30,8 @@ pub mod client;
 pub mod clock;
 #[cfg(feature = "server")]
 pub mod config;
+#[cfg(feature = "server")]
+pub mod ctl;
 #[cfg(feature = "server")]
 pub mod demo;
 pub mod domain;

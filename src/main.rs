@@ -5,9 +5,9 @@
 use std::process::ExitCode;
 
 use dispute_service::config::{Action, CommandLine, LogFormat};
-use dispute_service::demo;
 use dispute_service::server::{self, ServeError};
 use dispute_service::stderr::{self, Format};
+use dispute_service::{ctl, demo};
 
 /// The system's allocator took a quarter of the server's time under load.
 #[global_allocator]
@@ -18,10 +18,7 @@ fn main() -> ExitCode {
     server::prepare_process();
     stderr::start();
     let code = match CommandLine::read(std::env::args_os()) {
-        Ok(line) => run(line).map_or_else(
-            |error| failed(error.exit_code(), &format!("dispute-service: {error}")),
-            |()| ExitCode::SUCCESS,
-        ),
+        Ok(line) => run(line),
         Err(error) if error.use_stderr() => {
             let text = error.render();
             let is_coloured = Format::for_people() == Format::Coloured;
@@ -37,28 +34,32 @@ fn main() -> ExitCode {
     code
 }
 
-fn run(CommandLine { action, config }: CommandLine) -> Result<(), ServeError> {
+fn run(CommandLine { action, config }: CommandLine) -> ExitCode {
     stderr::start_log(match config.log_format {
         LogFormat::Text => Format::for_people(),
         LogFormat::Json => Format::Json,
     });
-    server::run_to_end(async {
-        match action.unwrap_or(Action::Serve) {
-            Action::Serve => {
-                // Before the first line is printed: whatever reads it may send a signal.
-                let stopped = server::told_to_stop()?;
-                server::run(&config, server::listen(&config).await?, server::clock(&config), stopped).await
-            }
-            Action::Demo => {
-                let stopped = server::told_to_stop()?;
-                demo::run(&config, server::listen(&config).await?, stopped).await
-            }
-            Action::Migrate => server::migrate(&config).await,
-            Action::Audit(flags) => server::print_audit(&config, &flags, std::io::stdout().lock()).await,
-            Action::Backup { file } => server::back_up(&config, &file, server::told_to_stop()?).await,
-            Action::Token(flags) => server::print_token(&flags),
-        }
-    })
+    match action.unwrap_or(Action::Serve) {
+        Action::Serve => to_end(async {
+            // Before the first line is printed: whatever reads it may send a signal.
+            let stopped = server::told_to_stop()?;
+            server::run(&config, server::listen(&config).await?, server::clock(&config), stopped).await
+        }),
+        Action::Demo => to_end(async {
+            let stopped = server::told_to_stop()?;
+            demo::run(&config, server::listen(&config).await?, stopped).await
+        }),
+        Action::Migrate => to_end(server::migrate(&config)),
+        Action::Audit(flags) => to_end(server::print_audit(&config, &flags, std::io::stdout().lock())),
+        Action::Backup { file } => to_end(async { server::back_up(&config, &file, server::told_to_stop()?).await }),
+        Action::Token(flags) => to_end(async { server::print_token(&flags) }),
+        Action::Ctl(flags) => ExitCode::from(ctl::run(&flags, server::told_to_stop)),
+    }
+}
+
+fn to_end(work: impl Future<Output = Result<(), ServeError>>) -> ExitCode {
+    server::run_to_end(work)
+        .map_or_else(|error| failed(error.exit_code(), &format!("dispute-service: {error}")), |()| ExitCode::SUCCESS)
 }
 
 fn failed(code: u8, why: &str) -> ExitCode {

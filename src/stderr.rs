@@ -5,6 +5,7 @@
 mod line;
 mod log;
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::os::fd::AsFd as _;
@@ -42,6 +43,12 @@ pub fn say(text: &str) {
         let lines: String = text.lines().flat_map(|line| [line::safe(line, format), "\n".into()]).collect();
         output.push(lines.as_bytes(), usize::MAX);
     }
+}
+
+/// Returns a text in which everything that cannot be seen, or that a terminal would obey, is escaped: controls, line
+/// ends among them, bidirectional marks, invisible characters. In JSON the escapes mean the same characters.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    line::escaped(text, Format::Plain)
 }
 
 /// How many lines were lost so far.

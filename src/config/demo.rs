@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use clap::error::ErrorKind;
-use clap::parser::ValueSource;
 use clap::{Arg, Command, CommandFactory as _, Error, FromArgMatches as _};
 
 use super::{AuthFlags, AuthMode, ClockFlags, CommandLine, Config, WebOrigin, environment};
@@ -14,7 +13,7 @@ use crate::domain::Timestamp;
 pub const WEB_ORIGIN: &str = "http://localhost:5173";
 
 /// The subcommand.
-const DEMO: &str = "demo";
+pub(super) const DEMO: &str = "demo";
 
 /// The flags that a demo takes …
 const TAKEN: [&str; 3] = ["listen", "log-format", "web-origin"];
@@ -23,24 +22,11 @@ const TAKEN: [&str; 3] = ["listen", "log-format", "web-origin"];
 /// callers, pages and rules a demo must not touch.
 const READ: [&str; 2] = ["listen", "log-format"];
 
-/// Whether the arguments are those of a demo, valid or not.
-pub(super) fn is_asked_for(arguments: &[OsString]) -> bool {
-    if !arguments.iter().any(|argument| argument == DEMO) {
-        return false;
-    }
-    // With help, parsing would end before the subcommand is known.
-    let command = command().disable_help_flag(true).ignore_errors(true);
-    command.try_get_matches_from(arguments).is_ok_and(|matches| matches.subcommand_name() == Some(DEMO))
-}
-
 /// Parses the arguments of a demo. A flag that it does not take is an error.
 pub(super) fn parse(arguments: &[OsString]) -> Result<CommandLine, Error> {
-    let matches = environment::parse(&command(), arguments)?;
-    let is_given = |flag: &&Arg| matches.value_source(flag.get_id().as_str()) == Some(ValueSource::CommandLine);
     let mut command = command();
-    let refused = command.get_arguments().filter(is_given).find(|flag| !is_taken(flag));
-    let refused = refused.and_then(Arg::get_long).map(str::to_owned);
-    if let Some(flag) = refused {
+    let matches = environment::parse(&command, arguments)?;
+    if let Some(flag) = environment::first_named(&matches, &command, is_taken) {
         let why = format!(
             "--{flag} is not for a demo, which has a database, callers, rules and a clock of its own: it takes --listen, \
              --web-origin and --log-format"

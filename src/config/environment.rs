@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, Error};
 
 /// Parses the flags, and takes those that are not given from the environment. An empty variable counts as unset; that of a
@@ -47,6 +48,12 @@ pub(super) fn parse(command: &Command, arguments: &[OsString]) -> Result<ArgMatc
         return Err(error);
     }
     Err(command.error(kind, format!("{text} (set by the environment variables {})", variables.join(" and "))))
+}
+
+/// The first flag of the command itself that stands on the command line, except those that are taken there.
+pub(super) fn first_named(matches: &ArgMatches, command: &Command, is_taken: impl Fn(&Arg) -> bool) -> Option<String> {
+    let is_named = |flag: &&Arg| matches.value_source(flag.get_id().as_str()) == Some(ValueSource::CommandLine);
+    command.get_arguments().filter(is_named).find(|flag| !is_taken(flag)).and_then(Arg::get_long).map(str::to_owned)
 }
 
 /// The message of an error, without clap's hints.

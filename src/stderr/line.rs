@@ -39,7 +39,8 @@ pub(super) fn safe(line: &str, format: Format) -> Cow<'_, str> {
     if escaped.len() <= LINE { escaped } else { Cow::Owned(shortened(&escaped, format)) }
 }
 
-fn escaped(line: &str, format: Format) -> Cow<'_, str> {
+/// The line with everything escaped that cannot be seen.
+pub(super) fn escaped(line: &str, format: Format) -> Cow<'_, str> {
     if line.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return Cow::Borrowed(line);
     }

@@ -12,6 +12,7 @@
 
 mod auth;
 mod commands;
+mod ctl;
 mod deadlines;
 mod demo;
 mod faults;
