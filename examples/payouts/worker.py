@@ -61,6 +61,8 @@ class Worker:
                             failures = 0
             except TimeoutError:
                 continue
+            except OSError as error:  # A token that is being replaced, say.
+                log.warning("starting over %s", facts(error=error))
             except grpc.aio.AioRpcError as error:
                 # OUT_OF_RANGE: the events after the token are gone, or a restored backup never had them. A sweep needs none.
                 if error.code() != StatusCode.OUT_OF_RANGE and is_final(error, was_accepted=False):
@@ -141,7 +143,7 @@ class Worker:
                     return web.Response(status=400)
                 if refund_id:
                     await self.look_at(refund_id)
-        except (TimeoutError, grpc.aio.AioRpcError, payments.Unavailable, payments.Refused) as error:
+        except (OSError, grpc.aio.AioRpcError, payments.Unavailable, payments.Refused) as error:
             log.warning("webhook not handled %s", facts(error=message(error)))
             return web.Response(status=503)
         return web.Response(status=200)
@@ -200,6 +202,9 @@ async def main() -> int:
             async with listening(worker):
                 log.info("listening on %s", os.environ["WEBHOOK_LISTEN"])
                 await worker.follow()
+    except* client.Unusable as errors:
+        log.error("%s", errors.exceptions[0])
+        status = 2
     except* grpc.aio.AioRpcError as errors:
         log.error("%s", describe(errors.exceptions[0]))
         status = 1

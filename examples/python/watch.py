@@ -1,15 +1,17 @@
 """Follows the disputes of a marketplace over whatever breaks: connections, servers, credentials that expire.
 
-Copy this file into your program; it needs grpcio, grpcio-status, and the generated `disputes` package.
-"""
+Copy this file; it needs grpcio, grpcio-status, googleapis-common-protos, and the generated package `disputes`."""
 
 import asyncio
 import logging
+import os
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import grpc
+from google.protobuf.message import DecodeError, Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from grpc import StatusCode
 from grpc_status import rpc_status
@@ -50,7 +52,7 @@ async def watch(
     connect: Callable[[], grpc.aio.Channel],
     request: WatchDisputesRequest,
     identity: Callable[[], tuple[tuple[str, str], ...]] = tuple,
-) -> AsyncIterator[Batch]:
+) -> AsyncGenerator[Batch, None]:
     """Yields every event that matches the request and that the caller may see: in order, none lost, none twice.
 
     `connect` and `identity` (metadata) are called before each attempt. A channel keeps a connection that has gone
@@ -61,7 +63,7 @@ async def watch(
     position.CopyFrom(request)
     heartbeat = request.heartbeat_interval.ToTimedelta().total_seconds() or HEARTBEAT
     newest = Revisions()
-    failures = 0
+    token, failures = None, 0
     while True:
         messages, asked_for = 0, 0.0
         async with connect() as channel:
@@ -79,15 +81,17 @@ async def watch(
                     checkpoint = response.checkpoint
                     heartbeat = checkpoint.heartbeat_interval.ToTimedelta().total_seconds() or heartbeat
                     events = [event for event in response.events if newest.is_new(event)]
-                    moves_on = position.resume_token != response.resume_token
+                    moves_on, token = token != response.resume_token, response.resume_token
                     # It replaces the start. A token from within a snapshot asks for the snapshot by itself.
-                    position.resume_token = response.resume_token
+                    position.resume_token = token
                     position.include_snapshot = False
                     if events or moves_on or checkpoint.snapshot_complete:
-                        yield Batch(events, response.resume_token, checkpoint.snapshot_complete)
+                        yield Batch(events, token, checkpoint.snapshot_complete)
                 why = "the service has ended it"
             except TimeoutError:
                 why = f"nothing arrived for {HEARTBEATS} heartbeats"
+            except OSError as error:  # The token is being replaced, say.
+                why = str(error)
             except grpc.aio.AioRpcError as error:
                 if is_final(error, was_accepted=messages > 0):
                     raise
@@ -113,23 +117,54 @@ def is_final(error: grpc.aio.AioRpcError, was_accepted: bool) -> bool:
     return error.code() in FINAL
 
 
-def detail(error: grpc.aio.AioRpcError, kind):
+Detail = TypeVar("Detail", bound=Message)
+
+
+def detail(error: grpc.aio.AioRpcError, kind: type[Detail]) -> Detail | None:
     """The detail of this kind that an error carries, or None."""
-    status = rpc_status.from_call(error)
-    for packed in status.details if status else ():
-        found = kind()
-        if packed.Unpack(found):
-            return found
+    try:
+        status = rpc_status.from_call(error)
+        for packed in status.details if status else ():
+            if packed.Unpack(found := kind()):
+                return found
+    except (ValueError, DecodeError):  # Something between us and the service has changed it.
+        pass
     return None
 
 
-def describe(error: grpc.aio.AioRpcError) -> str:
-    """What an error of the service says, in full: code and reason, facts, and everything that is wrong with the request."""
+def describe(error: Exception) -> str:
+    """What an error of the service says: code and reason, facts, and everything that is wrong with the request."""
+    if not isinstance(error, grpc.aio.AioRpcError):
+        return str(error)
     info, request = detail(error, ErrorInfo) or ErrorInfo(), detail(error, BadRequest) or BadRequest()
     lines = [f"{error.code().name} {info.reason}".rstrip() + f": {error.details()}"]
     lines += [f"  {key}: {value}" for key, value in sorted(info.metadata.items())]
     lines += [f"  {violation.field}: {violation.description}" for violation in request.field_violations]
     return "\n".join(lines)
+
+
+class TokenFile:
+    """Where a watch that is started again continues: a file for each user and filter."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def read(self) -> str | None:
+        """The token; None if there is no file yet. An empty token would mean "from now on", and skip what has happened."""
+        if not os.path.exists(self.path):
+            return None
+        with open(self.path) as file:
+            if token := file.read().strip():
+                return token
+        raise OSError(f"{self.path} is empty: remove it, and the watch begins with a snapshot")
+
+    def store(self, token: str) -> None:
+        """Replaces the file, whole or not at all, whatever happens to the program or to the machine."""
+        with open(f"{self.path}.new", "w") as file:
+            file.write(token)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(file.name, self.path)
 
 
 class Revisions:

@@ -117,7 +117,8 @@ async fn a_watch_that_was_killed_goes_on_where_its_token_says(client: Client) {
     // The token is written after what it covers was printed, so it may be a moment later.
     let mut ann = service.user("ann").await;
     loop {
-        let start = Some(v1::list_dispute_events_request::Start::ResumeToken(std::fs::read_to_string(&file).unwrap()));
+        let token = std::fs::read_to_string(&file).unwrap().trim().to_owned();
+        let start = Some(v1::list_dispute_events_request::Start::ResumeToken(token));
         let request = v1::ListDisputeEventsRequest { start, ..Default::default() };
         if ann.disputes.list_dispute_events(request).await.unwrap().into_inner().events.is_empty() {
             break;
@@ -154,4 +155,9 @@ async fn a_watch_with_a_token_that_is_none_is_refused(client: Client) {
     assert_eq!((ended.code, &ended.out[..]), (Some(1), &[][..]), "{ended:?}");
     assert!(ended.err[0].contains(" RESUME_TOKEN_MALFORMED: "), "{ended:?}");
     assert!(ended.err.iter().any(|line| line.starts_with("  resume_token: ")), "{ended:?}");
+    // To the service it would mean "from now on", without a word about what has happened.
+    std::fs::write(&file, "").unwrap();
+    let ended = client.start(&variables, &["watch", &file.display().to_string()]).ends().await;
+    assert!(matches!(ended.code, Some(1 | 2)) && ended.out.is_empty(), "{ended:?}");
+    assert!(ended.err.iter().any(|line| line.contains("empty")), "{ended:?}");
 }
