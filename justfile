@@ -68,6 +68,10 @@ demo:
 test-web:
     cargo build --release --bin dispute-service && cd examples/web && npm ci && npm test
 
+# Builds the example clients and tests them over networks and servers that break.
+test-clients *LANGUAGES="python typescript go java":
+    examples/build {{LANGUAGES}} && TEST_CLIENTS="{{LANGUAGES}}" cargo test --test interop
+
 # Opens the code's documentation in a browser.
 docs:
     cargo doc --no-deps --open
