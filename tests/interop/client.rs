@@ -138,9 +138,10 @@ impl Running {
     /// Waits until it has printed so many lines on stdout; returns all that there are.
     pub async fn prints(&mut self, count: usize) -> Vec<String> {
         let (out, err) = (self.out.said.clone(), self.err.said.clone());
-        self.until(|| out.lock().unwrap().len() >= count, || {
-            format!("it does not print {count} lines, but {:?}\n{:?}", out.lock().unwrap(), err.lock().unwrap())
-        })
+        self.until(
+            || out.lock().unwrap().len() >= count,
+            || format!("it does not print {count} lines, but {:?}\n{:?}", out.lock().unwrap(), err.lock().unwrap()),
+        )
         .await;
         self.out.now()
     }

@@ -113,7 +113,8 @@ async fn a_watch_goes_on_with_a_new_token_when_the_old_one_has_expired(client: C
 
 async fn a_token_or_a_certificate_that_is_not_to_be_trusted_ends_it(client: Client) {
     let service = Secured::start();
-    let forged = Issuer::ed25519().token(&json!({"iss": ISSUER, "aud": AUDIENCE, "sub": "ann", "exp": 4_000_000_000_i64}));
+    let forged =
+        Issuer::ed25519().token(&json!({"iss": ISSUER, "aud": AUDIENCE, "sub": "ann", "exp": 4_000_000_000_i64}));
     let token_file = service.write(&forged);
     for arguments in [&["watch"][..], &["offer", "o1", "12.50", "By nobody."]] {
         let ended = service.start_client(client, &token_file, arguments).ends().await;

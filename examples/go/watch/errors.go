@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,10 +14,14 @@ import (
 // Describe returns what an error of the service says, in full: code, reason and message, and below them its facts and
 // everything that is wrong with the request.
 func Describe(err error) string {
-	failure, ok := status.FromError(err)
+	wrapped, ok := errors.AsType[interface {
+		error
+		GRPCStatus() *status.Status
+	}](err)
 	if !ok {
 		return err.Error()
 	}
+	failure := wrapped.GRPCStatus() // Where err wraps it, the one of status.FromError has all of err's text as its message.
 	info := detail[*errdetails.ErrorInfo](err)
 	text := failure.Code().String()
 	if info != nil {

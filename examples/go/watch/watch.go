@@ -38,24 +38,24 @@ func Disputes(
 	ctx context.Context, connect Connect, request *disputesv1.WatchDisputesRequest,
 ) iter.Seq2[Batch, error] {
 	return func(yield func(Batch, error) bool) {
-		w := &watcher{request: proto.CloneOf(request), heartbeat: 15 * time.Second}
+		// What cannot be encoded would fail again and again, by a code that says nothing: a token of another file, say.
+		if _, err := proto.Marshal(request); err != nil {
+			yield(Batch{}, err)
+			return
+		}
+		w := &watcher{connect: connect, request: proto.CloneOf(request), heartbeat: 15 * time.Second}
 		if interval := request.GetHeartbeatInterval(); interval != nil {
 			w.heartbeat = interval.AsDuration()
 		}
 		for {
-			conn, err := connect()
-			if err != nil {
-				yield(Batch{}, err)
-				return
-			}
-			accepted, err := w.follow(ctx, conn, func(batch Batch) bool { return yield(batch, nil) })
-			conn.Close()
+			retry, err := w.follow(ctx, func(batch Batch) bool { return yield(batch, nil) })
 			if err == nil {
 				return // The loop was left.
-			} else if ctx.Err() != nil {
-				yield(Batch{}, ctx.Err())
-				return
-			} else if isFinal(err, accepted) {
+			}
+			if ctx.Err() != nil {
+				retry, err = false, ctx.Err()
+			}
+			if !retry {
 				yield(Batch{}, err)
 				return
 			}
@@ -71,6 +71,7 @@ func Disputes(
 }
 
 type watcher struct {
+	connect   Connect
 	request   *disputesv1.WatchDisputesRequest // Of the next attempt.
 	token     string                           // The last one received.
 	heartbeat time.Duration
@@ -78,9 +79,14 @@ type watcher struct {
 	seen      deduplicator
 }
 
-// follow reads a stream until that fails, or without an error until yield returns false. accepted tells whether the
-// service sent anything.
-func (w *watcher) follow(ctx context.Context, conn *grpc.ClientConn, yield func(Batch) bool) (accepted bool, err error) {
+// follow connects and reads a stream until that fails, or without an error until yield returns false. retry tells whether to
+// connect again.
+func (w *watcher) follow(ctx context.Context, yield func(Batch) bool) (retry bool, err error) {
+	conn, err := w.connect()
+	if err != nil {
+		return false, err
+	}
+	defer conn.Close() // Whatever happens: yield runs the loop's body, which may panic.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // Nothing else ends a stream on the client's side.
 	silence := time.AfterFunc(w.patience(), func() {
@@ -89,19 +95,23 @@ func (w *watcher) follow(ctx context.Context, conn *grpc.ClientConn, yield func(
 	})
 	defer silence.Stop()
 	stream, err := disputesv1.NewDisputeServiceClient(conn).WatchDisputes(ctx, w.request)
-	for err == nil {
-		var message *disputesv1.WatchDisputesResponse
-		if message, err = stream.Recv(); err != nil {
-			break // With io.EOF if the service ended the stream: a reason to reconnect, too.
+	if err != nil {
+		return !isFinal(err, false), err
+	}
+	for accepted := false; ; accepted = true {
+		message, err := stream.Recv()
+		if err != nil { // With io.EOF if the service ended the stream: a reason to reconnect, too.
+			return !isFinal(err, accepted), err
 		}
-		accepted = true
 		silence.Stop() // The consumer may take its time.
+		if !accepted && w.failures > 0 {
+			slog.Info("the stream of disputes goes on")
+		}
 		if batch, isNew := w.take(message); isNew && !yield(batch) {
-			return accepted, nil
+			return false, nil
 		}
 		silence.Reset(w.patience())
 	}
-	return accepted, err
 }
 
 // take returns what is new in a message, if anything, and prepares the next request.
@@ -122,7 +132,7 @@ func (w *watcher) take(message *disputesv1.WatchDisputesResponse) (batch Batch, 
 	isNew = batch.ResumeToken != w.token || batch.SnapshotComplete || len(batch.Events) > 0
 	w.token = batch.ResumeToken
 	w.request.Start = &disputesv1.WatchDisputesRequest_ResumeToken{ResumeToken: w.token}
-	w.request.IncludeSnapshot = false // A token from within a snapshot repeats the snapshot by itself.
+	w.request.IncludeSnapshot = false // A token from within a snapshot repeats that by itself, then what happened since.
 	return batch, isNew
 }
 

@@ -1,7 +1,10 @@
 package watch
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -61,6 +64,58 @@ func TestAWaitDoublesUpToTenSecondsBesidesWhatTheServiceAsksFor(t *testing.T) {
 			if delay := backoff(failures, asked); delay < time.Minute || delay >= time.Minute+most {
 				t.Fatalf("%v after %d failures, although the service asked for a minute", delay, failures)
 			}
+		}
+	}
+}
+
+func TestAConnectionThatCannotBeMeantIsRefusedAtOnce(t *testing.T) {
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		url     string
+		caller  Caller
+		isTaken bool
+	}{
+		{"http://localhost:1", Caller{UserID: "ann"}, true}, {"http://[::1]/", Caller{UserID: "ann"}, true},
+		{"https://localhost", Caller{TokenFile: token}, true}, {"http://localhost", Caller{TokenFile: token}, false},
+		{"https://localhost", Caller{TokenFile: token + "s"}, false}, {"http://localhost", Caller{UserID: "zoë"}, false},
+		{"http://localhost/path", Caller{UserID: "ann"}, false}, {"http://u:p@localhost", Caller{UserID: "ann"}, false},
+		{"localhost:1", Caller{UserID: "ann"}, false}, {"", Caller{UserID: "ann"}, false},
+	} {
+		if _, err := Connector(step.url, "", step.caller); (err == nil) != step.isTaken {
+			t.Errorf("%+v: %v", step, err)
+		}
+	}
+}
+
+func TestAWatchContinuesFromItsFileAndFromNoEmptyOne(t *testing.T) {
+	file := TokenFile(filepath.Join(t.TempDir(), "position"))
+	request := &disputesv1.WatchDisputesRequest{}
+	if err := file.Start(request); err != nil || !request.IncludeSnapshot {
+		t.Errorf("without a file: %v %v", request, err)
+	}
+	for _, token := range []string{"1", "2"} {
+		if err := errors.Join(file.Store(token), file.Start(request)); err != nil {
+			t.Fatal(err)
+		}
+		if request.IncludeSnapshot || request.GetResumeToken() != token {
+			t.Errorf("after %q: %v", token, request)
+		}
+	}
+	if err := errors.Join(file.Store("\n"), file.Start(request)); err == nil {
+		t.Error("an empty file is no token")
+	}
+}
+
+func TestAnErrorIsToldInFullEvenIfItIsWrapped(t *testing.T) {
+	err := failure(codes.NotFound, &errdetails.ErrorInfo{Reason: "ORDER_NOT_FOUND", Metadata: map[string]string{"b": "2", "a": "1"}},
+		&errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: "order_id", Description: "none"}}})
+	want := "NotFound ORDER_NOT_FOUND: no\n  a: 1\n  b: 2\n  order_id: none"
+	for _, err := range []error{err, fmt.Errorf("offering: %w", err)} {
+		if got := Describe(err); got != want {
+			t.Errorf("%q", got)
 		}
 	}
 }

@@ -1,8 +1,7 @@
-import { clone, create, type MessageInitShape } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
 import { setTimeout as sleep } from "node:timers/promises";
-import { debuglog } from "node:util";
 import { DisputeService, WatchDisputesRequestSchema } from "./gen/disputes/v1/dispute_service_pb.js";
 import type { DisputeEvent } from "./gen/disputes/v1/event_pb.js";
 import { ErrorInfoSchema, RetryInfoSchema } from "./gen/google/rpc/error_details_pb.js";
@@ -23,12 +22,19 @@ const FINAL: ReadonlySet<Code> = new Set([
   Code.DataLoss,
 ]);
 
-/** `NODE_DEBUG=watch` logs every interruption. */
-const log = debuglog("watch");
+/** Node.js's codes for connections that cannot be made or that break. Untrusted certificates and other protocols have others. */
+const BROKEN = /^(EAI_AGAIN|ECONN\w+|EHOST\w+|ENET\w+|ENOTFOUND|EPIPE|ETIMEDOUT|ERR_HTTP2_S\w+|ERR_HTTP2_GOAWAY\w+|ERR_STREAM_\w+)$/;
 
 export interface Connection {
   readonly transport: Transport;
   readonly close: () => void;
+}
+
+export interface Options {
+  /** Ends the watch, also one that is waiting. */
+  readonly signal?: AbortSignal;
+  /** Called with the reason of each interruption: worth a line in a log, because the watch goes on by itself. */
+  readonly onInterruption?: (error: unknown, delayMs: number) => void;
 }
 
 /** Events, and the position after them. */
@@ -45,9 +51,10 @@ export interface Batch {
  * Follows disputes: yields every event that matches `request` and that the caller may see, in order, without gaps and
  * without repetitions, even if connections and servers fail meanwhile.
  *
- * Reconnects with the last token after every failure except a refusal that would come again, which it throws as a
- * ConnectError. Reads on only when the next batch is requested, and holds no more than the transport's buffers.
- * Leaving the loop closes the connection; `signal` also ends a watch that is waiting.
+ * Reconnects with the last token after every failure except a refusal of the service that would come again, which it
+ * throws as a ConnectError. What `connect` or an interceptor throws ends it as well, unless a file is missing, which may
+ * just be being replaced. Reads on only when the next batch is requested, and holds no more than the transport's
+ * buffers. Leaving the loop closes the connection.
  *
  * `connect` is called before each attempt and has to make a new connection: a session manager keeps the session it has,
  * even one that has gone silent.
@@ -55,26 +62,29 @@ export interface Batch {
 export async function* watch(
   connect: () => Connection,
   request: MessageInitShape<typeof WatchDisputesRequestSchema>,
-  signal?: AbortSignal,
+  { signal, onInterruption }: Options = {},
 ): AsyncGenerator<Batch, void, undefined> {
-  // A copy: the caller's message is not changed.
-  const next = clone(WatchDisputesRequestSchema, create(WatchDisputesRequestSchema, request));
+  // A copy, because create() returns a message as it is. A request that cannot be sent is thrown here.
+  const bytes = toBinary(WatchDisputesRequestSchema, create(WatchDisputesRequestSchema, request));
+  const nextRequest = fromBinary(WatchDisputesRequestSchema, bytes);
   const deduplicator = new Deduplicator();
-  let heartbeatMs = next.heartbeatInterval ? durationMs(next.heartbeatInterval) : HEARTBEAT_MS;
+  let heartbeatMs = nextRequest.heartbeatInterval ? durationMs(nextRequest.heartbeatInterval) : HEARTBEAT_MS;
   let token: string | undefined;
   let failures = 0;
 
   while (!signal?.aborted) {
-    const { transport, close } = connect();
     const attempt = new AbortController();
     const silence = new ConnectError("no message arrived for three heartbeats", Code.DeadlineExceeded);
     const listen = (): NodeJS.Timeout => setTimeout(() => attempt.abort(silence), patienceMs(heartbeatMs));
     let timer = listen();
     let accepted = false;
     let delayMs = 0;
+    let connection: Connection | undefined;
     try {
+      connection = connect();
+      const client = createClient(DisputeService, connection.transport);
       const options = { signal: signal ? AbortSignal.any([signal, attempt.signal]) : attempt.signal, timeoutMs: 0 };
-      for await (const message of createClient(DisputeService, transport).watchDisputes(next, options)) {
+      for await (const message of client.watchDisputes(nextRequest, options)) {
         // The consumer may take its time: only what happens while this waits for a message is the server's silence.
         clearTimeout(timer);
         accepted = true;
@@ -86,49 +96,64 @@ export async function* watch(
         const snapshotComplete = checkpoint?.snapshotComplete ?? false;
         const isNews = events.length > 0 || snapshotComplete || resumeToken !== token;
         token = resumeToken;
-        next.start = { case: "resumeToken", value: token };
+        nextRequest.start = { case: "resumeToken", value: token };
         // A token from within a snapshot requests the rest by itself.
-        next.includeSnapshot = false;
+        nextRequest.includeSnapshot = false;
         if (isNews) yield { events, resumeToken, snapshotComplete };
         timer = listen();
       }
-      log("the stream ended");
+      throw new ConnectError("the stream ended", Code.Unavailable);
     } catch (reason) {
       if (signal?.aborted) return;
-      const error = ConnectError.from(reason);
+      const error = unwrap(reason);
       if (isFinal(error, accepted)) throw error;
-      log("the watch was interrupted: %s", error.message);
-      const retryDelay = error.findDetails(RetryInfoSchema)[0]?.retryDelay;
-      if (retryDelay) delayMs = durationMs(retryDelay);
+      // All but what the service asks for is random: clients that lost the same server do not come back together.
+      const backoffMs = Math.random() * Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** failures);
+      delayMs = (requestedDelayMs(error) ?? 0) + backoffMs;
+      failures += 1;
+      onInterruption?.(error, delayMs);
     } finally {
       clearTimeout(timer);
       attempt.abort();
-      close();
+      connection?.close();
     }
-    // All of it is random, so that clients which lost the same server do not come back together.
-    delayMs += Math.random() * Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** failures);
-    failures += 1;
     await sleep(delayMs, undefined, { signal }).catch(() => undefined);
   }
 }
 
-/** Whether a call failed for want of a service or of a connection, and can be sent again if doing so is harmless. */
-export function isTransient(reason: unknown): boolean {
-  const error = ConnectError.from(reason);
-  return error.code === Code.Unavailable || isConnectionError(error);
+/** What the program itself threw, such as an interceptor: Connect wraps it in an UNKNOWN. */
+export function unwrap(reason: unknown): unknown {
+  return reason instanceof ConnectError && reason.code === Code.Unknown && reason.cause ? reason.cause : reason;
+}
+
+export function isMissingFile(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "ENOENT";
+}
+
+/** How long the service asks to wait before the next attempt. */
+export function requestedDelayMs(error: unknown): number | undefined {
+  const info = error instanceof ConnectError ? error.findDetails(RetryInfoSchema)[0] : undefined;
+  return info?.retryDelay && durationMs(info.retryDelay);
 }
 
 /**
- * Whether no answer came. The code does not tell: for broken connections Connect has Canceled, Aborted, Internal, and
- * InvalidArgument if that was in the middle of a message. But only an answer has headers or trailers.
+ * Whether a call failed for want of a service or of a connection: it can be sent again, if doing so is harmless.
+ *
+ * The code does not tell. For a connection that breaks, Connect has Canceled, Aborted, Internal, and InvalidArgument if
+ * that happens within a message. But only an answer has metadata, and the cause is an error of Node.js if there is one.
  */
-function isConnectionError(error: ConnectError): boolean {
-  return error.metadata.keys().next().done === true;
+export function isTransient(error: unknown): boolean {
+  if (!(error instanceof ConnectError)) return false;
+  if (error.code === Code.Unavailable || requestedDelayMs(error) !== undefined) return true;
+  if (error.code === Code.Unknown || !error.metadata.keys().next().done) return false;
+  return error.cause === undefined || BROKEN.test((error.cause as NodeJS.ErrnoException).code ?? "");
 }
 
-/** Whether the same request would only be refused again. */
-function isFinal(error: ConnectError, accepted: boolean): boolean {
-  if (isConnectionError(error)) return false;
+/** Whether a watch would only fail again. */
+function isFinal(error: unknown, accepted: boolean): boolean {
+  if (!(error instanceof ConnectError)) return !isMissingFile(error);
+  // Not the service's word, but a proxy's, or Connect's for a connection: 404 is UNIMPLEMENTED, and may be over soon.
+  if (!error.metadata.has("grpc-status")) return false;
   const reason = error.findDetails(ErrorInfoSchema).find(({ domain }) => domain === "disputes.v1")?.reason;
   // An accepted stream ends when its credential expires: with a new one it can continue.
   if (error.code === Code.Unauthenticated) return !(accepted && reason === "CREDENTIAL_EXPIRED");

@@ -9,6 +9,7 @@ import disputes.v1.OrderServiceGrpc;
 import disputes.v1.Reason;
 import disputes.v1.WatchDisputesRequest;
 import disputes.watch.Connection;
+import disputes.watch.InvalidSettingException;
 import disputes.watch.ServiceErrors;
 import disputes.watch.TokenFile;
 import disputes.watch.Watch;
@@ -18,6 +19,8 @@ import java.math.BigDecimal;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
 
 /** A client of dispute-service: offers a partial refund as a seller, and follows the disputes that its user may see. */
 public final class Client {
@@ -25,83 +28,103 @@ public final class Client {
             usage: client offer ORDER_ID AMOUNT MESSAGE (AMOUNT such as 12.50), or client watch [TOKEN_FILE]
             environment: DISPUTES_URL, DISPUTES_CA, and DISPUTES_TOKEN_FILE (with https only) or DISPUTES_USER_ID""";
 
+    /** The exit code, once the program is done. */
+    private static final CompletableFuture<Integer> STATUS = new CompletableFuture<>();
+
     public static void main(String[] arguments) {
+        System.getProperties().putIfAbsent("java.util.logging.SimpleFormatter.format", "%4$s: %5$s%n"); // One line each.
         var status = 1;
         try {
-            run(new Connection(System.getenv()), arguments);
+            run(arguments);
             status = 0;
-        } catch (IllegalArgumentException unusable) {
+        } catch (InvalidSettingException unusable) {
             System.err.println(unusable.getMessage());
             status = 2;
         } catch (StatusRuntimeException error) {
             System.err.println(ServiceErrors.describe(error));
         } catch (IOException error) {
             System.err.println(error);
+        } catch (Throwable bug) {
+            bug.printStackTrace();
         }
-        // Not System.exit, which waits for the shutdown hook of `watch`, which waits for this thread.
-        Runtime.getRuntime().halt(status);
+        STATUS.complete(status);
+        System.exit(status);
     }
 
-    private static void run(Connection connection, String[] arguments) throws IOException {
+    private static void run(String[] arguments) throws IOException {
         switch (arguments.length == 0 ? "" : arguments[0] + " " + arguments.length) {
-            case "offer 4" -> offer(connection, arguments[1], parse(arguments[2]), arguments[3]);
-            case "watch 1" -> watch(connection, null);
-            case "watch 2" -> watch(connection, new TokenFile(Path.of(arguments[1])));
-            default -> throw new IllegalArgumentException(USAGE);
+            case "offer 4" -> offer(arguments[1], parseAmount(arguments[2]), arguments[3]);
+            case "watch 1" -> watch(null);
+            case "watch 2" -> watch(new TokenFile(Path.of(arguments[1])));
+            default -> throw new InvalidSettingException(USAGE);
         }
     }
 
-    private static void offer(Connection connection, String orderId, Money.Builder amount, String message) {
-        var channel = connection.open();
-        var get = GetOrderRequest.newBuilder().setOrderId(orderId).build();
-        var order = OrderServiceGrpc.newBlockingStub(channel).getOrder(get).getOrder();
-        var request = OfferPartialRefundRequest.newBuilder()
-                // With one id the offer is made once, however often the library sends the request.
-                .setRequestId(UUID.randomUUID().toString())
-                .setOrderId(orderId)
-                .setAmount(amount.setCurrencyCode(order.getPrice().getCurrencyCode()))
-                .setMessage(message)
-                .setReason(Reason.REASON_BUYER_PARTLY_DISSATISFIED) // One of those that ListReasons names.
-                .build();
-        var dispute = DisputeServiceGrpc.newBlockingStub(channel).offerPartialRefund(request).getDispute();
-        channel.shutdownNow();
-        var status = dispute.getStatus().name().replaceFirst("^DISPUTE_STATUS_", "");
-        var respondBy = Instant.ofEpochSecond(dispute.getRespondBy().getSeconds());
-        System.out.println(dispute.getDisputeId() + " " + status + " " + respondBy);
+    private static void offer(String orderId, Money.Builder amount, String message) throws IOException {
+        if (message.contains("\uFFFD")) {
+            throw new InvalidSettingException("MESSAGE has letters that Java could not read: set LC_ALL=C.UTF-8");
+        }
+        var channel = new Connection(System.getenv()).open();
+        try {
+            var get = GetOrderRequest.newBuilder().setOrderId(orderId).build();
+            var order = OrderServiceGrpc.newBlockingStub(channel).getOrder(get).getOrder();
+            var request = OfferPartialRefundRequest.newBuilder()
+                    // With one id the offer is made once, however often the library sends the request.
+                    .setRequestId(UUID.randomUUID().toString())
+                    .setOrderId(orderId)
+                    .setAmount(amount.setCurrencyCode(order.getPrice().getCurrencyCode()))
+                    .setMessage(message)
+                    .setReason(Reason.REASON_BUYER_PARTLY_DISSATISFIED) // One of those that ListReasons names.
+                    .build();
+            var dispute = DisputeServiceGrpc.newBlockingStub(channel).offerPartialRefund(request).getDispute();
+            var status = dispute.getStatus().name().replaceFirst("^DISPUTE_STATUS_", "");
+            print(dispute.getDisputeId() + " " + status + " " + Instant.ofEpochSecond(dispute.getRespondBy().getSeconds()));
+        } finally {
+            channel.shutdownNow();
+        }
     }
 
     /** The amount in some currency; exactly, as a double has no 0.10. */
-    private static Money.Builder parse(String amount) {
+    private static Money.Builder parseAmount(String amount) {
         if (!amount.matches("[0-9]{1,15}(\\.[0-9]{1,9})?")) {
-            throw new IllegalArgumentException(amount + " is not an amount such as 12.50");
+            throw new InvalidSettingException("AMOUNT must be such as 12.50; it is \"" + amount + "\"");
         }
         var units = new BigDecimal(amount).divideAndRemainder(BigDecimal.ONE);
         return Money.newBuilder().setUnits(units[0].longValueExact()).setNanos(units[1].movePointRight(9).intValueExact());
     }
 
-    private static void watch(Connection connection, TokenFile file) throws IOException {
+    private static void watch(TokenFile file) throws IOException {
+        var connection = new Connection(System.getenv());
         var request = WatchDisputesRequest.newBuilder().setHeartbeatInterval(Duration.newBuilder().setSeconds(5));
         request = file == null ? request.setIncludeSnapshot(true) : file.start(request);
         try (var watch = new Watch(connection::open, request.build())) {
-            watch.closeOnSignal();
-            var greeting = "watching\n";
+            // SIGINT and SIGTERM end the watch and then the program, with its own exit code, not the JVM's 130 or 143. Only for
+            // a program that does nothing else: halt cuts other hooks short. In a service, what stops it calls close().
+            Runtime.getRuntime().addShutdownHook(new Thread(() -> {
+                watch.close();
+                Runtime.getRuntime().halt(STATUS.completeOnTimeout(1, 5, TimeUnit.SECONDS).join());
+            }));
+            if (watch.hasNext()) {
+                System.err.println("watching");
+            }
             while (watch.hasNext()) {
                 var batch = watch.next();
-                System.err.print(greeting);
-                greeting = "";
                 for (var event : batch.events()) {
-                    var kind = event.getType().name().replaceFirst("^EVENT_TYPE_", "");
+                    var type = event.getType().name().replaceFirst("^EVENT_TYPE_", "");
                     var dispute = event.getDispute();
-                    System.out.println(String.join(" ", kind, dispute.getOrderId(), dispute.getDisputeId(),
-                            Long.toString(event.getRevision())));
-                }
-                if (System.out.checkError()) { // println reports no error.
-                    throw new IOException("the standard output is closed");
+                    print(type + " " + dispute.getOrderId() + " " + dispute.getDisputeId() + " " + event.getRevision());
                 }
                 if (file != null) {
                     file.store(batch.resumeToken());
                 }
             }
+        }
+    }
+
+    private static void print(String line) throws IOException {
+        System.out.println(line);
+        if (System.out.checkError()) { // println reports no error.
+            throw new IOException("the standard output is closed or full");
         }
     }
 }

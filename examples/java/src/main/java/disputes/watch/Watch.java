@@ -29,8 +29,9 @@ import java.util.function.Supplier;
  * repetitions, even if connections and servers fail meanwhile.
  *
  * <p>{@link #hasNext} blocks until there is something new. It throws a {@link StatusRuntimeException} if reconnecting cannot
- * help, for example when the request or the caller is refused; after {@link #close}, it returns false. Messages are read only
- * when they are asked for: a slow consumer holds one of them, besides what HTTP/2's flow control allows.
+ * help, for example when the request or the caller is refused, and whatever the function throws that connects; after
+ * {@link #close}, it returns false. Messages are read only when they are asked for: a slow consumer holds one of them, besides
+ * what HTTP/2's flow control allows.
  *
  * <p>For one thread, except for {@link #close}.
  */
@@ -100,12 +101,13 @@ public final class Watch implements Iterator<Watch.Batch>, AutoCloseable {
             Thread.currentThread().interrupt();
             close();
         }
-        return next != null;
+        return next != null && !isClosed();
     }
 
     @Override
     public Batch next() {
-        if (!hasNext()) {
+        // What hasNext has promised is kept, even if the watch was closed since.
+        if (next == null && !hasNext()) {
             throw new NoSuchElementException();
         }
         var batch = next;
@@ -121,20 +123,6 @@ public final class Watch implements Iterator<Watch.Batch>, AutoCloseable {
             // shutdown() would let the stream go on for ever.
             channel.shutdownNow();
         }
-    }
-
-    /** Closes the watch and ends the program with code 0 when that is stopped, where the JVM's own code would be 130 or 143. */
-    public void closeOnSignal() {
-        var reader = Thread.currentThread();
-        Runtime.getRuntime().addShutdownHook(new Thread(() -> {
-            close();
-            try {
-                reader.join(1_000); // It finishes the batch at hand, and halts.
-            } catch (InterruptedException ignored) {
-                // Halts here.
-            }
-            Runtime.getRuntime().halt(0);
-        }));
     }
 
     private boolean isClosed() {
@@ -209,7 +197,9 @@ public final class Watch implements Iterator<Watch.Batch>, AutoCloseable {
         }
         if (isFinal(error, accepted)) {
             close();
-            throw error.getStatus().asRuntimeException(error.getTrailers());
+            var refusal = error.getStatus().asRuntimeException(error.getTrailers());
+            refusal.addSuppressed(error); // Its cause is that of the status already.
+            throw refusal;
         }
         // All of it is jitter, so that clients do not come back all at once.
         var most = Math.min(FIRST_DELAY_MS << Math.min(failures++, 10), LONGEST_DELAY_MS);
