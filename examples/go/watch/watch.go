@@ -32,13 +32,13 @@ type Batch struct {
 // repetitions. The first batch comes, often without events, once the service has accepted the watch.
 //
 // It reconnects after every failure that this can help. The last pair, and only that, has an error: a refusal by the
-// service, an error of connect, or that of ctx when it is done. Leaving the loop ends the stream and closes the channel.
-// While the loop's body runs, no more is received than HTTP/2 has already let through.
+// service, a request that cannot be encoded, an error of connect, or that of ctx when it is done. Leaving the loop ends
+// the stream and closes the channel. While the loop's body runs, no more is received than HTTP/2 has already let through.
 func Disputes(
 	ctx context.Context, connect Connect, request *disputesv1.WatchDisputesRequest,
 ) iter.Seq2[Batch, error] {
 	return func(yield func(Batch, error) bool) {
-		// What cannot be encoded would fail again and again, by a code that says nothing: a token of another file, say.
+		// Calls with what cannot be encoded (a token that is not UTF-8, say) fail as Internal, which is otherwise worth a retry.
 		if _, err := proto.Marshal(request); err != nil {
 			yield(Batch{}, err)
 			return
@@ -132,7 +132,7 @@ func (w *watcher) take(message *disputesv1.WatchDisputesResponse) (batch Batch, 
 	isNew = batch.ResumeToken != w.token || batch.SnapshotComplete || len(batch.Events) > 0
 	w.token = batch.ResumeToken
 	w.request.Start = &disputesv1.WatchDisputesRequest_ResumeToken{ResumeToken: w.token}
-	w.request.IncludeSnapshot = false // A token from within a snapshot repeats that by itself, then what happened since.
+	w.request.IncludeSnapshot = false // A token from within a snapshot repeats it; what happened meanwhile is not lost.
 	return batch, isNew
 }
 
