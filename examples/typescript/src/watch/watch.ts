@@ -2,28 +2,13 @@ import { create, fromBinary, toBinary, type MessageInitShape } from "@bufbuild/p
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
 import { setTimeout as sleep } from "node:timers/promises";
-import { DisputeService, WatchDisputesRequestSchema } from "./gen/disputes/v1/dispute_service_pb.js";
-import type { DisputeEvent } from "./gen/disputes/v1/event_pb.js";
-import { ErrorInfoSchema, RetryInfoSchema } from "./gen/google/rpc/error_details_pb.js";
+import { DisputeService, WatchDisputesRequestSchema } from "../gen/disputes/v1/dispute_service_pb.js";
+import type { DisputeEvent } from "../gen/disputes/v1/event_pb.js";
+import { isFinal, requestedDelayMs, unwrap } from "./errors.js";
 
 const HEARTBEAT_MS = 15_000;
 const FIRST_DELAY_MS = 100;
 const LONGEST_DELAY_MS = 10_000;
-
-/** What would only be refused again. */
-const FINAL: ReadonlySet<Code> = new Set([
-  Code.InvalidArgument,
-  Code.NotFound,
-  Code.AlreadyExists,
-  Code.PermissionDenied,
-  Code.FailedPrecondition,
-  Code.OutOfRange,
-  Code.Unimplemented,
-  Code.DataLoss,
-]);
-
-/** Node.js's codes for connections that cannot be made or that break. Untrusted certificates and other protocols have others. */
-const BROKEN = /^(EAI_AGAIN|ECONN\w+|EHOST\w+|ENET\w+|ENOTFOUND|EPIPE|ETIMEDOUT|ERR_HTTP2_S\w+|ERR_HTTP2_GOAWAY\w+|ERR_STREAM_\w+)$/;
 
 export interface Connection {
   readonly transport: Transport;
@@ -51,10 +36,10 @@ export interface Batch {
  * Follows disputes: yields every event that matches `request` and that the caller may see, in order, without gaps and
  * without repetitions, even if connections and servers fail meanwhile.
  *
- * Reconnects with the last token after every failure except a refusal of the service that would come again, which it
- * throws as a ConnectError. What `connect` or an interceptor throws ends it as well, unless a file is missing, which may
- * just be being replaced. Reads on only when the next batch is requested, and holds no more than the transport's
- * buffers. Leaving the loop closes the connection.
+ * Reconnects with the last token after every failure except a refusal by the service that would come again, which it
+ * throws as a ConnectError. Also throws what `connect` or an interceptor throws, unless a file is missing: that may be
+ * about to be replaced. Reads on only when the next batch is requested, and holds no more than the transport's buffers.
+ * Leaving the loop closes the connection.
  *
  * `connect` is called before each attempt and has to make a new connection: a session manager keeps the session it has,
  * even one that has gone silent.
@@ -119,46 +104,6 @@ export async function* watch(
     }
     await sleep(delayMs, undefined, { signal }).catch(() => undefined);
   }
-}
-
-/** What the program itself threw, such as an interceptor: Connect wraps it in an UNKNOWN. */
-export function unwrap(reason: unknown): unknown {
-  return reason instanceof ConnectError && reason.code === Code.Unknown && reason.cause ? reason.cause : reason;
-}
-
-export function isMissingFile(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "ENOENT";
-}
-
-/** How long the service asks to wait before the next attempt. */
-export function requestedDelayMs(error: unknown): number | undefined {
-  const info = error instanceof ConnectError ? error.findDetails(RetryInfoSchema)[0] : undefined;
-  return info?.retryDelay && durationMs(info.retryDelay);
-}
-
-/**
- * Whether a call failed for want of a service or of a connection: it can be sent again, if doing so is harmless.
- *
- * The code does not tell. For a connection that breaks, Connect has Canceled, Aborted, Internal, and InvalidArgument if
- * that happens within a message. But only an answer has metadata, and the cause is an error of Node.js if there is one.
- */
-export function isTransient(error: unknown): boolean {
-  if (!(error instanceof ConnectError)) return false;
-  if (error.code === Code.Unavailable || requestedDelayMs(error) !== undefined) return true;
-  if (error.code === Code.Unknown || !error.metadata.keys().next().done) return false;
-  return error.cause === undefined || BROKEN.test((error.cause as NodeJS.ErrnoException).code ?? "");
-}
-
-/** Whether a watch would only fail again. */
-function isFinal(error: unknown, accepted: boolean): boolean {
-  if (!(error instanceof ConnectError)) return !isMissingFile(error);
-  // Not the service's word, but a proxy's, or Connect's for a connection: 404 is UNIMPLEMENTED, and may be over soon.
-  if (!error.metadata.has("grpc-status")) return false;
-  const reason = error.findDetails(ErrorInfoSchema).find(({ domain }) => domain === "disputes.v1")?.reason;
-  // An accepted stream ends when its credential expires: with a new one it can continue.
-  if (error.code === Code.Unauthenticated) return !(accepted && reason === "CREDENTIAL_EXPIRED");
-  if (error.code === Code.ResourceExhausted) return reason === "MESSAGE_TOO_LARGE";
-  return FINAL.has(error.code);
 }
 
 /**
