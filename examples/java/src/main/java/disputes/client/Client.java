@@ -27,16 +27,19 @@ public final class Client {
     private static final String USAGE = """
             usage: client offer ORDER_ID AMOUNT MESSAGE (AMOUNT such as 12.50), or client watch [TOKEN_FILE]
             environment: DISPUTES_URL, DISPUTES_CA, and DISPUTES_TOKEN_FILE (with https only) or DISPUTES_USER_ID""";
-
-    /** The exit code, once the program is done. */
-    private static final CompletableFuture<Integer> STATUS = new CompletableFuture<>();
+    private static final CompletableFuture<Integer> STATUS = new CompletableFuture<>(); // Complete when the program is.
 
     public static void main(String[] arguments) {
         System.getProperties().putIfAbsent("java.util.logging.SimpleFormatter.format", "%4$s: %5$s%n"); // One line each.
         var status = 1;
         try {
-            run(arguments);
-            status = 0;
+            switch (arguments.length == 0 ? "" : arguments[0] + " " + arguments.length) {
+                case "offer 4" -> offer(arguments[1], parseAmount(arguments[2]), arguments[3]);
+                case "watch 1" -> watch(null);
+                case "watch 2" -> watch(new TokenFile(Path.of(arguments[1])));
+                default -> throw new InvalidSettingException(USAGE);
+            }
+            status = System.out.checkError() ? 1 : 0;
         } catch (InvalidSettingException unusable) {
             System.err.println(unusable.getMessage());
             status = 2;
@@ -51,15 +54,6 @@ public final class Client {
         System.exit(status);
     }
 
-    private static void run(String[] arguments) throws IOException {
-        switch (arguments.length == 0 ? "" : arguments[0] + " " + arguments.length) {
-            case "offer 4" -> offer(arguments[1], parseAmount(arguments[2]), arguments[3]);
-            case "watch 1" -> watch(null);
-            case "watch 2" -> watch(new TokenFile(Path.of(arguments[1])));
-            default -> throw new InvalidSettingException(USAGE);
-        }
-    }
-
     private static void offer(String orderId, Money.Builder amount, String message) throws IOException {
         if (message.contains("\uFFFD")) {
             throw new InvalidSettingException("MESSAGE has letters that Java could not read: set LC_ALL=C.UTF-8");
@@ -67,18 +61,16 @@ public final class Client {
         var channel = new Connection(System.getenv()).open();
         try {
             var get = GetOrderRequest.newBuilder().setOrderId(orderId).build();
-            var order = OrderServiceGrpc.newBlockingStub(channel).getOrder(get).getOrder();
+            var price = OrderServiceGrpc.newBlockingStub(channel).getOrder(get).getOrder().getPrice();
             var request = OfferPartialRefundRequest.newBuilder()
                     // With one id the offer is made once, however often the library sends the request.
                     .setRequestId(UUID.randomUUID().toString())
-                    .setOrderId(orderId)
-                    .setAmount(amount.setCurrencyCode(order.getPrice().getCurrencyCode()))
-                    .setMessage(message)
-                    .setReason(Reason.REASON_BUYER_PARTLY_DISSATISFIED) // One of those that ListReasons names.
-                    .build();
+                    .setOrderId(orderId).setMessage(message).setAmount(amount.setCurrencyCode(price.getCurrencyCode()))
+                    .setReason(Reason.REASON_BUYER_PARTLY_DISSATISFIED).build(); // ListReasons names those that can be given.
             var dispute = DisputeServiceGrpc.newBlockingStub(channel).offerPartialRefund(request).getDispute();
             var status = dispute.getStatus().name().replaceFirst("^DISPUTE_STATUS_", "");
-            print(dispute.getDisputeId() + " " + status + " " + Instant.ofEpochSecond(dispute.getRespondBy().getSeconds()));
+            var respondBy = Instant.ofEpochSecond(dispute.getRespondBy().getSeconds());
+            System.out.println(dispute.getDisputeId() + " " + status + " " + respondBy);
         } finally {
             channel.shutdownNow();
         }
@@ -94,15 +86,16 @@ public final class Client {
     }
 
     private static void watch(TokenFile file) throws IOException {
-        var connection = new Connection(System.getenv());
         var request = WatchDisputesRequest.newBuilder().setHeartbeatInterval(Duration.newBuilder().setSeconds(5));
         request = file == null ? request.setIncludeSnapshot(true) : file.start(request);
-        try (var watch = new Watch(connection::open, request.build())) {
-            // SIGINT and SIGTERM end the watch and then the program, with its own exit code, not the JVM's 130 or 143. Only for
-            // a program that does nothing else: halt cuts other hooks short. In a service, what stops it calls close().
+        try (var watch = new Watch(new Connection(System.getenv())::open, request.build())) {
+            // For exit code 0 after SIGTERM, not 143. In a service, only close(): halt would cut its other hooks short.
             Runtime.getRuntime().addShutdownHook(new Thread(() -> {
                 watch.close();
-                Runtime.getRuntime().halt(STATUS.completeOnTimeout(1, 5, TimeUnit.SECONDS).join());
+                var status = STATUS.completeOnTimeout(null, 5, TimeUnit.SECONDS).join(); // The batch at hand is finished.
+                if (status != null) {
+                    Runtime.getRuntime().halt(status);
+                }
             }));
             if (watch.hasNext()) {
                 System.err.println("watching");
@@ -112,19 +105,15 @@ public final class Client {
                 for (var event : batch.events()) {
                     var type = event.getType().name().replaceFirst("^EVENT_TYPE_", "");
                     var dispute = event.getDispute();
-                    print(type + " " + dispute.getOrderId() + " " + dispute.getDisputeId() + " " + event.getRevision());
+                    System.out.printf("%s %s %s %d%n", type, dispute.getOrderId(), dispute.getDisputeId(), event.getRevision());
+                }
+                if (System.out.checkError()) { // printf reports no error.
+                    throw new IOException("the standard output is closed or full");
                 }
                 if (file != null) {
                     file.store(batch.resumeToken());
                 }
             }
-        }
-    }
-
-    private static void print(String line) throws IOException {
-        System.out.println(line);
-        if (System.out.checkError()) { // println reports no error.
-            throw new IOException("the standard output is closed or full");
         }
     }
 }
