@@ -35,11 +35,13 @@ fn main() -> ExitCode {
 }
 
 fn run(CommandLine { action, config }: CommandLine) -> ExitCode {
-    stderr::start_log(match config.log_format {
-        LogFormat::Text => Format::for_people(),
-        LogFormat::Json => Format::Json,
+    let action = action.unwrap_or(Action::Serve);
+    stderr::start_log(match (config.log_format, &action) {
+        (_, Action::Ctl(flags)) if flags.json => Format::Json,
+        (LogFormat::Text, _) => Format::for_people(),
+        (LogFormat::Json, _) => Format::Json,
     });
-    match action.unwrap_or(Action::Serve) {
+    match action {
         Action::Serve => to_end(async {
             // Before the first line is printed: whatever reads it may send a signal.
             let stopped = server::told_to_stop()?;

@@ -168,7 +168,9 @@ where
                     }
                     let delay = self.backoff.delay(error.retry_after(), fastrand::f64());
                     let causes = error.causes();
-                    tracing::warn!(%error, causes, ?delay, "the watch was interrupted: reconnecting");
+                    // As a text, so that the log escapes what a stranger may have written.
+                    let error = error.to_string();
+                    tracing::warn!(error, causes, ?delay, "the watch was interrupted: reconnecting");
                     sleep(delay).await;
                 }
             }

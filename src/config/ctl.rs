@@ -5,8 +5,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::{
+    BoolishValueParser, NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser,
+};
 use clap::error::ErrorKind;
+use clap::parser::ValueSource;
 use clap::{ArgGroup, Args, Command, CommandFactory as _, Error, FromArgMatches as _, Subcommand};
 
 use super::{Action, CommandLine, Span, above_zero, environment};
@@ -22,13 +25,20 @@ const NUMBERS: std::ops::Range<i32> = 1..100;
 /// The most digits after the point that an amount of the contract can have.
 const DECIMALS: usize = 9;
 
+/// A value that means something. To the service an empty id is no filter, an empty etag no version, and an empty token "from now
+/// on": a script whose variable is empty would get everything, decide blindly, or miss what has happened.
+fn given() -> NonEmptyStringValueParser {
+    NonEmptyStringValueParser::new()
+}
+
 /// What scripts want to know, at the end of `--help`.
 pub(super) const AFTER_HELP: &str = "\
 Exit codes:
   0  done
   1  the service refused: its reason and everything that is wrong are on stderr
-  2  wrong usage: a flag, a file that cannot be read, an output that cannot be written
+  2  wrong usage: a flag, or a file that cannot be read
   3  the service could not be reached, was not able to serve, or did not answer in time
+  4  the output could not be written; a command has taken effect
 
 Times are UTC. Characters that cannot be seen, or that would move the cursor, are shown as \\u followed by their number.";
 
@@ -39,8 +49,8 @@ pub struct CtlFlags {
     /// How the service is called.
     #[command(flatten)]
     pub connection: CtlConnection,
-    /// Print JSON for scripts, as proto3 maps it; errors too, on stderr.
-    #[arg(long, global = true, env = "DISPUTES_JSON")]
+    /// Print JSON for scripts, as proto3 maps it; failed calls too, on stderr.
+    #[arg(long, global = true, env = "DISPUTES_JSON", value_parser = BoolishValueParser::new())]
     pub json: bool,
     /// What to do.
     #[command(subcommand)]
@@ -58,7 +68,7 @@ pub struct CtlConnection {
     #[arg(long, global = true, env = "DISPUTES_CA", value_name = "FILE")]
     pub ca: Option<PathBuf>,
     /// A file with the agent's token; read anew for each call.
-    #[arg(long, global = true, env = "DISPUTES_TOKEN_FILE", value_name = "FILE", conflicts_with_all = ["user_id", "scope"])]
+    #[arg(long, global = true, env = "DISPUTES_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// The agent's id, for a service with `--auth dev`.
     #[arg(long, global = true, env = "DISPUTES_USER_ID", value_name = "ID", default_value = "agent")]
@@ -84,7 +94,7 @@ pub enum CtlTask {
     /// With --json it is one object: dispute, order, events, serverTime.
     Show {
         /// The dispute.
-        #[arg(value_name = "DISPUTE_ID")]
+        #[arg(value_name = "DISPUTE_ID", value_parser = given())]
         dispute_id: String,
     },
     /// Decide an escalated dispute.
@@ -108,10 +118,10 @@ pub enum CtlTask {
 #[derive(Args, Clone, PartialEq, Eq, Debug)]
 pub struct ListFlags {
     /// Only disputes of this order.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = given())]
     pub order_id: Option<String>,
     /// Only disputes of this buyer or seller.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = given())]
     pub party_id: Option<String>,
     /// Only disputes of this kind; may be repeated.
     #[arg(long = "kind", value_name = "KIND", value_parser = values(DisputeKind::as_str_name, |_| true))]
@@ -125,7 +135,7 @@ pub struct ListFlags {
     /// Disputes in every status.
     #[arg(long, conflicts_with = "statuses")]
     pub all: bool,
-    /// The most disputes that are listed.
+    /// The most disputes that are listed; that there are more is said on stderr.
     #[arg(long, value_name = "COUNT", default_value = "50", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: u32,
 }
@@ -134,13 +144,13 @@ pub struct ListFlags {
 #[derive(Args, Clone, PartialEq, Eq, Debug)]
 pub struct CommandFlags {
     /// The dispute.
-    #[arg(value_name = "DISPUTE_ID")]
+    #[arg(value_name = "DISPUTE_ID", value_parser = given())]
     pub dispute_id: String,
-    /// The explanation, which both parties read.
+    /// The explanation, which both parties read. `--message=TEXT` if it begins with a dash.
     #[arg(long, value_name = "TEXT")]
     pub message: String,
     /// Only if the dispute is still in this version, which `show` prints.
-    #[arg(long, value_name = "ETAG")]
+    #[arg(long, value_name = "ETAG", value_parser = given())]
     pub etag: Option<String>,
     /// Only ask the service what would come of it: nothing happens.
     #[arg(long)]
@@ -190,16 +200,16 @@ pub struct TailFlags {
     #[arg(long, conflicts_with = "resume_token")]
     pub from_beginning: bool,
     /// Begin after this position, which an earlier run has printed.
-    #[arg(long, value_name = "TOKEN")]
+    #[arg(long, value_name = "TOKEN", value_parser = given())]
     pub resume_token: Option<String>,
     /// Only events of this order; may be repeated.
-    #[arg(long = "order-id", value_name = "ID")]
+    #[arg(long = "order-id", value_name = "ID", value_parser = given())]
     pub order_ids: Vec<String>,
     /// Only events of this dispute; may be repeated.
-    #[arg(long = "dispute-id", value_name = "ID")]
+    #[arg(long = "dispute-id", value_name = "ID", value_parser = given())]
     pub dispute_ids: Vec<String>,
     /// Only events of this buyer or seller.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = given())]
     pub party_id: Option<String>,
     /// Only events of disputes of this kind; may be repeated.
     #[arg(long = "kind", value_name = "KIND", value_parser = values(DisputeKind::as_str_name, |_| true))]
@@ -310,8 +320,13 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<CommandLine, Error> {
             format!("--{flag} is for the service, and ctl is its client: it takes the flags of `ctl --help` alone");
         return Err(contradiction(why));
     }
-    let line = CommandLine::from_arg_matches(&matches)?;
-    if let Some(Action::Ctl(flags)) = &line.action {
+    let mut line = CommandLine::from_arg_matches(&matches)?;
+    if let Some(Action::Ctl(flags)) = &mut line.action {
+        let source = |name| matches.subcommand_matches(CTL).and_then(|ctl| ctl.value_source(name));
+        flags
+            .connection
+            .choose_caller(source("token_file"), [source("user_id"), source("scope")])
+            .map_err(contradiction)?;
         flags.connection.require_consistent().map_err(contradiction)?;
     }
     Ok(line)
@@ -333,6 +348,27 @@ fn command() -> Command {
 }
 
 impl CtlConnection {
+    /// Either a token or an id with a scope says who calls. What stands on the command line wins over the other's variables.
+    fn choose_caller(
+        &mut self,
+        token: Option<ValueSource>,
+        named: [Option<ValueSource>; 2],
+    ) -> Result<(), &'static str> {
+        let is_named_by = |source| named.contains(&Some(source));
+        match token {
+            Some(ValueSource::CommandLine) if !is_named_by(ValueSource::CommandLine) => Ok(()),
+            Some(ValueSource::EnvVariable) if is_named_by(ValueSource::CommandLine) => {
+                self.token_file = None;
+                Ok(())
+            }
+            Some(_) if is_named_by(ValueSource::CommandLine) || is_named_by(ValueSource::EnvVariable) => Err(
+                "--token-file (DISPUTES_TOKEN_FILE) says who calls, and so do --user-id (DISPUTES_USER_ID) and --scope \
+                 (DISPUTES_SCOPE): give one or the other",
+            ),
+            _ => Ok(()),
+        }
+    }
+
     /// Fails with the reason if these flags do not go together.
     fn require_consistent(&self) -> Result<(), &'static str> {
         let is_plain = !self.url.is_tls();

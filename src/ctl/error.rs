@@ -62,11 +62,11 @@ impl CtlError {
         let details = status.get_error_details();
         let is_ours = details.error_info().is_some_and(|info| info.domain == DOMAIN);
         let failed = Box::new(Failed { status, details });
-        match failed.status.code() {
-            Code::Unavailable | Code::DeadlineExceeded => Self::Away { url: url.clone(), failed, is_uncertain: false },
-            _ if is_ours => Self::Refused(failed),
-            // A proxy, or something that is no service of this kind.
-            _ => Self::Away { url: url.clone(), failed, is_uncertain: false },
+        // Of others: a proxy, or something that is no service of this kind.
+        if is_ours && failed.is_refusal() {
+            Self::Refused(failed)
+        } else {
+            Self::Away { url: url.clone(), failed, is_uncertain: false }
         }
     }
 
@@ -74,7 +74,11 @@ impl CtlError {
     #[must_use]
     pub(super) fn of_a_command(self) -> Self {
         match self {
-            Self::Away { url, failed, .. } => Self::Away { url, failed, is_uncertain: true },
+            Self::Away { url, failed, .. } => {
+                // Of what is too much, nothing was done.
+                let is_uncertain = failed.status.code() != Code::ResourceExhausted;
+                Self::Away { url, failed, is_uncertain }
+            }
             Self::Refused(_) | Self::Local(_) | Self::Output(_) => self,
         }
     }
@@ -83,8 +87,9 @@ impl CtlError {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Refused(_) => 1,
-            Self::Local(_) | Self::Output(_) => 2,
+            Self::Local(_) => 2,
             Self::Away { .. } => 3,
+            Self::Output(_) => super::NOT_WRITTEN,
         }
     }
 
@@ -106,7 +111,10 @@ impl CtlError {
                 lines.join("\n")
             }
             Self::Away { url, failed, is_uncertain } => {
-                let mut lines = vec![format!("no answer from {}: {}", url, failed.with_causes())];
+                let mut lines = vec![match failed.details.error_info() {
+                    Some(_) => format!("not served by {url}: {}", failed.with_reason()),
+                    None => format!("no answer from {url}: {} ({})", visible(&failed.message()), failed.code()),
+                }];
                 if *is_uncertain {
                     lines.push("It is not known whether the command took effect: look with `ctl show`.".to_owned());
                 }
@@ -125,7 +133,7 @@ impl CtlError {
                 let violations = violations.iter().map(|(field, what)| json!({ "field": field, "description": what }));
                 json!({
                     "code": failed.code(),
-                    "reason": failed.details.error_info().map_or("", |info| &info.reason),
+                    "reason": failed.reason(),
                     "message": failed.message(),
                     "metadata": failed.details.error_info().map(|info| info.metadata.clone()).unwrap_or_default(),
                     "violations": violations.collect::<Vec<_>>(),
@@ -140,6 +148,20 @@ impl CtlError {
 }
 
 impl Failed {
+    /// Whether the service has judged the call, and not failed at it or been too busy for it.
+    fn is_refusal(&self) -> bool {
+        match self.status.code() {
+            Code::Unavailable | Code::DeadlineExceeded | Code::Internal | Code::Unknown | Code::DataLoss => false,
+            Code::ResourceExhausted => !matches!(self.reason(), "OVERLOADED" | "RATE_LIMITED"),
+            _ => true,
+        }
+    }
+
+    /// The reason; empty if it has none.
+    fn reason(&self) -> &str {
+        self.details.error_info().map_or("", |info| &info.reason)
+    }
+
     /// The code as gRPC writes it, `NOT_FOUND`.
     fn code(&self) -> String {
         let mut name = String::new();
@@ -164,16 +186,8 @@ impl Failed {
         said.join(": ")
     }
 
-    fn with_causes(&self) -> String {
-        match self.details.error_info() {
-            Some(_) => self.with_reason(),
-            None => format!("{} ({})", visible(&self.message()), self.code()),
-        }
-    }
-
     fn with_reason(&self) -> String {
-        let reason = self.details.error_info().map_or("", |info| &info.reason);
-        format!("{} ({} {})", visible(self.status.message()), self.code(), visible(reason))
+        format!("{} ({} {})", visible(self.status.message()), self.code(), visible(self.reason()))
     }
 
     /// The facts, in the order of their names.
@@ -219,7 +233,10 @@ mod tests {
     fn what_the_service_refuses_is_told_from_what_it_did_not_get_to() {
         for (status, exit_code) in [
             (status(Code::NotFound, DOMAIN, "DISPUTE_NOT_FOUND", &[]), 1),
-            (status(Code::Internal, DOMAIN, "INTERNAL", &[]), 1),
+            (status(Code::ResourceExhausted, DOMAIN, "MESSAGE_TOO_LARGE", &[]), 1),
+            (status(Code::ResourceExhausted, DOMAIN, "RATE_LIMITED", &[]), 3),
+            (status(Code::ResourceExhausted, DOMAIN, "OVERLOADED", &[]), 3),
+            (status(Code::Internal, DOMAIN, "INTERNAL", &[]), 3),
             (status(Code::Unauthenticated, DOMAIN, "CREDENTIAL_MISSING", &[]), 1),
             (status(Code::Unavailable, DOMAIN, "STORAGE_UNAVAILABLE", &[]), 3),
             (status(Code::DeadlineExceeded, DOMAIN, "DEADLINE_EXCEEDED", &[]), 3),
@@ -237,6 +254,10 @@ mod tests {
         let away = || of(Status::deadline_exceeded("late"));
         assert_eq!(away().in_words(), "no answer from http://127.0.0.1:1: late (DEADLINE_EXCEEDED)");
         assert!(away().of_a_command().in_words().ends_with(&format!("(DEADLINE_EXCEEDED)\n{uncertain}")));
+        let failed = of(status(Code::Internal, DOMAIN, "INTERNAL", &[])).of_a_command();
+        assert_eq!(failed.in_words(), format!("not served by http://127.0.0.1:1: no (INTERNAL INTERNAL)\n{uncertain}"));
+        let busy = of(status(Code::ResourceExhausted, DOMAIN, "OVERLOADED", &[])).of_a_command();
+        assert!(!busy.in_words().contains(uncertain));
         let refused = of(status(Code::Aborted, DOMAIN, "ETAG_MISMATCH", &[])).of_a_command();
         assert!(!refused.in_words().contains(uncertain) && refused.exit_code() == 1);
     }

@@ -1,5 +1,6 @@
 //! `list`: the disputes that an agent must look at, or that the filters name.
 
+use std::collections::HashSet;
 use std::io::Write;
 
 use prost_types::Timestamp;
@@ -13,10 +14,11 @@ use crate::config::ListFlags;
 use crate::proto::v1::{self, DisputeStatus};
 use crate::stderr;
 
-/// The statuses in the order in which they are listed: each group newest first, but pending disputes the most urgent first.
+/// The statuses in the order in which they are read: each group newest first, but pending disputes the most urgent first. A
+/// dispute that moves on meanwhile is found in the next group.
 const GROUPS: [&[DisputeStatus]; 3] = [
-    &[DisputeStatus::Escalated],
     &[DisputeStatus::Pending],
+    &[DisputeStatus::Escalated],
     &[
         DisputeStatus::Accepted,
         DisputeStatus::Declined,
@@ -39,15 +41,15 @@ pub(super) async fn run(
     out: &mut impl Write,
 ) -> Result<(), CtlError> {
     let limit = usize::try_from(flags.limit).unwrap_or(usize::MAX);
-    let mut found = Found::default();
-    for statuses in GROUPS {
+    let mut groups: [Found; 3] = Default::default();
+    for (found, statuses) in groups.iter_mut().zip(GROUPS) {
         let statuses: Vec<_> = statuses.iter().copied().filter(|status| is_wanted(flags, *status)).collect();
-        // One more than is shown: so it is known whether there are more.
-        let room = limit.saturating_add(1).saturating_sub(found.disputes.len());
-        if !statuses.is_empty() && room > 0 {
-            found.read(service, request(flags, &statuses), room).await?;
+        if !statuses.is_empty() {
+            // One more than is shown: so it is known whether there are more.
+            found.read(service, request(flags, &statuses), limit.saturating_add(1)).await?;
         }
     }
+    let mut found = Found::listed(groups);
     let has_more = found.disputes.len() > limit;
     found.disputes.truncate(limit);
     match json {
@@ -59,7 +61,7 @@ pub(super) async fn run(
         None if found.disputes.is_empty() => writeln!(out, "No such disputes.")?,
         None => print(&found, out)?,
     }
-    if has_more && json.is_none() {
+    if has_more {
         stderr::say(&format!("More disputes match than the {limit} that --limit allows."));
     }
     Ok(())
@@ -95,6 +97,18 @@ struct Found {
 }
 
 impl Found {
+    /// The groups as one list: what needs an agent first. Of a dispute that was found twice, what was read last.
+    fn listed([pending, escalated, resolved]: [Self; 3]) -> Self {
+        let server_time = [&resolved, &escalated, &pending].into_iter().find_map(|group| group.server_time);
+        let mut later = HashSet::new();
+        let mut new_in = |group: Self| -> Vec<v1::Dispute> {
+            let is_new = |dispute: &v1::Dispute| later.insert(dispute.dispute_id.clone());
+            group.disputes.into_iter().filter(is_new).collect()
+        };
+        let [resolved, escalated, pending] = [resolved, escalated, pending].map(&mut new_in);
+        Self { disputes: [escalated, pending, resolved].concat(), server_time }
+    }
+
     /// Reads pages until there is no room, or nothing more.
     async fn read(
         &mut self,
@@ -164,11 +178,22 @@ mod tests {
     #[test]
     fn what_is_open_is_listed_unless_something_else_is_asked_for() {
         use DisputeStatus::{Decided, Escalated, Pending};
-        assert_eq!(wanted(&[]), [Escalated, Pending]);
+        assert_eq!(wanted(&[]), [Pending, Escalated]);
         assert_eq!(wanted(&["--status", "decided", "--status", "pending"]), [Pending, Decided]);
         assert_eq!(wanted(&["--all"]).len(), 9);
         assert_eq!(wanted(&["--settlement-status", "due"]).len(), 9);
         assert_eq!(wanted(&["--settlement-status", "due", "--status", "decided"]), [Decided]);
+    }
+
+    #[test]
+    fn a_dispute_that_moves_on_while_the_list_is_read_is_listed_once_where_it_is_now() {
+        let group = |ids: &[&str]| Found {
+            disputes: ids.iter().map(|id| v1::Dispute { dispute_id: (*id).to_owned(), ..Default::default() }).collect(),
+            server_time: None,
+        };
+        let listed = Found::listed([group(&["a", "b", "c"]), group(&["b", "d"]), group(&["d", "e"])]);
+        let ids: Vec<_> = listed.disputes.iter().map(|dispute| dispute.dispute_id.as_str()).collect();
+        assert_eq!(ids, ["b", "a", "c", "d", "e"]);
     }
 
     #[test]
@@ -180,7 +205,7 @@ mod tests {
     #[test]
     fn only_pending_disputes_are_ordered_by_their_deadline() {
         let flags = flags(&["--order-id", "o", "--party-id", "p", "--kind", "order-update"]);
-        let [escalated, pending, _] = GROUPS.map(|statuses| request(&flags, statuses));
+        let [pending, escalated, _] = GROUPS.map(|statuses| request(&flags, statuses));
         assert_eq!((escalated.order_by_respond_by, pending.order_by_respond_by), (false, true));
         assert_eq!((pending.order_id.as_str(), pending.party_id.as_str()), ("o", "p"));
         assert_eq!((pending.kinds().collect(), pending.statuses), (vec![v1::DisputeKind::OrderUpdate], vec![1]));

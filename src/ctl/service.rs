@@ -78,8 +78,8 @@ impl Service {
         move || DisputeServiceClient::with_interceptor(endpoint.connect_lazy(), agent.clone())
     }
 
-    /// Calls `disputes.v1.DisputeService`. A call that finds the service unavailable is made again a few times, all within
-    /// the time of a call: it must be one that can be repeated.
+    /// Calls `disputes.v1.DisputeService`. A call that finds the service unavailable, or whose connection breaks, is made again
+    /// a few times, all within the time of a call: it must be one that can be repeated.
     pub(super) async fn disputes<R>(
         &self,
         call: impl AsyncFn(Disputes) -> Result<Response<R>, Status>,
@@ -104,7 +104,7 @@ impl Service {
             let mut wait = FIRST_WAIT;
             for _ in 0..REPEATS {
                 match call().await {
-                    Err(status) if status.code() == Code::Unavailable => {
+                    Err(status) if is_transient(&status) => {
                         let asked_for = status.get_error_details().retry_info().and_then(|info| info.retry_delay);
                         last = Some(status);
                         pause(asked_for.unwrap_or_default().saturating_add(jittered(wait))).await;
@@ -123,6 +123,11 @@ impl Service {
             Err(_) => Err(CtlError::of(last.unwrap_or_else(late), &self.url)),
         }
     }
+}
+
+/// Whether the service could not serve the call now, or the connection has broken, which comes as UNKNOWN, too.
+fn is_transient(status: &Status) -> bool {
+    status.code() == Code::Unavailable || std::error::Error::source(status).is_some()
 }
 
 /// The service's address, with the authorities that it is believed by.

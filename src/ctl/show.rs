@@ -190,8 +190,12 @@ fn print_history(dispute: &v1::Dispute, events: &[v1::DisputeEvent], out: &mut i
         let what = padded(&word(event.r#type, v1::EventType::as_str_name), EVENT);
         let by = one_line(&actor(event.actor.as_ref()));
         writeln!(out, "  {}  {what}  by {by}", instant(event.event_time.as_ref()))?;
-        for line in lines(&changed).chain(lines(said)) {
+        for line in lines(&changed) {
             writeln!(out, "      {line}")?;
+        }
+        // What somebody wrote is told from what has happened.
+        for line in lines(said) {
+            writeln!(out, "      > {line}")?;
         }
     }
     Ok(())

@@ -13,7 +13,7 @@ use super::words::{actor, change, instant, word};
 use crate::client::{self, Batch};
 use crate::config::TailFlags;
 use crate::proto::v1::{self, watch_disputes_request::Start};
-use crate::stderr;
+use crate::stderr::{self, visible};
 
 /// The columns of an event's type, of a dispute's id, an order's id and a kind …
 const WIDTHS: [usize; 4] = [20, 36, 14, 18];
@@ -33,21 +33,27 @@ pub(super) async fn run(
     let mut watch = client::watch(service.connector(), request(flags));
     let mut stopped = pin!(stopped);
     let mut last_token = flags.resume_token.clone();
-    loop {
+    let result = loop {
         let next = tokio::select! {
             biased;
-            () = &mut stopped => break,
+            () = &mut stopped => break Ok(()),
             next = watch.next() => next,
         };
-        let Some(batch) = next else { break };
-        let batch = batch.map_err(|error| CtlError::of(error.status().clone(), service.url()))?;
-        print(&batch, json, out)?;
-        last_token = Some(batch.resume_token);
-    }
+        match next {
+            Some(Ok(batch)) => {
+                if let Err(error) = print(&batch, json, out) {
+                    break Err(error);
+                }
+                last_token = Some(batch.resume_token);
+            }
+            Some(Err(error)) => break Err(CtlError::of(error.status().clone(), service.url())),
+            None => break Ok(()),
+        }
+    };
     if let Some(token) = last_token.filter(|_| json.is_none()) {
-        stderr::say(&format!("To go on from here: --resume-token {token}"));
+        stderr::say(&format!("To go on from here: --resume-token {}", visible(&token)));
     }
-    Ok(())
+    result
 }
 
 fn request(flags: &TailFlags) -> v1::WatchDisputesRequest {

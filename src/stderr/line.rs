@@ -19,8 +19,8 @@ const TEXT: usize = 512;
 pub enum Format {
     /// Text without colours.
     Plain,
-    /// Text for a terminal, with the escape sequences of colours. The log's formatter has already escaped those in
-    /// foreign text.
+    /// Text for a terminal, with the escape sequences of colours, and no others: the log's formatter does not escape all of
+    /// those in foreign text.
     Coloured,
     /// A JSON object.
     Json,
@@ -45,8 +45,9 @@ pub(super) fn escaped(line: &str, format: Format) -> Cow<'_, str> {
         return Cow::Borrowed(line);
     }
     let mut escaped = String::with_capacity(line.len());
-    for character in line.chars() {
-        if !is_hidden(character) || (format == Format::Coloured && character == '\u{1b}') {
+    for (index, character) in line.char_indices() {
+        let is_colour = || format == Format::Coloured && line.get(index..).is_some_and(begins_with_colour);
+        if !is_hidden(character) || is_colour() {
             escaped.push(character);
             continue;
         }
@@ -57,6 +58,13 @@ pub(super) fn escaped(line: &str, format: Format) -> Cow<'_, str> {
         }
     }
     Cow::Owned(escaped)
+}
+
+/// Whether a text begins with the escape sequence of a colour: `ESC [ 1 ; 3 1 m`, say.
+fn begins_with_colour(text: &str) -> bool {
+    let parameters =
+        text.strip_prefix("\u{1b}[").map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';'));
+    parameters.is_some_and(|rest| rest.starts_with('m'))
 }
 
 /// Whether a character is a control, a bidirectional mark, a line separator, or invisible.
@@ -156,6 +164,17 @@ mod tests {
         let expected = "a\\u000ab\\u000dc\\u0009d\\u0000e\\u001b[31mf\\u007fg\\u009bh\\u202ei\\u2066j\\u200fk\\u2028l\\ufeffm\\udb40\\udc41n\\u061co";
         assert_eq!(safe(line, Format::Plain), expected);
         assert_eq!(safe(line, Format::Coloured), expected.replace("\\u001b", "\u{1b}"));
+        // Only colours, not what moves the cursor, sets the title, or is cut off.
+        for (foreign, escaped) in [
+            ("\u{1b}]0;x\u{7}", "\\u001b]0;x\\u0007"),
+            ("\u{1b}[2J", "\\u001b[2J"),
+            ("\u{1b}[1;31", "\\u001b[1;31"),
+            ("\u{1b}c", "\\u001bc"),
+            ("\u{1b}", "\\u001b"),
+            ("\u{1b}[1;31mred\u{1b}[0m", "\u{1b}[1;31mred\u{1b}[0m"),
+        ] {
+            assert_eq!(safe(foreign, Format::Coloured), escaped);
+        }
         let json = serde_json::json!({ "path": "\u{202e}\u{9b}\n\u{e0041}" }).to_string();
         let escaped = safe(&json, Format::Json);
         assert_eq!(escaped, r#"{"path":"\u202e\u009b\n\udb40\udc41"}"#);

@@ -85,7 +85,45 @@ fn a_token_never_crosses_the_network_in_the_clear() {
     assert!(said.contains("--ca (DISPUTES_CA) is for TLS"), "{said}");
     for (flag, value) in [("--user-id", "eve"), ("--scope", "support")] {
         let said = refusal(&["ctl", "list", "--token-file", "t", flag, value]);
-        assert!(said.contains("cannot be used with") && said.contains(flag), "{said}");
+        assert!(said.contains("says who calls") && said.contains(flag), "{said}");
+    }
+}
+
+#[test]
+fn who_calls_is_what_the_command_line_says_whatever_the_variables_of_the_other_kind_are() {
+    use ValueSource::{CommandLine as Line, DefaultValue as Default, EnvVariable as Variable};
+    let token = || read(&["ctl", "--token-file", "t", "list"]).unwrap().connection;
+    for (token_source, [user, scope], is_kept) in [
+        (Some(Line), [Some(Default), Some(Default)], Some(true)),
+        (Some(Line), [Some(Variable), Some(Default)], Some(true)),
+        (Some(Variable), [Some(Default), Some(Default)], Some(true)),
+        (Some(Variable), [Some(Line), Some(Default)], Some(false)),
+        (Some(Variable), [Some(Variable), Some(Line)], Some(false)),
+        (Some(Variable), [Some(Variable), Some(Default)], None),
+        (Some(Line), [Some(Default), Some(Line)], None),
+    ] {
+        let mut connection = token();
+        let result = connection.choose_caller(token_source, [user, scope]);
+        let kept = result.ok().map(|()| connection.token_file.is_some());
+        assert_eq!(kept, is_kept, "{token_source:?} {user:?} {scope:?}");
+    }
+}
+
+#[test]
+fn a_value_that_says_nothing_is_refused() {
+    for arguments in [
+        &["list", "--order-id", ""][..],
+        &["list", "--party-id", ""],
+        &["show", ""],
+        &["decide", "", "--no-action", "--message", "m"],
+        &["decide", "d", "--no-action", "--message", "m", "--etag", ""],
+        &["tail", "--resume-token", ""],
+        &["tail", "--order-id", ""],
+        &["tail", "--dispute-id", ""],
+        &["tail", "--party-id", ""],
+    ] {
+        let said = refusal(&[&["ctl"], arguments].concat());
+        assert!(said.contains("a value is required for"), "{arguments:?}: {said}");
     }
 }
 

@@ -150,14 +150,45 @@ async fn a_reader_that_has_read_enough_is_no_failure() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_whose_answer_cannot_be_written_has_taken_effect_and_its_exit_code_says_so() {
+    let service = Service::on_sqlite().await;
+    let dispute = super::escalated(&service, "o1").await;
+    let mut decide = command(&url(&service), &["decide", &dispute, "--no-action", "--message=-20% was agreed"]);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = decide.stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(4));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("the output cannot be written"));
+    assert_eq!(service.support().dispute(&dispute).await.decision_message, "-20% was agreed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tail_that_nobody_reads_ends_when_it_is_told_to() {
+    let service = Service::on_sqlite().await;
+    service.many_orders_with_updates("o", 0..400, "ann").await;
+    let mut tail = command(&url(&service), &["tail", "--from-beginning", "--json"]);
+    let mut tail = tail.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    // More than a pipe holds: when the first line is there, it writes, or waits for a reader.
+    let mut lines = BufReader::with_capacity(1, tail.stdout.take().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().starts_with('{'));
+    assert!(Command::new("kill").args(["-TERM", &tail.id().to_string()]).status().unwrap().success());
+    let code = tokio::task::spawn_blocking(move || tail.wait().unwrap().code());
+    let code = tokio::time::timeout(std::time::Duration::from_secs(60), code).await.expect("it does not end").unwrap();
+    assert!(matches!(code, Some(0 | 4)), "{code:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_is_made_again_while_the_service_is_only_restarted() {
     let folder = tempfile::tempdir().unwrap();
     let database = format!("sqlite://{}?mode=rwc", folder.path().join("disputes.db").display());
     let server = serve(&database, "127.0.0.1:0");
     let address = server.address.clone();
     server.kill();
+    let away = std::net::TcpListener::bind(&address).unwrap();
     let mut list = command(&format!("http://{address}"), &["list", "--timeout", "60s"]);
     let list = list.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // It finds nobody at first.
+    drop(away.accept().unwrap());
+    drop(away);
     let _server = serve(&database, &address);
     let output = list.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), &b"No such disputes.\n"[..]), "{output:?}");

@@ -97,7 +97,7 @@ async fn a_deadline_moves_to_an_instant_or_by_a_span_and_only_forward() {
     );
     let shown = run(&url, &["show", &dispute]).fine();
     assert!(
-        shown.contains("deadline moved        by support\n      to 2026-01-05 12:00:00Z\n      A day more.\n"),
+        shown.contains("deadline moved        by support\n      to 2026-01-05 12:00:00Z\n      > A day more.\n"),
         "{shown}"
     );
 }

@@ -45,10 +45,13 @@ async fn an_agent_sees_what_to_decide_first_and_then_what_is_most_urgent() {
     assert_eq!(ids(&["--kind", "cancellation", "--kind", "order-update", "--party-id", "bob"]), [&*late, &later]);
     assert_eq!(ids(&["--order-id", "o3"]), [&*later]);
     assert_eq!(ids(&["--party-id", "nobody"]), [""; 0]);
-    assert_eq!(ids(&["--limit", "2"]), [&*decided, &late]);
-    let cut = run(&url, &["list", "--limit", "2"]);
-    assert_eq!((cut.code, cut.out.lines().count()), (0, 3));
-    assert_eq!(cut.err, "More disputes match than the 2 that --limit allows.\n");
+    // A script is told as well: what it does not get could be what it looks for.
+    for (flags, lines) in [(&[][..], 3), (&["--json"], 2)] {
+        let cut = run(&url, &[&["list", "--limit", "2"], flags].concat());
+        assert_eq!((cut.code, cut.out.lines().count()), (0, lines));
+        assert_eq!(cut.err, "More disputes match than the 2 that --limit allows.\n");
+        assert!(cut.out.contains(&decided) && cut.out.contains(&late), "{}", cut.out);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -86,7 +89,7 @@ async fn a_dispute_is_shown_with_its_order_and_its_history() {
         "History",
         "  2026-01-01 00:00:00Z  opened                by seller bob",
         "      20.00 USD",
-        "      Sorry for the delay.",
+        "      > Sorry for the delay.",
         "  2026-01-01 00:00:00Z  declined              by buyer ann",
         "  2026-01-01 00:00:00Z  escalated             by buyer ann",
     ] {
