@@ -18,6 +18,9 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PYTHON = HERE.with_name("python")
 sys.path[:0] = [str(HERE), str(PYTHON)]
+# Nor by way of a proxy: everything is on this machine.
+for variable in ("grpc_proxy", "http_proxy", "https_proxy"):
+    os.environ.pop(variable, None)
 os.environ["PYTHONPATH"] = f"{HERE}{os.pathsep}{PYTHON}"
 
 import aiohttp

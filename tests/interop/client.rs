@@ -68,8 +68,13 @@ impl Client {
         let program = if relative.exists() { relative } else { self.program.into() };
         let mut command = Command::new(program);
         command.args(self.arguments).args(arguments).current_dir(self.folder());
-        for variable in ["DISPUTES_URL", "DISPUTES_CA", "DISPUTES_TOKEN_FILE", "DISPUTES_USER_ID"] {
-            command.env_remove(variable);
+        // Nor by way of a proxy, or with somebody else's packages.
+        let foreign = |name: &str| {
+            let name = name.to_lowercase();
+            name.starts_with("disputes_") || name.ends_with("_proxy") || name == "pythonpath"
+        };
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(foreign)) {
+            command.env_remove(name);
         }
         command.envs(variables.iter().copied());
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -2,7 +2,7 @@
 
 use dispute_service::proto::v1;
 
-use crate::client::{Client, Ended};
+use crate::client::{Client, Ended, TIMEOUT};
 use crate::messages::order;
 use crate::network::{Conduct, Network};
 use crate::service::Service;
@@ -101,7 +101,8 @@ async fn an_offer_whose_answer_is_lost_is_made_once(client: Client) {
     let running = client.start(&variables, &["offer", "o1", "12.50", message]);
     network.loses_an_answer().await;
     let mut bob = service.user("bob").await;
-    while bob.list_all(v1::ListDisputesRequest::default()).await.is_empty() {}
+    let is_made = async { while bob.list_all(v1::ListDisputesRequest::default()).await.is_empty() {} };
+    tokio::time::timeout(TIMEOUT, is_made).await.expect("the offer does not arrive");
     network.set(Conduct::Forwards);
     network.cut();
     let ended = running.ends().await;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use dispute_service::proto::v1;
 
 use crate::callers::Party;
-use crate::client::Client;
+use crate::client::{Client, TIMEOUT};
 use crate::messages::{order, update};
 use crate::network::{Conduct, Network};
 use crate::service::Service;
@@ -116,14 +116,14 @@ async fn a_watch_that_was_killed_goes_on_where_its_token_says(client: Client) {
     assert!(printed[0].starts_with("SNAPSHOT o1 ") && printed[1].starts_with("OPENED o2 "), "{printed:?}");
     // The token is written after what it covers was printed, so it may be a moment later.
     let mut ann = service.user("ann").await;
-    loop {
+    let is_written = async || {
         let token = std::fs::read_to_string(&file).unwrap().trim().to_owned();
         let start = Some(v1::list_dispute_events_request::Start::ResumeToken(token));
         let request = v1::ListDisputeEventsRequest { start, ..Default::default() };
-        if ann.disputes.list_dispute_events(request).await.unwrap().into_inner().events.is_empty() {
-            break;
-        }
-    }
+        ann.disputes.clone().list_dispute_events(request).await.unwrap().into_inner().events.is_empty()
+    };
+    let written = async { while !is_written().await {} };
+    tokio::time::timeout(TIMEOUT, written).await.expect("the token is not written");
     watch.signal("KILL");
     assert_eq!(watch.ends().await.code, None);
     ask(&service, "o3").await;
