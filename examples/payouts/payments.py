@@ -34,6 +34,9 @@ class Refund:
     reference: str
     status: str  # pending, succeeded, failed; one that succeeded can still fail
     reason: str  # why it failed
+    payment: str
+    value: str  # an exact decimal
+    currency: str
 
 
 class Provider:
@@ -50,9 +53,10 @@ class Provider:
     async def get(self, refund_id: str) -> Refund:
         return refund(await self.call("GET", f"/refunds/{quote(refund_id, safe='')}"))
 
-    async def find(self, reference: str) -> list[Refund]:
-        """The refunds that were created with this reference, as they are now."""
-        return [refund(found) for found in (await self.call("GET", "/refunds", params={"reference": reference}))["refunds"]]
+    async def find(self, payment: str, reference: str) -> list[Refund]:
+        """The refunds of a payment that were created with this reference, as they are now; of all pages."""
+        params = {"payment": payment, "reference": reference}
+        return [refund(found) for found in (await self.call("GET", "/refunds", params=params))["refunds"]]
 
     async def call(self, method: str, path: str, headers: dict[str, str] | None = None, **request) -> dict:
         headers = {"Authorization": f"Bearer {KEY}", **(headers or {})}
@@ -65,14 +69,23 @@ class Provider:
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise Unavailable(f"{method} {path}: {str(error) or type(error).__name__}") from error
         if 400 <= response.status < 500 and response.status not in TRY_AGAIN:
-            raise Refused(f"{method} {path}: {response.status} {json.dumps(body)}")
+            raise Refused(f"{method} {path}: {response.status} {json.dumps(body)[:500]}")
         if response.status not in (200, 201):
             raise Unavailable(f"{method} {path}: {response.status}")
         return body
 
 
 def refund(answer: dict) -> Refund:
-    return Refund(answer["id"], answer.get("reference") or "", answer["status"], answer.get("failure_reason") or "")
+    """What is missing is empty: refunds of others need not have it."""
+    amount = answer.get("amount") or {}
+    found = {name: answer.get(name) or "" for name in ("reference", "status", "payment")}
+    return Refund(
+        id=answer["id"],
+        reason=answer.get("failure_reason") or "",
+        value=amount.get("value") or "",
+        currency=amount.get("currency") or "",
+        **found,
+    )
 
 
 def refund_of(webhook: bytes, signature: str) -> str | None:
@@ -81,7 +94,7 @@ def refund_of(webhook: bytes, signature: str) -> str | None:
     if not (found := SIGNATURE.fullmatch(signature)):
         raise ValueError("the signature is missing or malformed")
     if abs(time.time() - int(found[1])) > TOLERANCE:
-        raise ValueError("the signature is too old")
+        raise ValueError("the signature is too old, or from the future")
     expected = hmac.new(WEBHOOK_SECRET.encode(), found[1].encode() + b"." + webhook, "sha256").hexdigest()
     # There are several while a secret is being replaced.
     if not any(hmac.compare_digest(expected, given) for given in found[2].split(",v1=")[1:]):

@@ -100,7 +100,8 @@ class FakeProvider:
         return sum(not known["result"] for known in self.results.values())
 
     async def find(self, request: web.Request) -> web.Response:
-        found = [refund for refund in self.refunds.values() if refund["reference"] == request.query["reference"]]
+        wanted = request.query.items()
+        found = [refund for refund in self.refunds.values() if all(refund[name] == value for name, value in wanted)]
         return web.json_response({"refunds": found})
 
     async def get(self, request: web.Request) -> web.Response:

@@ -15,9 +15,11 @@ from disputes.v1.dispute_service_pb2_grpc import DisputeServiceStub
 from payments import Provider, Refund, Refused
 from watch import describe, detail
 
+STATUSES = ("pending", "succeeded", "failed")
+TWICE = "the buyer was paid twice"
 # What it means if the service refuses to hear that a refund has succeeded.
 REFUSALS = {
-    "SETTLED_TWICE": "the buyer was paid twice",
+    "SETTLED_TWICE": TWICE,
     "STATUS_NOT_ALLOWED": "the buyer was paid although the refund was voided",
 }
 log = logging.getLogger("payouts")
@@ -37,8 +39,13 @@ class Settlements:
         since reports can overtake each other as webhooks do. A report that would have to be repeated then does not help.
         """
         reported, refusal = {}, ErrorInfo()
-        while report := news(refund, attempt, (await self.dispute(dispute_id)).settlement):
+        while True:
+            dispute = await self.dispute(dispute_id)
             about = {"dispute": dispute_id, "attempt": attempt, "refund": refund.id, "status": refund.status}
+            if doubt := what_is_wrong(refund, attempt, dispute):
+                return needs_a_person(doubt, **about)
+            if not (report := news(refund, attempt, dispute.settlement)):
+                return
             if report == reported:
                 why = REFUSALS.get(refusal.reason, "the service does not accept the result of a refund")
                 said = {f"service_{key}": value for key, value in refusal.metadata.items()}
@@ -56,9 +63,33 @@ class Settlements:
             reported, refund = report, await self.provider.get(refund.id)
 
 
+def what_is_wrong(refund: Refund, attempt: int, dispute: Dispute) -> str | None:
+    """Why a refund is not the one that an attempt stands for, if so: nothing is reported then."""
+    settlement, money = dispute.settlement, dispute.settlement.amount
+    if refund.status not in STATUSES:
+        return "the refund has a status that is not known"
+    due = (dispute.order_id, amount(settlement), money.currency_code)
+    if (refund.payment, refund.value, refund.currency) != due:
+        return f"the refund is not of {amount(settlement)} {money.currency_code}, or of another payment"
+    if is_settled(settlement, attempt) and settlement.reference != refund.id and refund.status == "succeeded":
+        return TWICE
+    return None
+
+
+def is_settled(settlement: Settlement, attempt: int) -> bool:
+    return settlement.attempt == attempt and settlement.status == SettlementStatus.SETTLEMENT_STATUS_SETTLED
+
+
+def amount(settlement: Settlement) -> str:
+    """The amount, exactly: never by way of a float."""
+    return f"{settlement.amount.units}.{settlement.amount.nanos:09}".rstrip("0").rstrip(".")
+
+
 def news(refund: Refund, attempt: int, settlement: Settlement) -> dict:
     """What the service has to learn about an attempt: a field of the report, or nothing."""
-    current, settled = settlement.attempt == attempt, settlement.status == SettlementStatus.SETTLEMENT_STATUS_SETTLED
+    current, settled = settlement.attempt == attempt, is_settled(settlement, attempt)
+    if settled and settlement.reference != refund.id:
+        return {}  # Another refund has settled it.
     if refund.status == "succeeded" and not (current and settled):
         return {"settled": Settled(reference=refund.id)}
     # The failure of another attempt changes nothing, nor does one that comes after the refund was voided.

@@ -86,6 +86,36 @@ class Refunds(Case):
         self.assertIn(both, self.log.read_text())
         await self.assert_paid_once(dispute, "SETTLEMENT_FAILED", "SETTLED")
 
+    async def test_a_refund_that_is_not_what_is_due_is_not_reported(self):
+        for name, value, why in [
+            ("amount", {"value": "0.01", "currency": "EUR"}, "the refund is not of 12.5 USD"),
+            ("payment", "another", "the refund is not of 12.5 USD"),
+            ("status", "canceled", "the refund has a status that is not known"),
+        ]:
+            await self.control("settings", outcomes=[[]])
+            dispute = await self.refund()
+            async with self.worker():
+                await self.until_logged("refund created dispute=" + dispute)
+                refund = next(refund for refund in self.fake.refunds.values() if dispute in refund["reference"])
+                refund["status"] = "succeeded"
+                refund[name] = value
+                body = self.about(refund["id"], "succeeded")
+                self.assertEqual(await self.send_webhook(body, self.signed(body)), 200)
+                await self.until_logged(f"NEEDS A PERSON: {why}")
+            self.assertEqual(await self.settlement(dispute), ("DUE", 1))
+
+    async def test_a_second_refund_of_an_attempt_needs_a_person_and_changes_nothing(self):
+        async with self.worker():
+            dispute = await self.refund()
+            await self.until_settled(dispute)
+            self.fake.refunds["re_2"] = {**self.fake.refunds["re_1"], "id": "re_2"}
+            body = self.about("re_2", "succeeded")
+            self.assertEqual(await self.send_webhook(body, self.signed(body)), 200)
+            await self.until_logged("NEEDS A PERSON: the buyer was paid twice")
+            self.fake.refunds["re_2"]["status"] = "failed"
+            self.assertEqual(await self.send_webhook(body, self.signed(body)), 200)
+            self.assertEqual(await self.settlement(dispute), ("SETTLED", 1))
+
     async def test_money_after_it_was_voided_needs_a_person(self):
         await self.control("settings", outcomes=[[]])
         dispute = await self.refund()
@@ -157,8 +187,9 @@ class Refunds(Case):
     async def test_only_a_webhook_leads_to_a_report(self):
         self.fake.webhook_url = f"http://127.0.0.1:{free_port()}/"
         dispute = await self.refund()
-        async with self.worker(worker__SWEEP_INTERVAL=0.5):
+        async with self.worker(worker__SWEEP_INTERVAL=0.5, worker__PATIENCE=1.0):
             await self.until_logged("already there dispute=" + dispute + " attempt=1 refund=re_1 status=succeeded")
+            await self.until_logged("NEEDS A PERSON: no webhook tells about a refund")
             self.assertEqual(await self.settlement(dispute), ("DUE", 1))
             self.fake.webhook_url = f"http://127.0.0.1:{self.webhook_port}/webhooks"
             await self.until_settled(dispute)

@@ -10,6 +10,7 @@ import random
 import re
 import signal
 import sys
+import time
 from contextlib import aclosing, asynccontextmanager
 
 import aiohttp
@@ -19,16 +20,17 @@ from grpc import StatusCode
 
 import client
 import payments
-from disputes.v1.dispute_pb2 import Settlement, SettlementStatus
+from disputes.v1.dispute_pb2 import SettlementStatus
 from disputes.v1.dispute_service_pb2 import ListDisputesRequest, WatchDisputesRequest
 from disputes.v1.dispute_service_pb2_grpc import DisputeServiceStub
-from settlements import Settlements, facts, identity, is_definite, message, needs_a_person
+from settlements import Settlements, amount, facts, identity, is_definite, message, needs_a_person, what_is_wrong
 from watch import describe, is_final, watch
 
 MAX_ATTEMPTS = 3  # to pay a refund, before a person has to look at it
 AT_A_TIME = 8  # payments, and as many webhooks
 PAGE_SIZE = 500
 SWEEP_INTERVAL = 3600.0  # seconds between looks at everything that is due
+PATIENCE = 6 * 3600.0  # seconds that a refund may wait for its webhook, or a payment for a provider that answers
 FIRST_DELAY, LONGEST_DELAY = 0.5, 60.0
 WEBHOOK_TIMEOUT, MAX_WEBHOOK = 8.0, 65_536  # seconds, bytes
 
@@ -41,6 +43,7 @@ class Worker:
     def __init__(self, disputes: DisputeServiceStub, provider: payments.Provider, tasks: asyncio.TaskGroup) -> None:
         self.disputes, self.provider, self.tasks = disputes, provider, tasks
         self.settlements = Settlements(disputes, provider)
+        self.waiting: dict[tuple[str, str], float] = {}  # since when, for the webhook of a refund in a status
         self.wanted: set[str] = set()  # disputes to look at, or to look at again
         self.attended: set[str] = set()  # disputes that have a task
         self.payment_slots, self.webhook_slots = asyncio.Semaphore(AT_A_TIME), asyncio.Semaphore(AT_A_TIME)
@@ -90,7 +93,7 @@ class Worker:
 
     async def attend(self, dispute_id: str) -> None:
         """Pays what a dispute owes. A dispute has one such task; if it is woken meanwhile, the task looks at it again."""
-        failures = 0
+        failures, began = 0, time.monotonic()
         while dispute_id in self.wanted:
             self.wanted.discard(dispute_id)
             try:
@@ -103,6 +106,9 @@ class Worker:
                 delay = backoff(failures)
                 failures += 1
                 log.warning("trying again %s", facts(dispute=dispute_id, seconds=f"{delay:.1f}", error=message(error)))
+                if time.monotonic() - began > PATIENCE:
+                    began = time.monotonic()
+                    needs_a_person("not paid for hours", dispute=dispute_id, error=message(error))
                 self.wanted.add(dispute_id)
                 await asyncio.sleep(delay)
         self.attended.discard(dispute_id)
@@ -117,16 +123,22 @@ class Worker:
         # The idempotency key is not enough: providers forget it, or keep an error as its result although a refund exists.
         # Earlier attempts count as well: a refund that was reported as failed may have succeeded after all.
         for attempt in range(1, settlement.attempt + 1):
-            for refund in await self.provider.find(f"refund-{dispute_id}-{attempt}"):
+            refunds = await self.provider.find(dispute.order_id, f"refund-{dispute_id}-{attempt}")
+            for refund in refunds:
                 if attempt == settlement.attempt or refund.status != "failed":
                     # Its webhook reports it, and nothing else does: the provider delivers it until it is taken.
                     about = {"dispute": dispute_id, "attempt": attempt, "refund": refund.id, "status": refund.status}
+                    doubt = "an attempt has several refunds" if refunds[1:] else what_is_wrong(refund, attempt, dispute)
+                    if doubt:
+                        needs_a_person(doubt, **about)
+                    elif time.monotonic() - self.waiting.setdefault((refund.id, refund.status), time.monotonic()) > PATIENCE:
+                        needs_a_person("no webhook tells about a refund: have it delivered again", **about)
                     return log.info("already there %s", facts(**about))
         if settlement.attempt > MAX_ATTEMPTS:
             return needs_a_person("every attempt has failed", dispute=dispute_id, attempts=MAX_ATTEMPTS)
         # Looking is not enough either: an earlier request may still be on its way. The key makes one refund of both.
         refund = await self.provider.create(
-            settlement.idempotency_key, dispute.order_id, decimal(settlement), settlement.amount.currency_code
+            settlement.idempotency_key, dispute.order_id, amount(settlement), settlement.amount.currency_code
         )
         # Whatever the answer says, it is not known yet how the refund ends. A webhook will tell.
         log.info("refund created %s", facts(dispute=dispute_id, attempt=settlement.attempt, refund=refund.id))
@@ -134,7 +146,7 @@ class Worker:
     async def webhook(self, request: web.Request) -> web.Response:
         """Handles a webhook. The provider delivers it again unless the status is 2xx."""
         try:
-            async with asyncio.timeout(WEBHOOK_TIMEOUT), self.webhook_slots:
+            async with asyncio.timeout(WEBHOOK_TIMEOUT):
                 body, signature = await request.read(), request.headers.get("Webhook-Signature", "")
                 try:
                     refund_id = payments.refund_of(body, signature)
@@ -142,7 +154,9 @@ class Worker:
                     log.warning("webhook refused %s", facts(sender=request.remote, reason=str(error)))
                     return web.Response(status=400)
                 if refund_id:
-                    await self.look_at(refund_id)
+                    # Only now: a stranger's slow body holds up nobody.
+                    async with self.webhook_slots:
+                        await self.look_at(refund_id)
         except (OSError, grpc.aio.AioRpcError, payments.Unavailable, payments.Refused) as error:
             log.warning("webhook not handled %s", facts(error=message(error)))
             return web.Response(status=503)
@@ -163,11 +177,6 @@ class Worker:
         self.wake(dispute_id)  # If this refund has failed, another attempt may be due.
 
 
-def decimal(settlement: Settlement) -> str:
-    """The amount, exactly: never by way of a float."""
-    return f"{settlement.amount.units}.{settlement.amount.nanos:09}".rstrip("0").rstrip(".")
-
-
 def backoff(failures: int) -> float:
     """All of it is jitter: calls that failed together are not repeated together."""
     return random.uniform(0, min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(failures, 10)))
@@ -179,9 +188,13 @@ async def listening(worker: Worker):
     app.router.add_post("/webhooks", worker.webhook)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=WEBHOOK_TIMEOUT)
     await runner.setup()
-    host, port = os.environ["WEBHOOK_LISTEN"].rsplit(":", 1)
     try:
+        host, _, port = os.environ["WEBHOOK_LISTEN"].rpartition(":")
         await web.TCPSite(runner, host, int(port)).start()
+    except (ValueError, OSError) as error:
+        await runner.cleanup()
+        raise client.Unusable(f"WEBHOOK_LISTEN={os.environ['WEBHOOK_LISTEN']}: {error}") from error
+    try:
         yield
     finally:
         await runner.cleanup()

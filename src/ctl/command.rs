@@ -46,7 +46,7 @@ pub(super) async fn decide(
     };
     let response = service.disputes(async |mut client| client.decide_dispute(request.clone()).await).await;
     let decided = response.map_err(|error| uncertain(error, command))?.dispute.unwrap_or_default();
-    print(command, "Decided", &decided, now.as_ref(), json, out)
+    print(command, "Decided", (&dispute, &decided), now.as_ref(), json, out)
 }
 
 /// Moves a deadline, or asks what would come of it.
@@ -73,7 +73,7 @@ pub(super) async fn postpone(
     };
     let response = service.disputes(async |mut client| client.postpone_deadline(request.clone()).await).await;
     let postponed = response.map_err(|error| uncertain(error, command))?.dispute.unwrap_or_default();
-    print(command, "Postponed", &postponed, now.as_ref(), json, out)
+    print(command, "Postponed", (&dispute, &postponed), now.as_ref(), json, out)
 }
 
 /// The version that the command is about: without a flag, the one that was just read.
@@ -107,11 +107,11 @@ fn plus(time: Timestamp, span: Duration) -> Timestamp {
     Timestamp { seconds: time.seconds.saturating_add_unsigned(span.as_secs()), ..time }
 }
 
-/// Prints the dispute after a command, or as it would be.
+/// Prints the dispute as it was before a command and as it is after it, or would be.
 fn print(
     command: &CommandFlags,
     done: &str,
-    dispute: &v1::Dispute,
+    (before, dispute): (&v1::Dispute, &v1::Dispute),
     now: Option<&Timestamp>,
     json: Option<&Json>,
     out: &mut impl Write,
@@ -121,7 +121,11 @@ fn print(
     }
     let id = one_line(&dispute.dispute_id);
     if command.dry_run {
-        writeln!(out, "A dry run: nothing has happened. Without --dry-run, dispute {id} would now be:")?;
+        let etag = one_line(&before.etag);
+        writeln!(
+            out,
+            "A dry run: nothing has happened. With --etag {etag} and without --dry-run, dispute {id} would be:"
+        )?;
     } else {
         writeln!(out, "{done}. Dispute {id} now:")?;
     }
@@ -134,6 +138,7 @@ fn print(
             ("outcome", outcome(dispute.outcome.as_ref())),
             ("settlement", settlement(dispute.settlement.as_ref())),
             ("respond by", if is_pending { deadline(dispute.respond_by.as_ref(), now) } else { String::new() }),
+            ("was", if is_pending { deadline(before.respond_by.as_ref(), now) } else { String::new() }),
             ("message", if is_pending { &dispute.postpone_message } else { &dispute.decision_message }.clone()),
         ],
     )?;

@@ -9,13 +9,13 @@ use super::error::CtlError;
 use super::json::Json;
 use super::service::Service;
 use super::table;
-use super::words::{deadline, on_the_table, settlement_status, word};
+use super::words::{awaiting, deadline, on_the_table, settlement_status, word};
 use crate::config::ListFlags;
 use crate::proto::v1::{self, DisputeStatus};
 use crate::stderr;
 
-/// The statuses in the order in which they are read: each group newest first, but pending disputes the most urgent first. A
-/// dispute that moves on meanwhile is found in the next group.
+/// The statuses in the order in which they are read: each group newest first, but pending disputes the most urgent first, and
+/// all that are escalated. A dispute that moves on meanwhile is found in the next group.
 const GROUPS: [&[DisputeStatus]; 3] = [
     &[DisputeStatus::Pending],
     &[DisputeStatus::Escalated],
@@ -46,9 +46,13 @@ pub(super) async fn run(
         let statuses: Vec<_> = statuses.iter().copied().filter(|status| is_wanted(flags, *status)).collect();
         if !statuses.is_empty() {
             // One more than is shown: so it is known whether there are more.
-            found.read(service, request(flags, &statuses), limit.saturating_add(1)).await?;
+            let room = if statuses == [DisputeStatus::Escalated] { usize::MAX } else { limit.saturating_add(1) };
+            found.read(service, request(flags, &statuses), room).await?;
         }
     }
+    // What has waited longest comes first, and is what nobody may miss.
+    let [_, escalated, _] = &mut groups;
+    escalated.disputes.sort_by_key(|dispute| dispute.update_time.map(|time| (time.seconds, time.nanos)));
     let mut found = Found::listed(groups);
     let has_more = found.disputes.len() > limit;
     found.disputes.truncate(limit);
@@ -138,7 +142,7 @@ fn print(found: &Found, out: &mut impl Write) -> Result<(), CtlError> {
             word(dispute.kind, v1::DisputeKind::as_str_name),
             word(dispute.status, DisputeStatus::as_str_name),
             on_the_table(dispute),
-            word(dispute.awaiting, v1::PartyRole::as_str_name),
+            awaiting(dispute),
             respond_by(dispute, found.server_time.as_ref()),
             settlement_status(dispute.settlement.as_ref()),
         ]

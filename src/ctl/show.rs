@@ -105,6 +105,7 @@ fn print_dispute(
         Ok(v1::PartyRole::Unspecified) | Err(_) => String::new(),
     };
     let is_pending = dispute.status() == v1::DisputeStatus::Pending;
+    let is_escalated = dispute.status() == v1::DisputeStatus::Escalated;
     let actions = dispute.allowed_actions.iter().map(|action| word(*action, v1::DisputeAction::as_str_name));
     writeln!(out, "Dispute {}", one_line(&dispute.dispute_id))?;
     table::print_fields(
@@ -118,7 +119,10 @@ fn print_dispute(
             ("reason", reason),
             ("no fault", if dispute.no_fault { "shall not count against the seller" } else { "" }.to_owned()),
             ("offers", offers(dispute)),
-            ("awaiting", party(dispute.awaiting)),
+            (
+                "awaiting",
+                if is_escalated { format!("support, or {}", party(dispute.awaiting)) } else { party(dispute.awaiting) },
+            ),
             ("respond by", if is_pending { deadline(dispute.respond_by.as_ref(), now) } else { String::new() }),
             ("if accepted", outcome(dispute.if_accepted.as_ref())),
             ("if silent", outcome(dispute.if_silent.as_ref())),

@@ -73,6 +73,12 @@ pub(super) fn on_the_table(dispute: &v1::Dispute) -> String {
     dispute.refund_amount.as_ref().map(money).or(due).or(cancelled).unwrap_or_default()
 }
 
+/// Whose turn it is. Support decides what was escalated; until then the party that had to answer can still do so.
+pub(super) fn awaiting(dispute: &v1::Dispute) -> String {
+    let party = word(dispute.awaiting, v1::PartyRole::as_str_name);
+    if dispute.status() == v1::DisputeStatus::Escalated { format!("support, or the {party}") } else { party }
+}
+
 /// What an outcome does to the order; nothing if there is none.
 pub(super) fn outcome(outcome: Option<&v1::DisputeOutcome>) -> String {
     let Some(outcome) = outcome else { return String::new() };

@@ -14,7 +14,7 @@ async fn a_decision_is_tried_out_then_made_and_not_made_twice() {
     let decide = |flags: &[&str]| run(&url, &[&["decide", &dispute, "--message", "Both are right."], flags].concat());
     let tried = decide(&["--cancel-order", "--does-not-count", "--dry-run"]).fine();
     for part in [
-        "A dry run: nothing has happened. Without --dry-run, dispute",
+        "A dry run: nothing has happened. With --etag 3 and without --dry-run, dispute",
         "  outcome     the order is cancelled and does not count against the seller's completion rate; 100.00 USD is refunded",
     ] {
         assert!(tried.contains(part), "{part}\n{tried}");

@@ -30,7 +30,7 @@ async fn an_agent_sees_what_to_decide_first_and_then_what_is_most_urgent() {
     assert_eq!(
         rows,
         [
-            vec![&decided, "o2", "partial refund", "escalated", "20.00 USD", "buyer"],
+            vec![&decided, "o2", "partial refund", "escalated", "20.00 USD", "support, or the buyer"],
             vec![&late, "o1", "order update", "pending", "seller", "2026-01-03 00:00:00Z, in 47 h"],
             vec![&later, "o3", "cancellation", "pending", "cancellation", "buyer", "2026-01-03 01:00:00Z, in 2 d"],
         ]
@@ -77,7 +77,7 @@ async fn a_dispute_is_shown_with_its_order_and_its_history() {
         "  on the table  20.00 USD",
         "  message       Sorry for the delay.",
         "  reason        delay compensation (in confidence: the other party does not see it)",
-        "  awaiting      the buyer ann",
+        "  awaiting      support, or the buyer ann",
         "  if accepted   20.00 USD is refunded",
         "  escalated by  buyer",
         "  you can       decide",
