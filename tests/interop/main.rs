@@ -24,6 +24,9 @@ mod binary;
 #[allow(dead_code, reason = "shared with other tests, which use more of it")]
 mod callers;
 mod client;
+#[path = "../integration/support/health.rs"]
+#[allow(dead_code, reason = "shared with other tests, which use more of it")]
+mod health;
 #[path = "../integration/support/issuer.rs"]
 #[allow(dead_code, reason = "shared with other tests, which use more of it")]
 mod issuer;

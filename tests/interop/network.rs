@@ -34,6 +34,7 @@ pub struct Network {
     conduct: Arc<Mutex<Conduct>>,
     connections: Arc<AtomicUsize>,
     losing: Arc<AtomicUsize>,
+    heard: Arc<Mutex<Vec<u8>>>,
     /// How many of the first connections have gone silent, and how many have been cut.
     silent: watch::Sender<usize>,
     cut: watch::Sender<usize>,
@@ -47,11 +48,12 @@ impl Network {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let conduct = Arc::new(Mutex::new(Conduct::Forwards));
         let (connections, losing) = <(Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
+        let heard = Arc::<Mutex<Vec<u8>>>::default();
         let (silent, cut) = (watch::Sender::new(0), watch::Sender::new(0));
         let accepting = tokio::spawn({
             let (target, conduct, connections, losing) =
                 (target.to_owned(), conduct.clone(), connections.clone(), losing.clone());
-            let (silent, cut) = (silent.subscribe(), cut.subscribe());
+            let (silent, cut, heard) = (silent.subscribe(), cut.subscribe(), heard.clone());
             async move {
                 loop {
                     let (client, _) = listener.accept().await.unwrap();
@@ -61,7 +63,8 @@ impl Network {
                         continue;
                     }
                     let server = TcpStream::connect(&target).await.unwrap();
-                    let connection = Connection { number, conduct, losing: losing.clone(), silent: silent.clone() };
+                    let (losing, heard, silent) = (losing.clone(), heard.clone(), silent.clone());
+                    let connection = Connection { number, conduct, losing, heard, silent };
                     let mut cut = cut.clone();
                     tokio::spawn(async move {
                         tokio::select! {
@@ -72,7 +75,7 @@ impl Network {
                 }
             }
         });
-        Self { url, conduct, connections, losing, silent, cut, accepting }
+        Self { url, conduct, connections, losing, heard, silent, cut, accepting }
     }
 
     /// What becomes of connections from now on.
@@ -93,6 +96,11 @@ impl Network {
     /// Waits until an answer is being lost.
     pub async fn loses_an_answer(&self) {
         self.until(|| self.losing.load(Ordering::SeqCst) > 0).await;
+    }
+
+    /// Whether a client has sent this text, in plain.
+    pub fn has_heard(&self, text: &str) -> bool {
+        contains(&self.heard.lock().unwrap(), text)
     }
 
     /// The connections that there are go silent: nothing arrives any more, and they stay open.
@@ -125,6 +133,7 @@ struct Connection {
     number: usize,
     conduct: Conduct,
     losing: Arc<AtomicUsize>,
+    heard: Arc<Mutex<Vec<u8>>>,
     silent: watch::Receiver<usize>,
 }
 
@@ -139,15 +148,9 @@ impl Connection {
     }
 
     async fn requests(self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf, is_lost: &watch::Sender<bool>) {
-        let (mut buffer, mut sent) = (vec![0; 64 * 1024], Vec::new());
+        let mut buffer = vec![0; 64 * 1024];
         while let Ok(read @ 1..) = from.read(&mut buffer).await {
-            if let Conduct::LosesAnswerTo(text) = &self.conduct {
-                sent.extend_from_slice(&buffer[..read]);
-                if !*is_lost.borrow() && sent.windows(text.len()).any(|window| window == text.as_bytes()) {
-                    is_lost.send_replace(true);
-                    self.losing.fetch_add(1, Ordering::SeqCst);
-                }
-            }
+            self.hear(&buffer[..read], is_lost);
             if !self.is_silent() && to.write_all(&buffer[..read]).await.is_err() {
                 break;
             }
@@ -178,7 +181,23 @@ impl Connection {
         }
     }
 
+    fn hear(&self, bytes: &[u8], is_lost: &watch::Sender<bool>) {
+        let mut heard = self.heard.lock().unwrap();
+        heard.extend_from_slice(bytes);
+        if let Conduct::LosesAnswerTo(text) = &self.conduct
+            && !*is_lost.borrow()
+            && contains(&heard, text)
+        {
+            is_lost.send_replace(true);
+            self.losing.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
     fn is_silent(&self) -> bool {
         self.number < *self.silent.borrow()
     }
+}
+
+fn contains(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }

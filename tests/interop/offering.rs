@@ -1,5 +1,8 @@
 //! A seller offers a refund: once, whatever happens to the answer, and never without an end.
 
+use std::time::Duration;
+
+use dispute_service::clock::pause;
 use dispute_service::proto::v1;
 
 use crate::client::{Client, Ended, TIMEOUT};
@@ -13,6 +16,7 @@ crate::in_every_language!(
     an_amount_or_a_command_that_is_none_is_said_before_anybody_is_called,
     an_offer_whose_answer_is_lost_is_made_once,
     an_offer_waits_until_the_service_is_there,
+    an_offer_waits_until_the_service_is_healthy,
     an_offer_to_a_service_that_does_not_answer_ends,
 );
 
@@ -122,6 +126,32 @@ async fn an_offer_waits_until_the_service_is_there(client: Client) {
     let ended = running.ends().await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(ended.out, [told(&service).await]);
+}
+
+async fn an_offer_waits_until_the_service_is_healthy(client: Client) {
+    let service = service().await;
+    let network = Network::to(&service.binary.address).await;
+    let health = service.health().await;
+    // A lock counts as an outage only after a while.
+    let lock = service.lock_database();
+    let is_not_serving = async {
+        while health.is_serving() {
+            pause(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(TIMEOUT, is_not_serving).await.expect("it serves without a database");
+    let message = "As soon as you are well.";
+    let variables = [("DISPUTES_URL", network.url.as_str()), ("DISPUTES_USER_ID", "bob")];
+    let running = client.start(&variables, &["offer", "o1", "12.50", message]);
+    network.has_connections(1).await;
+    // Whoever does not ask how it is has called it by then.
+    pause(Duration::from_secs(1)).await;
+    assert!(!network.has_heard("o1"), "the service is not well yet");
+    drop(lock);
+    let ended = running.ends().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.out, [told(&service).await]);
+    assert!(network.has_heard("o1") && network.has_heard(message), "the network hears what is called");
 }
 
 async fn an_offer_to_a_service_that_does_not_answer_ends(client: Client) {

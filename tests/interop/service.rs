@@ -1,10 +1,12 @@
 //! The real program on a database of its own, which outlives it.
 
+use dispute_service_test_features::rusqlite;
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::binary::{Binary, program};
 use crate::callers::Party;
+use crate::health::Health;
 
 /// A service with `--auth dev`.
 pub struct Service {
@@ -17,6 +19,18 @@ impl Service {
     pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self { binary: launch(&folder, "127.0.0.1:0"), folder }
+    }
+
+    /// Nobody can write to its database as long as this is there.
+    pub fn lock_database(&self) -> rusqlite::Connection {
+        let lock = rusqlite::Connection::open(self.folder.path().join("disputes.db")).unwrap();
+        lock.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        lock
+    }
+
+    /// Its health.
+    pub async fn health(&self) -> Health {
+        Health::of(self.channel().await).await
     }
 
     /// What clients call.
