@@ -86,8 +86,8 @@ pub struct CtlConnection {
 pub enum CtlTask {
     /// List disputes: by default those that are open.
     ///
-    /// Escalated disputes come first, those in which nothing has happened for longest on top; then the pending ones, the most urgent on top; then, if asked
-    /// for, the resolved ones, newest first. With --json each line is a dispute.
+    /// Escalated disputes come first, those in which nothing has happened for longest on top; then the pending ones, the most
+    /// urgent on top; then, if asked for, the resolved ones, newest first. With --json each line is a dispute.
     List(ListFlags),
     /// Show a dispute with its order and its history.
     ///
